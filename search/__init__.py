@@ -1,0 +1,1 @@
+"""What is searched and who proposes it: strategies, their space, optimisers with one ask/tell face."""

@@ -1,0 +1,99 @@
+"""AutoNAT's own search of the generation strategy, as published: the method to beat.
+
+Gradient descent with momentum on forward differences of FID (AutoNAT, section 4.2 and its public
+code): every step measures the base and one probe a coordinate, each with labels and noise of its
+own, so that a difference carries two independent errors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from search.ledger import Ledger
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
+from search.space import Space, Vector
+
+MOMENTUM = 0.5
+MAX_STEPS = 100
+RATIO_PERTURBATION, PERTURBATION = 0.01, 0.1
+RATIO_LEARNING_RATE, LEARNING_RATE = 1e-3, 0.1
+RATIO_HIGH, LOW = 0.99, 1e-4
+
+
+class AutoNATReference:
+    """SGD on forward differences; clamped to ratios in [0, 0.99] and the rest in [1e-4, inf).
+
+    The method has limits of its own, so the space's bounds are not applied. A failed probe leaves
+    its coordinate's slope at 0; a failed base repeats the step with new seeds.
+
+    Args:
+        space: what is searched; the descent starts at its start.
+        budget: steps end when it does not pay for another whole step.
+        seed: the evaluations' seeds derive from it.
+        common_random_numbers: one seed a step in place of one an evaluation. Not published.
+
+    Raises:
+        ValueError: a budget smaller than one step (1 + D evaluations).
+    """
+
+    def __init__(
+        self, space: Space, budget: Budget, seed: int, *, common_random_numbers: bool = False
+    ) -> None:
+        self._space, self._images, self._seed = space, budget.images_per_evaluation, seed
+        self._common = common_random_numbers
+        self._batch = 1 + len(space.names)
+        self._steps = min(MAX_STEPS, budget.evaluations // self._batch)
+        if self._steps == 0:
+            raise ValueError(
+                f"budget = {budget.images} images is less than one step of autonat-reference: "
+                f"1 + {len(space.names)} evaluations of {self._images} images need "
+                f"{self._batch * self._images}"
+            )
+        is_ratio = np.array([name == "mask_ratio" for name in space.schedule_of])
+        self._perturbation = np.where(is_ratio, RATIO_PERTURBATION, PERTURBATION)
+        self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)
+        self._low = np.where(is_ratio, 0.0, LOW)
+        self._high = np.where(is_ratio, RATIO_HIGH, np.inf)
+        # A ratio of 0.99 + 0.01 masks floor(L * 1) tokens, which decoding cuts to what is masked
+        # less one; so does the largest number below 1, which a strategy may hold.
+        self._ceiling = np.where(is_ratio, math.nextafter(1.0, 0.0), np.inf)
+        self._x = space.to_vector(space.start)
+        self._velocity: Vector = np.zeros_like(self._x)
+        self._ledger = Ledger()
+
+    def ask(self) -> Probe | Signal:
+        """The next probe of the step; WAIT at the end of a step for its last results."""
+        number = len(self._ledger)
+        step, coordinate = divmod(number, self._batch)
+        if step == self._steps:
+            return DONE
+        if step > 0 and coordinate == 0:
+            first = (step - 1) * self._batch
+            if not all(self._ledger.told(first + i) for i in range(self._batch)):
+                return WAIT
+            self._descend(first)
+        x, role = self._x.copy(), "base"
+        if coordinate > 0:
+            role = self._space.names[coordinate - 1]
+            x[coordinate - 1] += self._perturbation[coordinate - 1]
+        strategy = self._space.from_vector(np.minimum(x, self._ceiling))
+        seed = evaluation_seed(self._seed, step if self._common else number)
+        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
+
+    def tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        """See `Optimiser.tell`."""
+        self._ledger.tell(probe, result)
+
+    def _descend(self, first: int) -> None:
+        """One step of SGD from the batch whose base is probe `first`."""
+        base = self._ledger.fid(first)
+        if base is None:
+            return
+        moved = [self._ledger.fid(first + 1 + i) for i in range(len(self._x))]
+        differences = np.array([0.0 if fid is None else fid - base for fid in moved])
+        self._velocity = MOMENTUM * self._velocity + differences / self._perturbation
+        step = self._x - self._learning_rate * self._velocity
+        self._x = np.clip(step, self._low, self._high)

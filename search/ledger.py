@@ -1,0 +1,46 @@
+"""Which probes are in flight and what came of the others: the bookkeeping behind ask and tell."""
+
+from __future__ import annotations
+
+import math
+
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
+
+
+class Ledger:
+    """Numbers probes and keeps their FIDs."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[int, Probe] = {}
+        self._fids: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        """How many probes were asked."""
+        return len(self._in_flight) + len(self._fids)
+
+    def ask(self, probe: Probe) -> Probe:
+        """Enter a probe."""
+        self._in_flight[probe.number] = probe
+        return probe
+
+    def tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        """Enter what came of it.
+
+        Raises:
+            ValueError: the probe was not asked for, or was told already.
+        """
+        if self._in_flight.get(probe.number) != probe:
+            known = "was told already" if probe.number in self._fids else "was never asked"
+            raise ValueError(f"probe {probe.number} {known}")
+        del self._in_flight[probe.number]
+        self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
+
+    def told(self, number: int) -> bool:
+        """Whether the result of a probe is known."""
+        return number in self._fids
+
+    def fid(self, number: int) -> float | None:
+        """The FID of a probe that was told; None if it failed or is not finite."""
+        fid = self._fids[number]
+        return fid if math.isfinite(fid) else None

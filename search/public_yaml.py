@@ -1,0 +1,66 @@
+"""The public code's strategy format: a YAML file of four bare lists.
+
+Its conventions are ours (guidance as cond + s * (cond - uncond); T - 1 ratios and remask
+temperatures, T sampling temperatures and guidance scales), only the names differ. Its search
+could not take a guidance below 1e-4, so there 1e-4 means 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.strategy import GenerationStrategy, require_fields
+
+PUBLIC_NAMES = {
+    "manual_ratios": "mask_ratio",
+    "manual_temp": "remask_temperature",
+    "manual_samp_temp": "sampling_temperature",
+    "manual_cfg": "guidance_scale",
+}
+PUBLIC_GUIDANCE_FLOOR = 1e-4
+
+
+def from_public(data: Any) -> GenerationStrategy:
+    """The strategy in the public file's content, with guidance_floor = 1e-4.
+
+    Raises:
+        ValueError: a list is missing, unknown, or not valid.
+    """
+    lists = require_fields("the public strategy", data, tuple(PUBLIC_NAMES))
+    return GenerationStrategy(
+        **{PUBLIC_NAMES[name]: values for name, values in lists.items()},
+        guidance_floor=PUBLIC_GUIDANCE_FLOOR,
+    )
+
+
+def to_public(strategy: GenerationStrategy) -> dict[str, list[float]]:
+    """The public file's content. A floor above 1e-4 has no place there: guidance that it makes 0
+    is written as 1e-4."""
+    lists = {public: list(getattr(strategy, name)) for public, name in PUBLIC_NAMES.items()}
+    scales = zip(strategy.guidance_scale, strategy.guided, strict=True)
+    lists["manual_cfg"] = [s if guided else PUBLIC_GUIDANCE_FLOOR for s, guided in scales]
+    return lists
+
+
+def read_public(path: Path) -> GenerationStrategy:
+    """Read a public YAML file.
+
+    Raises:
+        ValueError: it cannot be read, is no YAML, or holds no valid strategy; the file is named.
+    """
+    try:
+        return from_public(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not a YAML file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write_public(path: Path, strategy: GenerationStrategy) -> None:
+    """Write a public YAML file."""
+    path.write_text(yaml.safe_dump(to_public(strategy), sort_keys=False), encoding="utf-8")

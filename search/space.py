@@ -1,0 +1,166 @@
+"""The space of generation strategies: strategy <-> vector, bounds, scales, frozen schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from search.strategy import SCHEDULES, GenerationStrategy
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The range of every value of a schedule, and whether its natural scale is logarithmic.
+
+    Raises:
+        ValueError: not 0 <= low < high < infinity, or a log scale that starts at 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.low < self.high < math.inf):
+            raise ValueError(f"bounds [{self.low}, {self.high}] are not 0 <= low < high < infinity")
+        if self.log and self.low == 0:
+            raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
+
+
+DEFAULT_BOUNDS: Mapping[str, Bound] = {
+    "mask_ratio": Bound(0.0, 0.99),
+    # A ratio of scales, and good schedules reach far above the rule of thumb's 1: hence log.
+    "remask_temperature": Bound(0.01, 30.0, log=True),
+    "sampling_temperature": Bound(0.2, 4.0, log=True),
+    "guidance_scale": Bound(0.0, 4.0),
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """All strategies of T steps within bounds; frozen schedules keep the start's values.
+
+    A vector lists the free values, schedule by schedule in the order of `SCHEDULES`, in natural
+    units; `to_unit` maps it to [0, 1]^D along each schedule's scale.
+
+    Attributes:
+        start: where a search starts (the rule of thumb, mostly); it fixes T.
+        bounds: one `Bound` a schedule; schedules left out take `DEFAULT_BOUNDS`.
+        frozen: names of schedules that are not searched.
+
+    Raises:
+        ValueError: an unknown schedule, nothing left to search, or a start outside the bounds.
+    """
+
+    start: GenerationStrategy
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    frozen: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in (*self.bounds, *self.frozen):
+            if name not in SCHEDULES:
+                raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}")
+        object.__setattr__(self, "bounds", {**DEFAULT_BOUNDS, **self.bounds})
+        object.__setattr__(self, "frozen", tuple(s for s in SCHEDULES if s in self.frozen))
+        if self.bounds["mask_ratio"].high >= 1:
+            raise ValueError(f"mask_ratio: the bound {self.bounds['mask_ratio'].high} is not < 1")
+        if not self.names:
+            raise ValueError("nothing to search: every schedule is frozen or empty")
+        outside = (self.to_vector(self.start) < self.low) | (self.to_vector(self.start) > self.high)
+        for i in np.flatnonzero(outside):
+            raise ValueError(
+                f"the start's {self.names[i]} = {self.to_vector(self.start)[i]} is outside its "
+                f"bounds [{self.low[i]}, {self.high[i]}]"
+            )
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The schedules that are searched."""
+        return tuple(name for name in SCHEDULES if name not in self.frozen)
+
+    @property
+    def schedule_of(self) -> tuple[str, ...]:
+        """For each entry of a vector, its schedule; [D]."""
+        return tuple(name for name in self.free for _ in getattr(self.start, name))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """For each entry of a vector, its parameter name, as in Optuna and MLflow; [D]."""
+        return tuple(
+            f"{name}_{i}" for name in self.free for i in range(len(getattr(self.start, name)))
+        )
+
+    @property
+    def low(self) -> Vector:
+        """Lower bounds; [D]."""
+        return np.array([self.bounds[name].low for name in self.schedule_of])
+
+    @property
+    def high(self) -> Vector:
+        """Upper bounds; [D]."""
+        return np.array([self.bounds[name].high for name in self.schedule_of])
+
+    @property
+    def log(self) -> npt.NDArray[np.bool_]:
+        """Which entries have a logarithmic scale; [D]."""
+        return np.array([self.bounds[name].log for name in self.schedule_of])
+
+    def to_vector(self, strategy: GenerationStrategy) -> Vector:
+        """The free values of a strategy of this T; [D]."""
+        return np.array([value for name in self.free for value in getattr(strategy, name)])
+
+    def from_vector(self, vector: Sequence[float] | Vector) -> GenerationStrategy:
+        """The strategy with these free values [D] and the start's frozen ones.
+
+        Raises:
+            ValueError: a wrong length, or values that no strategy may have.
+        """
+        if len(vector) != len(self.names):
+            raise ValueError(f"a vector of {len(vector)} values, but {len(self.names)} are free")
+        values = iter(np.asarray(vector, dtype=np.float64))
+        schedules = {
+            name: getattr(self.start, name)
+            if name in self.frozen
+            else tuple(float(next(values)) for _ in getattr(self.start, name))
+            for name in SCHEDULES
+        }
+        return GenerationStrategy(**schedules, guidance_floor=self.start.guidance_floor)
+
+    def to_unit(self, vector: Vector) -> Vector:
+        """Natural units to [0, 1] along each entry's scale; [D]."""
+        return (_scale(vector, self.log) - self._unit_low) / self._unit_width
+
+    def from_unit(self, unit: Vector) -> Vector:
+        """[0, 1] to natural units, clipped to the bounds; [D]."""
+        scaled = self._unit_low + np.clip(unit, 0, 1) * self._unit_width
+        natural = np.where(self.log, np.exp(np.where(self.log, scaled, 0.0)), scaled)
+        return np.clip(natural, self.low, self.high)
+
+    @property
+    def _unit_low(self) -> Vector:
+        return _scale(self.low, self.log)
+
+    @property
+    def _unit_width(self) -> Vector:
+        return _scale(self.high, self.log) - self._unit_low
+
+    def to_json(self) -> dict[str, Any]:
+        """What identifies the space: two studies with equal values searched the same thing."""
+        return {
+            "start": self.start.to_json(),
+            "bounds": {
+                s: {"low": b.low, "high": b.high, "log": b.log} for s, b in self.bounds.items()
+            },
+            "frozen": list(self.frozen),
+        }
+
+
+def _scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:
+    return np.where(log, np.log(np.where(log, vector, 1.0)), vector)

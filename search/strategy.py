@@ -1,0 +1,257 @@
+"""The two things autonat searches: a generation strategy and a training strategy.
+
+A masked image generator fills L tokens in T parallel steps. Its *generation strategy* is four
+schedules, 4T - 2 numbers in all; its *training strategy* is the distribution of the mask ratio
+seen in training (AutoNAT, section 4; arXiv 2406.05478).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta as beta_distribution
+
+SCHEDULES = ("mask_ratio", "remask_temperature", "sampling_temperature", "guidance_scale")
+"""The four schedules, in the order in which every vector and file lists them."""
+
+
+def schedule_length(schedule: str, steps: int) -> int:
+    """Values in a schedule of T steps: T - 1 for what the last step leaves fixed, else T."""
+    return steps - 1 if schedule in ("mask_ratio", "remask_temperature") else steps
+
+
+@dataclass(frozen=True)
+class GenerationStrategy:
+    """How T parallel decoding steps turn an all-masked grid into tokens.
+
+    Attributes:
+        mask_ratio: T - 1 values in [0, 1). After step t, floor(L * mask_ratio[t]) tokens stay masked.
+        remask_temperature: T - 1 values >= 0, the scale of the Gumbel noise on confidences.
+        sampling_temperature: T values >= 0, dividing the logits that tokens are sampled from.
+        guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
+        guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass. The
+            public search cannot go below 1e-4, so a strategy from there means 0 by 1e-4.
+
+    Raises:
+        ValueError: a wrong length, a value that is not finite or outside its range.
+    """
+
+    mask_ratio: tuple[float, ...]
+    remask_temperature: tuple[float, ...]
+    sampling_temperature: tuple[float, ...]
+    guidance_scale: tuple[float, ...]
+    guidance_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in SCHEDULES:
+            values = getattr(self, name)
+            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+                raise ValueError(f"{name} must be a list of numbers, not {values!r}")
+            checked = tuple(_number(f"{name}[{i}]", value) for i, value in enumerate(values))
+            object.__setattr__(self, name, checked)
+        object.__setattr__(self, "guidance_floor", _number("guidance_floor", self.guidance_floor))
+        if self.steps < 1:
+            raise ValueError("sampling_temperature is empty: a strategy has at least one step")
+        for name in SCHEDULES:
+            expected, found = schedule_length(name, self.steps), len(getattr(self, name))
+            if found != expected:
+                raise ValueError(
+                    f"{name} has {found} values, but T = {self.steps} steps (the length of "
+                    f"sampling_temperature) need {expected}"
+                )
+        for i, value in enumerate(self.mask_ratio):
+            if value >= 1:
+                raise ValueError(f"mask_ratio[{i}] = {value} is outside [0, 1)")
+
+    @property
+    def steps(self) -> int:
+        """T, the number of decoding steps."""
+        return len(self.sampling_temperature)
+
+    @classmethod
+    def maskgit(cls, steps: int) -> GenerationStrategy:
+        """The rule of thumb (MaskGIT's), where every search starts.
+
+        Raises:
+            ValueError: steps < 1.
+        """
+        if steps < 1:
+            raise ValueError(f"steps = {steps}: a strategy has at least one step")
+        line = np.linspace(0, 1, steps + 1)
+        return cls(
+            mask_ratio=tuple(np.cos(line * math.pi / 2)[1:-1]),
+            remask_temperature=tuple((1 - line)[:-2]),
+            sampling_temperature=(1.0,) * steps,
+            guidance_scale=tuple(line[1:]),
+        )
+
+    @property
+    def guided(self) -> tuple[bool, ...]:
+        """For each step, whether it needs the unconditional pass."""
+        return tuple(scale > self.guidance_floor for scale in self.guidance_scale)
+
+    def forward_passes(self) -> int:
+        """Network passes an image: one a step, two where guidance is in force."""
+        return self.steps + sum(self.guided)
+
+    def masked_counts(self, tokens: int) -> tuple[int, ...]:
+        """The number of masked tokens after each step, as decoding enforces it: T values, falling
+        strictly to 0 whatever the ratios are.
+
+        n[t] = max(1, min(n[t-1] - 1, floor(L * mask_ratio[t]))), with n[-1] = L and n[T-1] = 0.
+
+        Raises:
+            ValueError: more steps than tokens.
+        """
+        if self.steps > tokens:
+            raise ValueError(f"T = {self.steps} steps, but the image has only {tokens} tokens")
+        counts: list[int] = []
+        masked = tokens
+        for ratio in self.mask_ratio:
+            masked = max(1, min(masked - 1, math.floor(tokens * ratio)))
+            counts.append(masked)
+        return (*counts, 0)
+
+    def with_steps(self, steps: int) -> GenerationStrategy:
+        """The same curves read off at another T, by linear interpolation over t/T.
+
+        mask_ratio[t] and guidance_scale[t] belong to time (t + 1)/T (the ratio with 1 and 0 as its
+        ends), the two temperatures to time t/T; so the rule of thumb's halves are its own. Beyond
+        its ends a curve is held constant.
+
+        Raises:
+            ValueError: steps < 1.
+        """
+        if steps < 1:
+            raise ValueError(f"steps = {steps}: a strategy has at least one step")
+        if steps == self.steps:
+            return self
+        if self.steps == 1:  # no ratio or remask temperature to read off: the rule of thumb's
+            rule = GenerationStrategy.maskgit(steps)
+            return GenerationStrategy(
+                rule.mask_ratio,
+                rule.remask_temperature,
+                self.sampling_temperature * steps,
+                self.guidance_scale * steps,
+                self.guidance_floor,
+            )
+        old, new = np.arange(self.steps + 1) / self.steps, np.arange(steps + 1) / steps
+        return GenerationStrategy(
+            tuple(np.interp(new[1:-1], old, [1.0, *self.mask_ratio, 0.0])),
+            tuple(np.interp(new[:-2], old[:-2], self.remask_temperature)),
+            tuple(np.interp(new[:-1], old[:-1], self.sampling_temperature)),
+            tuple(np.interp(new[1:], old[1:], self.guidance_scale)),
+            self.guidance_floor,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The `generation` part of the strategy file."""
+        lists = {name: list(getattr(self, name)) for name in SCHEDULES}
+        return {"steps": self.steps, **lists, "guidance_floor": self.guidance_floor}
+
+    @classmethod
+    def from_json(cls, data: Any) -> GenerationStrategy:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a field is missing, unknown, or not valid; the line names it.
+        """
+        checked = require_fields("generation", data, ("steps", *(f.name for f in fields(cls))))
+        steps = checked.pop("steps")
+        strategy = cls(**checked)
+        if steps != strategy.steps:
+            raise ValueError(
+                f"generation.steps = {steps!r}, but sampling_temperature has "
+                f"{strategy.steps} values"
+            )
+        return strategy
+
+
+@dataclass(frozen=True)
+class TrainingStrategy:
+    """The distribution of the mask ratio r seen in training (AutoNAT, section 4.1).
+
+    Attributes:
+        mask_ratio_distribution: "cosine" (MaskGIT's: r = cos(pi/2 u), u uniform) or "beta"
+            (AutoNAT's: r ~ Beta(alpha, beta)).
+        alpha: > 0, for "beta" only.
+        beta: > 0, for "beta" only.
+
+    Raises:
+        ValueError: an unknown distribution, or a parameter that is missing, unused, not finite
+            or not positive.
+    """
+
+    mask_ratio_distribution: str
+    alpha: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        known = ("cosine", "beta")
+        if self.mask_ratio_distribution not in known:
+            raise ValueError(
+                f"mask_ratio_distribution = {self.mask_ratio_distribution!r} is unknown; "
+                f"known: {', '.join(known)}"
+            )
+        for name in ("alpha", "beta"):
+            value = getattr(self, name)
+            if self.mask_ratio_distribution == "cosine":
+                if value is not None:
+                    raise ValueError(f"{name} = {value!r}: the cosine distribution has no {name}")
+            elif value is None or _number(name, value) <= 0:
+                raise ValueError(f"{name} = {value!r}: the beta distribution needs {name} > 0")
+            else:
+                object.__setattr__(self, name, float(value))
+
+    def mask_ratios(self, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Mask ratios in [0, 1] from uniforms in [0, 1), by inverse transform; any shape."""
+        if self.alpha is None or self.beta is None:
+            return np.cos(uniforms * np.pi / 2)
+        return np.asarray(beta_distribution.ppf(uniforms, self.alpha, self.beta), dtype=np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `training` part of the strategy file."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> TrainingStrategy:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a field is missing, unknown, or not valid; the line names it.
+        """
+        return cls(**require_fields("training", data, tuple(f.name for f in fields(cls))))
+
+
+def require_fields(where: str, data: Any, names: Sequence[str]) -> dict[str, Any]:
+    """`data` as a dict with exactly these fields.
+
+    Raises:
+        ValueError: not an object, a missing field, or one that is unknown; `where` is named.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} must be an object, not {data!r}")
+    for name in names:
+        if name not in data:
+            raise ValueError(f"{where} lacks the field {name!r}")
+    for name in data:
+        if name not in names:
+            raise ValueError(f"{where} has the unknown field {name!r}")
+    return dict(data)
+
+
+def _number(name: str, value: Any) -> float:
+    """A finite number >= 0 as a float; booleans and strings are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ValueError(f"{name} = {value!r} is not a number")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} = {value!r} is not finite")
+    if value < 0:
+        range_ = "outside [0, 1)" if name.startswith("mask_ratio") else "negative"
+        raise ValueError(f"{name} = {value!r} is {range_}")
+    return float(value)

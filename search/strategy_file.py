@@ -1,0 +1,238 @@
+"""The strategy file (JSON, "autonat-strategy/1"): a schedule with all that its number depends on.
+
+Its schema is published beside this module as strategy.schema.json. Every field is required; what
+does not apply is null, so that a file never leaves open whether something was forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from search.strategy import GenerationStrategy, TrainingStrategy, require_fields
+
+FORMAT = "autonat-strategy/1"
+OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens")
+PROTOCOL_FIELDS = (
+    "features",
+    "features_hash",
+    "resize",
+    "quantisation",
+    "reference_statistics_hash",
+    "classes",
+)
+SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "fid")
+MLFLOW_FIELDS = ("tracking_uri", "run_id")
+
+
+@dataclass(frozen=True)
+class FinalTest:
+    """The number that may be reported: measured on seeds that the search never saw.
+
+    Attributes:
+        fid: mean over the seeds.
+        fid_se: standard error of that mean, from the spread over the seeds; None for one seed.
+        fids: one FID a seed.
+        images: n, images generated for each seed.
+        seeds: the evaluations' seeds.
+        forward_passes: network passes an image.
+
+    Raises:
+        ValueError: values that are not finite, not as many FIDs as seeds, no images.
+    """
+
+    fid: float
+    fid_se: float | None
+    fids: tuple[float, ...]
+    images: int
+    seeds: tuple[int, ...]
+    forward_passes: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fids", tuple(self.fids))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for name, value in (("fid", self.fid), ("fid_se", self.fid_se or 0.0)):
+            if not _is_number(value):
+                raise ValueError(f"test.{name} = {value!r} is not a finite number")
+        if not self.seeds or len(self.fids) != len(self.seeds):
+            raise ValueError(f"test.fids has {len(self.fids)} values for {len(self.seeds)} seeds")
+        for name in ("images", "forward_passes"):
+            if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
+                raise ValueError(f"test.{name} = {getattr(self, name)!r} is not a positive integer")
+        for i, value in enumerate(self.fids):
+            if not _is_number(value):
+                raise ValueError(f"test.fids[{i}] = {value!r} is not a finite number")
+        for i, seed in enumerate(self.seeds):
+            if not _is_count(seed):
+                raise ValueError(f"test.seeds[{i}] = {seed!r} is not an integer >= 0")
+
+    @classmethod
+    def of(cls, fids: Mapping[int, float], images: int, forward_passes: int) -> FinalTest:
+        """The test with these FIDs by seed.
+
+        Raises:
+            ValueError: a FID that is not finite.
+        """
+        values = tuple(fids.values())
+        mean = math.fsum(values) / len(values)
+        error = None
+        if len(values) > 1:
+            variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+            error = math.sqrt(variance / len(values))
+        return cls(mean, error, values, images, tuple(fids), forward_passes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `test` part of the strategy file."""
+        return {
+            "fid": self.fid,
+            "fid_se": self.fid_se,
+            "fids": list(self.fids),
+            "images": self.images,
+            "seeds": list(self.seeds),
+            "forward_passes": self.forward_passes,
+        }
+
+
+@dataclass(frozen=True)
+class StrategyFile:
+    """A generation strategy and everything that was in force when it was measured.
+
+    Attributes:
+        generation: the four schedules.
+        training: the mask-ratio distribution of the measured checkpoint.
+        objective: name, settings, dataset, checkpoint (hash) and tokens (L).
+        protocol: how FID was computed: features, features_hash (the weights'), resize,
+            quantisation, reference_statistics_hash, classes.
+        test: the final test, or None for a strategy that was not measured yet.
+        search: study, optimiser with its settings and seed, space, budget, what was spent, and
+            the FID that the search itself saw; None for a strategy that no search found.
+        versions: of the packages in force, by name.
+        mlflow: tracking_uri and run_id of the parent run.
+    """
+
+    generation: GenerationStrategy
+    training: TrainingStrategy | None = None
+    objective: Mapping[str, Any] | None = None
+    protocol: Mapping[str, Any] | None = None
+    test: FinalTest | None = None
+    search: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] | None = None
+    mlflow: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.test is not None:
+            expected = self.generation.forward_passes()
+            if self.test.forward_passes != expected:
+                raise ValueError(
+                    f"test.forward_passes = {self.test.forward_passes}, but the generation "
+                    f"strategy takes {expected}"
+                )
+        if self.objective is not None and _is_count(self.objective.get("tokens")):
+            self.generation.masked_counts(self.objective["tokens"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's content."""
+        return {
+            "format": FORMAT,
+            "generation": self.generation.to_json(),
+            "training": None if self.training is None else self.training.to_json(),
+            "objective": None if self.objective is None else dict(self.objective),
+            "protocol": None if self.protocol is None else dict(self.protocol),
+            "test": None if self.test is None else self.test.to_json(),
+            "search": None if self.search is None else dict(self.search),
+            "versions": None if self.versions is None else dict(self.versions),
+            "mlflow": None if self.mlflow is None else dict(self.mlflow),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> StrategyFile:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: an unknown format version, or a field that is missing, unknown or not
+                valid; the line names the field and the value.
+        """
+        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"format = {data['format']!r} is unknown; known: {FORMAT!r}")
+        parts = require_fields(
+            "the strategy file", data, ("format", *(f.name for f in fields(cls)))
+        )
+        training, test = parts["training"], parts["test"]
+        return cls(
+            generation=GenerationStrategy.from_json(parts["generation"]),
+            training=None if training is None else TrainingStrategy.from_json(training),
+            objective=_part("objective", parts["objective"], OBJECTIVE_FIELDS),
+            protocol=_part("protocol", parts["protocol"], PROTOCOL_FIELDS),
+            test=None if test is None else _final_test(test),
+            search=_part("search", parts["search"], SEARCH_FIELDS),
+            versions=_versions(parts["versions"]),
+            mlflow=_part("mlflow", parts["mlflow"], MLFLOW_FIELDS),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+
+    @classmethod
+    def read(cls, path: Path) -> StrategyFile:
+        """Read a file.
+
+        Raises:
+            ValueError: it cannot be read, is no JSON, or is not valid; the file is named.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not JSON (not UTF-8 text)") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    part = require_fields(where, data, names)
+    if where == "objective":
+        if not isinstance(part["name"], str):
+            raise ValueError(f"objective.name = {part['name']!r} is not a string")
+        if not isinstance(part["settings"], dict):
+            raise ValueError(f"objective.settings = {part['settings']!r} is not an object")
+        if not _is_count(part["tokens"]) or part["tokens"] < 1:
+            raise ValueError(f"objective.tokens = {part['tokens']!r} is not a positive integer")
+    return part
+
+
+def _final_test(data: Any) -> FinalTest:
+    checked = require_fields("test", data, tuple(f.name for f in fields(FinalTest)))
+    for name in ("fids", "seeds"):
+        if not isinstance(checked[name], list):
+            raise ValueError(f"test.{name} = {checked[name]!r} is not a list")
+    return FinalTest(**checked)
+
+
+def _versions(data: Any) -> dict[str, str] | None:
+    if data is None:
+        return None
+    if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
+        raise ValueError(f"versions must map package names to strings, not {data!r}")
+    return data
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
