@@ -92,10 +92,8 @@ class Space:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """For each entry of a vector, its parameter name, as in Optuna and MLflow; [D]."""
-        return tuple(
-            f"{name}_{i}" for name in self.free for i in range(len(getattr(self.start, name)))
-        )
+        """For each entry of a vector, its parameter name; [D]."""
+        return tuple(p for p in self.start.parameters() if p.rpartition("_")[0] in self.free)
 
     @property
     def low(self) -> Vector:

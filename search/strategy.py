@@ -149,6 +149,10 @@ class GenerationStrategy:
             self.guidance_floor,
         )
 
+    def parameters(self) -> dict[str, float]:
+        """The 4T - 2 values by name (mask_ratio_0 …), as in Optuna and MLflow."""
+        return {f"{name}_{i}": v for name in SCHEDULES for i, v in enumerate(getattr(self, name))}
+
     def to_json(self) -> dict[str, Any]:
         """The `generation` part of the strategy file."""
         lists = {name: list(getattr(self, name)) for name in SCHEDULES}

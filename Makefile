@@ -1,0 +1,49 @@
+# make demo and make test work on a bare machine with Python 3.11 or newer and nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test lint format pin clean
+
+help:
+	@echo "make demo    install if needed, then run the main job (autonat demo)"
+	@echo "make test    install if needed, then every test, lint and type check"
+	@echo "make lint    ruff and mypy only"
+	@echo "make format  rewrite the code in the house style"
+	@echo "make pin     write the installed versions into constraints.txt"
+	@echo "make clean   remove caches and build outputs (.venv and autonat-lab stay)"
+
+demo: $(INSTALLED)
+	@$(BIN)/autonat demo
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+	@$(MAKE) --no-print-directory lint
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "autonat needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/it" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
+	@echo "installing the pinned versions into .venv (once; a few minutes)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]' -c constraints.txt
+	@touch $@
+
+# A local build (torch 2.13.0+cpu) is pinned by its release, so that every machine finds its own.
+pin: $(INSTALLED)
+	@sed -n '/^#/p' constraints.txt > constraints.new
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude autonat | sed 's/+.*//' >> constraints.new
+	@mv constraints.new constraints.txt
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find search models trials dashboards tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,248 @@
+"""The figures of the report: strategies and evaluations in, Plotly figures out.
+
+Every figure takes its series by label, and one colour a label, so that a method looks the same in
+all of them. Backgrounds are transparent and text is left to the page's style sheet.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from search.strategy import SCHEDULES, GenerationStrategy, schedule_length
+
+SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539")
+"""For searches; they differ in hue and lightness, and so for colour-blind readers too."""
+CONTROL_COLOUR = "#7d828a"
+"""For everything that was not searched."""
+RULE_OF_THUMB = "rule of thumb"
+
+FID_TICKS = [m * 10.0**k for k in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
+"""Ticks of a log axis; Plotly's own write 20 as 2."""
+
+_INK, _RULE = "#33373d", "rgba(125, 130, 138, 0.28)"
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+
+
+class FinalTest(NamedTuple):
+    """FIDs on seeds that no search saw: their mean (NaN: no number), its standard error or None,
+    and each of them."""
+
+    fid: float
+    fid_se: float | None
+    fids: Sequence[float]
+
+
+def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, str]:
+    """One colour a label: its own for a search, grey for a control."""
+    found = {
+        label: SEARCH_COLOURS[i % len(SEARCH_COLOURS)]
+        for i, label in enumerate(dict.fromkeys(searches))
+    }
+    return found | dict.fromkeys((c for c in controls if c not in found), CONTROL_COLOUR)
+
+
+def schedules(
+    strategies: Mapping[str, GenerationStrategy], tokens: int, colour: Mapping[str, str]
+) -> go.Figure:
+    """The four schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
+
+    Args:
+        strategies: by label, all of the same T, at least one.
+        tokens: L, for the counts in force.
+        colour: one a label, as from `colours`.
+
+    Raises:
+        ValueError: nothing given, several T, or more steps than tokens.
+    """
+    lengths = sorted({s.steps for s in strategies.values()})
+    if len(lengths) != 1:
+        raise ValueError(f"schedules of one T are drawn together, not of T = {lengths}")
+    (steps,) = lengths
+    drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
+    titles = [s.replace("_", " ") for s in SCHEDULES]
+    figure = make_subplots(2, 2, subplot_titles=titles, vertical_spacing=0.17)
+    for i, schedule in enumerate(SCHEDULES):
+        row, column = i // 2 + 1, i % 2 + 1
+        if schedule_length(schedule, steps) == 0:
+            _say(figure, "no value: the only step fixes it", row, column)
+        for j, (label, strategy) in enumerate(drawn.items()):
+            if schedule_length(schedule, steps):
+                line = _schedule_line(label, strategy, schedule, tokens, colour, j)
+                figure.add_trace(
+                    line.update(showlegend=i == SCHEDULES.index("guidance_scale")), row, column
+                )
+        figure.update_xaxes(
+            range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), row=row, col=column
+        )
+        figure.update_yaxes(rangemode="tozero", row=row, col=column)
+    for column in (1, 2):
+        figure.update_xaxes(title_text="step t", row=2, col=column)
+    return _styled(figure, height=640)
+
+
+def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str]) -> go.Figure:
+    """The best FID so far against the images generated so far; every evaluation as a faint point.
+
+    Args:
+        evaluations: by label; rows in order of finish, columns at least fid, images, state. A
+            failed evaluation counts its images and has no FID.
+        colour: one a label, as from `colours`.
+    """
+    figure = go.Figure()
+    lowest = math.inf
+    for label, table in evaluations.items():
+        spent = table["images"].cumsum()
+        fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
+        fid = fid.where(np.isfinite(fid))
+        best = fid.cummin().ffill()
+        lowest = min(lowest, fid.min()) if fid.notna().any() else lowest
+        name, style = html.escape(label), {"color": colour[label]}
+        figure.add_scatter(
+            x=spent,
+            y=fid,
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            marker={**style, "size": 5, "opacity": 0.28},
+            text=_evaluation_texts(table),
+            hovertemplate="%{y:.4g} after %{x:,} images<br>%{text}<extra>" + name + "</extra>",
+        )
+        figure.add_scatter(
+            x=spent,
+            y=best,
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            line={**style, "width": 2.4, "shape": "hv"},
+            hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
+        )
+    figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
+    figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(lowest))
+    return _styled(figure, height=460)
+
+
+def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.Figure:
+    """The FID of the final test as dots with one standard error, the lowest on top.
+
+    Args:
+        tests: by label.
+        colour: one a label, as from `colours`.
+    """
+    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
+    figure = go.Figure()
+    for label, test in ranked:
+        name, style = html.escape(label), colour[label]
+        figure.add_scatter(
+            x=test.fids,
+            y=[name] * len(test.fids),
+            mode="markers",
+            marker={"color": style, "size": 11, "symbol": "line-ns-open", "opacity": 0.55},
+            hovertemplate=f"one seed: %{{x:.4g}}<extra>{name}</extra>",
+        )
+        figure.add_scatter(
+            x=[test.fid],
+            y=[name],
+            mode="markers",
+            marker={"color": style, "size": 9},
+            error_x={"array": [test.fid_se], "color": style, "thickness": 1.8, "width": 5},
+            hovertemplate=f"%{{x:.4g}}<extra>{name}</extra>",
+        )
+    order = [html.escape(label) for label, _ in reversed(ranked)]
+    figure.update_yaxes(
+        categoryorder="array",
+        categoryarray=order,
+        range=[-0.6, len(order) - 0.4],
+        ticksuffix="  ",
+    )
+    finite = [f for test in tests.values() for f in (test.fid, *test.fids) if math.isfinite(f)]
+    figure.update_xaxes(title_text="FID of the final test", **_fid_axis(min(finite, default=0)))
+    return _styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
+
+
+def _schedule_line(
+    label: str,
+    strategy: GenerationStrategy,
+    schedule: str,
+    tokens: int,
+    colour: Mapping[str, str],
+    place: int,
+) -> go.Scatter:
+    values = getattr(strategy, schedule)
+    rule = label == RULE_OF_THUMB
+    style = colour.get(label, CONTROL_COLOUR)
+    name = html.escape(label)
+    hover = "%{y:.4g} at step %{x}"
+    if schedule == "mask_ratio":
+        hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
+    return go.Scatter(
+        x=list(range(len(values))),
+        y=values,
+        name=name,
+        legendgroup=name,
+        mode="lines+markers",
+        line={"color": style, "width": 2, "dash": "dash" if rule else "solid"},
+        marker={"color": style, "size": 6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+        customdata=strategy.masked_counts(tokens)[:-1] if schedule == "mask_ratio" else None,
+        hovertemplate=f"{hover}<extra>{name}</extra>",
+    )
+
+
+def _evaluation_texts(table: pd.DataFrame) -> list[str]:
+    """What a point says when pointed at: whichever of these columns there are."""
+    known = [c for c in ("probe", "step", "role", "images", "seed") if c in table]
+    return [
+        "<br>".join(f"{c}: {html.escape(str(v))}" for c, v in zip(known, row, strict=True))
+        for row in table[known].itertuples(index=False)
+    ]
+
+
+def _fid_axis(lowest: float) -> dict[str, Any]:
+    """Bad strategies are worse by factors, so FIDs are read on a log scale wherever they allow."""
+    if not 0 < lowest < math.inf:
+        return {}
+    return {"type": "log", "tickvals": FID_TICKS, "tickformat": "~g"}
+
+
+def _say(figure: go.Figure, words: str, row: int, column: int) -> None:
+    figure.add_scatter(
+        x=[0],
+        y=[0.5],
+        mode="text",
+        text=[words],
+        showlegend=False,
+        hoverinfo="skip",
+        row=row,
+        col=column,
+    )
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    axis = {
+        "gridcolor": _RULE,
+        "linecolor": _RULE,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+    }
+    figure.update_layout(
+        height=height,
+        template="none",
+        font={"family": "inherit", "size": 13, "color": _INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 56, "r": 16, "t": 44, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"font": {"size": 12}, "align": "left"},
+    )
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure

@@ -1,0 +1,43 @@
+"""A list of strategies, each asked once for each seed: final tests, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from search.ledger import Ledger
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE, Probe, Signal
+from search.strategy import GenerationStrategy
+
+
+class Replicates:
+    """Asks every strategy for the first seed, then every one for the second, and so on.
+
+    Args:
+        strategies: by name, which becomes the probe's role.
+        images: n of one evaluation.
+        seeds: one step each.
+    """
+
+    def __init__(
+        self, strategies: Mapping[str, GenerationStrategy], images: int, seeds: Sequence[int]
+    ) -> None:
+        self._list = [
+            (step, seed, role, strategy)
+            for step, seed in enumerate(seeds)
+            for role, strategy in strategies.items()
+        ]
+        self._images = images
+        self._ledger = Ledger()
+
+    def ask(self) -> Probe | Signal:
+        """The next of the list, then DONE."""
+        number = len(self._ledger)
+        if number == len(self._list):
+            return DONE
+        step, seed, role, strategy = self._list[number]
+        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
+
+    def tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        """See `Optimiser.tell`."""
+        self._ledger.tell(probe, result)

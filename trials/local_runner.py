@@ -1,0 +1,18 @@
+"""Runs jobs one after the other in this process: for debugging."""
+
+from __future__ import annotations
+
+from search.optimiser import DONE
+from trials.objective import Objective, evaluate_probe
+from trials.study import Job, Source
+
+
+def run_local(source: Source, objective: Objective) -> None:
+    """Run a source's jobs until it is done.
+
+    Raises:
+        ValueError: a result cannot be recorded.
+    """
+    while (job := source.next()) is not DONE:
+        if isinstance(job, Job):
+            job.finish(evaluate_probe(objective, job.probe))

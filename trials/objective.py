@@ -1,0 +1,181 @@
+"""The objective: what measures a strategy, and how a user's own plugs in.
+
+An objective is found by a name: one that is built in or registered by a package under the entry
+point group `autonat.objectives`, or `package.module:Class` of a user's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
+from search.strategy import GenerationStrategy
+from search.strategy_file import PROTOCOL_FIELDS
+
+ENTRY_POINT_GROUP = "autonat.objectives"
+
+Report = Callable[[int, int, str], None]
+"""Called with (done, total, message) while something long runs."""
+
+
+class Objective(Protocol):
+    """Measures generation strategies on one generator.
+
+    Made by keyword settings, which must be JSON values and are checked at once. After `prepare`
+    the instance is sent to the workers by pickle, so it holds whatever they need, and it moves
+    itself to their device when it first measures.
+
+    Two methods are optional: `prepare(lab, report)`, called once in the driver before anything is
+    measured (train, load, cache below the folder `lab`), and `sample(strategy, images, seed)`,
+    which returns uint8 images [n, H, W] or [n, H, W, 3] for reports.
+    """
+
+    tokens: int
+    """L, the tokens of an image; a strategy has at most L steps. Known without `prepare`."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What was measured, as JSON values, after `prepare`: any of the keys dataset (a name),
+        checkpoint (a hash), training (a TrainingStrategy's JSON), protocol (how FID is computed)."""
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """Generate `images` images and measure them. Same strategy, n and seed on the same
+        device: same number; all randomness derives from `seed` in [0, 2**32).
+
+        Raises:
+            Exception: whatever goes wrong; the evaluation counts as failed and the search goes on.
+        """
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """An objective with something to do before the first evaluation."""
+
+    def prepare(self, lab: Path, report: Report) -> None:
+        """Train, load, cache below the folder `lab`."""
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """An objective that can show its images."""
+
+    def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
+        """Images [n, H, W] or [n, H, W, 3]."""
+
+
+def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
+    """The objective of that name, made with these settings.
+
+    Raises:
+        ValueError: an unknown name (the known ones are listed), a module or class that does not
+            import, a class that lacks a method, a setting that it does not have or refuses.
+    """
+    made_by = _own_class(name) if ":" in name else _registered_class(name)
+    for method in ("evaluate", "describe"):
+        if not callable(getattr(made_by, method, None)):
+            raise ValueError(f"objective {name} lacks the method {method}")
+    try:
+        inspect.signature(made_by).bind(**settings)
+    except TypeError as error:
+        raise ValueError(f"objective {name}: {error}") from None
+    objective: Objective = made_by(**settings)
+    tokens = getattr(objective, "tokens", None)
+    if not isinstance(tokens, int) or tokens < 1:
+        raise ValueError(f"objective {name}: tokens = {tokens!r} is not a positive integer")
+    return objective
+
+
+def registered_objectives() -> dict[str, EntryPoint]:
+    """The objectives registered under the entry point group, by name."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def user_module(name: str) -> Path | None:
+    """The file or folder to send to the workers for an objective `package.module:Class`; None
+    for one that an installed package provides."""
+    if ":" not in name:
+        return None
+    top = name.partition(":")[0].partition(".")[0]
+    file = getattr(sys.modules[top], "__file__", None)
+    if file is None:
+        raise ValueError(f"objective {name}: the package {top} has no __init__.py")
+    path = Path(file).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
+    """An objective's description with every field of the strategy file; what it leaves out is
+    null.
+
+    Returns:
+        A dict with the keys objective, training and protocol.
+    """
+    told = dict(objective.describe())
+    protocol = dict(told.get("protocol") or {})
+    unknown = [key for key in protocol if key not in PROTOCOL_FIELDS]
+    if unknown:
+        raise ValueError(
+            f"objective {name}: its protocol has the unknown field {unknown[0]!r}; "
+            f"known: {', '.join(PROTOCOL_FIELDS)}"
+        )
+    return {
+        "objective": {
+            "name": name,
+            "settings": dict(settings),
+            "dataset": told.get("dataset"),
+            "checkpoint": told.get("checkpoint"),
+            "tokens": objective.tokens,
+        },
+        "training": told.get("training"),
+        "protocol": {field: protocol.get(field) for field in PROTOCOL_FIELDS},
+    }
+
+
+def evaluate_probe(objective: Objective, probe: Probe) -> Measurement | Failure:
+    """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
+    started = time.perf_counter()
+    try:
+        found = objective.evaluate(probe.strategy, probe.images, probe.seed)
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0][:500])
+    if not isinstance(found, Measurement):
+        return Failure(f"evaluate returned {type(found).__name__}, not a Measurement")
+    if not math.isfinite(found.fid):
+        return Failure(f"FID = {found.fid} after {time.perf_counter() - started:.1f} s")
+    return found
+
+
+def _registered_class(name: str) -> Any:
+    known = registered_objectives()
+    if name not in known:
+        raise ValueError(
+            f"unknown objective {name!r}; known: {', '.join(sorted(known))}, "
+            "or package.module:Class of your own"
+        )
+    return known[name].load()
+
+
+def _own_class(name: str) -> Any:
+    module_name, _, class_name = name.partition(":")
+    # Last in the path: a user's folder may hold a package called models, and ours must win.
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"objective {name}: {error}") from None
+    if not isinstance(getattr(module, class_name, None), type):
+        raise ValueError(f"objective {name}: {module_name} has no class {class_name!r}")
+    return getattr(module, class_name)

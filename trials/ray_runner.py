@@ -1,0 +1,238 @@
+"""Runs jobs on Ray Tune, on this machine or on a cluster.
+
+Every worker is one actor that keeps the objective loaded and is handed one probe after the other
+(`reuse_actors`). Tune asks for jobs through a Searcher that answers None while the optimiser
+waits. Tune's own files are not needed to resume: the record is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+import dashboards
+import models
+import search
+import trials
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE, Probe
+from search.strategy import GenerationStrategy
+from trials.objective import Objective, evaluate_probe
+from trials.study import Job, Source
+
+WORKER_RETRIES = 3
+"""How often a probe is run again when its worker dies, before it counts as failed."""
+METRIC = "unused"
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How the work is spread.
+
+    Attributes:
+        workers: evaluations at the same time, >= 1.
+        gpus_per_trial: GPUs each of them holds, >= 0; a fraction shares one.
+        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
+    """
+
+    workers: int
+    gpus_per_trial: float
+    address: str | None
+
+
+class EvaluationTrial(tune.Trainable):
+    """One evaluation a trial; the actor and its objective serve many."""
+
+    def setup(self, config: dict[str, Any], objective: Objective) -> None:  # type: ignore[override]
+        """Keep the objective, which comes through Ray's object store."""
+        self._objective = objective
+        self._probe = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next probe."""
+        self._probe = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Measure it."""
+        fields = dict(self._probe["probe"])
+        probe = Probe(**fields | {"strategy": GenerationStrategy.from_json(fields["strategy"])})
+        result = evaluate_probe(self._objective, probe)
+        kind = "failure" if isinstance(result, Failure) else "measurement"
+        # Tune wants its metric in every result, a failure's included.
+        return {METRIC: math.nan, kind: asdict(result), "done": True}
+
+
+class JobSearcher(Searcher):
+    """A source of jobs as Tune's search algorithm. It limits what is in flight by itself."""
+
+    def __init__(self, source: Source, workers: int) -> None:
+        super().__init__(metric=METRIC, mode="min")
+        self._source, self._workers = source, workers
+        self._jobs: dict[str, Job] = {}
+        self.error: Exception | None = None
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tune's limiter is not needed."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The next job's probe; None while the source waits or all workers have work."""
+        if self.error is not None:
+            return str(Searcher.FINISHED)
+        if len(self._jobs) >= self._workers:
+            return None
+        try:
+            job = self._source.next()
+        except Exception as error:  # Tune would hide it in an error of its own
+            self.error = error
+            return str(Searcher.FINISHED)
+        if job is DONE:
+            return str(Searcher.FINISHED)
+        if not isinstance(job, Job):
+            return None
+        self._jobs[trial_id] = job
+        probe = job.probe
+        fields = {"number", "images", "seed", "step", "role"}
+        plain = {name: getattr(probe, name) for name in fields}
+        return {"probe": {**plain, "strategy": probe.strategy.to_json()}}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Hand a result in; a trial without one lost its worker too often."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None or self.error is not None:
+            return
+        if result and "measurement" in result:
+            outcome: Measurement | Failure = Measurement(**result["measurement"])
+        elif result and "failure" in result:
+            outcome = Failure(**result["failure"])
+        elif error:
+            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times")
+        else:
+            return  # stopped from outside: the probe is asked again when the study is resumed
+        try:
+            job.finish(outcome)
+        except Exception as failed:
+            self.error = failed
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record holds what is needed to resume."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing."""
+
+
+def run_ray(
+    source: Source, objective: Objective, settings: RaySettings, user_modules: Sequence[Path] = ()
+) -> None:
+    """Run a source's jobs until it is done, or until Ctrl-C.
+
+    Args:
+        source: of jobs.
+        objective: prepared; sent to the workers by pickle.
+        settings: how the work is spread.
+        user_modules: files or folders of the user's code to send along.
+
+    Raises:
+        ValueError: no cluster at the address, or more than it has is asked for; a result cannot
+            be recorded.
+    """
+    searcher = JobSearcher(source, settings.workers)
+    with _ray(settings, user_modules), _scratch_folder() as scratch:
+        _check_resources(settings)
+        resources = {"cpu": 1, "gpu": settings.gpus_per_trial}
+        trainable = tune.with_parameters(EvaluationTrial, objective=objective)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=settings.workers,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="trials",
+                storage_path=str(scratch),
+                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if searcher.error is not None:
+        raise searcher.error
+
+
+def _check_resources(settings: RaySettings) -> None:
+    """More than the cluster has would wait for ever."""
+    available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for kind, asked in (("CPU", 1.0), ("GPU", settings.gpus_per_trial)):
+        if asked > available.get(kind, 0):
+            raise ValueError(
+                f"a trial asks for {asked:g} {kind}s, but the cluster has "
+                f"{available.get(kind, 0):g}"
+            )
+
+
+@contextlib.contextmanager
+def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
+    """A connection to Ray, started from an empty folder.
+
+    Ray puts the driver's folder first in every worker's path, so a folder of the user's called
+    models would shadow ours. From an empty one, workers see what is sent with py_modules, then
+    what is installed.
+    """
+    packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # The record is what resumes a search; Tune's snapshots of its own state only cost time.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
+        os.chdir(empty)
+        try:
+            ray.init(
+                address=settings.address or "local",
+                num_cpus=None if settings.address else settings.workers,
+                include_dashboard=None if settings.address else False,
+                _node_ip_address=None if settings.address else "127.0.0.1",
+                runtime_env={"py_modules": [*packages, *map(str, user_modules)]},
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"ray address {settings.address or 'local'}: {reason}") from None
+        finally:
+            os.chdir(before)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """For Tune's own files, which nobody reads."""
+    folder = Path(tempfile.mkdtemp(prefix="autonat-tune-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
