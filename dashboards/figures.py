@@ -41,12 +41,12 @@ class FinalTest(NamedTuple):
 
 
 def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, str]:
-    """One colour a label: its own for a search, grey for a control."""
-    found = {
-        label: SEARCH_COLOURS[i % len(SEARCH_COLOURS)]
-        for i, label in enumerate(dict.fromkeys(searches))
+    """One colour a method: its own for a search, grey for a control."""
+    own = {
+        method: SEARCH_COLOURS[i % len(SEARCH_COLOURS)]
+        for i, method in enumerate(dict.fromkeys(searches))
     }
-    return found | dict.fromkeys((c for c in controls if c not in found), CONTROL_COLOUR)
+    return dict.fromkeys(controls, CONTROL_COLOUR) | own
 
 
 def schedules(
@@ -57,7 +57,7 @@ def schedules(
     Args:
         strategies: by label, all of the same T, at least one.
         tokens: L, for the counts in force.
-        colour: one a label, as from `colours`.
+        colour: one a label.
 
     Raises:
         ValueError: nothing given, several T, or more steps than tokens.
@@ -69,6 +69,7 @@ def schedules(
     drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
     titles = [s.replace("_", " ") for s in SCHEDULES]
     figure = make_subplots(2, 2, subplot_titles=titles, vertical_spacing=0.17)
+    figure.update_annotations(font_size=14)
     for i, schedule in enumerate(SCHEDULES):
         row, column = i // 2 + 1, i % 2 + 1
         if schedule_length(schedule, steps) == 0:
@@ -85,7 +86,8 @@ def schedules(
         figure.update_yaxes(rangemode="tozero", row=row, col=column)
     for column in (1, 2):
         figure.update_xaxes(title_text="step t", row=2, col=column)
-    return _styled(figure, height=640)
+    figure = _styled(figure, height=660)
+    return figure.update_layout(margin_t=84, legend_y=1.07)
 
 
 def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str]) -> go.Figure:
@@ -94,16 +96,16 @@ def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str])
     Args:
         evaluations: by label; rows in order of finish, columns at least fid, images, state. A
             failed evaluation counts its images and has no FID.
-        colour: one a label, as from `colours`.
+        colour: one a label.
     """
     figure = go.Figure()
-    lowest = math.inf
+    shown: list[float] = []
     for label, table in evaluations.items():
         spent = table["images"].cumsum()
         fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
         fid = fid.where(np.isfinite(fid))
         best = fid.cummin().ffill()
-        lowest = min(lowest, fid.min()) if fid.notna().any() else lowest
+        shown += fid.tolist()
         name, style = html.escape(label), {"color": colour[label]}
         figure.add_scatter(
             x=spent,
@@ -126,7 +128,7 @@ def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str])
             hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
         )
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
-    figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(lowest))
+    figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(shown))
     return _styled(figure, height=460)
 
 
@@ -135,7 +137,7 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
 
     Args:
         tests: by label.
-        colour: one a label, as from `colours`.
+        colour: one a label.
     """
     ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
     figure = go.Figure()
@@ -163,8 +165,8 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
         range=[-0.6, len(order) - 0.4],
         ticksuffix="  ",
     )
-    finite = [f for test in tests.values() for f in (test.fid, *test.fids) if math.isfinite(f)]
-    figure.update_xaxes(title_text="FID of the final test", **_fid_axis(min(finite, default=0)))
+    shown = [fid for test in tests.values() for fid in (test.fid, *test.fids)]
+    figure.update_xaxes(title_text="FID of the final test", **_fid_axis(shown))
     return _styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
@@ -205,9 +207,10 @@ def _evaluation_texts(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _fid_axis(lowest: float) -> dict[str, Any]:
-    """Bad strategies are worse by factors, so FIDs are read on a log scale wherever they allow."""
-    if not 0 < lowest < math.inf:
+def _fid_axis(fids: Iterable[float]) -> dict[str, Any]:
+    """Bad strategies are worse by factors, so FIDs that differ by factors get a log scale."""
+    finite = [fid for fid in fids if math.isfinite(fid)]
+    if not finite or min(finite) <= 0 or max(finite) < 2 * min(finite):
         return {}
     return {"type": "log", "tickvals": FID_TICKS, "tickformat": "~g"}
 
@@ -232,6 +235,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         "zeroline": False,
         "ticks": "",
         "automargin": True,
+        "title_font_size": 13,
     }
     figure.update_layout(
         height=height,
@@ -239,7 +243,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         font={"family": "inherit", "size": 13, "color": _INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 16, "t": 44, "b": 48},
+        margin={"l": 56, "r": 16, "t": 40, "b": 48},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"font": {"size": 12}, "align": "left"},
     )

@@ -92,10 +92,10 @@ def write_report(
         ValueError: no result, two of the same method and T, or the file cannot be written.
     """
     named = _labelled(results)
-    colour = figures.colours(
-        (label for label, r in named.items() if r.searched),
-        (label for label, r in named.items() if not r.searched),
+    of_method = figures.colours(
+        (r.method for r in results if r.searched), (r.method for r in results if not r.searched)
     )
+    colour = {label: of_method[r.method] for label, r in named.items()}
     pages = Environment(
         loader=PackageLoader("dashboards", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -123,26 +123,30 @@ def with_error(value: float, error: float | None) -> str:
     """A number with its standard error, both to the error's second digit."""
     if not math.isfinite(value):
         return "no number"
-    if error is None or not math.isfinite(error) or error <= 0:
-        return f"{value:.4g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:,.{digits}f} ± {error:,.{digits}f}"
+    if error is None or not 0 < error < math.inf:
+        return f"{value:#.4g}".rstrip(".")
+    digits = _digits(error)
+    return f"{value:,.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:,.{digits}f}"
 
 
 def difference(result: MethodResult, best: MethodResult) -> str:
-    """How far a result lies above the best one, and whether that is more than noise.
-
-    Two combined standard errors are the limit, sqrt(se^2 + se^2) each.
-    """
+    """How far a result lies above the best one, and whether that is inside the noise: within two
+    combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
     if result is best:
         return "best"
     gap = result.fid - best.fid
     if not math.isfinite(gap):
         return "–"
-    if result.fid_se is None or best.fid_se is None:
+    if not result.fid_se or not best.fid_se:
         return f"+{gap:.3g}, error unknown"
     combined = math.hypot(result.fid_se, best.fid_se)
-    return f"+{gap:.3g}" + (", inside the noise" if gap <= 2 * combined else "")
+    noise = ", inside the noise" if gap <= 2 * combined else ""
+    return f"+{gap:.{_digits(combined)}f}{noise}"
+
+
+def _digits(error: float) -> int:
+    """Decimals that show an error > 0 to its second digit."""
+    return max(0, 1 - math.floor(math.log10(error)))
 
 
 def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
@@ -210,7 +214,7 @@ def _row(
         "best": result is best,
         "search_fid": "" if result.search_fid is None else with_error(result.search_fid, None),
         "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
-        "failed": f"{failed:,} failed" if failed else "",
+        "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",
         "forward_passes": result.forward_passes,
         "seconds": f"{result.seconds:,.0f}" if result.searched else "",
@@ -286,7 +290,7 @@ def _embedded(figure: go.Figure) -> Markup:
         figure.to_html(
             full_html=False,
             include_plotlyjs=False,
-            config={"displaylogo": False, "responsive": True},
+            config={"displayModeBar": False, "responsive": True},
         )
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-GAP = 255
+GAP = 128
 """The grey level between two images."""
 
 

@@ -1,0 +1,215 @@
+"""Opens the dashboards that others built: the MLflow UI and optuna-dashboard, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
+START_SECONDS = 120
+"""How long a server may take until it answers; MLflow needs ten seconds on two slow cores."""
+STOP_SECONDS = 10
+"""How long a server may take to stop before it is killed."""
+
+
+def dashboard_commands(
+    record_url: str,
+    tracking_uri: str,
+    artifacts: Path,
+    host: str = "127.0.0.1",
+    ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+) -> tuple[str, str]:
+    """The shell commands that open the MLflow UI and optuna-dashboard.
+
+    Args:
+        record_url: the Optuna storage, as an SQLAlchemy URL.
+        tracking_uri: MLflow's; of a server (http, https) the first command is its address, for
+            there is nothing to start.
+        artifacts: the folder of MLflow's artifacts.
+        host: to bind to.
+        ports: of MLflow and of optuna-dashboard.
+    """
+    mlflow = (
+        tracking_uri
+        if _is_server(tracking_uri)
+        else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports[0]))
+    )
+    return mlflow, shlex.join(_optuna_command(record_url, host, ports[1]))
+
+
+def open_dashboards(
+    record_url: str,
+    tracking_uri: str,
+    artifacts: Path,
+    host: str = "127.0.0.1",
+    ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+) -> None:
+    """Start both servers, print their addresses, stay until Ctrl-C or SIGTERM, then stop them.
+
+    A port that is taken gives way to a free one. Call it from the main thread.
+
+    Args:
+        record_url: the Optuna storage, as an SQLAlchemy URL.
+        tracking_uri: MLflow's; of a server (http, https) only the address is printed.
+        artifacts: the folder of MLflow's artifacts.
+        host: to bind to.
+        ports: of MLflow and of optuna-dashboard.
+
+    Raises:
+        ValueError: a server stopped by itself or never answered; its last lines are in the message.
+    """
+    mlflow_port = _free_port(host, ports[0])
+    optuna_port = _free_port(host, ports[1], besides=mlflow_port)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        stack.enter_context(_interrupted_by_sigterm())
+        command = _optuna_command(record_url, host, optuna_port)
+        servers = {f"http://{host}:{optuna_port}": _running("optuna-dashboard", command)}
+        if not _is_server(tracking_uri):
+            command = _mlflow_command(tracking_uri, artifacts, host, mlflow_port)
+            tracking_uri = f"http://{host}:{mlflow_port}"
+            servers[tracking_uri] = _running("MLflow", command)
+        started = {address: stack.enter_context(s) for address, s in servers.items()}
+        for address, server in started.items():
+            _wait_until_answering(server, address, started.values())
+        print(f"MLflow            {tracking_uri}")
+        print(f"optuna-dashboard  http://{host}:{optuna_port}/dashboard")
+        print("Ctrl-C stops what was started here.", flush=True)
+        while True:
+            _check_alive(started.values())
+            time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class _Server:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def last_lines(self, count: int = 5) -> str:
+        """What it said last."""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-count:]) or "(it said nothing)"
+
+
+@contextlib.contextmanager
+def _running(name: str, command: Sequence[str]) -> Iterator[_Server]:
+    """A server with all its processes in a session of their own, so that none outlives it."""
+    # MLflow's job workers and usage reports have no place in a viewer on one machine.
+    environment = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            yield _Server(name, process, log)
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait_until_answering(server: _Server, address: str, servers: Iterable[_Server]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        _check_alive(servers)
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+        else:
+            return
+    raise ValueError(
+        f"{server.name} did not answer at {address} in {START_SECONDS} s:\n{server.last_lines()}"
+    )
+
+
+def _check_alive(servers: Iterable[_Server]) -> None:
+    for server in servers:
+        code = server.process.poll()
+        if code is not None:
+            raise ValueError(f"{server.name} stopped (exit code {code}):\n{server.last_lines()}")
+
+
+def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) -> list[str]:
+    options = {
+        "--backend-store-uri": tracking_uri,
+        "--artifacts-destination": str(artifacts),
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+    }
+    return [_script("mlflow"), "server", *(word for option in options.items() for word in option)]
+
+
+def _optuna_command(record_url: str, host: str, port: int) -> list[str]:
+    # wsgiref serves from threads of one process; gunicorn's forks share a database connection.
+    options = ["--host", host, "--port", str(port), "--server", "wsgiref"]
+    return [_script("optuna-dashboard"), record_url, *options]
+
+
+def _script(name: str) -> str:
+    """The command of that name in this Python's environment, on the PATH or not."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name
+
+
+def _is_server(tracking_uri: str) -> bool:
+    return tracking_uri.startswith(("http://", "https://"))
+
+
+def _free_port(host: str, wanted: int, besides: int | None = None) -> int:
+    """The wanted port, or a free one if it is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            # As the servers do: a port whose last connections are only closing is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            found: int = probe.getsockname()[1]
+            if found != besides:
+                return found
+    raise ValueError(f"{host}: no free port")

@@ -1,0 +1,70 @@
+"""Trained NATs on disk: safetensors with the network's sizes, in a folder named by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.nat import NAT, NATConfig
+from models.published import nat_from_state_dict
+
+WEIGHTS = "nat.safetensors"
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """A short name for JSON values: equal settings, equal name."""
+    text = json.dumps(settings, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def weights_hash(nat: NAT) -> str:
+    """SHA-256 of the weights with their names and shapes."""
+    digest = hashlib.sha256()
+    state: dict[str, Tensor] = nat.state_dict()
+    for name in sorted(state):
+        tensor = state[name].float().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def save_nat(folder: Path, nat: NAT) -> None:
+    """Write the weights, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (WEIGHTS + ".partial")
+    state = {name: tensor.contiguous() for name, tensor in nat.state_dict().items()}
+    save_file(state, partial, metadata={"config": json.dumps(asdict(nat.config))})
+    os.replace(partial, folder / WEIGHTS)
+
+
+def load_nat_folder(folder: Path) -> NAT:
+    """The NAT saved in a folder, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no checkpoint there, or not one of a NAT; the file is named.
+    """
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}
+            config = NATConfig(**json.loads((file.metadata() or {})["config"]))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(f"{path}: not a checkpoint of a NAT") from None
+    try:
+        nat = nat_from_state_dict(state, config.num_heads)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if nat.config.tokens != config.tokens or nat.config.width != config.width:
+        raise ValueError(f"{path}: its tensors have other shapes than its configuration says")
+    return nat

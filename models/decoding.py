@@ -1,0 +1,98 @@
+"""Parallel decoding: from all-masked to an image in T steps (AutoNAT, section 3).
+
+All noise is uniform numbers, the same amount at every step and for every strategy, so that two
+strategies with equally seeded generators meet the same noise (common random numbers).
+B: images, L: tokens an image, K: codebook size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.nat import NAT
+from search.strategy import GenerationStrategy
+
+LOWEST_TEMPERATURE = 1e-4
+
+
+@torch.inference_mode()
+def generate(
+    nat: NAT,
+    classes: Tensor,
+    strategy: GenerationStrategy,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Generate an image for each class.
+
+    Args:
+        nat: in evaluation mode.
+        classes: [B] int64 in [0, num_classes), on the network's device.
+        strategy: T <= L steps.
+        generator: the source of all randomness, on the network's device.
+
+    Returns:
+        [B, L] int64 in [0, K).
+
+    Raises:
+        ValueError: more steps than tokens.
+    """
+    length = nat.config.tokens
+    counts = strategy.masked_counts(length)
+    batch, device = len(classes), classes.device
+    tokens = torch.full((batch, length), nat.mask_token, device=device)
+    for t in range(strategy.steps):
+        noise = torch.rand((2, batch, length), device=device, generator=generator)
+        scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
+        logits = guided_logits(nat, tokens, classes, scale)
+        masked = tokens == nat.mask_token
+        sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
+        sampled = torch.where(masked, sampled, tokens)
+        if counts[t] == 0:
+            return sampled
+        confidence = confidences(logits, sampled, strategy.remask_temperature[t], noise[1])
+        confidence.masked_fill_(~masked, torch.inf)
+        lowest = confidence.topk(counts[t], dim=1, largest=False, sorted=False).indices
+        tokens = sampled.scatter(1, lowest, nat.mask_token)
+    return tokens
+
+
+def guided_logits(nat: NAT, tokens: Tensor, classes: Tensor, scale: float) -> Tensor:
+    """cond + scale * (cond - uncond), in one pass; without uncond where the scale is 0; [B, L, K]."""
+    if scale == 0:
+        return nat(tokens, classes).float()  # type: ignore[no-any-return]
+    null = torch.full_like(classes, nat.null_class)
+    both: Tensor = nat(torch.cat([tokens, tokens]), torch.cat([classes, null])).float()
+    cond, uncond = both.chunk(2)
+    return torch.lerp(uncond, cond, 1 + scale)
+
+
+def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
+    """Samples of Categorical(logits / temperature), by inverse transform; [B, L] int64.
+
+    Args:
+        logits: [B, L, K].
+        temperature: taken as 1e-4 where it is lower.
+        uniforms: [B, L] in [0, 1).
+    """
+    cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum(-1)
+    # Scaled by the sum as rounded, a uniform never lands behind the last token of probability > 0.
+    thresholds = uniforms[..., None] * cumulative[..., -1:]
+    return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
+
+
+def confidences(
+    logits: Tensor, sampled: Tensor, remask_temperature: float, uniforms: Tensor
+) -> Tensor:
+    """log softmax(logits)[sampled] + remask_temperature * Gumbel(0, 1); [B, L].
+
+    Args:
+        logits: [B, L, K], not tempered.
+        sampled: [B, L] int64.
+        remask_temperature: scale of the noise.
+        uniforms: [B, L] in [0, 1).
+    """
+    chosen = logits.gather(-1, sampled[..., None])[..., 0] - logits.logsumexp(-1)
+    tiny = torch.finfo(uniforms.dtype).tiny
+    gumbel = -torch.log(-torch.log(uniforms.clamp(tiny, 1 - 2**-24)))
+    return chosen + remask_temperature * gumbel

@@ -1,0 +1,108 @@
+"""The Fréchet distance between the features of real and generated images ("FID").
+
+The sums are torchmetrics': float64, streamed, so that memory does not grow with n. The real side
+is precomputed, and the distance takes symmetric eigenvalues in float64 where torchmetrics takes
+eigenvalues of a matrix that is not symmetric. F: features an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean [F] and covariance [F, F] (over n - 1) of n images' features, float64."""
+
+    mean: Tensor
+    covariance: Tensor
+    images: int
+
+    def hash(self) -> str:
+        """SHA-256 of the numbers."""
+        digest = hashlib.sha256(str(self.images).encode())
+        for tensor in (self.mean, self.covariance):
+            digest.update(tensor.double().cpu().contiguous().numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+
+class FrechetDistance(FrechetInceptionDistance):
+    """torchmetrics' FID with given real statistics.
+
+    Args:
+        features: a module from a batch of images to features [B, F], with `num_features` = F.
+        real: the real side.
+
+    Raises:
+        ValueError: the statistics have another width than the features.
+    """
+
+    def __init__(self, features: nn.Module, real: Statistics) -> None:
+        super().__init__(feature=features, reset_real_features=False)
+        width = len(self.real_features_sum)
+        if real.mean.shape != (width,) or real.covariance.shape != (width, width):
+            raise ValueError(
+                f"the real statistics have the width {tuple(real.mean.shape)}, the features {width}"
+            )
+        mean, n = real.mean.double(), real.images
+        self.real_features_sum = mean * n
+        self.real_features_cov_sum = real.covariance.double() * (n - 1) + n * torch.outer(mean, mean)
+        self.real_features_num_samples = torch.tensor(n)
+
+    def compute(self) -> Tensor:
+        """The distance, a float64 scalar; not finite where the features are not.
+
+        Raises:
+            ValueError: fewer than two images were generated.
+        """
+        return frechet_distance(self.statistics(real=True), self.statistics(real=False))
+
+    def statistics(self, real: bool) -> Statistics:
+        """Mean and covariance of one side.
+
+        Raises:
+            ValueError: it has fewer than two images.
+        """
+        side = "real" if real else "fake"
+        n = int(getattr(self, f"{side}_features_num_samples"))
+        if n < 2:
+            raise ValueError(f"{n} {side} images have no covariance; at least 2 are needed")
+        mean = getattr(self, f"{side}_features_sum") / n
+        centred = getattr(self, f"{side}_features_cov_sum") - n * torch.outer(mean, mean)
+        return Statistics(mean, centred / (n - 1), n)
+
+
+def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
+    """Statistics of a tensor of images that fits into memory.
+
+    Raises:
+        ValueError: fewer than two images.
+    """
+    if len(images) < 2:
+        raise ValueError(f"{len(images)} images have no covariance; at least 2 are needed")
+    with torch.inference_mode():
+        found = features(images).double()
+    return Statistics(found.mean(0), found.T.cov(), len(images))
+
+
+def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), a float64 scalar (Heusel et al. 2017, eq. 6).
+
+    The trace of the root is the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2), which
+    is symmetric. NaN where a side is not finite.
+    """
+    if not (fake.covariance.isfinite().all() and fake.mean.isfinite().all()):
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(real.covariance)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    product = root @ fake.covariance @ root
+    eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
+    cross = eigenvalues.clamp(min=0).sqrt().sum()
+    difference = (real.mean - fake.mean).square().sum()
+    distance: Tensor = difference + real.covariance.trace() + fake.covariance.trace() - 2 * cross
+    return distance

@@ -1,0 +1,185 @@
+"""NAT: a class-conditional masked transformer with long skips (AutoNAT, section 5; U-ViT style).
+
+Module names are those of the published checkpoints, so that a state dict moves both ways.
+B: images, L: tokens an image, S: L + 1 with the class token, D: width, K: codebook size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+EMBEDDING_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class NATConfig:
+    """Sizes of a NAT.
+
+    Attributes:
+        codebook_size: K >= 1; the mask token is index K.
+        tokens: L >= 1.
+        num_classes: classes >= 1; the null class is index num_classes.
+        width: D, a multiple of num_heads.
+        depth: blocks besides the middle one, an even number >= 0.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over D.
+        dropout: of the embeddings, in training, in [0, 1).
+
+    Raises:
+        ValueError: a size outside its range.
+    """
+
+    codebook_size: int
+    tokens: int
+    num_classes: int
+    width: int
+    depth: int
+    num_heads: int
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        sizes = ("codebook_size", "tokens", "num_classes", "width", "num_heads", "mlp_ratio")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is not positive")
+        if self.depth < 0 or self.depth % 2:
+            raise ValueError(f"depth = {self.depth} is not an even number >= 0")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width = {self.width} is not a multiple of num_heads = {self.num_heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
+
+
+class Embedding(nn.Module):
+    """Words plus learned positions, then LayerNorm and dropout: [B, N] -> [B, N, D]."""
+
+    def __init__(self, words: int, positions: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(words, width)
+        self.position_embeddings = nn.Embedding(positions, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=EMBEDDING_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.word_embeddings(words) + self.position_embeddings.weight
+        return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, qkv without bias: [B, S, D] -> [B, S, D]."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Linear, GELU, linear: [B, S, D] -> [B, S, D]."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """A pre-norm block; with a skip it first joins its mirror block's output by a linear map."""
+
+    def __init__(self, config: NATConfig, skip: bool) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, config.num_heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, width * config.mlp_ratio)
+        if skip:
+            self.skip_linear = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        if skip is not None:
+            x = self.skip_linear(torch.cat([x, skip], dim=-1))
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """Linear, GELU, LayerNorm, product with the words: [B, L, D], [K + 1, D] -> [B, L, K + 1]."""
+
+    def __init__(self, width: int, words: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.ln = nn.LayerNorm(width)
+        self.bias = nn.Parameter(torch.zeros(1, 1, words))
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        x = self.ln(F.gelu(self.fc(x)))
+        return F.linear(x, words, self.bias[0, 0])
+
+
+class NAT(nn.Module):
+    """Predicts the token of every position from those that are visible and the class."""
+
+    def __init__(self, config: NATConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mask_token, self.null_class = config.codebook_size, config.num_classes
+        words, width, dropout = config.codebook_size + 1, config.width, config.dropout
+        self.token_emb = Embedding(words, config.tokens, width, dropout)
+        self.context_embed = Embedding(config.num_classes + 1, 1, width, dropout)
+        half = config.depth // 2
+        self.in_blocks = nn.ModuleList(Block(config, skip=False) for _ in range(half))
+        self.mid_block = Block(config, skip=False)
+        self.out_blocks = nn.ModuleList(Block(config, skip=True) for _ in range(half))
+        self.norm = nn.LayerNorm(width)
+        self.mlm_layer = Head(width, words)
+        self.apply(_initialise)
+
+    def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
+        """Logits of every position.
+
+        Args:
+            tokens: [B, L] int64 in [0, K]; K is the mask token.
+            classes: [B] int64 in [0, num_classes]; num_classes is the null class.
+
+        Returns:
+            [B, L, K].
+        """
+        context = self.context_embed(classes[:, None])
+        x = torch.cat([context, self.token_emb(tokens)], dim=1)
+        skips = []
+        for block in self.in_blocks:
+            x = block(x)
+            skips.append(x)
+        x = self.mid_block(x)
+        for block in self.out_blocks:
+            x = block(x, skips.pop())
+        x = self.norm(x)[:, 1:]
+        # Detached: the words learn from the input side only, as published.
+        logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
+        return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Truncated normal weights of deviation 0.02 and no biases, as in U-ViT."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

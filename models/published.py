@@ -1,0 +1,119 @@
+"""Reads the published checkpoints of the NAT family."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.nat import NAT, NATConfig
+
+
+def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
+    """A NAT from a published state dict; its sizes are read from the shapes.
+
+    Args:
+        path: a file of torch.save: a state dict, bare or under the key "state_dict".
+        num_heads: attention heads, which no shape tells (8 in the published models).
+
+    Returns:
+        The NAT in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, or missing, unexpected or misshapen tensors.
+    """
+    state = read_state_dict(path)
+    try:
+        return nat_from_state_dict(state, num_heads)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def nat_from_state_dict(state: Mapping[str, Tensor], num_heads: int) -> NAT:
+    """A NAT with these tensors.
+
+    Raises:
+        ValueError: missing, unexpected or misshapen tensors; the first few are named.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    config = config_from_shapes(shapes, num_heads)
+    with torch.device("meta"):
+        nat = NAT(config)
+    check_shapes(shapes, {name: tuple(t.shape) for name, t in nat.state_dict().items()})
+    nat.load_state_dict(dict(state), assign=True)
+    return nat.float().eval()
+
+
+def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) -> NATConfig:
+    """The sizes that these shapes, by published name, imply.
+
+    Raises:
+        ValueError: a name that the sizes are read from is missing or has another rank.
+    """
+    sizes = {
+        "token_emb.word_embeddings.weight": 2,
+        "token_emb.position_embeddings.weight": 2,
+        "context_embed.word_embeddings.weight": 2,
+        "mid_block.mlp.fc1.weight": 2,
+    }
+    for name, rank in sizes.items():
+        if name not in shapes:
+            raise ValueError(f"not a NAT checkpoint: it lacks {name}")
+        if len(shapes[name]) != rank:
+            raise ValueError(f"{name} has the shape {shapes[name]}, not one of rank {rank}")
+    words, width = shapes["token_emb.word_embeddings.weight"]
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}
+    return NATConfig(
+        codebook_size=words - 1,
+        tokens=shapes["token_emb.position_embeddings.weight"][0],
+        num_classes=shapes["context_embed.word_embeddings.weight"][0] - 1,
+        width=width,
+        depth=2 * len(blocks),
+        num_heads=num_heads,
+        mlp_ratio=shapes["mid_block.mlp.fc1.weight"][0] // width,
+    )
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        ValueError: missing, unexpected or misshapen tensors; the first few are named.
+    """
+    for what, names in (
+        ("lacks", [name for name in expected if name not in found]),
+        ("has the unexpected", [name for name in found if name not in expected]),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise ValueError(f"{name} has the shape {found[name]}, not {shape}")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a torch.save file, bare or under the key "state_dict"; on the CPU.
+
+    Raises:
+        ValueError: no such file, or not a state dict.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+        raise ValueError(f"{path}: not a checkpoint of tensors") from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path}: not a state dict")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise ValueError(f"{path}: not a state dict ({name!r} is no tensor)")
+    return content

@@ -1,0 +1,94 @@
+"""What the figures show."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboards.figures import (
+    CONTROL_COLOUR,
+    RULE_OF_THUMB,
+    FinalTest,
+    best_fid,
+    colours,
+    final_test,
+    schedules,
+)
+from search.strategy import GenerationStrategy
+
+RULE = GenerationStrategy.maskgit(8)
+
+
+def test_each_search_has_its_own_colour_and_controls_share_grey() -> None:
+    colour = colours(["tpe", "cmaes", "tpe"], ["rule of thumb", "one step"])
+    assert len({colour["tpe"], colour["cmaes"], CONTROL_COLOUR}) == 3
+    assert colour["rule of thumb"] == colour["one step"] == CONTROL_COLOUR
+
+
+def test_schedules_show_the_values_and_the_counts_in_force() -> None:
+    ratios = (0.5, 0.9, 0.4, 0.3, 0.2, 0.1, 0.0)  # does not fall, and ends below one token
+    strategy = GenerationStrategy(ratios, (1.0,) * 7, (1.0,) * 8, (0.5,) * 8)
+    figure = schedules({"tpe": strategy}, 64, {"tpe": "#123456"})
+    ours = [trace for trace in figure.data if trace.name == "tpe"]
+    rule = [trace for trace in figure.data if trace.name == RULE_OF_THUMB]
+    assert [len(trace.y) for trace in ours] == [7, 7, 8, 8]
+    assert tuple(ours[0].y) == ratios
+    assert tuple(ours[0].customdata) == strategy.masked_counts(64)[:-1]
+    assert {trace.line.color for trace in ours} == {"#123456"}
+    assert {trace.line.dash for trace in rule} == {"dash"}
+    assert tuple(rule[0].y) == RULE.mask_ratio
+    assert sum(trace.showlegend is not False for trace in figure.data) == 2
+
+
+def test_one_step_has_two_empty_schedules_and_says_so() -> None:
+    figure = schedules({"tpe": GenerationStrategy((), (), (0.8,), (0.1,))}, 64, {"tpe": "red"})
+    assert sum("only step" in (trace.text or ("",))[0] for trace in figure.data) == 2
+    assert [len(t.y) for t in figure.data if t.name == "tpe"] == [1, 1]
+
+
+def test_schedules_of_several_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"not of T = \[4, 8\]"):
+        schedules({"a": RULE, "b": GenerationStrategy.maskgit(4)}, 64, {"a": "red", "b": "blue"})
+    with pytest.raises(ValueError, match=r"not of T = \[\]"):
+        schedules({}, 64, {})
+
+
+def test_best_fid_counts_the_images_of_failures_but_not_their_fid() -> None:
+    table = pd.DataFrame(
+        {
+            "fid": [9.0, np.nan, 1.0, 7.0, 8.0, math.inf],
+            "images": [100, 100, 100, 200, 100, 100],
+            "state": ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE", "COMPLETE"],
+        }
+    )
+    points, line = best_fid({"tpe": table}, {"tpe": "red"}).data
+    assert list(line.x) == [100, 200, 300, 500, 600, 700]
+    assert list(line.y) == [9, 9, 9, 7, 7, 7]
+    assert [y for y in points.y if not math.isnan(y)] == [9, 7, 8]
+
+
+def test_best_fid_of_failures_alone_is_empty() -> None:
+    table = pd.DataFrame({"fid": [None, None], "images": [1, 1], "state": ["FAIL", "FAIL"]})
+    _, line = best_fid({"tpe": table}, {"tpe": "red"}).data
+    assert all(math.isnan(y) for y in line.y)
+
+
+def test_final_test_puts_the_lowest_on_top_and_no_number_last() -> None:
+    tests = {
+        "none": FinalTest(math.nan, None, (math.nan,)),
+        "worse": FinalTest(6.0, None, (6.0,)),
+        "best": FinalTest(4.0, 0.1, (3.9, 4.1)),
+    }
+    figure = final_test(tests, dict.fromkeys(tests, "red"))
+    assert figure.layout.yaxis.categoryarray == ("none", "worse", "best")
+    means = {trace.y[0]: trace for trace in figure.data if trace.error_x.array}
+    assert tuple(means["best"].error_x.array) == (0.1,)
+
+
+@pytest.mark.parametrize(("worst", "scale"), [(5.0, None), (40.0, "log")])
+def test_fids_that_differ_by_factors_get_a_log_scale(worst: float, scale: str | None) -> None:
+    tests = {"a": FinalTest(4.0, 0.1, (4.0,)), "b": FinalTest(worst, 0.1, (worst,))}
+    assert final_test(tests, {"a": "red", "b": "blue"}).layout.xaxis.type == scale

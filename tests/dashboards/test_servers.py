@@ -1,0 +1,115 @@
+"""Both dashboards, really started on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from dashboards.servers import dashboard_commands, open_dashboards
+
+OPEN = """
+import sys
+from pathlib import Path
+from dashboards.servers import open_dashboards
+record, tracking, artifacts, *ports = sys.argv[1:]
+open_dashboards(record, tracking, Path(artifacts), ports=(int(ports[0]), int(ports[1])))
+"""
+
+
+def sqlite(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def call(address: str, **body: Any) -> Any:
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def processes_naming(text: str) -> list[str]:
+    """Command lines of living processes that hold the text."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        if text in line:
+            found.append(line)
+    return found
+
+
+def test_both_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
+    record, tracking = sqlite(tmp_path / "record.db"), sqlite(tmp_path / "mlflow.db")
+    optuna.create_study(study_name="digits-tpe", storage=record)
+    with socket.socket() as one, socket.socket() as other:
+        taken = []
+        for busy in (one, other):
+            busy.bind(("127.0.0.1", 0))
+            busy.listen()
+            taken.append(busy.getsockname()[1])
+        arguments = [record, tracking, str(tmp_path / "artifacts"), *map(str, taken)]
+        opened = subprocess.Popen(
+            [sys.executable, "-c", OPEN, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert opened.stdout is not None
+            mlflow, dashboard = (opened.stdout.readline().split()[1] for _ in range(2))
+            assert opened.stdout.readline().startswith("Ctrl-C")
+
+            assert not {int(a.split(":")[2].split("/")[0]) for a in (mlflow, dashboard)} & {*taken}
+            studies = call(dashboard.removesuffix("/dashboard") + "/api/studies")
+            assert [s["study_name"] for s in studies["study_summaries"]] == ["digits-tpe"]
+            call(mlflow + "/api/2.0/mlflow/experiments/create", name="digits")
+            with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+                names = database.execute("select name from experiments").fetchall()
+            assert ("digits",) in names
+        finally:
+            opened.send_signal(signal.SIGTERM)
+            code = opened.wait(30)
+            if opened.stdout is not None:
+                opened.stdout.close()
+    assert code == 0
+    assert processes_naming(str(tmp_path)) == []
+
+
+def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match=r"optuna-dashboard stopped \(exit code 1\)") as caught:
+        open_dashboards(sqlite(tmp_path / "absent" / "record.db"), "http://127.0.0.1:9", tmp_path)
+    assert "unable to open database file" in str(caught.value)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert processes_naming(str(tmp_path)) == []
+
+
+def test_the_commands_survive_the_shell(tmp_path: Path) -> None:
+    lab = tmp_path / "a lab's"
+    commands = dashboard_commands(
+        sqlite(lab / "record.db"), sqlite(lab / "mlflow.db"), lab / "artifacts", ports=(5001, 8081)
+    )
+    mlflow, dashboard = (shlex.split(command) for command in commands)
+    assert sqlite(lab / "mlflow.db") in mlflow
+    assert str(lab / "artifacts") in mlflow
+    assert "5001" in mlflow
+    assert sqlite(lab / "record.db") in dashboard
+    assert "8081" in dashboard
+    assert all(os.access(command[0], os.X_OK) for command in (mlflow, dashboard))
+
+
+def test_an_mlflow_server_is_named_not_started() -> None:
+    mlflow, _ = dashboard_commands("sqlite:///record.db", "https://mlflow.example", Path("a"))
+    assert mlflow == "https://mlflow.example"

@@ -1,0 +1,169 @@
+"""The digits objective: a small NAT on scikit-learn's digits, measured on whitened pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.checkpoints import WEIGHTS, load_nat_folder, save_nat, settings_hash, weights_hash
+from models.decoding import generate
+from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
+from models.features import WhitenedPixels
+from models.frechet import FrechetDistance, Statistics, feature_statistics
+from models.nat import NAT, NATConfig
+from models.training import TrainingSettings, train
+from search.measurement import Measurement
+from search.strategy import GenerationStrategy, TrainingStrategy
+from trials.objective import Report
+
+CHUNK = 250
+"""Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
+
+
+class DigitsObjective:
+    """Trains a NAT on the digits (once; it is cached) and measures strategies on it.
+
+    Args:
+        width: D of the NAT, even.
+        depth: its blocks besides the middle one.
+        num_heads: its attention heads.
+        training_steps: of 128 images.
+        training_seed: of the weights and batches.
+        mask_ratio_distribution: "cosine" or "beta".
+        alpha: of the beta distribution.
+        beta: of the beta distribution.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    tokens = TOKENS
+
+    def __init__(
+        self,
+        *,
+        width: int = 32,
+        depth: int = 2,
+        num_heads: int = 2,
+        training_steps: int = 1200,
+        training_seed: int = 0,
+        mask_ratio_distribution: str = "cosine",
+        alpha: float | None = None,
+        beta: float | None = None,
+    ) -> None:
+        self._strategy = TrainingStrategy(mask_ratio_distribution, alpha, beta)
+        self._config = NATConfig(LEVELS, TOKENS, CLASSES, width, depth, num_heads)
+        self._settings = TrainingSettings(
+            strategy=self._strategy,
+            steps=training_steps,
+            batch_size=128,
+            learning_rate=3e-3,
+            warmup_steps=100,
+            betas=(0.9, 0.99),
+            # With 17 words, smoothing of 0.1 would make a tenth of all sampled tokens noise.
+            label_smoothing=0.0,
+            ema_decay=0.995,
+            seed=training_seed,
+        )
+        self._nat: NAT | None = None
+        self._on_device = False
+
+    def prepare(self, lab: Path, report: Report) -> None:
+        """Train the NAT, or load it from the lab where these settings were trained before."""
+        tokens, classes = digits()
+        images = tokens_to_images(tokens)
+        self._features = WhitenedPixels(images)
+        self._real: Statistics = feature_statistics(self._features, images)
+        key = {"data": "digits", "config": asdict(self._config), "training": asdict(self._settings)}
+        folder = lab / "models" / settings_hash(key)
+        if not (folder / WEIGHTS).exists():
+            nat = train(self._config, self._settings, tokens, classes, folder, report)
+            save_nat(folder, nat)
+        self._nat = load_nat_folder(folder)
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Objective.describe`."""
+        return {
+            "dataset": "scikit-learn digits, 1797 images of 8 x 8",
+            "checkpoint": weights_hash(self._loaded()),
+            "training": self._strategy.to_json(),
+            "protocol": {
+                "features": "pixels in [0, 1] whitened by the real covariance, ridge 0.01",
+                "features_hash": self._features.hash(),
+                "resize": "none",
+                "quantisation": "17 grey levels, the tokens themselves",
+                "reference_statistics_hash": self._real.hash(),
+                "classes": "equal numbers",
+            },
+        }
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """See `Objective.evaluate`.
+
+        Raises:
+            ValueError: fewer images than the covariance of the features needs, or T > L.
+        """
+        started = time.perf_counter()
+        needed = self._features.num_features + 1
+        if images < needed:
+            raise ValueError(
+                f"{images} images are too few: the covariance of "
+                f"{self._features.num_features} features is singular below {needed}"
+            )
+        distance = FrechetDistance(self._features, self._real)
+        for tokens in self._generate(strategy, images, seed):
+            distance.update(tokens_to_images(tokens).cpu(), real=False)
+        return Measurement(
+            fid=float(distance.compute()),
+            fid_se=None,
+            images=images,
+            forward_passes=strategy.forward_passes(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
+        """Images [n, 8, 8], the classes in turn; seeded as `evaluate`, so they are its images."""
+        tokens = torch.cat([*self._generate(strategy, images, seed)])
+        grey: npt.NDArray[np.uint8] = (tokens_to_images(tokens) * 255).byte().cpu().numpy()
+        return grey
+
+    def _generate(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
+        """Chunks of tokens [<= CHUNK, 64]. Each has a generator of its own, so that the first
+        images of a large n are those of a small one."""
+        nat = self._loaded()
+        device = next(nat.parameters()).device
+        for index, first in enumerate(range(0, images, CHUNK)):
+            generator = torch.Generator(device).manual_seed(_chunk_seed(seed, index))
+            classes = torch.arange(first, first + CHUNK, device=device) % CLASSES
+            # Whole chunks, so that the noise of an image does not depend on n.
+            yield generate(nat, classes, strategy, generator)[: images - first]
+
+    def _loaded(self) -> NAT:
+        """The NAT on this process's device."""
+        if self._nat is None:
+            raise RuntimeError("DigitsObjective: prepare() comes first")
+        if not self._on_device:
+            self._nat.to("cuda" if torch.cuda.is_available() else "cpu")
+            self._on_device = True
+        return self._nat
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To a worker it travels from the CPU, for the worker may have another device."""
+        if self._nat is not None:
+            self._nat.to("cpu")
+            self._on_device = False
+        return self.__dict__.copy()
+
+
+def _chunk_seed(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"images/{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
