@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "autonat needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/it" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (once; a few minutes)"
-	@$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]' -c constraints.txt
+	@$(BIN)/python -m pip install -qq -e '.[dev]' -c constraints.txt
 	@touch $@
 
 # A local build (torch 2.13.0+cpu) is pinned by its release, so that every machine finds its own.

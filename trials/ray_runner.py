@@ -8,6 +8,7 @@ waits. Tune's own files are not needed to resume: the record is.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import os
@@ -67,12 +68,12 @@ class EvaluationTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Measure it."""
-        fields = dict(self._probe["probe"])
+        fields = json.loads(self._probe["probe"])
         probe = Probe(**fields | {"strategy": GenerationStrategy.from_json(fields["strategy"])})
         result = evaluate_probe(self._objective, probe)
         kind = "failure" if isinstance(result, Failure) else "measurement"
         # Tune wants its metric in every result, a failure's included.
-        return {METRIC: math.nan, kind: asdict(result), "done": True}
+        return {METRIC: math.nan, kind: json.dumps(asdict(result)), "done": True}
 
 
 class JobSearcher(Searcher):
@@ -107,7 +108,8 @@ class JobSearcher(Searcher):
         probe = job.probe
         fields = {"number", "images", "seed", "step", "role"}
         plain = {name: getattr(probe, name) for name in fields}
-        return {"probe": {**plain, "strategy": probe.strategy.to_json()}}
+        # As text: Tune flattens and copies whatever has parts, for every trial.
+        return {"probe": json.dumps({**plain, "strategy": probe.strategy.to_json()})}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -117,9 +119,9 @@ class JobSearcher(Searcher):
         if job is None or self.error is not None:
             return
         if result and "measurement" in result:
-            outcome: Measurement | Failure = Measurement(**result["measurement"])
+            outcome: Measurement | Failure = Measurement(**json.loads(result["measurement"]))
         elif result and "failure" in result:
-            outcome = Failure(**result["failure"])
+            outcome = Failure(**json.loads(result["failure"]))
         elif error:
             outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times")
         else:
@@ -166,11 +168,13 @@ def run_ray(
                 num_samples=-1,
                 max_concurrent_trials=settings.workers,
                 reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
                 name="trials",
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
         )
@@ -203,6 +207,8 @@ def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # The record is what resumes a search; Tune's snapshots of its own state only cost time.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    # Ray gives its workers the lowest priority but four; beside other work they would starve.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:

@@ -33,13 +33,12 @@ def test_a_png_repeats_pixels_until_it_is_wide_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "images",
-    [np.zeros((2, 4, 4)), np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4, 2), np.uint8)]
-    + [np.zeros((0, 4, 4), np.uint8)],
+    ("shape", "dtype"),
+    [((2, 4, 4), float), ((4, 4), np.uint8), ((2, 4, 4, 2), np.uint8), ((0, 4, 4), np.uint8)],
 )
-def test_what_is_no_list_of_images_is_refused(images: np.ndarray) -> None:
+def test_what_is_no_list_of_images_is_refused(shape: tuple[int, ...], dtype: type) -> None:
     with pytest.raises(ValueError, match=r"not uint8 \[n, H, W\] or \[n, H, W, 3\]"):
-        grid(images)
+        grid(np.zeros(shape, dtype))
 
 
 def test_columns_are_positive() -> None:

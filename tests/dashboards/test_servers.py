@@ -91,7 +91,7 @@ def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Pat
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ValueError, match=r"optuna-dashboard stopped \(exit code 1\)") as caught:
         open_dashboards(sqlite(tmp_path / "absent" / "record.db"), "http://127.0.0.1:9", tmp_path)
-    assert "unable to open database file" in str(caught.value)
+    assert "StorageInternalError" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before
     assert processes_naming(str(tmp_path)) == []
 
