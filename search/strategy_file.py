@@ -122,7 +122,7 @@ class StrategyFile:
     test: FinalTest | None = None
     search: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
-    mlflow: Mapping[str, str] | None = None
+    mlflow: Mapping[str, str | None] | None = None
 
     def __post_init__(self) -> None:
         if self.test is not None:

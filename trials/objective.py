@@ -46,8 +46,12 @@ class Objective(Protocol):
     """L, the tokens of an image; a strategy has at most L steps. Known without `prepare`."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What was measured, as JSON values, after `prepare`: any of the keys dataset (a name),
-        checkpoint (a hash), training (a TrainingStrategy's JSON), protocol (how FID is computed)."""
+        """What was measured, as JSON values, after `prepare`.
+
+        Returns:
+            Any of the keys dataset (a name), checkpoint (a hash), training (a TrainingStrategy's
+            JSON) and protocol (how FID is computed, see PROTOCOL_FIELDS).
+        """
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
         """Generate `images` images and measure them. Same strategy, n and seed on the same

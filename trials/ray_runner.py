@@ -131,6 +131,10 @@ class JobSearcher(Searcher):
         except Exception as failed:
             self.error = failed
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for Tune keeps a pickle of its searcher, which nobody reads."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the record holds what is needed to resume."""
 
@@ -207,6 +211,7 @@ def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # The record is what resumes a search; Tune's snapshots of its own state only cost time.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # Ray gives its workers the lowest priority but four; beside other work they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ from search.strategy import GenerationStrategy
 
 FLOOR = 2.0
 """FID of the best strategy at infinite n."""
-CURVATURE = 120.0
+CURVATURE = 400.0
 BIAS = 600.0
 NOISE = 12.0
 WAVES = 64

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboards.report import MethodResult
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
+from trials.results import MethodResult
 
 
 def evaluations(rng: np.random.Generator, count: int, reach: float) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.report import MethodResult, difference, with_error, write_report
+from dashboards.report import difference, with_error, write_report
 from search.strategy import GenerationStrategy
+from trials.results import MethodResult
 
 Results = Callable[..., list[MethodResult]]
 

@@ -1,0 +1,141 @@
+"""Starts a search: checks everything first, prepares the objective, runs, mirrors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.registry import make_optimiser
+from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest
+from trials.lab import Lab
+from trials.local_runner import run_local
+from trials.mirror import BackgroundMirror, Mirror
+from trials.objective import Objective, Prepares, Report, load_objective, user_module
+from trials.progress import LiveProgress
+from trials.ray_runner import RaySettings, run_ray
+from trials.search_run import SearchRun, differences, recorded_settings
+from trials.settings import SearchSettings, read_settings
+from trials.study import Study
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A search that ran: to its end, or until it was interrupted."""
+
+    settings: SearchSettings
+    lab: Lab
+    objective: Objective
+    run: SearchRun
+    mirror: Mirror
+
+
+def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) -> Launched:
+    """Run a search until it is done, or until Ctrl-C.
+
+    Args:
+        settings: completed where the search is resumed.
+        resume: go on with the search of that name.
+        progress: entered.
+
+    Raises:
+        ValueError: whatever is not valid, found before anything costly starts; or the record
+            cannot be written.
+    """
+    settings = settings.completed()
+    check(settings)
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    objective = load_objective(settings.objective, settings.objective_settings)
+    settings.space().start.masked_counts(objective.tokens)
+    prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+    mirror = Mirror(lab)
+    following = BackgroundMirror(mirror, progress.say)
+
+    def listen(study: Study) -> None:
+        following.changed(study.record)
+        progress.follow(study)
+
+    try:
+        run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
+        for study in run.studies:
+            following.changed(study.record)
+        if settings.runner == "local":
+            run_local(run, objective)
+        else:
+            module = user_module(settings.objective)
+            spread = RaySettings(settings.workers, settings.gpus_per_trial, settings.ray_address)
+            run_ray(run, objective, spread, [] if module is None else [module])
+    finally:
+        following.close()
+    return Launched(settings, lab, objective, run, mirror)
+
+
+def check(settings: SearchSettings) -> None:
+    """Refuse what can be refused before anything is trained or written.
+
+    Raises:
+        ValueError: a space, a start, an optimiser's settings or a budget that is not valid.
+    """
+    space, budget = settings.space(), settings.budget_of_one()
+    for name in settings.optimisers:
+        own = settings.optimiser_settings.get(name)
+        make_optimiser(name, space, budget, settings.seed, own)
+
+
+def resumed_settings(
+    name: str, given: dict[str, object], study_file: Path | None
+) -> SearchSettings:
+    """The settings of a search that is resumed.
+
+    Args:
+        name: of the search.
+        given: flags.
+        study_file: a YAML study file, or None.
+
+    Returns:
+        What the record holds; from `given` and the file, only where it runs.
+
+    Raises:
+        ValueError: there is no such search, or something that is given differs from the record.
+    """
+    now = read_settings(given | {"name": name}, study_file)
+    lab = Lab.open(now.lab, now.record_url, now.tracking_uri)
+    recorded = recorded_settings(lab, name)
+    here = now.model_dump(mode="json", exclude=set(recorded))
+    settings = read_settings(recorded | here)
+    said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
+    differing = differences({key: recorded[key] for key in said}, said)
+    if differing:
+        raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+    return settings
+
+
+def prepare(objective: Objective, lab: Path, report: Report) -> None:
+    """Let an objective do what it does before its first evaluation, if anything."""
+    if isinstance(objective, Prepares):
+        objective.prepare(lab, report)
+
+
+def replicate(
+    objective: Objective,
+    strategy: GenerationStrategy,
+    images: int,
+    seeds: list[int],
+    report: Report,
+) -> tuple[FinalTest, float]:
+    """Measure a strategy on several seeds in this process.
+
+    Returns:
+        The test, and the seconds it took.
+
+    Raises:
+        ValueError: more steps than tokens, or a FID that is not finite.
+    """
+    strategy.masked_counts(objective.tokens)
+    fids, seconds = {}, 0.0
+    for done, seed in enumerate(seeds, 1):
+        measured = objective.evaluate(strategy, images, seed)
+        fids[seed] = measured.fid
+        seconds += measured.seconds
+        report(done, len(seeds), f"FID {measured.fid:.3f}")
+    return FinalTest.of(fids, images, strategy.forward_passes()), seconds

@@ -1,0 +1,246 @@
+"""The mirror of the record in MLflow: a parent run a study, a child run an evaluation.
+
+What is missing there is found by comparing with the record, so the same code mirrors a running
+search, one that is resumed, and, with `autonat sync`, one whose server was away. It never stops a
+search: errors are kept, and tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.measurement import Measurement
+from trials.lab import Lab
+from trials.record import Evaluation, Record
+
+EXPERIMENT = "autonat"
+STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
+RETRY_SECONDS = 5.0
+PAGE = 1000
+
+
+class Mirror:
+    """Writes records to one MLflow store. Used from one thread at a time.
+
+    Args:
+        lab: names the store; where that is the lab's own SQLite file, artifacts lie in the lab.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        # MLflow's own retries would hold up the end of a search for minutes; we retry ourselves.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        self._lab = lab
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._parents: dict[str, str] = {}
+        self._mirrored: dict[str, set[int]] = {}
+
+    def sync(self, record: Record) -> int:
+        """Bring MLflow up to the record.
+
+        Returns:
+            How many evaluations were added.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        try:
+            return self._sync(record)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise ValueError(f"tracking {self._lab.tracking_uri}: {reason}") from None
+
+    def finish(self, record: Record, files: Iterable[Path], metrics: dict[str, float]) -> None:
+        """Attach files to a study's parent run, log its final metrics, and end it.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        self.sync(record)
+        try:
+            client, parent = self._connected(), self._parents[record.study_id]
+            for file in files:
+                client.log_artifact(parent, str(file))
+            for key, value in metrics.items():
+                client.log_metric(parent, key, value)
+            client.set_terminated(parent)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise ValueError(f"tracking {self._lab.tracking_uri}: {reason}") from None
+
+    def parent(self, record: Record) -> str | None:
+        """The run id of a study's parent run, once it is known."""
+        return self._parents.get(record.study_id)
+
+    def behind(self, record: Record) -> int:
+        """How many evaluations of a record are not known to be mirrored."""
+        return len(record.evaluations) - len(self._mirrored.get(record.study_id, ()))
+
+    def _sync(self, record: Record) -> int:
+        client = self._connected()
+        if record.study_id not in self._parents:
+            self._parents[record.study_id] = self._find_or_start_parent(record)
+        parent = self._parents[record.study_id]
+        if record.study_id not in self._mirrored:
+            self._mirrored[record.study_id] = self._finished_children(record)
+        mirrored = self._mirrored[record.study_id]
+        added = 0
+        for evaluation in record.evaluations:
+            if evaluation.probe.number not in mirrored:
+                self._add_child(client, parent, record, evaluation)
+                mirrored.add(evaluation.probe.number)
+                added += 1
+        return added
+
+    def _connected(self) -> MlflowClient:
+        if self._client is None:
+            client = MlflowClient(self._lab.tracking_uri)
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                own = self._lab.tracking_uri.startswith("sqlite:")
+                location = self._lab.artifacts.as_uri() if own else None
+                self._experiment = client.create_experiment(EXPERIMENT, location)
+            else:
+                self._experiment = found.experiment_id
+            self._client = client
+        return self._client
+
+    def _find_or_start_parent(self, record: Record) -> str:
+        client = self._connected()
+        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` = 'parent'"
+        found = client.search_runs([self._experiment], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        settings = record.settings
+        run = client.create_run(
+            self._experiment,
+            run_name=record.name,
+            tags={STUDY_TAG: record.study_id, PROBE_TAG: "parent", "autonat.study": record.name},
+        )
+        search = settings["search"]
+        parameters = {
+            "kind": settings["kind"],
+            "objective": settings["objective"]["name"],
+            "checkpoint": settings["objective"]["checkpoint"],
+            "optimiser": settings.get("optimiser"),
+            "steps": search["steps"],
+            "budget": search["budget"],
+            "images_per_evaluation": search["images_per_evaluation"],
+            "seed": search["seed"],
+            "python": platform.python_version(),
+        }
+        own = [Param(key, str(value)) for key, value in parameters.items() if value is not None]
+        client.log_batch(run.info.run_id, params=own)
+        client.log_dict(run.info.run_id, settings, "settings.json")
+        return str(run.info.run_id)
+
+    def _finished_children(self, record: Record) -> set[int]:
+        """Probes that have a finished child run; one that was cut off is deleted."""
+        client = self._connected()
+        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` != 'parent'"
+        finished: set[int] = set()
+        token: str | None = None
+        while True:
+            page = client.search_runs([self._experiment], query, max_results=PAGE, page_token=token)
+            for run in page:
+                if run.info.status == "RUNNING":
+                    client.delete_run(run.info.run_id)
+                else:
+                    finished.add(int(run.data.tags[PROBE_TAG]))
+            token = page.token
+            if not token:
+                return finished
+
+    def _add_child(
+        self, client: MlflowClient, parent: str, record: Record, evaluation: Evaluation
+    ) -> None:
+        probe, result = evaluation.probe, evaluation.result
+        ended = int(evaluation.finished.timestamp() * 1000)
+        measured = isinstance(result, Measurement)
+        seconds = result.seconds if isinstance(result, Measurement) else 0.0
+        run = client.create_run(
+            self._experiment,
+            start_time=ended - int(seconds * 1000),
+            run_name=f"{record.name} {probe.number} {probe.role}",
+            tags={
+                STUDY_TAG: record.study_id,
+                PROBE_TAG: str(probe.number),
+                MLFLOW_PARENT_RUN_ID: parent,
+            },
+        )
+        run_id = run.info.run_id
+        values: dict[str, float] = {"images": probe.images}
+        tags = [RunTag("role", probe.role)]
+        if isinstance(result, Measurement):
+            values |= {"fid": result.fid, "seconds": seconds}
+            values["forward_passes"] = result.forward_passes
+            if result.fid_se is not None:
+                values["fid_se"] = result.fid_se
+        else:
+            tags.append(RunTag("reason", result.reason))
+        parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}
+        parameters |= probe.strategy.parameters()
+        client.log_batch(
+            run_id,
+            [Metric(key, value, ended, 0) for key, value in values.items()],
+            [Param(key, repr(value)) for key, value in parameters.items()],
+            tags,
+        )
+        client.log_text(run_id, json.dumps(probe.strategy.to_json(), indent=1), "strategy.json")
+        client.set_terminated(run_id, "FINISHED" if measured else "FAILED", ended)
+
+
+class BackgroundMirror:
+    """A mirror with a thread of its own: it follows the records of a running search.
+
+    Args:
+        mirror: used by the thread alone until `close`.
+        warn: told once when the store stops answering, in one line.
+    """
+
+    def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
+        self._mirror, self._warn = mirror, warn
+        self._records: dict[str, Record] = {}
+        self._changed, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
+        self._thread.start()
+
+    def changed(self, record: Record) -> None:
+        """A record has something new."""
+        self._records[record.study_id] = record
+        self._changed.set()
+
+    def close(self) -> None:
+        """End the thread after its current write; what is missing then is for `Mirror.sync`."""
+        self._closing.set()
+        self._changed.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        warned = False
+        while not self._closing.is_set():
+            self._changed.wait()
+            self._changed.clear()
+            try:
+                for record in list(self._records.values()):
+                    if not self._closing.is_set():
+                        self._mirror.sync(record)
+            except ValueError as error:
+                if not warned:
+                    self._warn(f"{error}; the search runs on, autonat sync completes it later")
+                    warned = True
+                self._changed.set()
+                self._closing.wait(RETRY_SECONDS)

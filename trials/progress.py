@@ -1,0 +1,92 @@
+"""Progress of long work: live lines on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from trials.study import Study
+
+LOG_EVERY = 10.0
+"""Seconds between the lines of a task in a log."""
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class LiveProgress:
+    """Shows tasks by name: what, how far, how long still, best so far. Writes to stderr only."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=stderr,
+            disable=not stderr.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, float] = {}
+
+    def __enter__(self) -> LiveProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def report(self, name: str) -> Callable[[int, int, str], None]:
+        """A function (done, total, note) that moves the task of that name."""
+        return lambda done, total, note: self.update(name, done, total, note)
+
+    def follow(self, study: Study) -> None:
+        """Move the task of a study."""
+        best = study.record.best()
+        note = f"best FID {best.measurement.fid:.3f}" if best and best.measurement else ""
+        if study.space is None:  # a list of strategies has no best to wait for
+            note = ""
+        self.update(study.record.name, len(study.record.evaluations), study.total, note)
+
+    def update(self, name: str, done: int, total: int, note: str) -> None:
+        """Move a task, which begins with its first update."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, note=note)
+            self._begun[name] = (time.monotonic(), done - 1)
+        self._bars.update(self._tasks[name], completed=done, note=note)
+        now = time.monotonic()
+        due = now - self._logged.get(name, -math.inf) >= LOG_EVERY or done >= total
+        if due and not stderr.is_terminal:
+            self._logged[name] = now
+            stderr.print(f"{name}: {done}/{total} {self._remaining(name, done, total)} {note}")
+
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(line, style=None)
+
+    def _remaining(self, name: str, done: int, total: int) -> str:
+        began, first = self._begun[name]
+        rate = (time.monotonic() - began) / max(1, done - first)
+        return f"({rate * (total - done):.0f} s left)"

@@ -1,0 +1,147 @@
+"""Writes what came of a search for people: strategy files, the report, MLflow's parent runs.
+
+Belongs to the command line: it looks up at dashboards, as nothing else on this floor does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dashboards.report import write_report
+from trials.lab import Lab
+from trials.mirror import Mirror
+from trials.objective import Objective, Samples
+from trials.record import Record
+from trials.results import MethodResult, method_results, strategy_file
+
+SAMPLES, SAMPLE_SEED = 40, 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """A search's results and where they lie.
+
+    Attributes:
+        results: one a method and control.
+        best: the strategy file of the search with the lowest final test.
+        report: the HTML report.
+        behind: evaluations that MLflow does not have yet.
+    """
+
+    results: list[MethodResult]
+    best: Path
+    report: Path
+    behind: int
+
+
+def publish(
+    lab: Lab, name: str, records: list[Record], objective: Objective, mirror: Mirror
+) -> Published:
+    """Write strategy files and report below the lab, and complete MLflow.
+
+    Args:
+        lab: of the project.
+        name: of the search.
+        records: its studies.
+        objective: prepared; its samples go into the report.
+        mirror: not in use by another thread.
+
+    Raises:
+        ValueError: no search has a measurement, or a file cannot be written.
+    """
+    folder = lab.results(name)
+    results = [_with_samples(result, objective) for result in method_results(records)]
+    by_method = {result.method: result for result in results}
+    searches = [record for record in records if record.settings["kind"] == "search"]
+    _try_sync(mirror, records)
+    files: dict[str, Path] = {}
+    for record in searches:
+        optimiser = record.settings["optimiser"]
+        if optimiser not in by_method:
+            continue
+        run = {"tracking_uri": lab.tracking_uri, "run_id": mirror.parent(record)}
+        files[optimiser] = folder / f"{optimiser}.json"
+        strategy_file(record, by_method[optimiser], run).write(files[optimiser])
+    if not files:
+        raise ValueError(
+            f"search {name}: no evaluation has succeeded; the reasons are in its record"
+        )
+    best = min(files, key=lambda method: _rank(by_method[method]))
+    partial = folder / "best.json.partial"
+    shutil.copyfile(files[best], partial)
+    os.replace(partial, folder / "best.json")
+    settings = searches[0].settings
+    report = write_report(
+        folder / "report.html",
+        results,
+        title=f"autonat: {name}",
+        tokens=settings["objective"]["tokens"],
+        facts=_facts(settings),
+    )
+    behind = 0
+    for record in records:
+        own = [files[r] for r in (record.settings.get("optimiser"),) if r in files]
+        try:
+            mirror.finish(record, [*own, report], _metrics(record, by_method))
+        except ValueError:
+            behind += mirror.behind(record)
+    return Published(results, folder / "best.json", report, behind)
+
+
+def _rank(result: MethodResult) -> float:
+    return result.fid if math.isfinite(result.fid) else math.inf
+
+
+def _with_samples(result: MethodResult, objective: Objective) -> MethodResult:
+    if not isinstance(objective, Samples):
+        return result
+    images = objective.sample(result.strategy, SAMPLES, SAMPLE_SEED)
+    return dataclasses.replace(result, samples=images)
+
+
+def _try_sync(mirror: Mirror, records: list[Record]) -> None:
+    for record in records:
+        try:
+            mirror.sync(record)
+        except ValueError:
+            return  # a store that is away costs one time-out, not one a study
+
+
+def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:
+    """A parent run's own numbers."""
+    result = results.get(record.settings.get("optimiser", ""))
+    if result is None:
+        return {}
+    values = {
+        "test_fid": result.fid,
+        "test_fid_se": math.nan if result.fid_se is None else result.fid_se,
+        "search_fid": math.nan if result.search_fid is None else result.search_fid,
+        "forward_passes": result.forward_passes,
+        "images": result.images,
+    }
+    return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+def _facts(settings: dict[str, Any]) -> dict[str, str]:
+    """What the report says first."""
+    objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
+    facts = {
+        "objective": str(objective["name"]),
+        "data": objective["dataset"],
+        "checkpoint": objective["checkpoint"],
+        "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
+        "budget": f"{search['budget']:,} images a method, "
+        f"{search['images_per_evaluation']:,} an evaluation",
+        "search seed": str(search["seed"]),
+        "features": protocol["features"],
+        "quantisation": protocol["quantisation"],
+        "classes": protocol["classes"],
+        "reference statistics": protocol["reference_statistics_hash"],
+    }
+    return {key: str(value) for key, value in facts.items() if value is not None}

@@ -1,0 +1,183 @@
+"""One search from end to end: its studies, run side by side, then the final test of the winners.
+
+Winners are what the searches themselves saw as best; the test measures them, and the controls, on
+seeds that no search uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from search.controls import CONTROLS
+from search.optimiser import WAIT, Signal
+from search.registry import OPTIMISERS, make_optimiser
+from search.replicates import Replicates
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.objective import Objective, describe
+from trials.record import Record, study_names
+from trials.settings import SearchSettings
+from trials.study import Job, Study
+
+Listener = Callable[[Study], None]
+
+
+class SearchRun:
+    """A source of all the jobs of a search. While one study waits, the next is served.
+
+    Args:
+        settings: what to do, completed.
+        objective: prepared.
+        lab: where the record is.
+        resume: go on with the studies of that name; else they must be new.
+        listener: called after every evaluation with its study.
+
+    Raises:
+        ValueError: settings that are not valid, studies that exist (or, resumed, do not), or
+            that were made with other settings: what differs is named.
+    """
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        objective: Objective,
+        lab: Lab,
+        *,
+        resume: bool,
+        listener: Listener,
+    ) -> None:
+        self.settings = settings
+        self._lab, self._listener = lab, listener
+        self._described = describe(settings.objective, settings.objective_settings, objective)
+        self._space = settings.space()
+        self._space.start.masked_counts(objective.tokens)
+        existing = set(study_names(lab.record_url))
+        # Everything is made before anything is written, so that a refusal leaves no trace.
+        made = {name: self._optimiser(name) for name in settings.optimisers}
+        self.studies = [
+            Study(
+                optimiser,
+                self._record(name, self._search_settings(name), existing, resume),
+                self._space,
+                settings.budget_of_one().evaluations,
+                listener,
+            )
+            for name, optimiser in made.items()
+        ]
+        self.test: Study | None = None
+        self._existing = existing
+
+    def next(self) -> Job | Signal:
+        """See `Source.next`."""
+        waiting = False
+        for study in self.studies:
+            job = study.next()
+            if isinstance(job, Job):
+                return job
+            waiting |= job is WAIT
+        if waiting or not all(study.finished for study in self.studies):
+            return WAIT
+        if self.test is None:
+            self.test = self._test_study()
+        return self.test.next()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every search and the final test are done."""
+        return self.test is not None and self.test.finished
+
+    def candidates(self) -> dict[str, GenerationStrategy]:
+        """What the final test measures, by name: each search's best, and the controls."""
+        found = {}
+        for name, study in zip(self.settings.optimisers, self.studies, strict=True):
+            best = study.record.best()
+            if best is not None:
+                found[name] = best.probe.strategy
+        controls = {name: CONTROLS[name](self.settings.steps) for name in self.settings.controls}
+        return found | controls
+
+    def _optimiser(self, name: str) -> Any:
+        settings = self.settings
+        own = settings.optimiser_settings[name]
+        return make_optimiser(name, self._space, settings.budget_of_one(), settings.seed, own)
+
+    def _search_settings(self, optimiser: str) -> dict[str, Any]:
+        return {
+            **self._described,
+            "search_name": self.settings.full_name(),
+            "search": self.settings.problem(),
+            "kind": "search",
+            "optimiser": optimiser,
+            "optimiser_settings": self.settings.optimiser_settings[optimiser],
+            "space": self._space.to_json(),
+        }
+
+    def _test_study(self) -> Study:
+        candidates = self.candidates()
+        settings = self.settings
+        record = self._record(
+            "test",
+            {
+                **self._described,
+                "search_name": settings.full_name(),
+                "search": settings.problem(),
+                "kind": "test",
+                "strategies": {name: s.to_json() for name, s in candidates.items()},
+            },
+            self._existing,
+            resume=True,
+        )
+        optimiser = Replicates(candidates, settings.test_images, settings.test_seeds)
+        total = len(candidates) * len(settings.test_seeds)
+        return Study(optimiser, record, None, total, self._listener)
+
+    def _record(
+        self, suffix: str, settings: dict[str, Any], existing: set[str], resume: bool
+    ) -> Record:
+        name = f"{self.settings.full_name()}-{suffix}"
+        if not (resume and name in existing):
+            return Record.create(self._lab.record_url, name, settings)
+        record = Record.open(self._lab.record_url, name)
+        differing = differences(record.settings, settings)
+        if differing:
+            raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
+        return record
+
+
+def recorded_settings(lab: Lab, name: str) -> dict[str, Any]:
+    """The settings of the search of that name (see `SearchSettings.problem`).
+
+    Raises:
+        ValueError: there is none; the known ones are listed.
+    """
+    return dict(search_records(lab, name)[0].settings["search"])
+
+
+def search_records(lab: Lab, name: str) -> list[Record]:
+    """The records of a search's studies, the final test's last if there is one.
+
+    Raises:
+        ValueError: there is no such search; the known ones are listed.
+    """
+    known = study_names(lab.record_url)
+    suffixes = (*OPTIMISERS, "test")
+    named = [Record.open(lab.record_url, f"{name}-{s}") for s in suffixes if f"{name}-{s}" in known]
+    if not named:
+        ends = [(study, f"-{suffix}") for study in known for suffix in suffixes]
+        names = sorted({study.removesuffix(end) for study, end in ends if study.endswith(end)})
+        raise ValueError(
+            f"no search {name!r} in {lab.record_url}; known: {', '.join(names) or 'none'}"
+        )
+    return named
+
+
+def differences(recorded: Any, given: Any, where: str = "") -> list[str]:
+    """Where two JSON values differ, as lines "steps = 8, not 4"."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        keys = [*recorded, *(key for key in given if key not in recorded)]
+        parts = [
+            differences(recorded.get(k), given.get(k), f"{where}.{k}" if where else k) for k in keys
+        ]
+        return [line for part in parts for line in part]
+    return [] if recorded == given else [f"{where} = {recorded!r}, not {given!r}"]

@@ -1,0 +1,182 @@
+"""What a search is asked to do: everything that a flag or the YAML study file can say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from search.controls import CONTROLS
+from search.optimiser import FIRST_SEARCH_SEED, Budget
+from search.registry import OPTIMISERS, default_settings
+from search.space import Bound, Space
+from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
+
+Seed = Annotated[int, Field(ge=0, lt=FIRST_SEARCH_SEED)]
+
+
+class BoundSettings(BaseModel):
+    """The bounds of a schedule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class SearchSettings(BaseModel):
+    """One search: the same problem given to one optimiser or several, then a final test of all.
+
+    Attributes:
+        name: of the search; its studies are NAME-OPTIMISER and NAME-test. Derived from what is
+            searched where it is not given.
+        objective: a registered name, or package.module:Class.
+        objective_settings: keywords of the objective.
+        steps: T.
+        start: a strategy file to start from (read off at T steps); None is the rule of thumb.
+        optimisers: names.
+        optimiser_settings: keywords by optimiser.
+        bounds: by schedule, in place of the default ones.
+        frozen: schedules that keep the start's values.
+        budget: images that each optimiser may generate.
+        images_per_evaluation: n of an evaluation.
+        seed: of the optimisers.
+        controls: strategies without search to test beside the winners.
+        test_images: n of an evaluation of the final test.
+        test_seeds: its seeds.
+        lab: folder of the project's files.
+        record_url: Optuna storage; None is SQLite in the lab.
+        tracking_uri: MLflow; None is SQLite in the lab.
+        runner: "ray", or "local" to run in this process for debugging.
+        workers: evaluations at the same time.
+        gpus_per_trial: GPUs each of them holds.
+        ray_address: a running cluster; None starts Ray here.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    objective: str = "digits"
+    objective_settings: dict[str, Any] = {}
+    steps: PositiveInt = 8
+    start: Path | None = None
+    optimisers: list[str] = Field(["cmaes"], min_length=1)
+    optimiser_settings: dict[str, dict[str, Any]] = {}
+    bounds: dict[str, BoundSettings] = {}
+    frozen: list[str] = []
+    budget: PositiveInt = 50_000
+    images_per_evaluation: PositiveInt = 500
+    seed: Seed = 0
+    controls: list[str] = ["rule of thumb"]
+    test_images: PositiveInt = 2000
+    test_seeds: list[Seed] = Field([1, 2, 3], min_length=1)
+    lab: Path = Path("autonat-lab")
+    record_url: str | None = None
+    tracking_uri: str | None = None
+    runner: Literal["ray", "local"] = "ray"
+    workers: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    gpus_per_trial: float = Field(0.0, ge=0)
+    ray_address: str | None = None
+
+    @model_validator(mode="after")
+    def _known_names(self) -> SearchSettings:
+        for what, names, known in (
+            ("optimiser", [*self.optimisers, *self.optimiser_settings], OPTIMISERS),
+            ("control", self.controls, tuple(CONTROLS)),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+        for what, values in (("optimisers", self.optimisers), ("test_seeds", self.test_seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} = {values} names one twice")
+        return self
+
+    def space(self) -> Space:
+        """What is searched.
+
+        Raises:
+            ValueError: bounds or a start that are not valid.
+        """
+        start = GenerationStrategy.maskgit(self.steps)
+        if self.start is not None:
+            start = StrategyFile.read(self.start).generation.with_steps(self.steps)
+        bounds = {s: Bound(b.low, b.high, b.log) for s, b in self.bounds.items()}
+        return Space(start, bounds, self.frozen)
+
+    def budget_of_one(self) -> Budget:
+        """What each optimiser may spend.
+
+        Raises:
+            ValueError: less than one evaluation.
+        """
+        return Budget(self.budget, self.images_per_evaluation)
+
+    def completed(self) -> SearchSettings:
+        """With all settings of the optimisers: those not given are their defaults, except that
+        there are always enough probes in flight for the workers. A search that is resumed keeps
+        them, whatever its workers are then."""
+        complete = {}
+        for optimiser in self.optimisers:
+            settings = default_settings(optimiser)
+            if "max_in_flight" in settings:
+                settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)
+            complete[optimiser] = settings | self.optimiser_settings.get(optimiser, {})
+        return self.model_copy(update={"optimiser_settings": complete})
+
+    def problem(self) -> dict[str, Any]:
+        """What is searched and how, as JSON: all that may not change when a study is resumed.
+        Where it runs may."""
+        return self.model_dump(mode="json", exclude=_WHERE_IT_RUNS)
+
+    def full_name(self) -> str:
+        """The search's name, derived from what is searched where it is not given."""
+        if self.name is not None:
+            return self.name
+        text = json.dumps(self.problem(), sort_keys=True)
+        short = self.objective.rpartition(":")[2].lower()
+        return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+_WHERE_IT_RUNS = {
+    "name",
+    "lab",
+    "record_url",
+    "tracking_uri",
+    "runner",
+    "workers",
+    "gpus_per_trial",
+    "ray_address",
+}
+
+
+def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
+    """Settings from a YAML study file, with `values` over it.
+
+    Raises:
+        ValueError: the file cannot be read, or a value is not valid; the field is named.
+    """
+    content: Any = {}
+    if study_file is not None:
+        try:
+            content = yaml.safe_load(study_file.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise ValueError(f"{study_file}: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise ValueError(f"{study_file}: not a YAML file") from None
+        if not isinstance(content, dict):
+            raise ValueError(f"{study_file}: must hold settings by name, not {content!r}")
+    try:
+        return SearchSettings(**{str(key): value for key, value in content.items()} | values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{where}: {what} (got {first['input']!r})" if where else what) from None
