@@ -55,7 +55,8 @@ def load_nat_folder(folder: Path) -> NAT:
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()
+            state = {name: file.get_tensor(name) for name in names}
             config = NATConfig(**json.loads((file.metadata() or {})["config"]))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None

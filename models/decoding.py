@@ -58,7 +58,7 @@ def generate(
 
 
 def guided_logits(nat: NAT, tokens: Tensor, classes: Tensor, scale: float) -> Tensor:
-    """cond + scale * (cond - uncond), in one pass; without uncond where the scale is 0; [B, L, K]."""
+    """cond + scale * (cond - uncond), [B, L, K], in one pass; without uncond at a scale of 0."""
     if scale == 0:
         return nat(tokens, classes).float()  # type: ignore[no-any-return]
     null = torch.full_like(classes, nat.null_class)

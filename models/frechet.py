@@ -51,7 +51,9 @@ class FrechetDistance(FrechetInceptionDistance):
             )
         mean, n = real.mean.double(), real.images
         self.real_features_sum = mean * n
-        self.real_features_cov_sum = real.covariance.double() * (n - 1) + n * torch.outer(mean, mean)
+        self.real_features_cov_sum = real.covariance.double() * (n - 1) + n * torch.outer(
+            mean, mean
+        )
         self.real_features_num_samples = torch.tensor(n)
 
     def compute(self) -> Tensor:

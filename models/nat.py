@@ -70,6 +70,7 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, words: Tensor) -> Tensor:
+        """[B, N] int64 to [B, N, D]."""
         x = self.word_embeddings(words) + self.position_embeddings.weight
         return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
 
@@ -84,6 +85,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, S, D] to [B, S, D]."""
         q, k, v = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
         x = F.scaled_dot_product_attention(q, k, v)
         return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
@@ -98,6 +100,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, S, D] to [B, S, D]."""
         return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
@@ -115,6 +118,7 @@ class Block(nn.Module):
             self.skip_linear = nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """[B, S, D], and for a block with a skip its mirror's output [B, S, D], to [B, S, D]."""
         if skip is not None:
             x = self.skip_linear(torch.cat([x, skip], dim=-1))
         x = x + self.attn(self.norm1(x))
@@ -131,6 +135,7 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 1, words))
 
     def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        """[B, L, D] and [K + 1, D] to [B, L, K + 1]."""
         x = self.ln(F.gelu(self.fc(x)))
         return F.linear(x, words, self.bias[0, 0])
 

@@ -153,9 +153,7 @@ def masked_token_loss(
     dropped = torch.rand(batch) < settings.class_dropout
     seen_classes = classes.masked_fill(dropped, nat.null_class)
     logits = nat(tokens.masked_fill(masked, nat.mask_token), seen_classes)
-    return F.cross_entropy(
-        logits[masked], tokens[masked], label_smoothing=settings.label_smoothing
-    )
+    return F.cross_entropy(logits[masked], tokens[masked], label_smoothing=settings.label_smoothing)
 
 
 def _step_seed(seed: int, step: int) -> int:
@@ -178,9 +176,7 @@ def _save(
     os.replace(partial, path)
 
 
-def _resume(
-    path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer
-) -> int:
+def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
     """Load a checkpoint if there is one; the number of steps that it has behind it."""
     if not path.exists():
         return 0

@@ -1,1 +1,1 @@
-"""What is searched and who proposes it: strategies, their space, optimisers with one ask/tell face."""
+"""What is searched and who proposes it: strategies, their space, optimisers to ask and tell."""

@@ -30,7 +30,8 @@ class GenerationStrategy:
     """How T parallel decoding steps turn an all-masked grid into tokens.
 
     Attributes:
-        mask_ratio: T - 1 values in [0, 1). After step t, floor(L * mask_ratio[t]) tokens stay masked.
+        mask_ratio: T - 1 values in [0, 1). After step t, floor(L * mask_ratio[t]) tokens stay
+            masked.
         remask_temperature: T - 1 values >= 0, the scale of the Gumbel noise on confidences.
         sampling_temperature: T values >= 0, dividing the logits that tokens are sampled from.
         guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
