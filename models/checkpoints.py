@@ -18,6 +18,7 @@ from models.nat import NAT, NATConfig
 from models.published import nat_from_state_dict
 
 WEIGHTS = "nat.safetensors"
+SETTINGS = "settings.json"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
@@ -37,9 +38,10 @@ def weights_hash(nat: NAT) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def save_nat(folder: Path, nat: NAT) -> None:
-    """Write the weights, whole or not at all."""
+def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
+    """Write the settings, for people to read, then the weights, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     partial = folder / (WEIGHTS + ".partial")
     state = {name: tensor.contiguous() for name, tensor in nat.state_dict().items()}
     save_file(state, partial, metadata={"config": json.dumps(asdict(nat.config))})
@@ -57,15 +59,11 @@ def load_nat_folder(folder: Path) -> NAT:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             state = {name: file.get_tensor(name) for name in names}
-            config = NATConfig(**json.loads((file.metadata() or {})["config"]))
+            sizes = json.loads((file.metadata() or {})["config"])
+        return nat_from_state_dict(state, NATConfig(**sizes))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
         raise ValueError(f"{path}: not a checkpoint of a NAT") from None
-    try:
-        nat = nat_from_state_dict(state, config.num_heads)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    if nat.config.tokens != config.tokens or nat.config.width != config.width:
-        raise ValueError(f"{path}: its tensors have other shapes than its configuration says")
-    return nat

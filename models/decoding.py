@@ -44,7 +44,12 @@ def generate(
     for t in range(strategy.steps):
         noise = torch.rand((2, batch, length), device=device, generator=generator)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
-        logits = guided_logits(nat, tokens, classes, scale)
+        if t == 0:
+            # With nothing visible an image is its class: each class is computed only once.
+            kinds, kind = torch.unique(classes, return_inverse=True)
+            logits = guided_logits(nat, tokens[: len(kinds)], kinds, scale)[kind]
+        else:
+            logits = guided_logits(nat, tokens, classes, scale)
         masked = tokens == nat.mask_token
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)

@@ -8,10 +8,10 @@ corners are always black) from counting without bound.
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor, nn
+
+from models.hashes import numbers_hash
 
 RIDGE = 0.01
 
@@ -41,7 +41,4 @@ class WhitenedPixels(nn.Module):
 
     def hash(self) -> str:
         """SHA-256 of the module's numbers."""
-        digest = hashlib.sha256()
-        for tensor in (self.mean, self.matrix):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        return numbers_hash(self.mean, self.matrix)

@@ -7,12 +7,13 @@ eigenvalues of a matrix that is not symmetric. F: features an image.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+
+from models.hashes import numbers_hash
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,7 @@ class Statistics:
 
     def hash(self) -> str:
         """SHA-256 of the numbers."""
-        digest = hashlib.sha256(str(self.images).encode())
-        for tensor in (self.mean, self.covariance):
-            digest.update(tensor.double().cpu().contiguous().numpy().tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        return numbers_hash(self.mean, self.covariance, torch.tensor(self.images))
 
 
 class FrechetDistance(FrechetInceptionDistance):

@@ -27,21 +27,21 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
     """
     state = read_state_dict(path)
     try:
-        return nat_from_state_dict(state, num_heads)
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def nat_from_state_dict(state: Mapping[str, Tensor], num_heads: int) -> NAT:
-    """A NAT with these tensors.
+def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
+    """A NAT of these sizes with these tensors, in evaluation mode.
 
     Raises:
         ValueError: missing, unexpected or misshapen tensors; the first few are named.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    config = config_from_shapes(shapes, num_heads)
     with torch.device("meta"):
         nat = NAT(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     check_shapes(shapes, {name: tuple(t.shape) for name, t in nat.state_dict().items()})
     nat.load_state_dict(dict(state), assign=True)
     return nat.float().eval()

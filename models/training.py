@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,15 +62,19 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)} is not positive and finite")
-        for name in ("warmup_steps", "weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)} is negative or not finite")
+        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"training {name} = {value!r} is not an integer >= {least}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate = {self.learning_rate} is not positive and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay = {self.weight_decay} is negative or not finite")
         for name in ("label_smoothing", "class_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1)")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas = {self.betas} are not both in [0, 1)")
 
 
 def train(
@@ -105,6 +110,7 @@ def train(
             lr=settings.learning_rate,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         done = _resume(folder / CHECKPOINT, nat, average, optimiser)
         for step in range(done, settings.steps):
@@ -185,6 +191,14 @@ def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim
         nat.load_state_dict(state["nat"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-    except Exception as error:
-        raise ValueError(f"{path}: not a checkpoint of this network ({error})") from None
-    return int(state["step"])
+        return int(state["step"])
+    except (
+        pickle.UnpicklingError,
+        OSError,
+        EOFError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
+        raise ValueError(f"{path}: not a training checkpoint of this network") from None

@@ -35,7 +35,7 @@ class Bound:
 
 
 DEFAULT_BOUNDS: Mapping[str, Bound] = {
-    "mask_ratio": Bound(0.0, 0.99),
+    "mask_ratio": Bound(0.0, 1 - 1e-6),
     # A ratio of scales, and good schedules reach far above the rule of thumb's 1: hence log.
     "remask_temperature": Bound(0.01, 30.0, log=True),
     "sampling_temperature": Bound(0.2, 4.0, log=True),

@@ -177,7 +177,7 @@ def demo(
         "budget": budget,
         "images_per_evaluation": images,
         "controls": list(CONTROLS),
-        "test_images": 1500,
+        "test_images": 1000,
         "lab": lab,
     }
     if workers is not None:
@@ -523,12 +523,13 @@ def _nested(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
     found = {}
-    for name, text in _assignments(texts).items():
-        parts = str(text).split(":")
+    for text in texts:
+        name, _, bounds = text.partition("=")
+        parts = bounds.split(":")
         try:
             low, high = map(float, parts[:2])
         except ValueError:
-            raise ValueError(f"bounds {name}={text} are not LOW:HIGH or LOW:HIGH:log") from None
+            raise ValueError(f"bounds {text} are not SCHEDULE=LOW:HIGH or LOW:HIGH:log") from None
         found[name] = {"low": low, "high": high, "log": parts[2:] == ["log"]}
     return found
 

@@ -20,12 +20,13 @@ from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
 from models.features import WhitenedPixels
 from models.frechet import FrechetDistance, Statistics, feature_statistics
 from models.nat import NAT, NATConfig
+from models.threads import one_thread
 from models.training import TrainingSettings, train
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy, TrainingStrategy
 from trials.objective import Report
 
-CHUNK = 250
+CHUNK = 100
 """Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
 
 
@@ -75,19 +76,19 @@ class DigitsObjective:
             seed=training_seed,
         )
         self._nat: NAT | None = None
-        self._on_device = False
 
     def prepare(self, lab: Path, report: Report) -> None:
         """Train the NAT, or load it from the lab where these settings were trained before."""
         tokens, classes = digits()
         images = tokens_to_images(tokens)
-        self._features = WhitenedPixels(images)
-        self._real: Statistics = feature_statistics(self._features, images)
+        with one_thread():
+            self._features = WhitenedPixels(images)
+            self._real: Statistics = feature_statistics(self._features, images)
         key = {"data": "digits", "config": asdict(self._config), "training": asdict(self._settings)}
         folder = lab / "models" / settings_hash(key)
         if not (folder / WEIGHTS).exists():
             nat = train(self._config, self._settings, tokens, classes, folder, report)
-            save_nat(folder, nat)
+            save_nat(folder, nat, key)
         self._nat = load_nat_folder(folder)
 
     def describe(self) -> Mapping[str, Any]:
@@ -119,11 +120,13 @@ class DigitsObjective:
                 f"{images} images are too few: the covariance of "
                 f"{self._features.num_features} features is singular below {needed}"
             )
-        distance = FrechetDistance(self._features, self._real)
-        for tokens in self._generate(strategy, images, seed):
-            distance.update(tokens_to_images(tokens).cpu(), real=False)
+        with one_thread():
+            distance = FrechetDistance(self._features, self._real)
+            for tokens in self._generate(strategy, images, seed):
+                distance.update(tokens_to_images(tokens).cpu(), real=False)
+            fid = float(distance.compute())
         return Measurement(
-            fid=float(distance.compute()),
+            fid=fid,
             fid_se=None,
             images=images,
             forward_passes=strategy.forward_passes(),
@@ -132,7 +135,8 @@ class DigitsObjective:
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """Images [n, 8, 8], the classes in turn; seeded as `evaluate`, so they are its images."""
-        tokens = torch.cat([*self._generate(strategy, images, seed)])
+        with one_thread():
+            tokens = torch.cat([*self._generate(strategy, images, seed)])
         grey: npt.NDArray[np.uint8] = (tokens_to_images(tokens) * 255).byte().cpu().numpy()
         return grey
 
@@ -151,21 +155,12 @@ class DigitsObjective:
         """The NAT on this process's device."""
         if self._nat is None:
             raise RuntimeError("DigitsObjective: prepare() comes first")
-        if not self._on_device:
-            cuda = torch.cuda.is_available()
-            self._nat.to("cuda" if cuda else "cpu")
-            if not cuda:
-                # Threads change the order of sums, and so the last digits of a FID; and workers
-                # with several threads each are slower than with one.
-                torch.set_num_threads(1)
-            self._on_device = True
-        return self._nat
+        return self._nat.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def __getstate__(self) -> dict[str, Any]:
         """To a worker it travels from the CPU, for the worker may have another device."""
         if self._nat is not None:
             self._nat.to("cpu")
-            self._on_device = False
         return self.__dict__.copy()
 
 

@@ -43,10 +43,10 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
             cannot be written.
     """
     settings = settings.completed()
+    objective = load_objective(settings.objective, settings.objective_settings)
+    GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
     check(settings)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    objective = load_objective(settings.objective, settings.objective_settings)
-    settings.space().start.masked_counts(objective.tokens)
     prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
     mirror = Mirror(lab)
     following = BackgroundMirror(mirror, progress.say)

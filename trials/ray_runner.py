@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +37,7 @@ from trials.study import Job, Source
 WORKER_RETRIES = 3
 """How often a probe is run again when its worker dies, before it counts as failed."""
 METRIC = "unused"
+CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,17 @@ def _check_resources(settings: RaySettings) -> None:
             )
 
 
+def _check_address(address: str | None) -> None:
+    """Ray itself tries for minutes before it says that nobody answers."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"ray address {address}: {error}") from None
+
+
 @contextlib.contextmanager
 def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
     """A connection to Ray, started from an empty folder.
@@ -206,6 +219,7 @@ def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
     models would shadow ours. From an empty one, workers see what is sent with py_modules, then
     what is installed.
     """
+    _check_address(settings.address)
     packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

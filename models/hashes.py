@@ -1,0 +1,25 @@
+"""A name for computed numbers: equal on machines that differ in their last digits."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+DECIMALS = 6
+
+
+def numbers_hash(*tensors: Tensor) -> str:
+    """SHA-256 of the numbers, rounded to 6 decimals, and their shapes.
+
+    Sums and eigenvectors differ in the last digits from one machine, or number of threads, to
+    another; rounded, the same data have the same hash.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        # The added 0 turns -0 into 0.
+        rounded = torch.round(tensor.double().cpu(), decimals=DECIMALS) + 0.0
+        digest.update(f"{tuple(rounded.shape)}".encode())
+        digest.update(rounded.contiguous().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"

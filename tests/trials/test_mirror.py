@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from search.measurement import Failure
+from search.optimiser import Budget
+from search.registry import make_optimiser
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.local_runner import run_local
+from trials.mirror import BackgroundMirror, Mirror
+from trials.record import Record
+from trials.simulated import SimulatedObjective
+from trials.study import Study
+
+SPACE = Space(GenerationStrategy.maskgit(2))
+
+
+def settings() -> dict[str, object]:
+    search = {"steps": 2, "budget": 800, "images_per_evaluation": 100, "seed": 0}
+    return {
+        "kind": "search",
+        "optimiser": "random",
+        "objective": {"name": "simulated", "checkpoint": None},
+        "search": search,
+    }
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's schema, made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, migrated: Path) -> Lab:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "mlflow.db").write_bytes(migrated.read_bytes())
+    return Lab.open(tmp_path / "lab")
+
+
+@pytest.fixture
+def record(lab: Lab) -> Record:
+    record = Record.create(lab.record_url, "study", settings())
+    optimiser = make_optimiser("random", SPACE, Budget(800, 100), 0)
+    study = Study(optimiser, record, SPACE, 8, lambda _: None)
+    run_local(study, SimulatedObjective())
+    extra = record.evaluations[-1].probe
+    record.add(
+        extra.__class__(8, extra.strategy, 100, extra.seed, 8, "sample"), Failure("no"), SPACE
+    )
+    return record
+
+
+def children(lab: Lab, record: Record) -> list[mlflow.entities.Run]:
+    client = MlflowClient(lab.tracking_uri)
+    experiment = client.get_experiment_by_name("autonat")
+    assert experiment is not None
+    query = f"tags.`autonat.study_id` = '{record.study_id}'"
+    runs = client.search_runs([experiment.experiment_id], query)
+    return [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+
+def test_a_child_run_an_evaluation_with_its_schedule_and_fid(lab: Lab, record: Record) -> None:
+    mirror = Mirror(lab)
+    assert mirror.sync(record) == 9
+    runs = {int(run.data.tags["autonat.probe"]): run for run in children(lab, record)}
+    assert len(runs) == len(record.evaluations)
+    for evaluation in record.evaluations:
+        run, probe = runs[evaluation.probe.number], evaluation.probe
+        params = {k: float(v) for k, v in run.data.params.items() if k[-1].isdigit()}
+        assert params == probe.strategy.parameters()
+        assert run.data.params["seed"] == str(probe.seed)
+        if evaluation.measurement:
+            assert run.data.metrics["fid"] == evaluation.measurement.fid
+            assert run.info.status == "FINISHED"
+        else:
+            assert run.info.status == "FAILED"
+            assert run.data.tags["reason"] == "no"
+        assert run.data.tags["mlflow.parentRunId"] == mirror.parent(record)
+    text = mlflow.artifacts.load_dict(f"{runs[3].info.artifact_uri}/strategy.json")
+    assert GenerationStrategy.from_json(text) == record.evaluations[3].probe.strategy
+
+
+def test_syncing_again_and_from_elsewhere_adds_nothing(lab: Lab, record: Record) -> None:
+    Mirror(lab).sync(record)
+    assert Mirror(lab).sync(Record.open(lab.record_url, "study")) == 0
+    assert len(children(lab, record)) == 9
+
+
+def test_a_child_that_was_cut_off_is_written_again(lab: Lab, record: Record) -> None:
+    Mirror(lab).sync(record)
+    client = MlflowClient(lab.tracking_uri)
+    victim = next(r for r in children(lab, record) if r.data.tags["autonat.probe"] == "4")
+    client.update_run(victim.info.run_id, status="RUNNING")
+    assert Mirror(lab).sync(record) == 1
+    runs = children(lab, record)
+    assert len(runs) == 9
+    assert {r.info.status for r in runs} == {"FINISHED", "FAILED"}
+
+
+def test_finish_attaches_files_and_metrics_to_the_parent(
+    lab: Lab, record: Record, tmp_path: Path
+) -> None:
+    mirror = Mirror(lab)
+    file = tmp_path / "best.json"
+    file.write_text(json.dumps({"a": 1}))
+    mirror.finish(record, [file], {"test_fid": 2.5})
+    parent = MlflowClient(lab.tracking_uri).get_run(mirror.parent(record) or "")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["test_fid"] == 2.5
+    assert mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/best.json") == {"a": 1}
+
+
+def test_in_the_background_it_follows_a_search(lab: Lab, record: Record) -> None:
+    mirror = Mirror(lab)
+    warnings: list[str] = []
+    following = BackgroundMirror(mirror, warnings.append)
+    following.changed(record)
+    following.close()
+    mirror.sync(record)
+    assert mirror.behind(record) == 0
+    assert len(children(lab, record)) == 9
+    assert warnings == []
+
+
+def test_an_address_that_nobody_answers_stops_nothing_and_is_said_once(
+    record: Record, tmp_path: Path
+) -> None:
+    away = Lab.open(tmp_path / "lab", tracking_uri="http://127.0.0.1:9")
+    mirror = Mirror(away)
+    with pytest.raises(ValueError, match="^tracking http://127.0.0.1:9: ") as caught:
+        mirror.sync(record)
+    assert "\n" not in str(caught.value)
+    assert mirror.behind(record) == 9

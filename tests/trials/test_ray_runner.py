@@ -1,0 +1,150 @@
+"""On a real Ray, started once for each test as the command line does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from search.measurement import Failure
+from search.optimiser import Budget
+from search.registry import make_optimiser
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.local_runner import run_local
+from trials.objective import load_objective, user_module
+from trials.ray_runner import RaySettings, run_ray
+from trials.record import Record, study_names
+from trials.simulated import SimulatedObjective
+from trials.study import Study
+
+SPACE = Space(GenerationStrategy.maskgit(3))
+TWO = RaySettings(workers=2, gpus_per_trial=0, address=None)
+
+OWN = """
+    import os, signal
+    from pathlib import Path
+    from search.measurement import Measurement
+
+    class Generator:
+        tokens = 16
+        def __init__(self, *, marks):
+            self.marks = marks
+        def describe(self):
+            return {}
+        def evaluate(self, strategy, images, seed):
+            import models
+            ours = hasattr(models, "__file__") and "wrong" not in vars(models)
+            mark = Path(self.marks) / "died"
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if strategy.guidance_scale[0] > 3.5:
+                raise RuntimeError("too much guidance")
+            fid = strategy.sampling_temperature[0] if ours else float("nan")
+            return Measurement(fid, None, images, strategy.forward_passes(), 0.0)
+"""
+
+
+def study(record: Record, optimiser: str, evaluations: int) -> Study:
+    budget = Budget(evaluations * 100, 100)
+    made = make_optimiser(optimiser, SPACE, budget, 0)
+    return Study(made, record, SPACE, evaluations, lambda _: None)
+
+
+def fids(record: Record) -> dict[int, float | None]:
+    return {e.probe.number: e.measurement and e.measurement.fid for e in record.evaluations}
+
+
+def test_ray_finds_what_one_process_finds(lab: Lab) -> None:
+    parallel = Record.create(lab.record_url, "parallel", {})
+    began = time.monotonic()
+    times: list[float] = []
+    job_source = study(parallel, "cmaes", 40)
+    job_source._listener = lambda _: times.append(time.monotonic())
+    run_ray(job_source, SimulatedObjective(), TWO)
+    alone = Record.create(lab.record_url, "alone", {})
+    run_local(study(alone, "cmaes", 40), SimulatedObjective())
+    assert job_source.finished
+    assert fids(parallel) == fids(alone)
+    # At most 0.2 s an evaluation that costs nothing, once the workers are up.
+    assert (times[-1] - times[0]) / (len(times) - 1) < 0.2, f"{times[-1] - began:.1f} s in all"
+
+
+def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "__init__.py").write_text("wrong = True\n")
+    (folder / "mine.py").write_text(textwrap.dedent(OWN))
+    monkeypatch.chdir(folder)
+    objective = load_objective("mine:Generator", {"marks": str(tmp_path)})
+    module = user_module("mine:Generator")
+    assert module is not None
+    record = Record.create(lab.record_url, "own", {})
+    source = study(record, "random", 12)
+    run_ray(source, objective, TWO, [module])
+    assert source.finished
+    assert (tmp_path / "died").exists()
+    assert len(record.evaluations) == 12
+    reasons = [e.result.reason for e in record.evaluations if isinstance(e.result, Failure)]
+    assert set(reasons) <= {"RuntimeError: too much guidance"}
+    assert len(reasons) < 12
+
+
+def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    with pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"):
+        run_ray(study(record, "random", 4), SimulatedObjective(), RaySettings(1, 99, None))
+
+
+def test_an_address_that_nobody_answers_is_one_line(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    with pytest.raises(ValueError, match="^ray address 127.0.0.1:9: "):
+        settings = RaySettings(1, 0, "127.0.0.1:9")
+        run_ray(study(record, "random", 4), SimulatedObjective(), settings)
+
+
+def test_ctrl_c_and_sigkill_leave_a_study_that_resumes(lab: Lab) -> None:
+    words = "--objective simulated --set latency=0.3 --steps 2 --optimiser tpe --budget 2400"
+    words += " --images 100 --test-images 100 --workers 2 --name cut"
+    command = [str(Path(sys.executable).with_name("autonat")), "search", *words.split()]
+    command += ["--lab", str(lab.folder)]
+
+    def finished() -> int:
+        if "cut-tpe" not in study_names(lab.record_url):
+            return 0
+        return len(Record.open(lab.record_url, "cut-tpe").evaluations)
+
+    def run_until(evaluations: int, command: list[str], stop: int) -> int:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=lab.folder)
+        while finished() < evaluations and process.poll() is None:
+            time.sleep(0.2)
+        os.kill(process.pid, stop)
+        _, said = process.communicate(timeout=60)
+        if stop == signal.SIGINT:
+            assert "autonat search --resume cut" in said
+        return process.returncode
+
+    assert run_until(4, command, signal.SIGINT) == 130
+    resume = [command[0], "search", "--resume", "cut", "--lab", str(lab.folder)]
+    run_until(10, resume, signal.SIGKILL)
+    assert 10 <= finished() < 24
+    subprocess.run(resume, check=True, capture_output=True, timeout=120, cwd=lab.folder)
+    record = Record.open(lab.record_url, "cut-tpe")
+    numbers = sorted(e.probe.number for e in record.evaluations)
+    assert numbers == list(range(24))
+    whole = Record.create(lab.record_url, "whole", {})
+    budget = Budget(2400, 100)
+    space = Space(GenerationStrategy.maskgit(2))
+    optimiser = make_optimiser("tpe", space, budget, 0)
+    run_local(Study(optimiser, whole, space, 24, lambda _: None), SimulatedObjective())
+    assert fids(record) == fids(whole)

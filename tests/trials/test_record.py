@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.record import Record, study_names
+
+SPACE = Space(GenerationStrategy.maskgit(3))
+
+
+def probe(number: int) -> Probe:
+    return Probe(number, SPACE.start, 400, 2**31 + number, number, "sample")
+
+
+def measured(fid: float) -> Measurement:
+    return Measurement(fid, None, 400, 6, 0.5)
+
+
+def test_what_is_added_is_there_in_another_process_s_eyes(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {"a": [1, 2]})
+    record.add(probe(0), measured(3.25), SPACE)
+    record.add(probe(1), Failure("ValueError: no"), SPACE)
+    opened = Record.open(lab.record_url, "study")
+    assert opened.settings == {"a": [1, 2]}
+    assert [(e.probe, e.result) for e in opened.evaluations] == [
+        (probe(0), measured(3.25)),
+        (probe(1), Failure("ValueError: no")),
+    ]
+    assert opened.study_id == record.study_id
+
+
+def test_optuna_sees_a_trial_an_evaluation_with_its_parameters(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    record.add(probe(0), measured(3.25), SPACE)
+    record.add(probe(1), Failure("no"), SPACE)
+    study = optuna.load_study(study_name="study", storage=lab.record_url)
+    first, second = study.trials
+    assert first.state == TrialState.COMPLETE
+    assert first.value == 3.25
+    assert first.params == SPACE.start.parameters()
+    assert second.state == TrialState.FAIL
+    assert second.user_attrs["reason"] == "no"
+    assert study.best_value == 3.25
+
+
+def test_values_outside_the_bounds_are_recorded_as_they_were(lab: Lab) -> None:
+    wild = GenerationStrategy((0.995, 0.0), (200.0, 1e-4), (1e-4, 9.0, 1.0), (50.0, 0.0, 1.0))
+    record = Record.create(lab.record_url, "study", {})
+    for number, space in enumerate((SPACE, SPACE)):
+        record.add(Probe(number, wild, 400, 2**31, 0, "base"), measured(1.0), space)
+    found = Record.open(lab.record_url, "study").evaluations[1].probe.strategy
+    assert found == wild
+
+
+def test_best_is_the_lowest_and_of_equals_the_first_asked(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    assert record.best() is None
+    for number, result in ((2, measured(2.0)), (1, measured(2.0)), (0, Failure("no"))):
+        record.add(probe(number), result, SPACE)
+    best = record.best()
+    assert best is not None
+    assert best.probe.number == 1
+
+
+def test_frame_counts_a_failure_s_images_but_has_no_fid_for_it(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    record.add(probe(0), measured(2.0), SPACE)
+    record.add(probe(1), Failure("no"), SPACE)
+    frame = record.frame()
+    assert list(frame["state"]) == ["COMPLETE", "FAIL"]
+    assert list(frame["images"]) == [400, 400]
+    assert math.isnan(frame["fid"][1])
+
+
+def test_a_study_is_not_made_twice_nor_opened_unmade(lab: Lab) -> None:
+    Record.create(lab.record_url, "study", {})
+    with pytest.raises(ValueError, match="study study exists already"):
+        Record.create(lab.record_url, "study", {})
+    with pytest.raises(ValueError, match="no study 'other'.*known: study"):
+        Record.open(lab.record_url, "other")
+
+
+def test_a_study_that_is_not_ours_is_refused(lab: Lab) -> None:
+    optuna.create_study(study_name="foreign", storage=lab.record_url)
+    with pytest.raises(ValueError, match="study foreign: format = None"):
+        Record.open(lab.record_url, "foreign")
+
+
+@pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/record.db", "nonsense://x"])
+def test_a_storage_that_cannot_be_opened_is_one_line(url: str) -> None:
+    with pytest.raises(ValueError, match="^record ") as caught:
+        study_names(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "record.db"
+    file.write_text("not a database, but long enough to be read as the head of one\n" * 20)
+    with pytest.raises(ValueError, match="^record .*not a database"):
+        study_names(f"sqlite:///{file}")
