@@ -219,9 +219,7 @@ def test_failure_and_nan_are_one(name: str) -> None:
     """A resumed search reads both from a record as failures."""
 
     def failing(result: Result) -> list[Probe]:
-        return run(
-            make(name, 2), lambda probe: quadratic(probe) if probe.number % 2 else result
-        )
+        return run(make(name, 2), lambda probe: quadratic(probe) if probe.number % 2 else result)
 
     assert failing(Failure("node lost")) == failing(measured(math.nan))
 

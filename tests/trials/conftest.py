@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from trials import cli
+from trials.digits import DigitsObjective
 from trials.lab import Lab
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> DigitsObjective:
+    """The digits objective as the demo trains it."""
+    objective = DigitsObjective()
+    objective.prepare(tmp_path_factory.mktemp("digits"), lambda *_: None)
+    return objective
 
 
 @pytest.fixture

@@ -30,8 +30,15 @@ SMALL = [
     "random",
     "--optimiser",
     "tpe",
+    "--budget",
+    "800",
+    "--images",
+    "100",
+    "--test-images",
+    "200",
+    "--name",
+    "small",
 ]
-SMALL += ["--budget", "800", "--images", "100", "--test-images", "200", "--name", "small"]
 
 
 def written(path: Path, **changed: Any) -> Path:
@@ -132,12 +139,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
     patch.setattr(sys, "argv", ["autonat", "search", *SMALL, "--lab", str(folder / "lab")])
-    try:
+    with pytest.raises(SystemExit) as stop:
         cli.main()
-    except SystemExit as stop:
-        assert not stop.code
-    finally:
-        patch.undo()
+    patch.undo()
+    assert not stop.value.code
     return folder / "lab"
 
 

@@ -20,13 +20,8 @@ from search.strategy import GenerationStrategy
 from trials.digits import DigitsObjective
 
 N = 1000
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> DigitsObjective:
-    objective = DigitsObjective()
-    objective.prepare(tmp_path_factory.mktemp("digits"), lambda *_: None)
-    return objective
+# Trains for a minute or two on idle cores, and for longer beside other work.
+pytestmark = pytest.mark.timeout(1200)
 
 
 def best_known(steps: int) -> GenerationStrategy:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,15 @@ OWN = """
 """
 
 
-def study(record: Record, optimiser: str, evaluations: int) -> Study:
+def study(
+    record: Record,
+    optimiser: str,
+    evaluations: int,
+    listener: Callable[[Study], None] = lambda _: None,
+) -> Study:
     budget = Budget(evaluations * 100, 100)
     made = make_optimiser(optimiser, SPACE, budget, 0)
-    return Study(made, record, SPACE, evaluations, lambda _: None)
+    return Study(made, record, SPACE, evaluations, listener)
 
 
 def fids(record: Record) -> dict[int, float | None]:
@@ -67,8 +73,7 @@ def test_ray_finds_what_one_process_finds(lab: Lab) -> None:
     parallel = Record.create(lab.record_url, "parallel", {})
     began = time.monotonic()
     times: list[float] = []
-    job_source = study(parallel, "cmaes", 40)
-    job_source._listener = lambda _: times.append(time.monotonic())
+    job_source = study(parallel, "cmaes", 40, lambda _: times.append(time.monotonic()))
     run_ray(job_source, SimulatedObjective(), TWO)
     alone = Record.create(lab.record_url, "alone", {})
     run_local(study(alone, "cmaes", 40), SimulatedObjective())
@@ -108,8 +113,8 @@ def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
 
 def test_an_address_that_nobody_answers_is_one_line(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
+    settings = RaySettings(1, 0, "127.0.0.1:9")
     with pytest.raises(ValueError, match="^ray address 127.0.0.1:9: "):
-        settings = RaySettings(1, 0, "127.0.0.1:9")
         run_ray(study(record, "random", 4), SimulatedObjective(), settings)
 
 

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.decoding import confidences, generate, sample_tokens
+from models.nat import NAT, NATConfig
+from search.strategy import GenerationStrategy
+
+LENGTH, WORDS, CLASSES = 16, 7, 3
+RULE = GenerationStrategy.maskgit(4)
+
+
+@pytest.fixture(scope="module")
+def nat() -> NAT:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return NAT(NATConfig(WORDS, LENGTH, CLASSES, width=16, depth=2, num_heads=2)).eval()
+
+
+def run(nat: NAT, strategy: GenerationStrategy, seed: int = 0, batch: int = 6) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return generate(nat, torch.arange(batch) % CLASSES, strategy, generator)
+
+
+def spied(nat: NAT, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
+    """Everything the network is shown from now on."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    forward = nat.forward
+
+    def spy(tokens: Tensor, classes: Tensor) -> Tensor:
+        seen.append((tokens.clone(), classes.clone()))
+        return forward(tokens, classes)
+
+    monkeypatch.setattr(nat, "forward", spy)
+    return seen
+
+
+def test_tokens_are_words_and_the_generator_is_all_the_randomness(nat: NAT) -> None:
+    tokens = run(nat, RULE)
+    assert tokens.shape == (6, LENGTH)
+    assert tokens.dtype == torch.int64
+    assert tokens.min() >= 0
+    assert tokens.max() < WORDS
+    torch.manual_seed(99)
+    assert torch.equal(tokens, run(nat, RULE))
+    assert not torch.equal(tokens, run(nat, RULE, seed=1))
+
+
+@pytest.mark.parametrize("ratios", [RULE.mask_ratio, (0.0, 0.9, 0.9), (0.99, 0.99, 0.99)])
+def test_counts_fall_as_the_strategy_says_and_visible_tokens_stay(
+    nat: NAT, ratios: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy = dataclasses.replace(RULE, mask_ratio=ratios, guidance_scale=(0.0,) * 4)
+    seen = spied(nat, monkeypatch)
+    result = run(nat, strategy)
+    shown = [tokens for tokens, _ in seen[1:]] + [result]
+    for tokens, masked in zip(shown, strategy.masked_counts(LENGTH), strict=True):
+        assert ((tokens == nat.mask_token).sum(1) == masked).all()
+    for before, after in itertools.pairwise(shown):
+        visible = before != nat.mask_token
+        assert torch.equal(before[visible], after[visible])
+
+
+def test_unconditional_rows_only_where_guided_and_in_the_same_pass(
+    nat: NAT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy = dataclasses.replace(RULE, guidance_scale=(0.5, 1e-4, 0.0, 1.0), guidance_floor=1e-4)
+    seen = spied(nat, monkeypatch)
+    run(nat, strategy)
+    # Nothing is visible at the first step, so that a row a class (and one null row) will do.
+    assert [len(tokens) for tokens, _ in seen] == [2 * CLASSES, 6, 6, 12]
+    assert [bool((classes == nat.null_class).any()) for _, classes in seen] == [*strategy.guided]
+    tokens, classes = seen[-1]
+    assert torch.equal(tokens[:6], tokens[6:])
+    assert (classes[6:] == nat.null_class).all()
+
+
+def test_guidance_at_the_floor_is_no_guidance(nat: NAT) -> None:
+    floor = dataclasses.replace(RULE, guidance_scale=(1e-4,) * 4, guidance_floor=1e-4)
+    assert torch.equal(
+        run(nat, floor), run(nat, dataclasses.replace(RULE, guidance_scale=(0.0,) * 4))
+    )
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        RULE,
+        dataclasses.replace(RULE, guidance_scale=(0.0,) * 4),
+        dataclasses.replace(RULE, sampling_temperature=(0.0,) * 4, remask_temperature=(0.0,) * 3),
+    ],
+)
+def test_every_strategy_draws_the_same_amount_of_noise(
+    nat: NAT, strategy: GenerationStrategy
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    generate(nat, torch.zeros(5, dtype=torch.int64), strategy, generator)
+    plain = torch.Generator().manual_seed(3)
+    for _ in range(4):
+        torch.rand((2, 5, LENGTH), generator=plain)
+    assert torch.equal(generator.get_state(), plain.get_state())
+
+
+def test_one_step_and_as_many_steps_as_tokens(nat: NAT) -> None:
+    one = GenerationStrategy((), (), (1.0,), (0.0,))
+    for strategy in (one, GenerationStrategy.maskgit(LENGTH)):
+        assert (run(nat, strategy) < WORDS).all()
+    with pytest.raises(ValueError, match="T = 17 steps, but the image has only 16 tokens"):
+        run(nat, GenerationStrategy.maskgit(LENGTH + 1))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_samples_follow_the_tempered_distribution(temperature: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(WORDS, generator=generator)
+    n = 200_000
+    uniforms = torch.rand((1, n), generator=generator)
+    sampled = sample_tokens(logits.expand(1, n, WORDS), temperature, uniforms)
+    found = sampled[0].bincount(minlength=WORDS) / n
+    torch.testing.assert_close(found, torch.softmax(logits / temperature, 0), atol=0.005, rtol=0)
+
+
+def test_the_ends_of_the_uniforms_are_possible_tokens() -> None:
+    # The first and the last token are impossible, so no uniform may land on them.
+    logits = torch.tensor([-torch.inf, 0.0, 1.0, -torch.inf]).expand(1, 2, 4)
+    uniforms = torch.tensor([[0.0, 1 - 2**-24]])
+    assert sample_tokens(logits, 1.0, uniforms).tolist() == [[1, 2]]
+    assert sample_tokens(logits, 0.0, uniforms).tolist() == [[2, 2]]
+
+
+def test_confidence_is_the_log_probability_not_tempered_plus_gumbel_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    n = 200_000
+    logits = torch.randn((1, 1, WORDS), generator=generator).expand(1, n, WORDS)
+    sampled = torch.full((1, n), 2)
+    uniforms = torch.rand((1, n), generator=generator)
+    plain = torch.log_softmax(logits, -1)[..., 2]
+    torch.testing.assert_close(confidences(logits, sampled, 0.0, uniforms), plain)
+    noise = (confidences(logits, sampled, 3.0, uniforms) - plain) / 3
+    assert noise.mean() == pytest.approx(0.5772, abs=0.01)  # Euler's constant
+    assert noise.std() == pytest.approx(1.2825, abs=0.02)  # pi / sqrt(6)
+    ends = confidences(logits[:, :2], sampled[:, :2], 1.0, torch.tensor([[0.0, 1 - 2**-24]]))
+    assert ends.isfinite().all()

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from models import training
+from models.nat import NAT, NATConfig
+from models.training import TrainingSettings, masked_token_loss, train
+from search.strategy import TrainingStrategy
+
+CONFIG = NATConfig(codebook_size=5, tokens=9, num_classes=2, width=16, depth=2, num_heads=2)
+SETTINGS = TrainingSettings(
+    TrainingStrategy("cosine"), steps=60, batch_size=8, learning_rate=3e-3, warmup_steps=5
+)
+
+
+class KilledError(Exception):
+    """What ends a run from outside."""
+
+
+@pytest.fixture
+def data() -> tuple[Tensor, Tensor]:
+    """Images of one word each, the class's."""
+    classes = torch.arange(40) % 2
+    return (classes[:, None] * 3).expand(-1, 9).contiguous(), classes
+
+
+@pytest.fixture(autouse=True)
+def _frequent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 20)
+    monkeypatch.setattr(training, "REPORT_EVERY", 10)
+
+
+def silent(*_: object) -> None:
+    pass
+
+
+def kill_at(step: int) -> Callable[[int, int, str], None]:
+    def report(done: int, *_: object) -> None:
+        if done == step:
+            raise KilledError
+
+    return report
+
+
+def equal(one: NAT, other: NAT) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("killed_at", [10, 30, 50])
+def test_a_killed_run_goes_on_to_the_same_weights(
+    data: tuple[Tensor, Tensor], killed_at: int, tmp_path: Path
+) -> None:
+    whole = train(CONFIG, SETTINGS, *data, tmp_path / "whole", silent)
+    with pytest.raises(KilledError):
+        train(CONFIG, SETTINGS, *data, tmp_path / "killed", kill_at(killed_at))
+    seen: list[int] = []
+    resumed = train(
+        CONFIG, SETTINGS, *data, tmp_path / "killed", lambda done, *_: seen.append(done)
+    )
+    assert seen[0] == killed_at // 20 * 20 + 10  # not from the start
+    assert equal(whole, resumed)
+
+
+def test_a_half_written_checkpoint_is_not_looked_at(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    whole = train(CONFIG, SETTINGS, *data, tmp_path / "whole", silent)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "training.pt.partial").write_bytes(b"PK\x03\x04")
+    assert equal(whole, train(CONFIG, SETTINGS, *data, tmp_path / "killed", silent))
+
+
+def test_a_finished_run_is_only_read(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    whole = train(CONFIG, SETTINGS, *data, tmp_path, silent)
+    assert equal(whole, train(CONFIG, SETTINGS, *data, tmp_path, kill_at(10)))
+
+
+def test_the_seed_decides_and_the_global_generator_is_left_alone(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    one = train(CONFIG, SETTINGS, *data, tmp_path / "one", silent)
+    assert torch.equal(torch.rand(1), expected)
+    assert equal(one, train(CONFIG, SETTINGS, *data, tmp_path / "again", silent))
+    other = dataclasses.replace(SETTINGS, seed=1)
+    assert not equal(one, train(CONFIG, other, *data, tmp_path / "other", silent))
+
+
+def test_it_learns_and_reports(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, steps=200, label_smoothing=0.0, ema_decay=0.9)
+    reports: list[tuple[int, int, str]] = []
+    nat = train(CONFIG, settings, *data, tmp_path, lambda *words: reports.append(words))
+    assert not nat.training
+    assert [done for done, _, _ in reports] == list(range(10, 201, 10))
+    assert {total for _, total, _ in reports} == {200}
+    assert float(reports[-1][2].removeprefix("loss ")) < 0.3
+    with torch.inference_mode():
+        logits = nat(torch.full((2, 9), nat.mask_token), torch.tensor([0, 1]))
+    assert logits.argmax(-1).tolist() == [[0] * 9, [3] * 9]
+
+
+def test_a_diverged_run_names_its_step(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e30)
+    with pytest.raises(ValueError, match="training diverged: loss = nan at step 10"):
+        train(CONFIG, settings, *data, tmp_path, silent)
+    assert not (tmp_path / "training.pt").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_another_file_in_place_of_the_checkpoint_is_one_line(
+    data: tuple[Tensor, Tensor], content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "training.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"training.pt: not a training checkpoint"):
+        train(CONFIG, SETTINGS, *data, tmp_path, silent)
+
+
+def test_a_checkpoint_of_another_network_is_one_line(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    train(CONFIG, SETTINGS, *data, tmp_path, silent)
+    with pytest.raises(ValueError, match=r"training.pt: not a training checkpoint") as caught:
+        train(dataclasses.replace(CONFIG, width=8), SETTINGS, *data, tmp_path, silent)
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_and_dropped_classes_are_as_the_paper_says(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nat = NAT(CONFIG)
+    seen: list[tuple[Tensor, Tensor]] = []
+    forward = nat.forward
+
+    def spy(tokens: Tensor, classes: Tensor) -> Tensor:
+        seen.append((tokens, classes))
+        return forward(tokens, classes)
+
+    monkeypatch.setattr(nat, "forward", spy)
+    torch.manual_seed(0)
+    tokens, classes = data[0].repeat(250, 1), data[1].repeat(250)
+    settings = dataclasses.replace(SETTINGS, strategy=TrainingStrategy("beta", 12.0, 3.0))
+    masked_token_loss(nat, tokens, classes, settings)
+    masked = seen[0][0] == nat.mask_token
+    assert masked.sum(1).min() >= 1
+    assert masked.float().mean().item() == pytest.approx(0.8, abs=0.01)  # 12 / (12 + 3)
+    assert masked.float().mean(0).tolist() == pytest.approx([0.8] * 9, abs=0.02)
+    dropped = (seen[0][1] == nat.null_class).float().mean().item()
+    assert dropped == pytest.approx(0.15, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("steps", 1.5),
+        ("batch_size", True),
+        ("warmup_steps", -1),
+        ("seed", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", float("inf")),
+        ("label_smoothing", 1.0),
+        ("class_dropout", -0.1),
+        ("ema_decay", 1.0),
+        ("betas", (0.9, 1.0)),
+    ],
+)
+def test_settings_outside_their_range_are_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} = "):
+        dataclasses.replace(SETTINGS, **{name: value})

@@ -1,0 +1,68 @@
+"""What every objective must do, run on each of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+
+import pytest
+
+from search.strategy import GenerationStrategy
+from search.strategy_file import PROTOCOL_FIELDS
+from trials.digits import DigitsObjective
+from trials.objective import Objective, describe
+from trials.simulated import SimulatedObjective
+
+pytestmark = pytest.mark.timeout(1200)
+FOUR = GenerationStrategy.maskgit(4)
+
+
+@pytest.fixture(params=["simulated", "digits"])
+def objective(request: pytest.FixtureRequest) -> Objective:
+    if request.param == "simulated":
+        return SimulatedObjective()
+    trained: DigitsObjective = request.getfixturevalue("trained")
+    return trained
+
+
+def test_same_strategy_n_and_seed_same_number(objective: Objective) -> None:
+    first, second = (objective.evaluate(FOUR, 130, 7) for _ in range(2))
+    assert first.fid == second.fid
+    assert objective.evaluate(FOUR, 130, 8).fid != first.fid
+    assert objective.evaluate(FOUR, 140, 7).fid != first.fid
+
+
+def test_what_it_measured_in_between_changes_nothing(objective: Objective) -> None:
+    before = objective.evaluate(FOUR, 130, 7).fid
+    objective.evaluate(GenerationStrategy.maskgit(2), 90, 1)
+    assert objective.evaluate(FOUR, 130, 7).fid == before
+
+
+def test_the_measurement_says_what_it_cost(objective: Objective) -> None:
+    unguided = dataclasses.replace(FOUR, guidance_scale=(0.0, 0.0, 0.0, 1.0))
+    measured = objective.evaluate(unguided, 130, 7)
+    assert measured.images == 130
+    assert measured.forward_passes == 5
+    assert measured.seconds > 0
+    assert measured.finite
+
+
+def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
+    for steps in (1, objective.tokens):
+        strategy = dataclasses.replace(
+            GenerationStrategy.maskgit(steps), guidance_scale=(0.0,) * steps
+        )
+        assert objective.evaluate(strategy, 70, 1).finite
+
+
+def test_a_copy_sent_to_a_worker_measures_the_same(objective: Objective) -> None:
+    copy: Objective = pickle.loads(pickle.dumps(objective))
+    assert copy.evaluate(FOUR, 130, 7).fid == objective.evaluate(FOUR, 130, 7).fid
+
+
+def test_its_description_is_json_with_every_field(objective: Objective) -> None:
+    described = describe("name", {}, objective)
+    assert json.loads(json.dumps(described, allow_nan=False)) == described
+    assert tuple(described["protocol"]) == PROTOCOL_FIELDS
+    assert described["objective"]["tokens"] == objective.tokens
