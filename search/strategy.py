@@ -101,8 +101,8 @@ class GenerationStrategy:
         return self.steps + sum(self.guided)
 
     def masked_counts(self, tokens: int) -> tuple[int, ...]:
-        """The number of masked tokens after each step, as decoding enforces it: T values, falling
-        strictly to 0 whatever the ratios are.
+        """The number of masked tokens after each step, as decoding enforces it: T values that fall
+        at every step, or stay at 1 once they are there, and end at 0, whatever the ratios are.
 
         n[t] = max(1, min(n[t-1] - 1, floor(L * mask_ratio[t]))), with n[-1] = L and n[T-1] = 0.
 

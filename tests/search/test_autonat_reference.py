@@ -186,7 +186,7 @@ def test_one_step_has_no_ratio() -> None:
 def test_only_whole_steps_and_at_most_100(evaluations: int, asked: int) -> None:
     space = Space(GenerationStrategy.maskgit(1))
     optimiser = AutoNATReference(space, Budget(evaluations, 1), seed=0)
-    for _ in itertools.count():
+    for number in itertools.count():  # noqa: B007
         probe = optimiser.ask()
         if probe is DONE:
             break

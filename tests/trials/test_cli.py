@@ -19,26 +19,11 @@ from trials.record import Record, study_names
 
 Autonat = Callable[..., tuple[int, str, str]]
 
-SMALL = [
-    "--objective",
-    "simulated",
-    "--runner",
-    "local",
-    "--steps",
-    "2",
-    "--optimiser",
-    "random",
-    "--optimiser",
-    "tpe",
-    "--budget",
-    "800",
-    "--images",
-    "100",
-    "--test-images",
-    "200",
-    "--name",
-    "small",
-]
+SMALL_SEARCH = """
+    --objective simulated --runner local --steps 2 --optimiser random --optimiser tpe
+    --budget 800 --images 100 --test-images 200 --name small
+"""
+SMALL = SMALL_SEARCH.split()
 
 
 def written(path: Path, **changed: Any) -> Path:

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import search
+from search.strategy import GenerationStrategy, TrainingStrategy
+from search.strategy_file import FinalTest, StrategyFile
+
+SCHEMA = json.loads((Path(search.__path__[0]) / "strategy.schema.json").read_text())
+
+
+def full() -> StrategyFile:
+    generation = GenerationStrategy.maskgit(4)
+    return StrategyFile(
+        generation=generation,
+        training=TrainingStrategy("beta", 12, 3),
+        objective={
+            "name": "digits",
+            "settings": {"width": 32},
+            "dataset": "digits",
+            "checkpoint": "sha256:00",
+            "tokens": 64,
+        },
+        protocol={
+            "features": "pixels",
+            "features_hash": "sha256:01",
+            "resize": None,
+            "quantisation": "none",
+            "reference_statistics_hash": "sha256:02",
+            "classes": "equal numbers",
+        },
+        test=FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, generation.forward_passes()),
+        search={
+            "study": "s",
+            "optimiser": "tpe",
+            "settings": {"max_in_flight": 4},
+            "seed": 0,
+            "space": {},
+            "budget": {"images": 100, "images_per_evaluation": 10},
+            "spent": {"evaluations": 10, "images": 100, "forward_passes": 800},
+            "fid": 4.5,
+        },
+        versions={"autonat": "0.1.0"},
+        mlflow={"tracking_uri": "sqlite:///x", "run_id": None},
+    )
+
+
+@pytest.mark.parametrize("file", [full(), StrategyFile(GenerationStrategy.maskgit(1))])
+def test_round_trip_and_published_schema(tmp_path: Path, file: StrategyFile) -> None:
+    path = tmp_path / "strategy.json"
+    file.write(path)
+    assert StrategyFile.read(path) == file
+    jsonschema.validate(json.loads(path.read_text()), SCHEMA)
+    assert [p.name for p in tmp_path.iterdir()] == ["strategy.json"]
+
+
+def test_final_test_is_the_mean_with_its_standard_error() -> None:
+    test = FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, 8)
+    assert test.fid == 6.0
+    assert test.fid_se == pytest.approx(1 / 3**0.5)
+    assert FinalTest.of({9: 5.0}, 1000, 8).fid_se is None
+
+
+NAN = float("nan")
+BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (("format",), "autonat-strategy/2", "format = 'autonat-strategy/2' is unknown"),
+    (("generation", "steps"), 5, "generation.steps = 5"),
+    (("generation", "steps"), 4.5, "generation.steps = 4.5"),
+    (("generation", "mask_ratio", 1), NAN, "mask_ratio[1] = nan is not finite"),
+    (("generation", "mask_ratio", 1), 1, "mask_ratio[1] = 1.0 is outside [0, 1)"),
+    (("generation", "mask_ratio", 1), True, "mask_ratio[1] = True is not a number"),
+    (("generation", "mask_ratio"), "abc", "mask_ratio must be a list"),
+    (("generation", "remask_temperature", 0), -0.5, "remask_temperature[0] = -0.5 is negative"),
+    (("generation", "guidance_scale", 0), float("inf"), "guidance_scale[0] = inf is not finite"),
+    (("generation", "sampling_temperature"), [1.0], "mask_ratio has 3 values"),
+    (("generation", "guidance_floor"), -1, "guidance_floor = -1 is negative"),
+    (("generation",), None, "generation must be an object"),
+    (("training", "alpha"), 0, "alpha = 0"),
+    (("training", "mask_ratio_distribution"), "normal", "'normal' is unknown"),
+    (("objective", "tokens"), 3, "T = 4 steps, but the image has only 3 tokens"),
+    (("objective", "tokens"), "64", "objective.tokens = '64'"),
+    (("objective", "settings"), [], "objective.settings = []"),
+    (("test", "fid"), NAN, "test.fid = nan"),
+    (("test", "fids"), [1.0], "test.fids has 1 values for 3 seeds"),
+    (("test", "seeds", 0), -1, "test.seeds[0] = -1"),
+    (("test", "images"), 0, "test.images = 0"),
+    (("test", "forward_passes"), 7, "test.forward_passes = 7, but the generation strategy takes 8"),
+    (("versions",), ["a"], "versions must map"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "line"), BAD)
+def test_a_field_that_is_not_valid_is_named_with_its_value(
+    tmp_path: Path, where: tuple[str | int, ...], value: Any, line: str
+) -> None:
+    content: Any = full().to_json()
+    part = content
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        StrategyFile.read(path)
+    assert line in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", [None, "generation", "training", "objective", "protocol", "test"])
+def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
+    whole = full().to_json()
+    for name in whole if part is None else whole[part]:
+        content = copy.deepcopy(whole)
+        del (content if part is None else content[part])[name]
+        with pytest.raises(ValueError, match=f"lacks the field '{name}'"):
+            StrategyFile.from_json(content)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content, SCHEMA)
+    (whole if part is None else whole[part])["surprise"] = 1
+    with pytest.raises(ValueError, match="unknown field 'surprise'"):
+        StrategyFile.from_json(whole)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\udcff"])
+def test_a_file_that_is_no_strategy_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match="bad.json: "):
+        StrategyFile.read(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="none.json: No such file"):
+        StrategyFile.read(tmp_path / "none.json")
