@@ -87,7 +87,9 @@ class DigitsObjective:
         key = {"data": "digits", "config": asdict(self._config), "training": asdict(self._settings)}
         folder = lab / "models" / settings_hash(key)
         if not (folder / WEIGHTS).exists():
-            nat = train(self._config, self._settings, tokens, classes, folder, report)
+            # So small a network gains nothing from threads, and loses much beside other work.
+            with one_thread():
+                nat = train(self._config, self._settings, tokens, classes, folder, report)
             save_nat(folder, nat, key)
         self._nat = load_nat_folder(folder)
 
