@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import optuna
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -23,11 +22,11 @@ from dashboards.report import difference, with_error
 from dashboards.samples import grid, png
 from dashboards.servers import dashboard_commands, open_dashboards
 from search.controls import CONTROLS
-from search.optimiser import FIRST_SEARCH_SEED
 from search.public_yaml import read_public, write_public
 from search.registry import OPTIMISERS
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
+from trials.flags import read_assignments, read_bounds, read_nested, read_seeds
 from trials.lab import Lab
 from trials.launch import launch, prepare, replicate, resumed_settings
 from trials.mirror import Mirror
@@ -123,19 +122,19 @@ def search(
     flags: dict[str, Any] = {
         "name": name,
         "objective": objective,
-        "objective_settings": _assignments(settings) if settings else None,
+        "objective_settings": read_assignments(settings) if settings else None,
         "steps": steps,
         "start": start,
         "optimisers": optimiser,
-        "optimiser_settings": _nested(_assignments(optimiser_set)) if optimiser_set else None,
-        "bounds": _bounds(bounds) if bounds else None,
+        "optimiser_settings": read_nested(optimiser_set) if optimiser_set else None,
+        "bounds": read_bounds(bounds) if bounds else None,
         "frozen": freeze,
         "budget": budget,
         "images_per_evaluation": images,
         "seed": seed,
         "controls": control,
         "test_images": test_images,
-        "test_seeds": _seeds(test_seeds) if test_seeds else None,
+        "test_seeds": read_seeds(test_seeds) if test_seeds else None,
         "runner": runner,
         "workers": workers,
         "gpus_per_trial": gpus_per_trial,
@@ -193,7 +192,7 @@ def train(
     as_json_: JsonFlag = False,
 ) -> None:
     """Prepare an objective: train its generator, once; searches then begin at once."""
-    values = _assignments(settings)
+    values = read_assignments(settings)
     made = _prepared(objective, values, Lab.open(lab))
     described = describe(objective, values, made)
     if as_json_:
@@ -214,7 +213,7 @@ def evaluate(
 ) -> None:
     """Measure a strategy file again, on any seeds."""
     file = StrategyFile.read(strategy)
-    chosen = _seeds(seeds) if seeds else list(file.test.seeds) if file.test else [1, 2, 3]
+    chosen = read_seeds(seeds) if seeds else list(file.test.seeds) if file.test else [1, 2, 3]
     n = images or (file.test.images if file.test else 2000)
     if n < 1:
         raise ValueError(f"images = {n} is not positive")
@@ -493,58 +492,10 @@ def _objective_of(
 ) -> tuple[str, dict[str, Any]]:
     """The objective to measure a file on: a flag's, else its own."""
     if name is not None:
-        return name, _assignments(settings)
+        return name, read_assignments(settings)
     if file.objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
-    return file.objective["name"], dict(file.objective["settings"]) | _assignments(settings)
-
-
-def _assignments(pairs: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE pairs, the values read as YAML."""
-    values = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise ValueError(f"{pair!r} is not NAME=VALUE")
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"{pair!r}: the value is not YAML") from None
-    return values
-
-
-def _nested(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    nested: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        optimiser, _, setting = name.rpartition(".")
-        nested.setdefault(optimiser, {})[setting] = value
-    return nested
-
-
-def _bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for text in texts:
-        name, _, bounds = text.partition("=")
-        parts = bounds.split(":")
-        try:
-            low, high = map(float, parts[:2])
-        except ValueError:
-            raise ValueError(f"bounds {text} are not SCHEDULE=LOW:HIGH or LOW:HIGH:log") from None
-        found[name] = {"low": low, "high": high, "log": parts[2:] == ["log"]}
-    return found
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"seeds {text!r} are not whole numbers with commas") from None
-    for seed in seeds:
-        if not 0 <= seed < FIRST_SEARCH_SEED:
-            raise ValueError(f"seed = {seed} is outside [0, 2**31): larger ones are the searches'")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds {text!r} name one twice")
-    return seeds
+    return file.objective["name"], dict(file.objective["settings"]) | read_assignments(settings)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -46,14 +46,14 @@ def values(strategy: GenerationStrategy) -> list[float]:
     return list(strategy.parameters().values())
 
 
-def bases(steps: Sequence[Sequence[Fid]], start: GenerationStrategy = START) -> list[list[float]]:
-    """The bases of the steps after each of these batches of FIDs."""
+def base_after(steps: Sequence[Sequence[Fid]], start: GenerationStrategy = START) -> list[float]:
+    """The base of the step that follows these batches of FIDs."""
     optimiser = descent(start, steps=len(steps) + 1)
     for fids in steps:
         tell(optimiser, batch(optimiser), fids)
     probes = batch(optimiser)
     assert probes[0].role == "base"
-    return [values(probes[0].strategy)]
+    return values(probes[0].strategy)
 
 
 def test_a_step_is_the_base_and_one_probe_a_coordinate() -> None:
@@ -82,27 +82,27 @@ STEP_1 = [10.0, 10.2, 10.3, 9.8, 10.0, 9.5, 10.1]
 def test_first_step() -> None:
     # 0.5 - 0.001 * 20; 0.5 - 0.1 * 3; 1 + 0.1 * 2; 1; 0.5 + 0.1 * 5; 1 - 0.1 * 1
     expected = [0.48, 0.2, 1.2, 1.0, 1.0, 0.9]
-    assert bases([STEP_1]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([STEP_1]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_momentum_over_three_steps() -> None:
     # Flat: velocities 10, 1.5, -1, 0, -2.5, 0.5.
     flat = [7.0] * 7
     expected = [0.47, 0.05, 1.3, 1.0, 1.25, 0.85]
-    assert bases([STEP_1, flat]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([STEP_1, flat]) == pytest.approx(expected, abs=1e-9)
     # Slopes 10, -1, 0, 2, 0, 0: velocities 15, -0.25, -0.5, 2, -1.25, 0.25.
     third = [8.0, 8.1, 7.9, 8.0, 8.2, 8.0, 8.0]
     expected = [0.455, 0.075, 1.35, 0.8, 1.375, 0.825]
-    assert bases([STEP_1, flat, third]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([STEP_1, flat, third]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_clamps() -> None:
     # Every slope is far too steep: ratios end in [0, 0.99], the rest at 1e-4 or anywhere above.
     down = [10.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]
-    assert bases([down]) == [[0.0, 1e-4, 1e-4, 1e-4, 1e-4, 1e-4]]
+    assert base_after([down]) == [0.0, 1e-4, 1e-4, 1e-4, 1e-4, 1e-4]
     up = [20.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0]
     expected = [0.99, 10.5, 11.0, 11.0, 10.5, 11.0]
-    assert bases([up]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([up]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_velocity_is_not_clamped() -> None:
@@ -111,27 +111,27 @@ def test_velocity_is_not_clamped() -> None:
     down = [10.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0]
     back = [10.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]
     expected = [0.1] + [1.0001] * 5
-    assert bases([down, back]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([down, back]) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("failed", [Failure("node lost"), math.nan, math.inf])
 def test_a_failed_probe_has_slope_0(failed: Fid) -> None:
     fids: list[Fid] = [*STEP_1]
     fids[1] = fids[5] = failed
-    assert bases([fids]) == [pytest.approx([0.5, 0.2, 1.2, 1.0, 0.5, 0.9], abs=1e-9)]
+    assert base_after([fids]) == pytest.approx([0.5, 0.2, 1.2, 1.0, 0.5, 0.9], abs=1e-9)
     # In a later step its momentum goes on: velocities 10, 1.5, -1, 0, -2.5, 0.5.
     flat: list[Fid] = [7.0, failed, 7.0, 7.0, 7.0, failed, 7.0]
     expected = [0.47, 0.05, 1.3, 1.0, 1.25, 0.85]
-    assert bases([STEP_1, flat]) == [pytest.approx(expected, abs=1e-9)]
+    assert base_after([STEP_1, flat]) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("failed", [Failure("node lost"), math.nan])
 def test_a_failed_base_skips_the_step(failed: Fid) -> None:
     lost: list[Fid] = [failed, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert bases([lost]) == [values(START)]
+    assert base_after([lost]) == values(START)
     # Neither place nor momentum changes.
-    assert bases([STEP_1, lost]) == bases([STEP_1])
-    assert bases([STEP_1, lost, [7.0] * 7]) == bases([STEP_1, [7.0] * 7])
+    assert base_after([STEP_1, lost]) == base_after([STEP_1])
+    assert base_after([STEP_1, lost, [7.0] * 7]) == base_after([STEP_1, [7.0] * 7])
 
 
 def test_a_failed_base_is_measured_again_with_another_seed() -> None:
@@ -162,7 +162,7 @@ def test_guidance_may_start_at_0() -> None:
     start = GenerationStrategy((0.5,), (0.5,), (1.0, 1.0), (0.0, 1.0))
     assert batch(descent(start))[0].strategy == start
     # The clamp comes after a step, whatever its slope.
-    assert bases([[7.0] * 7], start)[0][4] == 1e-4
+    assert base_after([[7.0] * 7], start)[4] == 1e-4
 
 
 def test_frozen_schedules_have_no_probe() -> None:

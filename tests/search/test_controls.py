@@ -1,0 +1,29 @@
+"""The strategies that need no search."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.controls import CONTROLS
+from search.strategy import GenerationStrategy
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", CONTROLS)
+def test_every_control_is_a_strategy(name: str, steps: int) -> None:
+    control = CONTROLS[name](steps)
+    assert control.steps == (1 if name == "one step" else steps)
+    passes = 2 * steps if name == "rule of thumb" else control.steps
+    assert control.forward_passes() == passes
+
+
+def test_what_they_change() -> None:
+    rule = GenerationStrategy.maskgit(8)
+    assert CONTROLS["rule of thumb"](8) == rule
+    chance = CONTROLS["random order"](8)
+    assert chance.mask_ratio == rule.mask_ratio
+    assert min(chance.remask_temperature) >= 1e5
+    noisy = CONTROLS["more remask noise"](8)
+    assert noisy.mask_ratio == rule.mask_ratio
+    pairs = zip(noisy.remask_temperature, rule.remask_temperature, strict=True)
+    assert all(found > 5 * usual for found, usual in pairs)

@@ -1,0 +1,76 @@
+"""Reads the values of flags that have a form of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from search.optimiser import FIRST_SEARCH_SEED
+
+
+def read_assignments(pairs: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE pairs, the values read as YAML.
+
+    Raises:
+        ValueError: another form, or a value that is not YAML.
+    """
+    values = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{pair!r} is not NAME=VALUE")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"{pair!r}: the value is not YAML") from None
+    return values
+
+
+def read_nested(pairs: list[str]) -> dict[str, dict[str, Any]]:
+    """OPTIMISER.NAME=VALUE pairs, one dict an optimiser.
+
+    Raises:
+        ValueError: another form, or a value that is not YAML.
+    """
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in read_assignments(pairs).items():
+        optimiser, _, setting = name.rpartition(".")
+        nested.setdefault(optimiser, {})[setting] = value
+    return nested
+
+
+def read_bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """SCHEDULE=LOW:HIGH[:log] texts.
+
+    Raises:
+        ValueError: another form.
+    """
+    found = {}
+    for text in texts:
+        name, _, bounds = text.partition("=")
+        parts = bounds.split(":")
+        try:
+            low, high = map(float, parts[:2])
+        except ValueError:
+            raise ValueError(f"bounds {text} are not SCHEDULE=LOW:HIGH or LOW:HIGH:log") from None
+        found[name] = {"low": low, "high": high, "log": parts[2:] == ["log"]}
+    return found
+
+
+def read_seeds(text: str) -> list[int]:
+    """Seeds with commas, each below those of the searches.
+
+    Raises:
+        ValueError: not numbers, out of range, or one twice.
+    """
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"seeds {text!r} are not whole numbers with commas") from None
+    for seed in seeds:
+        if not 0 <= seed < FIRST_SEARCH_SEED:
+            raise ValueError(f"seed = {seed} is outside [0, 2**31): larger ones are the searches'")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {text!r} name one twice")
+    return seeds
