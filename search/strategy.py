@@ -169,7 +169,7 @@ class GenerationStrategy:
         checked = require_fields("generation", data, ("steps", *(f.name for f in fields(cls))))
         steps = checked.pop("steps")
         strategy = cls(**checked)
-        if steps != strategy.steps:
+        if isinstance(steps, bool) or steps != strategy.steps:
             raise ValueError(
                 f"generation.steps = {steps!r}, but sampling_temperature has "
                 f"{strategy.steps} values"

@@ -43,7 +43,8 @@ class FinalTest:
         forward_passes: network passes an image.
 
     Raises:
-        ValueError: values that are not finite, not as many FIDs as seeds, no images.
+        ValueError: values that are not finite, a negative error, not as many FIDs as seeds, no
+            images.
     """
 
     fid: float
@@ -56,9 +57,10 @@ class FinalTest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fids", tuple(self.fids))
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        for name, value in (("fid", self.fid), ("fid_se", self.fid_se or 0.0)):
-            if not _is_number(value):
-                raise ValueError(f"test.{name} = {value!r} is not a finite number")
+        if not _is_number(self.fid):
+            raise ValueError(f"test.fid = {self.fid!r} is not a finite number")
+        if self.fid_se is not None and not (_is_number(self.fid_se) and self.fid_se >= 0):
+            raise ValueError(f"test.fid_se = {self.fid_se!r} is not a finite number >= 0")
         if not self.seeds or len(self.fids) != len(self.seeds):
             raise ValueError(f"test.fids has {len(self.fids)} values for {len(self.seeds)} seeds")
         for name in ("images", "forward_passes"):

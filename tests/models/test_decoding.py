@@ -114,6 +114,14 @@ def test_one_step_and_as_many_steps_as_tokens(nat: NAT) -> None:
         run(nat, GenerationStrategy.maskgit(LENGTH + 1))
 
 
+def test_strategies_of_one_seed_share_their_noise(nat: NAT) -> None:
+    one = run(nat, RULE, batch=60)
+    nudged = dataclasses.replace(RULE, sampling_temperature=(1.001,) * 4)
+    changed = (run(nat, nudged, batch=60) != one).float().mean()
+    fresh = (run(nat, RULE, seed=1, batch=60) != one).float().mean()
+    assert 5 * changed < fresh
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_samples_follow_the_tempered_distribution(temperature: float) -> None:
     generator = torch.Generator().manual_seed(0)

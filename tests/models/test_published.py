@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,26 @@ def test_a_file_that_is_no_checkpoint_is_one_line(content: bytes, tmp_path: Path
     with pytest.raises(ValueError, match=r"x.pth: not a") as caught:
         load_nat(tmp_path / "x.pth")
     assert "\n" not in str(caught.value)
+
+
+class Malicious:
+    """Pickled, it makes a folder when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    torch.save({**state(), "x": Malicious(trap)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x.pth: not a checkpoint of tensors"):
+        load_nat(tmp_path / "x.pth", HEADS)
+    assert not trap.exists()
+    torch.load(tmp_path / "x.pth", weights_only=False)
+    assert trap.exists()  # the trap works
 
 
 def test_a_missing_file_and_a_wrong_number_of_heads_are_said(tmp_path: Path) -> None:

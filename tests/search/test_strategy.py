@@ -1,226 +1,203 @@
-"""Strategies: what is legal, the rule of thumb, counts, forward passes, another T."""
-
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search.strategy import SCHEDULES, GenerationStrategy, TrainingStrategy
+from search.controls import CONTROLS
+from search.public_yaml import from_public, read_public, to_public, write_public
+from search.space import Bound, Space
+from search.strategy import GenerationStrategy, TrainingStrategy
 
-GOOD: dict[str, Any] = {
-    "mask_ratio": (0.8, 0.4),
-    "remask_temperature": (2.0, 1.0),
-    "sampling_temperature": (1.0, 1.1, 0.9),
-    "guidance_scale": (0.0, 0.5, 1.0),
+PUBLISHED = {
+    "manual_ratios": [
+        0.9531645174140464,
+        0.8795409806037042,
+        0.7940230737075623,
+        0.745995860948045,
+        0.6249785820461957,
+        0.407321956652571,
+        0.260658917067054,
+    ],
+    "manual_temp": [
+        2.404912789740805,
+        2.477616274962803,
+        1.191696577294597,
+        0.7685444738649722,
+        1.0673489052089495,
+        0.9353720330515827,
+        0.7843839537838292,
+    ],
+    "manual_samp_temp": [
+        2.8999037830310685,
+        1.867261830931786,
+        1.1443729673819831,
+        1.3796334226014182,
+        1.4699896959810144,
+        1.3760684112198358,
+        1.7082165405200722,
+        0.7133060703601533,
+    ],
+    "manual_cfg": [
+        0.0001,
+        0.0001,
+        0.0001,
+        0.9151274967591447,
+        1.6160182878189675,
+        1.1945509026838659,
+        1.38322370140345,
+        1.22678520936251,
+    ],
 }
 
 
-def test_rule_of_thumb() -> None:
-    strategy = GenerationStrategy.maskgit(4)
-    assert strategy.mask_ratio == pytest.approx([0.92387953, 0.70710678, 0.38268343])
-    assert strategy.remask_temperature == pytest.approx([1.0, 0.75, 0.5])
-    assert strategy.sampling_temperature == (1.0, 1.0, 1.0, 1.0)
-    assert strategy.guidance_scale == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert strategy.guidance_floor == 0
-    assert len(GenerationStrategy.maskgit(8).parameters()) == 30
+def test_the_rule_of_thumb_is_maskgit_s() -> None:
+    rule = GenerationStrategy.maskgit(4)
+    assert rule.mask_ratio == pytest.approx([math.cos(math.pi / 8 * t) for t in (1, 2, 3)])
+    assert rule.remask_temperature == (1.0, 0.75, 0.5)
+    assert rule.sampling_temperature == (1.0,) * 4
+    assert rule.guidance_scale == (0.25, 0.5, 0.75, 1.0)
+    assert rule.forward_passes() == 8
 
 
-def test_one_step_is_legal_and_none_is_not() -> None:
-    assert GenerationStrategy.maskgit(1) == GenerationStrategy((), (), (1.0,), (1.0,))
+@pytest.mark.parametrize("steps", [1, 2, 8, 64])
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 0.999])
+def test_counts_fall_to_one_and_end_at_none_whatever_the_ratios(steps: int, ratio: float) -> None:
+    rest = (0.0,) * (steps - 1)
+    strategy = GenerationStrategy((ratio,) * (steps - 1), rest, (1.0,) * steps, (0.0,) * steps)
+    counts = (64, *strategy.masked_counts(64))
+    assert len(counts) == steps + 1
+    assert counts[-1] == 0
+    assert all(b == max(1, min(a - 1, int(64 * ratio))) for a, b in pairwise(counts[:-1]))
+
+
+def test_counts_are_floors_of_the_ratios() -> None:
+    assert GenerationStrategy.maskgit(8).masked_counts(64) == (62, 59, 53, 45, 35, 24, 12, 0)
+    with pytest.raises(ValueError, match="T = 65 steps, but the image has only 64 tokens"):
+        GenerationStrategy.maskgit(65).masked_counts(64)
+
+
+def test_no_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="steps = 0"):
         GenerationStrategy.maskgit(0)
-    with pytest.raises(ValueError, match="steps = 0"):
-        GenerationStrategy.maskgit(3).with_steps(0)
-    with pytest.raises(ValueError, match="sampling_temperature is empty"):
-        GenerationStrategy((), (), (), ())
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(
-    ("value", "line"),
-    [
-        (math.nan, "nan is not finite"),
-        (math.inf, "inf is not finite"),
-        ("1.0", "'1.0' is not a number"),
-        (None, "None is not a number"),
-        (True, "True is not a number"),
-    ],
-)
-def test_bad_values_name_the_field_and_the_value(schedule: str, value: object, line: str) -> None:
-    values = [*GOOD[schedule]]
-    values[1] = value
-    with pytest.raises(ValueError, match=rf"^{schedule}\[1\] = {line}$"):
-        GenerationStrategy(**{**GOOD, schedule: values})
-
-
-@pytest.mark.parametrize(
-    ("schedule", "value", "line"),
-    [
-        ("mask_ratio", 1.0, r"mask_ratio\[0\] = 1.0 is outside \[0, 1\)"),
-        ("mask_ratio", -0.1, r"mask_ratio\[0\] = -0.1 is outside \[0, 1\)"),
-        ("remask_temperature", -1.0, r"remask_temperature\[0\] = -1.0 is negative"),
-        ("sampling_temperature", -1.0, r"sampling_temperature\[0\] = -1.0 is negative"),
-        ("guidance_scale", -1e-9, r"guidance_scale\[0\] = -1e-09 is negative"),
-    ],
-)
-def test_bad_ranges(schedule: str, value: float, line: str) -> None:
-    with pytest.raises(ValueError, match=line):
-        GenerationStrategy(**{**GOOD, schedule: (value, *GOOD[schedule][1:])})
-
-
-@pytest.mark.parametrize("schedule", ["mask_ratio", "remask_temperature", "guidance_scale"])
-@pytest.mark.parametrize("change", [1, -1])
-def test_wrong_lengths(schedule: str, change: int) -> None:
-    right = len(GOOD[schedule])
-    with pytest.raises(
-        ValueError, match=rf"{schedule} has {right + change} values, but T = 3 .* need {right}"
+@pytest.mark.parametrize(("old", "new"), [(8, 4), (16, 8), (16, 4), (8, 1)])
+def test_the_rule_of_thumb_read_off_at_fewer_steps_is_its_own(old: int, new: int) -> None:
+    read = GenerationStrategy.maskgit(old).with_steps(new)
+    for ours, rule in zip(
+        read.parameters().values(),
+        GenerationStrategy.maskgit(new).parameters().values(),
+        strict=True,
     ):
-        GenerationStrategy(**{**GOOD, schedule: (0.5,) * (right + change)})
+        assert ours == pytest.approx(rule)
 
 
-@pytest.mark.parametrize("value", [0.5, "0.5", None, {"a": 1}])
-def test_schedules_are_lists(value: object) -> None:
-    with pytest.raises(ValueError, match="mask_ratio must be a list of numbers"):
-        GenerationStrategy(**{**GOOD, "mask_ratio": value})
+@pytest.mark.parametrize(("old", "new"), [(1, 8), (4, 16), (8, 12), (3, 2)])
+def test_other_steps_stay_within_the_old_values(old: int, new: int) -> None:
+    start = GenerationStrategy.maskgit(old)
+    read = start.with_steps(new)
+    assert read.steps == new
+    assert max(read.guidance_scale) <= max(start.guidance_scale)
+    assert list(read.mask_ratio) == sorted(read.mask_ratio, reverse=True)
 
 
-@pytest.mark.parametrize("floor", [-1.0, math.nan, "0"])
-def test_bad_floors(floor: Any) -> None:
-    with pytest.raises(ValueError, match="guidance_floor = "):
-        GenerationStrategy(**GOOD, guidance_floor=floor)
+def test_guidance_at_or_below_the_floor_costs_nothing() -> None:
+    strategy = GenerationStrategy((), (), (1.0,), (0.5,), guidance_floor=0.5)
+    assert strategy.forward_passes() == 1
 
 
-def test_lists_and_arrays_are_as_good_as_tuples() -> None:
-    as_arrays = GenerationStrategy(**{name: np.array(values) for name, values in GOOD.items()})
-    assert as_arrays == GenerationStrategy(**GOOD)
-    assert hash(as_arrays) == hash(GenerationStrategy(**GOOD))
-    assert all(type(value) is float for value in as_arrays.mask_ratio)
+def test_the_published_strategy_takes_13_passes() -> None:
+    strategy = from_public(PUBLISHED)
+    assert strategy.guidance_floor == 1e-4
+    assert strategy.forward_passes() == 13
 
 
-def test_a_strategy_is_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        GenerationStrategy(**GOOD).guidance_scale = (1.0,)  # type: ignore[misc]
-
-
-def test_forward_passes() -> None:
-    strategy = GenerationStrategy(**GOOD)
-    assert strategy.forward_passes() == 3 + 2
-    assert dataclasses.replace(strategy, guidance_floor=0.5).forward_passes() == 3 + 1
-    assert dataclasses.replace(strategy, guidance_floor=0.4999).forward_passes() == 3 + 2
-    assert dataclasses.replace(strategy, guidance_scale=(0, 0, 0)).forward_passes() == 3
+def test_public_yaml_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "public.yaml"
+    write_public(path, from_public(PUBLISHED))
+    assert read_public(path) == from_public(PUBLISHED)
+    assert to_public(from_public(PUBLISHED)) == PUBLISHED
 
 
 @pytest.mark.parametrize(
-    ("ratios", "tokens", "counts"),
+    ("text", "line"),
     [
-        ((0.9, 0.5, 0.25), 64, (57, 32, 16, 0)),
-        ((0.5, 0.5, 0.9), 64, (32, 31, 30, 0)),  # ratios that do not fall: the counts do
-        ((0.0, 0.0, 0.0), 64, (1, 1, 1, 0)),  # at least one stays masked, as published
-        ((0.999, 0.999, 0.999), 4, (3, 2, 1, 0)),  # T = L
-        ((), 64, (0,)),
-        ((), 1, (0,)),
+        ("manual_ratios: [0.5]", "lacks the field 'manual_temp'"),
+        ("[1, 2]", "must be an object"),
+        ("a: [", "not a YAML file"),
     ],
 )
-def test_masked_counts(ratios: tuple[float, ...], tokens: int, counts: tuple[int, ...]) -> None:
-    steps = len(ratios) + 1
-    strategy = GenerationStrategy(ratios, (0,) * (steps - 1), (1,) * steps, (0,) * steps)
-    assert strategy.masked_counts(tokens) == counts
-
-
-def test_more_steps_than_tokens() -> None:
-    with pytest.raises(ValueError, match="T = 5 steps, but the image has only 4 tokens"):
-        GenerationStrategy.maskgit(5).masked_counts(4)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 8, 16])
-def test_the_rule_of_thumb_is_its_own_at_another_t(steps: int) -> None:
-    """Halving T reads the rule of thumb's own values; staying at T changes nothing."""
-    fine = GenerationStrategy.maskgit(2 * steps)
-    assert fine.with_steps(2 * steps) == fine
-    coarse = fine.with_steps(steps)
-    for schedule in SCHEDULES:
-        expected = getattr(GenerationStrategy.maskgit(steps), schedule)
-        assert getattr(coarse, schedule) == pytest.approx(expected, abs=1e-12)
-
-
-def test_more_steps_follow_the_curves() -> None:
-    strategy = GenerationStrategy((0.5,), (3.0,), (2.0, 1.0), (0.5, 1.5), guidance_floor=0.1)
-    finer = strategy.with_steps(4)
-    assert finer.mask_ratio == pytest.approx([0.75, 0.5, 0.25])
-    assert finer.remask_temperature == pytest.approx([3.0, 3.0, 3.0])
-    assert finer.sampling_temperature == pytest.approx([2.0, 1.5, 1.0, 1.0])
-    assert finer.guidance_scale == pytest.approx([0.5, 0.5, 1.0, 1.5])
-    assert finer.guidance_floor == 0.1
-
-
-def test_one_step_grown_keeps_what_it_has() -> None:
-    grown = GenerationStrategy((), (), (0.7,), (0.3,)).with_steps(3)
-    assert grown.sampling_temperature == (0.7,) * 3
-    assert grown.guidance_scale == (0.3,) * 3
-    assert grown.mask_ratio == GenerationStrategy.maskgit(3).mask_ratio
-
-
-def test_parameters_in_order() -> None:
-    assert GenerationStrategy(**GOOD).parameters() == {
-        "mask_ratio_0": 0.8,
-        "mask_ratio_1": 0.4,
-        "remask_temperature_0": 2.0,
-        "remask_temperature_1": 1.0,
-        "sampling_temperature_0": 1.0,
-        "sampling_temperature_1": 1.1,
-        "sampling_temperature_2": 0.9,
-        "guidance_scale_0": 0.0,
-        "guidance_scale_1": 0.5,
-        "guidance_scale_2": 1.0,
-    }
-
-
-@pytest.mark.parametrize("steps", [1, 4])
-def test_json_round_trip(steps: int) -> None:
-    strategy = dataclasses.replace(GenerationStrategy.maskgit(steps), guidance_floor=0.3)
-    assert GenerationStrategy.from_json(strategy.to_json()) == strategy
-
-
-def test_cosine_mask_ratios() -> None:
-    uniforms = np.array([0.0, 1 / 3, 0.5, 2 / 3])
-    found = TrainingStrategy("cosine").mask_ratios(uniforms)
-    assert found == pytest.approx([1.0, math.sqrt(3) / 2, math.sqrt(0.5), 0.5])
-
-
-def test_beta_mask_ratios() -> None:
-    uniforms = (np.arange(20_000) + 0.5) / 20_000
-    found = TrainingStrategy("beta", 12, 3).mask_ratios(uniforms)
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert found.mean() == pytest.approx(12 / 15, abs=1e-4)
-    assert found.var() == pytest.approx(12 * 3 / (15**2 * 16), rel=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (("uniform",), "mask_ratio_distribution = 'uniform' is unknown; known: cosine, beta"),
-        (("cosine", 1.0), "alpha = 1.0: the cosine distribution has no alpha"),
-        (("cosine", None, 1.0), "beta = 1.0: the cosine distribution has no beta"),
-        (("beta",), "alpha = None: the beta distribution needs alpha > 0"),
-        (("beta", 1.0), "beta = None"),
-        (("beta", 0.0, 1.0), "alpha = 0.0"),
-        (("beta", 1.0, -2.0), r"beta = -2.0 is negative"),
-        (("beta", math.nan, 1.0), "alpha = nan is not finite"),
-        (("beta", "2", 1.0), "alpha = '2' is not a number"),
-    ],
-)
-def test_bad_training_strategies(arguments: tuple[Any, ...], line: str) -> None:
+def test_public_yaml_that_is_not_one(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
     with pytest.raises(ValueError, match=line):
-        TrainingStrategy(*arguments)
+        read_public(path)
 
 
-@pytest.mark.parametrize("strategy", [TrainingStrategy("cosine"), TrainingStrategy("beta", 12, 3)])
-def test_training_strategy_round_trip(strategy: TrainingStrategy) -> None:
-    assert TrainingStrategy.from_json(strategy.to_json()) == strategy
-    with pytest.raises(ValueError, match="training has the unknown field 'gamma'"):
-        TrainingStrategy.from_json({**strategy.to_json(), "gamma": 1})
+@pytest.mark.parametrize("control", CONTROLS.values())
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_controls_can_be_decoded(control: Callable[[int], GenerationStrategy], steps: int) -> None:
+    strategy = control(steps)
+    assert strategy.steps in (1, steps)
+    assert strategy.masked_counts(64)[-1] == 0
+
+
+def test_beta_ratios_have_the_beta_distribution() -> None:
+    uniforms = (np.arange(20_000) + 0.5) / 20_000
+    ratios = TrainingStrategy("beta", 12, 3).mask_ratios(uniforms)
+    assert ratios.mean() == pytest.approx(12 / 15, abs=1e-4)
+    assert ratios.var() == pytest.approx(12 * 3 / (15**2 * 16), rel=1e-3)
+    cosine = TrainingStrategy("cosine").mask_ratios(uniforms)
+    assert cosine.mean() == pytest.approx(2 / math.pi, abs=1e-4)
+
+
+def test_a_space_maps_both_ways_and_keeps_what_is_frozen() -> None:
+    space = Space(GenerationStrategy.maskgit(4), frozen=("guidance_scale",))
+    assert len(space.names) == 4 * 4 - 2 - 4
+    vector = space.to_vector(space.start)
+    assert space.from_vector(vector) == space.start
+    assert space.from_unit(space.to_unit(vector)) == pytest.approx(vector)
+    moved = space.from_vector(space.from_unit(np.full(len(vector), 0.5)))
+    assert moved.guidance_scale == space.start.guidance_scale
+    assert moved.remask_temperature[0] == pytest.approx(math.sqrt(0.01 * 30))
+
+
+def test_units_beyond_the_range_are_clipped() -> None:
+    space = Space(GenerationStrategy.maskgit(3))
+    size = len(space.names)
+    assert space.from_unit(np.full(size, -1.0)) == pytest.approx(space.low)
+    assert space.from_unit(np.full(size, 2.0)) == pytest.approx(space.high)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8, 16, 64])
+def test_the_rule_of_thumb_lies_within_the_default_bounds(steps: int) -> None:
+    assert len(Space(GenerationStrategy.maskgit(steps)).names) == 4 * steps - 2
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Bound(1, 1), "bounds .1, 1. are not"),
+        (lambda: Bound(0, 1, log=True), "a log scale cannot start at 0"),
+        (lambda: Space(GenerationStrategy.maskgit(2), {"ratio": Bound(0, 1)}), "unknown schedule"),
+        (lambda: Space(GenerationStrategy.maskgit(2), {"mask_ratio": Bound(0, 1)}), "is not < 1"),
+        (
+            lambda: Space(
+                GenerationStrategy.maskgit(1), frozen=("sampling_temperature", "guidance_scale")
+            ),
+            "nothing to search",
+        ),
+        (
+            lambda: Space(GenerationStrategy.maskgit(2), {"guidance_scale": Bound(2, 3)}),
+            "guidance_scale_0 = 0.5 is outside its bounds",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be(make: Callable[[], object], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        make()
