@@ -29,6 +29,32 @@ class Statistics:
         return numbers_hash(self.mean, self.covariance, torch.tensor(self.images))
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Of features [F], of their outer products [F, F], and how many images; float64."""
+
+    features: Tensor
+    outer: Tensor
+    images: int
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.features + other.features, self.outer + other.outer, self.images + other.images
+        )
+
+    def statistics(self) -> Statistics:
+        """Mean and covariance.
+
+        Raises:
+            ValueError: fewer than two images.
+        """
+        if self.images < 2:
+            raise ValueError(f"{self.images} images have no covariance; at least 2 are needed")
+        mean = self.features / self.images
+        centred = self.outer - self.images * torch.outer(mean, mean)
+        return Statistics(mean, centred / (self.images - 1), self.images)
+
+
 class FrechetDistance(FrechetInceptionDistance):
     """torchmetrics' FID with given real statistics.
 
@@ -54,6 +80,16 @@ class FrechetDistance(FrechetInceptionDistance):
         )
         self.real_features_num_samples = torch.tensor(n)
 
+    def take_sums(self) -> Sums:
+        """The sums of the generated images since the last call."""
+        taken = Sums(
+            self.fake_features_sum.clone(),
+            self.fake_features_cov_sum.clone(),
+            int(self.fake_features_num_samples),
+        )
+        self.reset()
+        return taken
+
     def compute(self) -> Tensor:
         """The distance, a float64 scalar; not finite where the features are not.
 
@@ -69,12 +105,11 @@ class FrechetDistance(FrechetInceptionDistance):
             ValueError: it has fewer than two images.
         """
         side = "real" if real else "fake"
-        n = int(getattr(self, f"{side}_features_num_samples"))
-        if n < 2:
-            raise ValueError(f"{n} {side} images have no covariance; at least 2 are needed")
-        mean = getattr(self, f"{side}_features_sum") / n
-        centred = getattr(self, f"{side}_features_cov_sum") - n * torch.outer(mean, mean)
-        return Statistics(mean, centred / (n - 1), n)
+        return Sums(
+            getattr(self, f"{side}_features_sum"),
+            getattr(self, f"{side}_features_cov_sum"),
+            int(getattr(self, f"{side}_features_num_samples")),
+        ).statistics()
 
 
 def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
@@ -98,11 +133,17 @@ def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
     """
     if not (fake.covariance.isfinite().all() and fake.mean.isfinite().all()):
         return torch.tensor(torch.nan, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(real.covariance)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    root = matrix_root(real.covariance)
     product = root @ fake.covariance @ root
     eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
     cross = eigenvalues.clamp(min=0).sqrt().sum()
     difference = (real.mean - fake.mean).square().sum()
     distance: Tensor = difference + real.covariance.trace() + fake.covariance.trace() - 2 * cross
     return distance
+
+
+def matrix_root(covariance: Tensor) -> Tensor:
+    """The symmetric root of a covariance [F, F]."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    return root

@@ -33,15 +33,27 @@ class AutoNATReference:
         space: what is searched; the descent starts at its start.
         budget: steps end when it does not pay for another whole step.
         seed: the evaluations' seeds derive from it.
+        tokens: L, for `whole_tokens`.
         common_random_numbers: one seed a step in place of one an evaluation. Not published.
+        whole_tokens: a ratio is moved by one token in place of 0.01, which often moves none. Not
+            published.
 
     Raises:
         ValueError: a budget smaller than one step (1 + D evaluations).
     """
 
     def __init__(
-        self, space: Space, budget: Budget, seed: int, *, common_random_numbers: bool = False
+        self,
+        space: Space,
+        budget: Budget,
+        seed: int,
+        tokens: int | None = None,
+        *,
+        common_random_numbers: bool = False,
+        whole_tokens: bool = False,
     ) -> None:
+        if whole_tokens and tokens is None:
+            raise ValueError("whole_tokens = True: the number of tokens is not known")
         self._space, self._images, self._seed = space, budget.images_per_evaluation, seed
         self._common = common_random_numbers
         self._batch = 1 + len(space.names)
@@ -53,7 +65,8 @@ class AutoNATReference:
                 f"{self._batch * self._images}"
             )
         is_ratio = np.array([name == "mask_ratio" for name in space.schedule_of])
-        self._perturbation = np.where(is_ratio, RATIO_PERTURBATION, PERTURBATION)
+        ratio = 1 / tokens if whole_tokens and tokens is not None else RATIO_PERTURBATION
+        self._perturbation = np.where(is_ratio, ratio, PERTURBATION)
         self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)
         self._low = np.where(is_ratio, 0.0, LOW)
         self._high = np.where(is_ratio, RATIO_HIGH, np.inf)

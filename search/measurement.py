@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -12,10 +14,12 @@ class Measurement:
 
     Attributes:
         fid: the Fréchet distance; lower is better. Not finite where the generator diverged.
-        fid_se: its standard error, or None where a single evaluation cannot give one.
+        fid_se: its standard error, or None where the objective gives none.
         images: images generated.
         forward_passes: network passes an image (in all: images * forward_passes).
         seconds: wall time.
+        fid_at: (n, FID of n images) for smaller n out of the same pass, or nothing. FID falls with
+            n; only values at equal n compare.
     """
 
     fid: float
@@ -23,11 +27,22 @@ class Measurement:
     images: int
     forward_passes: int
     seconds: float
+    fid_at: tuple[tuple[int, float], ...] = ()
 
     @property
     def finite(self) -> bool:
         """Whether the distance is a number that can be ranked."""
         return math.isfinite(self.fid)
+
+    @property
+    def fid_infinite(self) -> float | None:
+        """FID at infinite n: where the line through all values over 1/n ends (Chong and Forsyth
+        2020, "Effectively unbiased FID"); None without values at smaller n."""
+        if not self.fid_at:
+            return None
+        points = [(self.images, self.fid), *self.fid_at]
+        _, end = np.polyfit([1 / n for n, _ in points], [fid for _, fid in points], 1)
+        return float(end)
 
 
 @dataclass(frozen=True)

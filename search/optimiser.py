@@ -21,6 +21,11 @@ FIRST_SEARCH_SEED = 2**31
 two never meet."""
 
 
+RETEST = "retest"
+"""The role of probes that measure the best few again on fresh seeds. An optimiser that asks them
+has its result chosen by them: the lowest mean among the strategies of their last step."""
+
+
 class Signal(enum.Enum):
     """Answers of `ask` other than a probe."""
 

@@ -19,6 +19,7 @@ from optuna.samplers import (
 )
 
 from search.autonat_reference import AutoNATReference
+from search.coarse_to_fine import CoarseToFine
 from search.optimiser import Budget, Optimiser
 from search.optuna_sampler import OptunaSampler
 from search.space import Space
@@ -42,12 +43,23 @@ SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
 }
 """Optuna's samplers, each seeded and started at the space's start."""
 
-OPTIMISERS: tuple[str, ...] = ("autonat-reference", *SAMPLERS)
-"""The names that `make_optimiser` knows."""
+OPTIMISERS: tuple[str, ...] = (
+    "coarse-to-fine",
+    "autonat-reference",
+    "autonat-common-numbers",
+    *SAMPLERS,
+)
+"""The names that `make_optimiser` knows: ours, AutoNAT's as published, its own steps with common
+random numbers and whole tokens, and Optuna's samplers."""
 
 
 def make_optimiser(
-    name: str, space: Space, budget: Budget, seed: int, settings: Mapping[str, Any] | None = None
+    name: str,
+    space: Space,
+    budget: Budget,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
+    tokens: int | None = None,
 ) -> Optimiser:
     """The optimiser of that name.
 
@@ -57,16 +69,14 @@ def make_optimiser(
         budget: what the search may spend.
         seed: of the optimiser's own choices and of its evaluations, >= 0.
         settings: keyword settings of the optimiser's class.
+        tokens: L of the objective, for those who move whole tokens.
 
     Raises:
         ValueError: an unknown name (the known ones are listed), a setting that the optimiser does
             not have, or one whose value it refuses.
     """
     settings = dict(settings or {})
-    face = _face(name)
-    known = [
-        p.name for p in inspect.signature(face).parameters.values() if p.kind == p.KEYWORD_ONLY
-    ]
+    known = default_settings(name)
     for setting in settings:
         if setting not in known:
             raise ValueError(
@@ -74,14 +84,17 @@ def make_optimiser(
             )
     if seed < 0:
         raise ValueError(f"seed = {seed} is negative")
-    if name in SAMPLERS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
-            warnings.simplefilter("ignore", FutureWarning)
-            sampler = SAMPLERS[name](space, seed)
-        return OptunaSampler(sampler, space, budget, seed, **settings)
-    return AutoNATReference(space, budget, seed, **settings)
+    settings = known | settings
+    if name == "coarse-to-fine":
+        return CoarseToFine(space, budget, seed, tokens, **settings)
+    if name not in SAMPLERS:
+        return AutoNATReference(space, budget, seed, tokens, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
+        warnings.simplefilter("ignore", FutureWarning)
+        sampler = SAMPLERS[name](space, seed)
+    return OptunaSampler(sampler, space, budget, seed, **settings)
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -90,11 +103,13 @@ def default_settings(name: str) -> dict[str, Any]:
     Raises:
         ValueError: an unknown name.
     """
-    parameters = inspect.signature(_face(name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
-
-
-def _face(name: str) -> type[AutoNATReference | OptunaSampler]:
     if name not in OPTIMISERS:
         raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(OPTIMISERS)}")
-    return OptunaSampler if name in SAMPLERS else AutoNATReference
+    face: type[CoarseToFine | AutoNATReference | OptunaSampler] = OptunaSampler
+    if name not in SAMPLERS:
+        face = CoarseToFine if name == "coarse-to-fine" else AutoNATReference
+    parameters = inspect.signature(face).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
+    if name == "autonat-common-numbers":
+        defaults = dict.fromkeys(defaults, True)
+    return defaults

@@ -17,8 +17,9 @@ from torch import Tensor
 from models.checkpoints import WEIGHTS, load_nat_folder, save_nat, settings_hash, weights_hash
 from models.decoding import generate
 from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
+from models.estimator import GROUPS, estimate
 from models.features import PixelsAndClasses
-from models.frechet import FrechetDistance, Statistics, feature_statistics
+from models.frechet import FrechetDistance, Statistics, Sums, feature_statistics
 from models.nat import NAT, NATConfig
 from models.threads import one_thread
 from models.training import TrainingSettings, train
@@ -28,6 +29,8 @@ from trials.objective import Report
 
 CHUNK = 100
 """Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
+
+CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
 
 
 class DigitsObjective:
@@ -42,6 +45,8 @@ class DigitsObjective:
         mask_ratio_distribution: "cosine" or "beta".
         alpha: of the beta distribution.
         beta: of the beta distribution.
+        classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
+            noisier.
 
     Raises:
         ValueError: a setting outside its range.
@@ -60,7 +65,11 @@ class DigitsObjective:
         mask_ratio_distribution: str = "cosine",
         alpha: float | None = None,
         beta: float | None = None,
+        classes: str = "equal",
     ) -> None:
+        if classes not in CLASS_DRAWS:
+            raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
+        self._classes = classes
         self._strategy = TrainingStrategy(mask_ratio_distribution, alpha, beta)
         self._config = NATConfig(LEVELS, TOKENS, CLASSES, width, depth, num_heads, dropout=0.0)
         self._settings = TrainingSettings(
@@ -105,7 +114,7 @@ class DigitsObjective:
                 "resize": "none",
                 "quantisation": "17 grey levels, the tokens themselves",
                 "reference_statistics_hash": self._real.hash(),
-                "classes": "equal numbers",
+                "classes": CLASS_DRAWS[self._classes],
             },
         }
 
@@ -123,16 +132,14 @@ class DigitsObjective:
                 f"{self._features.num_features} features is singular below {needed}"
             )
         with one_thread():
-            distance = FrechetDistance(self._features, self._real)
-            for tokens in self._generate(strategy, images, seed):
-                distance.update(tokens_to_images(tokens).cpu(), real=False)
-            fid = float(distance.compute())
+            found = estimate(self._real, self._groups(strategy, images, seed))
         return Measurement(
-            fid=fid,
-            fid_se=None,
+            fid=found.fid,
+            fid_se=found.fid_se,
             images=images,
             forward_passes=strategy.forward_passes(),
             seconds=time.perf_counter() - started,
+            fid_at=found.fid_at,
         )
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
@@ -142,6 +149,23 @@ class DigitsObjective:
         grey: npt.NDArray[np.uint8] = (tokens_to_images(tokens) * 255).byte().cpu().numpy()
         return grey
 
+    def _groups(self, strategy: GenerationStrategy, images: int, seed: int) -> list[Sums]:
+        """The sums of groups of images, each with equal numbers a class."""
+        size = max(1, images // (GROUPS * CLASSES)) * CLASSES
+        distance = FrechetDistance(self._features, self._real)
+        groups: list[Sums] = []
+        pending = 0
+        for tokens in self._generate(strategy, images, seed):
+            for part in torch.split(tokens_to_images(tokens).cpu(), CLASSES):
+                distance.update(part, real=False)
+                pending += len(part)
+                if pending == size:
+                    groups.append(distance.take_sums())
+                    pending = 0
+        if pending:
+            groups[-1] += distance.take_sums()
+        return groups
+
     def _generate(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """Chunks of tokens [<= CHUNK, 64]. Each has a generator of its own, so that the first
         images of a large n are those of a small one."""
@@ -149,7 +173,10 @@ class DigitsObjective:
         device = next(nat.parameters()).device
         for index, first in enumerate(range(0, images, CHUNK)):
             generator = torch.Generator(device).manual_seed(_chunk_seed(seed, index))
-            classes = torch.arange(first, first + CHUNK, device=device) % CLASSES
+            if self._classes == "equal":
+                classes = torch.arange(first, first + CHUNK, device=device) % CLASSES
+            else:
+                classes = torch.randint(CLASSES, (CHUNK,), device=device, generator=generator)
             # Whole chunks, so that the noise of an image does not depend on n.
             yield generate(nat, classes, strategy, generator)[: images - first]
 

@@ -45,7 +45,7 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     settings = settings.completed()
     objective = load_objective(settings.objective, settings.objective_settings)
     GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
-    check(settings)
+    check(settings, objective.tokens)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
     mirror = Mirror(lab)
@@ -70,7 +70,7 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     return Launched(settings, lab, objective, run, mirror)
 
 
-def check(settings: SearchSettings) -> None:
+def check(settings: SearchSettings, tokens: int) -> None:
     """Refuse what can be refused before anything is trained or written.
 
     Raises:
@@ -79,7 +79,7 @@ def check(settings: SearchSettings) -> None:
     space, budget = settings.space(), settings.budget_of_one()
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
-        make_optimiser(name, space, budget, settings.seed, own)
+        make_optimiser(name, space, budget, settings.seed, own, tokens)
 
 
 def resumed_settings(

@@ -189,6 +189,8 @@ class Mirror:
             values["forward_passes"] = result.forward_passes
             if result.fid_se is not None:
                 values["fid_se"] = result.fid_se
+            if result.fid_infinite is not None:
+                values["fid_infinite"] = result.fid_infinite
         else:
             tags.append(RunTag("reason", result.reason))
         parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}

@@ -65,7 +65,7 @@ class LiveProgress:
     def follow(self, study: Study) -> None:
         """Move the task of a study."""
         best = study.record.best()
-        note = f"best FID {best.measurement.fid:.3f}" if best and best.measurement else ""
+        note = f"best FID {best.fid:.3f}" if best else ""
         if study.space is None:  # a list of strategies has no best to wait for
             note = ""
         self.update(study.record.name, len(study.record.evaluations), study.total, note)

@@ -121,7 +121,9 @@ class JobSearcher(Searcher):
         if job is None or self.error is not None:
             return
         if result and "measurement" in result:
-            outcome: Measurement | Failure = Measurement(**json.loads(result["measurement"]))
+            fields = json.loads(result["measurement"])
+            fields["fid_at"] = tuple(map(tuple, fields["fid_at"]))
+            outcome: Measurement | Failure = Measurement(**fields)
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
         elif error:

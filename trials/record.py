@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Failure, Measurement
-from search.optimiser import Probe
+from search.optimiser import RETEST, Probe
 from search.space import DEFAULT_BOUNDS, Space
 from search.strategy import GenerationStrategy
 
@@ -62,6 +62,20 @@ class Evaluation:
     def reason(self) -> str:
         """Why it failed, or nothing."""
         return self.result.reason if isinstance(self.result, Failure) else ""
+
+
+@dataclass(frozen=True)
+class Best:
+    """What a search found.
+
+    Attributes:
+        strategy: its winner.
+        fid: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
+            which was chosen for being low.
+    """
+
+    strategy: GenerationStrategy
+    fid: float
 
 
 class Record:
@@ -141,13 +155,23 @@ class Record:
         number = len(self._evaluations)
         self._evaluations.append(Evaluation(number, probe, result, finished))
 
-    def best(self) -> Evaluation | None:
-        """The evaluation with the lowest FID as the search saw it; the earlier probe of equals."""
-        return min(
-            (e for e in self._evaluations if e.measurement),
-            key=lambda e: (e.measurement.fid if e.measurement else math.inf, e.probe.number),
-            default=None,
-        )
+    def best(self) -> Best | None:
+        """What the search found: the strategy that its re-tests say is best, or, where it made
+        none, that of the lowest single FID, the earlier probe of equals."""
+        measured = [(e.probe, e.measurement.fid) for e in self._evaluations if e.measurement]
+        retests = [pair for pair in measured if pair[0].role == RETEST]
+        if not retests:
+            found = min(measured, key=lambda m: (m[1], m[0].number), default=None)
+            return None if found is None else Best(found[0].strategy, found[1])
+        last = max(probe.step for probe, _ in retests)
+        fids: dict[GenerationStrategy, list[float]] = {
+            probe.strategy: [] for probe, _ in retests if probe.step == last
+        }
+        for probe, fid in sorted(retests, key=lambda pair: pair[0].number):
+            if probe.strategy in fids:
+                fids[probe.strategy].append(fid)
+        means = [Best(strategy, math.fsum(f) / len(f)) for strategy, f in fids.items()]
+        return min(means, key=lambda best: best.fid)
 
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table with COLUMNS; a failed one has no FID but its images."""
@@ -201,6 +225,7 @@ def _trial(
         attributes["reason"] = result.reason
     else:
         attributes |= {"fid_se": result.fid_se, "seconds": result.seconds}
+        attributes["fid_at"] = [list(point) for point in result.fid_at]
     trial = create_trial(
         state=TrialState.FAIL if failed else TrialState.COMPLETE,
         value=None if isinstance(result, Failure) else result.fid,
@@ -247,6 +272,7 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
             images=probe.images,
             forward_passes=attributes["forward_passes"],
             seconds=attributes["seconds"],
+            fid_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
         )
     else:
         result = Failure(attributes["reason"])

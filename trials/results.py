@@ -92,13 +92,13 @@ def strategy_file(
         ValueError: the study holds no measurement.
     """
     best = record.best()
-    if best is None or best.measurement is None:
+    if best is None:
         raise ValueError(f"study {record.name}: no evaluation has succeeded")
     settings = record.settings
     training = settings["training"]
     tested = test is not None and math.isfinite(test.fid)
     return StrategyFile(
-        generation=best.probe.strategy,
+        generation=best.strategy,
         training=None if training is None else TrainingStrategy.from_json(training),
         objective=settings["objective"],
         protocol=settings["protocol"],
@@ -123,7 +123,7 @@ def strategy_file(
                 "images_per_evaluation": settings["search"]["images_per_evaluation"],
             },
             "spent": spent(record),
-            "fid": best.measurement.fid,
+            "fid": best.fid,
         },
         versions={name: version(name) for name in PACKAGES},
         mlflow=mlflow,
@@ -166,7 +166,7 @@ def _final_tests(records: list[Record]) -> dict[str, _Tested]:
 def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> MethodResult:
     best = None if record is None else record.best()
     tested = tests.get(name)
-    strategy = best.probe.strategy if best else tests[name].strategy
+    strategy = best.strategy if best else tests[name].strategy
     complete = tested is not None and tested.fids and all(map(math.isfinite, tested.fids.values()))
     mean, error = math.nan, None
     if tested is not None and complete:
@@ -184,7 +184,7 @@ def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> M
         forward_passes=strategy.forward_passes(),
         images=0 if record is None else spent(record)["images"],
         seconds=0.0 if record is None else float(table["seconds"].sum()),
-        search_fid=best.measurement.fid if best and best.measurement else None,
+        search_fid=best.fid if best else None,
         evaluations=table,
         samples=None,
     )

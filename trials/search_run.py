@@ -50,7 +50,7 @@ class SearchRun:
         self.settings = settings
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
-        self._space = settings.space()
+        self._space, self._tokens = settings.space(), objective.tokens
         self._space.start.masked_counts(objective.tokens)
         existing = set(study_names(lab.record_url))
         # Everything is made before anything is written, so that a refusal leaves no trace.
@@ -93,14 +93,15 @@ class SearchRun:
         for name, study in zip(self.settings.optimisers, self.studies, strict=True):
             best = study.record.best()
             if best is not None:
-                found[name] = best.probe.strategy
+                found[name] = best.strategy
         controls = {name: CONTROLS[name](self.settings.steps) for name in self.settings.controls}
         return found | controls
 
     def _optimiser(self, name: str) -> Any:
         settings = self.settings
         own = settings.optimiser_settings[name]
-        return make_optimiser(name, self._space, settings.budget_of_one(), settings.seed, own)
+        budget = settings.budget_of_one()
+        return make_optimiser(name, self._space, budget, settings.seed, own, self._tokens)
 
     def _search_settings(self, optimiser: str) -> dict[str, Any]:
         return {

@@ -1,0 +1,187 @@
+"""Every optimiser at equal images, on Ray, then one final test of all that was found.
+
+    python benchmarks/search.py digits --steps 8       # hours; resumable: run it again
+    python benchmarks/search.py simulated              # minutes
+    python benchmarks/search.py tabulated              # minutes
+    python benchmarks/search.py page                   # docs/search.md from the results
+
+A search is an ordinary autonat search of the lab `benchmarks/lab`, so the dashboards open it. Its
+own final test repeats what it believed at equal n; the common final test measures all winners and
+the controls at large n on one seed that nothing else uses. Results: benchmarks/results/*.parquet.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from search.controls import CONTROLS
+from search.measurement import Measurement
+from search.replicates import Replicates
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.launch import launch, prepare
+from trials.objective import describe, load_objective
+from trials.progress import LiveProgress
+from trials.ray_runner import RaySettings, run_ray
+from trials.record import Record, study_names
+from trials.search_run import search_records
+from trials.settings import SearchSettings
+from trials.study import Study
+
+HERE = Path(__file__).parent
+LAB, RESULTS = HERE / "lab", HERE / "results"
+FINAL_SEED = 1001
+EQUAL_SEEDS = list(range(1, 11))
+WORKERS = 2
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is compared: optimisers under common settings.
+
+    Attributes:
+        label: what sets them apart from the plain ones, or nothing.
+        optimisers: by name.
+        images: n of an evaluation.
+        budget: images a method.
+        common: common random numbers, where the optimiser leaves the choice.
+        classes: how labels are drawn.
+    """
+
+    label: str
+    optimisers: tuple[str, ...]
+    images: int
+    budget: int
+    common: bool | None = None
+    classes: str = "equal"
+
+    def settings(self, objective: str, given: dict[str, Any], steps: int, seed: int) -> Any:
+        """The search of this arm with one seed."""
+        drawn = {"classes": self.classes} if objective == "digits" else {}
+        own: dict[str, Any] = {}
+        if self.common is not None:
+            own = {name: {"common_random_numbers": self.common} for name in self.optimisers}
+        label = f"-{self.label}" if self.label else ""
+        return SearchSettings(
+            name=f"{objective}-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
+            objective=objective,
+            objective_settings=given | drawn,
+            steps=steps,
+            optimisers=list(self.optimisers),
+            optimiser_settings=own,
+            budget=self.budget,
+            images_per_evaluation=self.images,
+            seed=seed,
+            controls=[],
+            test_images=self.images,
+            test_seeds=EQUAL_SEEDS,
+            lab=LAB,
+            workers=WORKERS,
+        )
+
+
+def digits_arms(budget: int) -> list[Arm]:
+    """On real digits. The reference draws labels at random and all noise anew, as published."""
+    ours = ("coarse-to-fine", "cmaes", "tpe")
+    return [
+        Arm("", ours, 250, budget),
+        Arm("published", ("autonat-reference",), 500, budget, classes="random"),
+        Arm("", ("autonat-common-numbers",), 250, budget),
+        Arm("", ("coarse-to-fine",), 250, budget // 10),
+        Arm("published", ("autonat-reference",), 1000, budget, classes="random"),
+        Arm("published", ("autonat-reference",), 2000, budget, classes="random"),
+    ]
+
+
+def model_arms(budget: int) -> list[Arm]:
+    """Where an evaluation costs nothing: everything."""
+    every = ("coarse-to-fine", "autonat-common-numbers", "random", "tpe", "cmaes")
+    return [
+        Arm("", every, 250, budget),
+        Arm("own-noise", ("random", "tpe", "cmaes"), 250, budget, common=False),
+        Arm("", ("coarse-to-fine",), 250, budget // 10),
+        *(Arm("", ("autonat-reference",), n, budget) for n in (500, 1000, 2000)),
+    ]
+
+
+@app.command()
+def digits(
+    steps: int = 8, budget: int = 80_000, seeds: str = "0,1,2", test_images: int = 10_000
+) -> None:
+    """Real digits."""
+    numbers = [int(s) for s in seeds.split(",")]
+    for arm in digits_arms(budget):
+        for seed in numbers:
+            search(arm.settings("digits", {}, steps, seed))
+    final_test("digits", {}, steps, test_images)
+
+
+def search(settings: SearchSettings) -> None:
+    """Run a search, or go on with it; nothing happens where it is done."""
+    lab = Lab.open(LAB)
+    name = settings.full_name()
+    resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+    with LiveProgress() as progress:
+        launch(settings, resume=resume, progress=progress)
+
+
+def searches(objective: str, steps: int) -> list[list[Record]]:
+    """The records of all searches of the lab on that objective and T."""
+    lab = Lab.open(LAB)
+    prefix = f"{objective}-T{steps}-"
+    names = {
+        Record.open(lab.record_url, study).settings["search_name"]
+        for study in study_names(lab.record_url)
+        if study.startswith(prefix)
+    }
+    return [search_records(lab, name) for name in sorted(names)]
+
+
+def final_test(objective: str, given: dict[str, Any], steps: int, images: int) -> None:
+    """Measure every winner and every control that was not measured yet at n = images, once."""
+    made = load_objective(objective, given)
+    lab = Lab.open(LAB)
+    strategies = {name: control(steps) for name, control in CONTROLS.items()}
+    for records in searches(objective, steps):
+        for record in records:
+            best = record.best()
+            if record.settings["kind"] == "search" and best is not None:
+                strategies[record.name] = best.strategy
+    done = final_tests(objective, steps)
+    missing = {name: s for name, s in strategies.items() if done.get(name, (None,))[0] != s}
+    if not missing:
+        return
+    batches = [s for s in study_names(lab.record_url) if s.startswith("final-")]
+    with LiveProgress() as progress:
+        prepare(made, lab.folder, progress.report(f"preparing {objective}"))
+        name = f"final-{objective}-T{steps}-{len(batches)}"
+        told = {**describe(objective, given, made), "kind": "final", "search_name": name}
+        record = Record.create(lab.record_url, name, told)
+        source = Study(
+            Replicates(missing, images, [FINAL_SEED]), record, None, len(missing), progress.follow
+        )
+        run_ray(source, made, RaySettings(WORKERS, 0.0, None))
+
+
+def final_tests(objective: str, steps: int) -> dict[str, tuple[GenerationStrategy, Measurement]]:
+    """What was measured so far, by the study's or control's name."""
+    lab = Lab.open(LAB)
+    found = {}
+    for study in study_names(lab.record_url):
+        if study.startswith(f"final-{objective}-T{steps}-"):
+            for evaluation in Record.open(lab.record_url, study).evaluations:
+                if evaluation.measurement is not None:
+                    probe = evaluation.probe
+                    found[probe.role] = (probe.strategy, evaluation.measurement)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(app())

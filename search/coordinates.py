@@ -1,0 +1,106 @@
+"""Schedules as curves: strategy <-> coefficients of cosines, from the smoothest to the roughest.
+
+Every schedule is first brought to an unbounded-in-spirit scale of its own, [-1, 1] over its range:
+mask ratios become the shares of tokens that each step settles (so they fall by construction) on a
+log scale; the other three follow their bound's scale. The values over the steps are then a sum of
+cosines: order 0 is the level, order 1 the slope, order 2 the bend and so on. With few orders a
+strategy is eight numbers; with all of them nothing is lost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from search.space import Space, Vector
+from search.strategy import GenerationStrategy
+
+LOWEST_SHARE = 1e-3
+"""A step's share of tokens in the coordinates is at least that; decoding settles one token more
+at every step anyway."""
+LOG_SHARE_RANGE = 2.5
+
+
+class Coordinates:
+    """The free schedules of a space as cosine coefficients.
+
+    Attributes:
+        schedule: for each coefficient, the index of its schedule among the free ones; [D].
+        order: for each coefficient, its order; [D]. Shares have no order 0, for they sum to 1.
+        schedules: names of the free schedules that have any coefficient.
+
+    Args:
+        space: what is searched.
+        tokens: L where it is known: mask ratios then stand for whole tokens.
+    """
+
+    def __init__(self, space: Space, tokens: int | None = None) -> None:
+        self._space, self._tokens = space, tokens
+        lengths = {name: len(getattr(space.start, name)) for name in space.free}
+        self.schedules = tuple(name for name in space.free if lengths[name])
+        schedule: list[int] = []
+        order: list[int] = []
+        self._bases: dict[str, Vector] = {}
+        for i, name in enumerate(self.schedules):
+            shares = name == "mask_ratio"
+            steps = lengths[name] + shares
+            orders = range(1 if shares else 0, steps)
+            time = (np.arange(steps) + 0.5) / steps
+            self._bases[name] = np.stack([np.cos(np.pi * k * time) for k in orders])
+            schedule += [i] * len(orders)
+            order += orders
+        self.schedule: npt.NDArray[np.int64] = np.array(schedule)
+        self.order: npt.NDArray[np.int64] = np.array(order)
+
+    def __len__(self) -> int:
+        """D, the number of coefficients: as many as the space has free values."""
+        return len(self.order)
+
+    def from_strategy(self, strategy: GenerationStrategy) -> Vector:
+        """The coefficients of a strategy; [D]."""
+        parts = []
+        for name in self.schedules:
+            basis = self._bases[name]
+            values = self._curve(name, strategy)
+            parts.append(basis @ values / (basis**2).sum(1))
+        return np.concatenate(parts)
+
+    def to_strategy(self, coefficients: Vector) -> GenerationStrategy:
+        """The strategy with these coefficients [D]; curves are cut at the bounds."""
+        space, start = self._space, self._space.start
+        values = {name: np.array(getattr(start, name)) for name in space.free}
+        for i, name in enumerate(self.schedules):
+            curve = coefficients[self.schedule == i] @ self._bases[name]
+            bound = space.bounds[name]
+            if name == "mask_ratio":
+                shares = np.exp(LOG_SHARE_RANGE * np.clip(curve, -1.5, 1.5))
+                masked = 1 - np.cumsum(shares)[:-1] / shares.sum()
+                if self._tokens is not None:
+                    # The middle of what floor(L * ratio) gives: robust to rounding.
+                    counts = np.round(masked * self._tokens)
+                    masked = np.clip((counts + 0.5) / self._tokens, 0, 1 - 0.5 / self._tokens)
+                values[name] = np.clip(masked, bound.low, bound.high)
+            else:
+                unit = (np.clip(curve, -1, 1) + 1) / 2
+                low, high = bound.low, bound.high
+                natural = low * (high / low) ** unit if bound.log else low + unit * (high - low)
+                values[name] = np.clip(natural, low, high)
+        return space.from_vector(np.concatenate([values[name] for name in space.free]))
+
+    def _curve(self, name: str, strategy: GenerationStrategy) -> Vector:
+        """A schedule on its scale, one value a step."""
+        values = np.array(getattr(strategy, name))
+        if name == "mask_ratio":
+            if self._tokens is not None and strategy.steps <= self._tokens:
+                counts = np.array(strategy.masked_counts(self._tokens)[:-1])
+                values = counts / self._tokens
+            shares = -np.diff(np.concatenate([[1.0], values, [0.0]]))
+            logs: Vector = np.log(np.maximum(shares, LOWEST_SHARE)) / LOG_SHARE_RANGE
+            return np.asarray(logs - logs.mean())
+        bound = self._space.bounds[name]
+        clipped = np.clip(values, bound.low, bound.high)
+        if bound.log:
+            unit = np.log(clipped / bound.low) / np.log(bound.high / bound.low)
+        else:
+            unit = (clipped - bound.low) / (bound.high - bound.low)
+        return np.asarray(2 * unit - 1)

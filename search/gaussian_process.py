@@ -1,0 +1,178 @@
+"""A Gaussian process for FIDs whose noise has seeds.
+
+An evaluation of strategy x with seed s is modelled as
+
+    y = g(x) + offset(s) + h_s(x) + noise
+
+g is what is looked for. Two evaluations with a common seed share offset(s), and nearby ones also
+share most of h_s: common random numbers, as the model sees them. So differences within a seed are
+taken as nearly exact, and yet a strategy that is good under one seed only is seen through.
+Kernels are Matérn 5/2 (Rasmussen and Williams 2006, section 4.2); lengths and deviations maximise
+the posterior density under wide log-normal priors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Array = npt.NDArray[np.float64]
+
+PRIORS = {  # log-normal: median and deviation of the log, for y of unit variance
+    "length": (0.7, 0.7),
+    "signal": (1.0, 0.7),
+    "seed": (0.05, 1.0),
+    "offset": (0.1, 1.0),
+    "noise": (0.02, 1.0),
+}
+MEAN_VARIANCE = 10.0
+JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs [N, D], values [N] (standardised), seeds [N] (any integers)."""
+
+    x: Array
+    y: Array
+    seeds: npt.NDArray[np.int64]
+
+
+class GaussianProcess:
+    """Posterior of g given data.
+
+    Args:
+        data: what was measured.
+        groups: for each input dimension, the index of its length; [D].
+        theta: log hyperparameters, one length a group, then signal, seed, offset, noise.
+    """
+
+    def __init__(self, data: Data, groups: npt.NDArray[np.int64], theta: Array) -> None:
+        self._data, self._groups, self.theta = data, groups, theta
+        count = int(groups.max()) + 1
+        self._scale = np.exp(-theta[:count])[groups]
+        self._signal = np.exp(2 * theta[count])
+        covariance = _covariance(_group_distances(data.x, groups), _same(data.seeds), theta)
+        self._factor = cholesky(covariance, lower=True)
+        self._weights = cho_solve((self._factor, True), data.y)
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and deviation of g at x [M, D]; both [M]."""
+        cross = self._signal * _matern(_squared(x * self._scale, self._data.x * self._scale))
+        cross += MEAN_VARIANCE
+        mean = cross @ self._weights
+        solved = solve_triangular(self._factor, cross.T, lower=True)
+        variance = self._signal + MEAN_VARIANCE - np.sum(solved**2, axis=0)
+        return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    def bound(self, x: Array, width: float) -> tuple[float, Array]:
+        """mean - width * deviation of g at one point [D], and its gradient [D]."""
+        difference = (x - self._data.x) * self._scale
+        root = np.sqrt(5 * (difference**2).sum(1))
+        decay = np.exp(-root)
+        cross = self._signal * (1 + root + root**2 / 3) * decay + MEAN_VARIANCE
+        slope = (-5 / 3 * self._signal * (1 + root) * decay)[:, None] * difference * self._scale
+        solved = cho_solve((self._factor, True), cross)
+        deviation = np.sqrt(max(self._signal + MEAN_VARIANCE - float(cross @ solved), 1e-12))
+        value = float(cross @ self._weights) - width * deviation
+        return value, slope.T @ (self._weights + width / deviation * solved)
+
+    def expected(self, x: Array, seed: int) -> float:
+        """What an evaluation at x [D] with that seed is expected to give."""
+        shared = self._data.seeds == seed
+        kernel = _matern(_squared(x[None] * self._scale, self._data.x * self._scale))[0]
+        seed_part, offset = np.exp(2 * self.theta[-3:-1])
+        cross = (self._signal + seed_part * shared) * kernel + offset * shared + MEAN_VARIANCE
+        return float(cross @ self._weights)
+
+
+def fit(
+    data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int
+) -> GaussianProcess:
+    """The process with the hyperparameters of highest posterior density, searched from `theta`."""
+    medians, deviations = _priors(int(groups.max()) + 1)
+    start = medians if theta is None else theta
+    distances, same = _group_distances(data.x, groups), _same(data.seeds)
+    found = minimize(
+        _negative_log_posterior,
+        start,
+        args=(distances, same, data.y, medians, deviations),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(medians - 4 * deviations, medians + 4 * deviations, strict=True)),
+        options={"maxiter": iterations},
+    )
+    return GaussianProcess(data, groups, found.x)
+
+
+def _priors(lengths: int) -> tuple[Array, Array]:
+    rows = [PRIORS["length"]] * lengths + [
+        PRIORS[name] for name in ("signal", "seed", "offset", "noise")
+    ]
+    medians, deviations = np.array(rows).T
+    return np.log(medians), deviations
+
+
+def _negative_log_posterior(
+    theta: Array, distances: Array, same: Array, y: Array, medians: Array, deviations: Array
+) -> tuple[float, Array]:
+    """And its gradient."""
+    count = len(distances)
+    weighted = distances * np.exp(-2 * theta[:count])[:, None, None]
+    root = np.sqrt(5 * weighted.sum(0))
+    decay = np.exp(-root)
+    matern = (1 + root + root**2 / 3) * decay
+    signal, seed, offset, noise = np.exp(2 * theta[count:])
+    shared = signal + seed * same
+    covariance = shared * matern + offset * same + MEAN_VARIANCE
+    covariance[np.diag_indices_from(covariance)] += noise + JITTER
+    factor = cholesky(covariance, lower=True)
+    inverse = cho_solve((factor, True), np.eye(len(y)))
+    weights = inverse @ y
+    value = 0.5 * y @ weights + np.log(np.diag(factor)).sum()
+    outer = np.outer(weights, weights) - inverse
+    slope = 0.5 * outer * shared * (1 + root) * decay * (5 / 3)
+    gradient = np.empty_like(theta)
+    gradient[:count] = -np.tensordot(weighted, slope, axes=([1, 2], [0, 1]))
+    gradient[count] = -np.sum(outer * matern) * signal
+    gradient[count + 1] = -np.sum(outer * matern * same) * seed
+    gradient[count + 2] = -np.sum(outer * same) * offset
+    gradient[count + 3] = -np.trace(outer) * noise
+    away = (theta - medians) / deviations
+    return float(value + 0.5 * away @ away), gradient + away / deviations
+
+
+def _covariance(distances: Array, same: Array, theta: Array) -> Array:
+    count = len(distances)
+    weighted = np.tensordot(np.exp(-2 * theta[:count]), distances, axes=1)
+    signal, seed, offset, noise = np.exp(2 * theta[count:])
+    covariance: Array = (signal + seed * same) * _matern(weighted) + offset * same + MEAN_VARIANCE
+    covariance[np.diag_indices_from(covariance)] += noise + JITTER
+    return covariance
+
+
+def _matern(squared: Array) -> Array:
+    """Matérn 5/2 of squared distances in units of the length."""
+    root = np.sqrt(5 * squared)
+    return np.asarray((1 + root + root**2 / 3) * np.exp(-root))
+
+
+def _squared(a: Array, b: Array) -> Array:
+    """Squared distances; [M, N]."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
+    return np.asarray(np.maximum(squares, 0.0))
+
+
+def _group_distances(x: Array, groups: npt.NDArray[np.int64]) -> Array:
+    """Squared distances within each group of dimensions; [groups, N, N]."""
+    count = int(groups.max()) + 1
+    return np.stack([_squared(x[:, groups == g], x[:, groups == g]) for g in range(count)])
+
+
+def _same(seeds: npt.NDArray[np.int64]) -> Array:
+    """1 where two evaluations have a common seed; [N, N]."""
+    return np.asarray(seeds[:, None] == seeds[None, :], dtype=np.float64)
