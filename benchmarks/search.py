@@ -1,9 +1,9 @@
 """Every optimiser at equal images, on Ray, then one final test of all that was found.
 
-    python benchmarks/search.py digits --steps 8       # hours; resumable: run it again
-    python benchmarks/search.py simulated              # minutes
-    python benchmarks/search.py tabulated              # minutes
-    python benchmarks/search.py page                   # docs/search.md from the results
+    python -m benchmarks.search digits --steps 8       # hours; resumable: run it again
+    python -m benchmarks.search simulated              # minutes
+    python -m benchmarks.search tabulated              # minutes
+    python -m benchmarks.search page                   # docs/search.md from the results
 
 A search is an ordinary autonat search of the lab `benchmarks/lab`, so the dashboards open it. Its
 own final test repeats what it believed at equal n; the common final test measures all winners and
@@ -109,6 +109,11 @@ def model_arms(budget: int) -> list[Arm]:
         Arm("", ("coarse-to-fine",), 250, budget // 10),
         *(Arm("", ("autonat-reference",), n, budget) for n in (500, 1000, 2000)),
     ]
+
+
+@app.callback()
+def commands() -> None:
+    """Every optimiser at equal images."""
 
 
 @app.command()
