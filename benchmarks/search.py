@@ -93,7 +93,7 @@ def digits_arms(budget: int) -> list[Arm]:
     return [
         Arm("", ours, 250, budget),
         Arm("published", ("autonat-reference",), 500, budget, classes="random"),
-        Arm("", ("autonat-common-numbers",), 250, budget),
+        Arm("common", ("autonat-common-numbers",), 250, budget),
         Arm("", ("coarse-to-fine",), 250, budget // 10),
         Arm("published", ("autonat-reference",), 1000, budget, classes="random"),
         Arm("published", ("autonat-reference",), 2000, budget, classes="random"),

@@ -82,7 +82,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--steps 65", "T = 65 steps, but the image has only 64 tokens"),
         ("--objective nothing", "unknown objective 'nothing'; known: digits, simulated"),
         ("--objective no:Thing", "objective no:Thing: No module named 'no'"),
-        ("--optimiser nothing", "unknown optimiser 'nothing'; known: autonat-reference"),
+        ("--optimiser nothing", "unknown optimiser 'nothing'; known: coarse-to-fine"),
         ("--optimiser-set tpe.nothing=1", "optimiser tpe has no setting 'nothing'"),
         ("--optimiser-set tpe.max_in_flight=0", "max_in_flight = 0 is not positive"),
         ("--control nothing", "unknown control 'nothing'"),

@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from search.measurement import Failure, Measurement
-from search.optimiser import Probe
+from search.optimiser import RETEST, Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.record import Record, study_names
+from trials.record import Best, Record, study_names
 
 SPACE = Space(GenerationStrategy.maskgit(3))
 
@@ -68,7 +68,30 @@ def test_best_is_the_lowest_and_of_equals_the_first_asked(lab: Lab) -> None:
         record.add(probe(number), result, SPACE)
     best = record.best()
     assert best is not None
-    assert best.probe.number == 1
+    assert best == Best(probe(1).strategy, 2.0)
+
+
+def test_retests_choose_the_best_among_the_last_step_s(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    one, two, lucky = (
+        GenerationStrategy.maskgit(3),
+        *(
+            GenerationStrategy((0.7, 0.3), (1.0, 0.5), (1.0, 1.0, t), (0.0,) * 3)
+            for t in (0.8, 0.9)
+        ),
+    )
+    rows = [
+        (lucky, 0, "sample", 1.0),
+        (one, 1, RETEST, 3.0),
+        (two, 1, RETEST, 3.5),
+        (lucky, 1, RETEST, 2.0),
+        (one, 2, RETEST, 4.0),
+        (two, 2, RETEST, 3.0),
+    ]
+    for number, (strategy, step, role, fid) in enumerate(rows):
+        asked = Probe(number, strategy, 400, 2**31 + step, step, role)
+        record.add(asked, measured(fid), SPACE)
+    assert record.best() == Best(two, 3.25)
 
 
 def test_frame_counts_a_failure_s_images_but_has_no_fid_for_it(lab: Lab) -> None:
