@@ -1,13 +1,10 @@
-"""Every optimiser at equal images, on Ray, then one final test of all that was found.
+"""Every optimiser at equal images on real digits, on Ray, then one final test of all winners.
 
-    python -m benchmarks.search digits --steps 8       # hours; resumable: run it again
-    python -m benchmarks.search simulated              # minutes
-    python -m benchmarks.search tabulated              # minutes
-    python -m benchmarks.search page                   # docs/search.md from the results
+    python -m benchmarks.search digits --steps 8       # hours; run it again and it goes on
 
 A search is an ordinary autonat search of the lab `benchmarks/lab`, so the dashboards open it. Its
 own final test repeats what it believed at equal n; the common final test measures all winners and
-the controls at large n on one seed that nothing else uses. Results: benchmarks/results/*.parquet.
+the controls at large n on one seed that nothing else uses.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from trials.settings import SearchSettings
 from trials.study import Study
 
 HERE = Path(__file__).parent
-LAB, RESULTS = HERE / "lab", HERE / "results"
+LAB = HERE / "lab"
 FINAL_SEED = 1001
 EQUAL_SEEDS = list(range(1, 11))
 WORKERS = 2
@@ -97,17 +94,6 @@ def digits_arms(budget: int) -> list[Arm]:
         Arm("", ("coarse-to-fine",), 250, budget // 10),
         Arm("published", ("autonat-reference",), 1000, budget, classes="random"),
         Arm("published", ("autonat-reference",), 2000, budget, classes="random"),
-    ]
-
-
-def model_arms(budget: int) -> list[Arm]:
-    """Where an evaluation costs nothing: everything."""
-    every = ("coarse-to-fine", "autonat-common-numbers", "random", "tpe", "cmaes")
-    return [
-        Arm("", every, 250, budget),
-        Arm("own-noise", ("random", "tpe", "cmaes"), 250, budget, common=False),
-        Arm("", ("coarse-to-fine",), 250, budget // 10),
-        *(Arm("", ("autonat-reference",), n, budget) for n in (500, 1000, 2000)),
     ]
 
 
