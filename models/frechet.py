@@ -105,11 +105,11 @@ class FrechetDistance(FrechetInceptionDistance):
             ValueError: it has fewer than two images.
         """
         side = "real" if real else "fake"
-        return Sums(
-            getattr(self, f"{side}_features_sum"),
-            getattr(self, f"{side}_features_cov_sum"),
-            int(getattr(self, f"{side}_features_num_samples")),
-        ).statistics()
+        n = int(getattr(self, f"{side}_features_num_samples"))
+        if n < 2:
+            raise ValueError(f"{n} {side} images have no covariance; at least 2 are needed")
+        sums = getattr(self, f"{side}_features_sum"), getattr(self, f"{side}_features_cov_sum")
+        return Sums(*sums, n).statistics()
 
 
 def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
