@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -48,7 +47,6 @@ class Arm:
         optimisers: by name.
         images: n of an evaluation.
         budget: images a method.
-        common: common random numbers, where the optimiser leaves the choice.
         classes: how labels are drawn.
     """
 
@@ -56,23 +54,17 @@ class Arm:
     optimisers: tuple[str, ...]
     images: int
     budget: int
-    common: bool | None = None
     classes: str = "equal"
 
-    def settings(self, objective: str, given: dict[str, Any], steps: int, seed: int) -> Any:
+    def settings(self, steps: int, seed: int) -> SearchSettings:
         """The search of this arm with one seed."""
-        drawn = {"classes": self.classes} if objective == "digits" else {}
-        own: dict[str, Any] = {}
-        if self.common is not None:
-            own = {name: {"common_random_numbers": self.common} for name in self.optimisers}
         label = f"-{self.label}" if self.label else ""
         return SearchSettings(
-            name=f"{objective}-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
-            objective=objective,
-            objective_settings=given | drawn,
+            name=f"digits-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
+            objective="digits",
+            objective_settings={"classes": self.classes},
             steps=steps,
             optimisers=list(self.optimisers),
-            optimiser_settings=own,
             budget=self.budget,
             images_per_evaluation=self.images,
             seed=seed,
@@ -81,6 +73,7 @@ class Arm:
             test_seeds=EQUAL_SEEDS,
             lab=LAB,
             workers=WORKERS,
+            gpus_per_trial=0.0,
         )
 
 
@@ -110,8 +103,8 @@ def digits(
     numbers = [int(s) for s in seeds.split(",")]
     for arm in digits_arms(budget):
         for seed in numbers:
-            search(arm.settings("digits", {}, steps, seed))
-    final_test("digits", {}, steps, test_images)
+            search(arm.settings(steps, seed))
+    final_test("digits", steps, test_images)
 
 
 def search(settings: SearchSettings) -> None:
@@ -135,9 +128,9 @@ def searches(objective: str, steps: int) -> list[list[Record]]:
     return [search_records(lab, name) for name in sorted(names)]
 
 
-def final_test(objective: str, given: dict[str, Any], steps: int, images: int) -> None:
+def final_test(objective: str, steps: int, images: int) -> None:
     """Measure every winner and every control that was not measured yet at n = images, once."""
-    made = load_objective(objective, given)
+    made = load_objective(objective, {})
     lab = Lab.open(LAB)
     strategies = {name: control(steps) for name, control in CONTROLS.items()}
     for records in searches(objective, steps):
@@ -153,7 +146,7 @@ def final_test(objective: str, given: dict[str, Any], steps: int, images: int) -
     with LiveProgress() as progress:
         prepare(made, lab.folder, progress.report(f"preparing {objective}"))
         name = f"final-{objective}-T{steps}-{len(batches)}"
-        told = {**describe(objective, given, made), "kind": "final", "search_name": name}
+        told = {**describe(objective, {}, made), "kind": "final", "search_name": name}
         record = Record.create(lab.record_url, name, told)
         source = Study(
             Replicates(missing, images, [FINAL_SEED]), record, None, len(missing), progress.follow

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.frechet import Statistics, Sums, frechet_distance, matrix_root
+from models.frechet import Statistics, Sums, frechet_distance
 
 PARTS = (2, 4)
 """Into how many disjoint parts the groups are put for FID at smaller n."""
@@ -85,7 +85,7 @@ def _influences(real: Statistics, fake: Statistics, groups: Sequence[Sums]) -> T
     d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
     C1^(1/2), which is linear in a group's sums.
     """
-    root = matrix_root(real.covariance)
+    root = real.root
     values, vectors = torch.linalg.eigh(root @ fake.covariance @ root)
     # Directions without variance of their own have no derivative.
     floor = values.max() * 1e-10

@@ -7,6 +7,7 @@ eigenvalues of a matrix that is not symmetric. F: features an image.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,13 @@ class Statistics:
     mean: Tensor
     covariance: Tensor
     images: int
+
+    @functools.cached_property
+    def root(self) -> Tensor:
+        """The symmetric root of the covariance; [F, F]."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+        return root
 
     def hash(self) -> str:
         """SHA-256 of the numbers."""
@@ -133,17 +141,9 @@ def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
     """
     if not (fake.covariance.isfinite().all() and fake.mean.isfinite().all()):
         return torch.tensor(torch.nan, dtype=torch.float64)
-    root = matrix_root(real.covariance)
-    product = root @ fake.covariance @ root
+    product = real.root @ fake.covariance @ real.root
     eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
     cross = eigenvalues.clamp(min=0).sqrt().sum()
     difference = (real.mean - fake.mean).square().sum()
     distance: Tensor = difference + real.covariance.trace() + fake.covariance.trace() - 2 * cross
     return distance
-
-
-def matrix_root(covariance: Tensor) -> Tensor:
-    """The symmetric root of a covariance [F, F]."""
-    values, vectors = torch.linalg.eigh(covariance)
-    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    return root

@@ -60,7 +60,7 @@ class AutoNATReference:
         self._steps = min(MAX_STEPS, budget.evaluations // self._batch)
         if self._steps == 0:
             raise ValueError(
-                f"budget = {budget.images} images is less than one step of autonat-reference: "
+                f"budget = {budget.images} images is less than one step of AutoNAT's search: "
                 f"1 + {len(space.names)} evaluations of {self._images} images need "
                 f"{self._batch * self._images}"
             )
@@ -85,7 +85,7 @@ class AutoNATReference:
             return DONE
         if step > 0 and coordinate == 0:
             first = (step - 1) * self._batch
-            if not all(self._ledger.told(first + i) for i in range(self._batch)):
+            if self._ledger.told_in_order() < number:
                 return WAIT
             self._descend(first)
         x, role = self._x.copy(), "base"

@@ -103,7 +103,7 @@ class CoarseToFine:
 
     def _ask_search(self, number: int) -> Probe | Signal:
         known = max(0, number - self._max_in_flight + 1)
-        if not all(self._ledger.told(i) for i in range(known)):
+        if self._ledger.told_in_order() < known:
             return WAIT
         block, place = divmod(number, self._per_seed)
         seed = evaluation_seed(self._seed, block)
@@ -127,7 +127,7 @@ class CoarseToFine:
             return DONE
         round_, contender, replicate = self._retest.place(place)
         if round_ == len(self._rounds):
-            if not all(self._ledger.told(i) for i in range(number)):
+            if self._ledger.told_in_order() < number:
                 return WAIT
             self._rounds.append(self._contenders(round_))
         contenders = self._rounds[round_]
@@ -149,7 +149,8 @@ class CoarseToFine:
         """The start, then points that fill the space of levels and slopes evenly."""
         start = self._coordinates.from_strategy(self._space.start)
         coarse = np.flatnonzero(self._coordinates.order <= COARSE_ORDER)
-        count = max(4, min(2 * len(coarse), self._searches // 6))
+        # Until the first result is due there is no model to ask: the design fills that time.
+        count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         points = [start]
         for row in unit:
@@ -163,8 +164,8 @@ class CoarseToFine:
         order = np.maximum(self._coordinates.order, 1)
         return np.where(self._coordinates.order == 0, 1.0, 0.8 / order)
 
-    def _data(self, known: int) -> tuple[Data, npt.NDArray[np.int64]]:
-        """What the model sees of the first `known` probes, and which they are."""
+    def _data(self, known: int) -> Data:
+        """What the model sees of the first `known` probes."""
         fids = np.array(
             [math.nan if (f := self._ledger.fid(i)) is None else f for i in range(known)]
         )
@@ -181,25 +182,27 @@ class CoarseToFine:
         values = y[chosen]
         values = (values - values.mean()) / max(values.std(), 1e-9)
         seeds = np.array([self._probes[i].seed for i in chosen])
-        return Data(np.stack([self._x[i] for i in chosen]), values, seeds), chosen
+        return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
 
     def _model(self, known: int) -> GaussianProcess:
         """The posterior given the known results, with those in flight as it expects them."""
-        data, _ = self._data(known)
+        data = self._data(known)
         if self._theta is None or known >= self._fitted + max(4, self._fitted // 8):
             iterations = FIRST_FIT if self._theta is None else LATER_FITS
-            self._theta = fit(data, self._groups, self._theta, iterations).theta
+            self._theta = fit(data, self._groups, self._theta, iterations)
             self._fitted = known
         model = GaussianProcess(data, self._groups, self._theta)
-        for i in range(known, len(self._ledger)):
-            x, seed = self._x[i], self._probes[i].seed
-            data = Data(
-                np.vstack([data.x, x]),
-                np.append(data.y, model.expected(x, seed)),
-                np.append(data.seeds, seed),
-            )
-            model = GaussianProcess(data, self._groups, self._theta)
-        return model
+        pending = self._probes[known:]
+        if not pending:
+            return model
+        x = np.stack(self._x[known:])
+        expected = [model.expected(row, p.seed) for row, p in zip(x, pending, strict=True)]
+        believed = Data(
+            np.vstack([data.x, x]),
+            np.append(data.y, expected),
+            np.append(data.seeds, [p.seed for p in pending]),
+        )
+        return GaussianProcess(believed, self._groups, self._theta)
 
     def _incumbents(
         self, model: GaussianProcess, known: int, count: int

@@ -1,10 +1,10 @@
 """Schedules as curves: strategy <-> coefficients of cosines, from the smoothest to the roughest.
 
-Every schedule is first brought to an unbounded-in-spirit scale of its own, [-1, 1] over its range:
-mask ratios become the shares of tokens that each step settles (so they fall by construction) on a
-log scale; the other three follow their bound's scale. The values over the steps are then a sum of
-cosines: order 0 is the level, order 1 the slope, order 2 the bend and so on. With few orders a
-strategy is eight numbers; with all of them nothing is lost.
+Every schedule is first brought to a scale of its own, [-1, 1] over its range: mask ratios become
+the shares of tokens that each step settles (so they fall by construction) on a log scale; the
+other three follow their bound's scale. The values over the steps are then a sum of cosines: order
+0 is the level, order 1 the slope, order 2 the bend and so on. With few orders a strategy is eight
+numbers; with all of them nothing is lost.
 """
 
 from __future__ import annotations

@@ -90,10 +90,8 @@ class GaussianProcess:
         return float(cross @ self._weights)
 
 
-def fit(
-    data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int
-) -> GaussianProcess:
-    """The process with the hyperparameters of highest posterior density, searched from `theta`."""
+def fit(data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int) -> Array:
+    """The log hyperparameters of highest posterior density, searched from `theta`."""
     medians, deviations = _priors(int(groups.max()) + 1)
     start = medians if theta is None else theta
     distances, same = _group_distances(data.x, groups), _same(data.seeds)
@@ -106,7 +104,7 @@ def fit(
         bounds=list(zip(medians - 4 * deviations, medians + 4 * deviations, strict=True)),
         options={"maxiter": iterations},
     )
-    return GaussianProcess(data, groups, found.x)
+    return np.asarray(found.x)
 
 
 def _priors(lengths: int) -> tuple[Array, Array]:

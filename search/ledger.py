@@ -14,6 +14,7 @@ class Ledger:
     def __init__(self) -> None:
         self._in_flight: dict[int, Probe] = {}
         self._fids: dict[int, float] = {}
+        self._in_order = 0
 
     def __len__(self) -> int:
         """How many probes were asked."""
@@ -36,9 +37,11 @@ class Ledger:
         del self._in_flight[probe.number]
         self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
 
-    def told(self, number: int) -> bool:
-        """Whether the result of a probe is known."""
-        return number in self._fids
+    def told_in_order(self) -> int:
+        """How many probes, from probe 0 on, have all been told."""
+        while self._in_order in self._fids:
+            self._in_order += 1
+        return self._in_order
 
     def fid(self, number: int) -> float | None:
         """The FID of a probe that was told; None if it failed or is not finite."""

@@ -65,10 +65,10 @@ class OptunaSampler:
         number = len(self._ledger)
         if number == self._budget.evaluations:
             return DONE
-        due = number - self._max_in_flight + 1
+        due = max(0, number - self._max_in_flight + 1)
+        if self._ledger.told_in_order() < due:
+            return WAIT
         while self._released < due:
-            if not self._ledger.told(self._released):
-                return WAIT
             self._release(self._released)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

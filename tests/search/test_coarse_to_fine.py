@@ -141,3 +141,20 @@ def test_too_small_a_budget_says_what_it_needs() -> None:
 def test_bad_settings(setting: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} = 0"):
         CoarseToFine(SPACE, Budget(9000, 100), 0, **{setting: 0})
+
+
+@pytest.mark.parametrize(("evaluations", "max_in_flight"), [(8, 64), (60, 32), (40, 1)])
+def test_any_number_of_workers_is_served(evaluations: int, max_in_flight: int) -> None:
+    """With many, all of the first probes are asked before anything is known."""
+    budget = Budget(100 * evaluations, 100)
+    optimiser = CoarseToFine(SPACE, budget, 0, TOKENS, max_in_flight=max_in_flight)
+    in_flight: list[Probe] = []
+    asked = 0
+    while (answer := optimiser.ask()) is not DONE:
+        if isinstance(answer, Probe):
+            in_flight.append(answer)
+            asked += 1
+        else:
+            probe = in_flight.pop()
+            optimiser.tell(probe, Measurement(noisy(probe), None, probe.images, 12, 0.0))
+    assert asked == evaluations

@@ -90,7 +90,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--bounds mask_ratio=0.5", "bounds mask_ratio=0.5 are not SCHEDULE=LOW:HIGH"),
         ("--bounds guidance_scale=2:3", "guidance_scale_0 = 0.5 is outside its bounds"),
         ("--budget 50", "budget = 50 images is less than one evaluation of 100"),
-        ("--optimiser autonat-reference --budget 300", "less than one step of autonat-reference"),
+        ("--optimiser autonat-reference --budget 300", "less than one step of AutoNAT's search"),
         ("--test-seeds 1,1", "name one twice"),
         ("--test-seeds 4294967295", "seed = 4294967295 is outside"),
         ("--workers 0", "workers: Input should be greater than 0"),
@@ -106,11 +106,21 @@ def test_a_search_that_cannot_be(autonat: Autonat, words: str, line: str) -> Non
         assert study_names(f"sqlite:///{record}") == []
 
 
-@pytest.mark.parametrize("text", ["steps: [", "- 1", "stepps: 3", "steps: many"])
-def test_a_study_file_that_is_not_valid(autonat: Autonat, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("steps: [", "study.yaml: not a YAML file"),
+        ("- 1", "study.yaml: must hold settings by name, not [1]"),
+        ("stepps: 3", "stepps: Extra inputs are not permitted (got 3)"),
+        ("steps: many", "steps: Input should be a valid integer"),
+    ],
+)
+def test_a_study_file_that_is_not_valid(
+    autonat: Autonat, tmp_path: Path, text: str, line: str
+) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text)
-    one_line(*autonat("search", file))
+    assert line in one_line(*autonat("search", file))
 
 
 @pytest.fixture(scope="module")
