@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
-from search.coordinates import Coordinates
+from search.coordinates import COARSE_ORDER, Coordinates
 from search.gaussian_process import Data, GaussianProcess, fit
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
@@ -28,7 +27,6 @@ from search.strategy import GenerationStrategy
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """How many deviations below the mean is hoped for, in turn: from greedy to curious."""
-COARSE_ORDER = 1
 COARSE_SHARE = 0.35
 """Share of the search that keeps to orders 0 and 1."""
 RETEST_SHARE = 0.15
@@ -82,7 +80,7 @@ class CoarseToFine:
         self._retest = _Halving.affordable(budget.evaluations)
         self._searches = budget.evaluations - self._retest.evaluations
         self._design = self._make_design()
-        self._groups = _length_groups(self._coordinates)
+        self._groups = self._coordinates.length_groups()
         self._theta: Vector | None = None
         self._fitted = 0
         self._ledger = Ledger()
@@ -308,9 +306,3 @@ class _Halving:
     def first_seed(self, round_: int) -> int:
         """The number of seeds used by the rounds before."""
         return self._replicates * ((1 << round_) - 1)
-
-
-def _length_groups(coordinates: Coordinates) -> npt.NDArray[np.int64]:
-    """Two lengths a schedule: for its levels and slopes, and for what is finer."""
-    raw = 2 * coordinates.schedule + (coordinates.order > COARSE_ORDER)
-    return np.asarray(np.unique(raw, return_inverse=True)[1], dtype=np.int64)

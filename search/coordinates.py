@@ -19,6 +19,8 @@ LOWEST_SHARE = 1e-3
 """A step's share of tokens in the coordinates is at least that; decoding settles one token more
 at every step anyway."""
 LOG_SHARE_RANGE = 2.5
+COARSE_ORDER = 1
+"""Levels and slopes: a strategy in eight numbers."""
 
 
 class Coordinates:
@@ -52,9 +54,20 @@ class Coordinates:
         self.schedule: npt.NDArray[np.int64] = np.array(schedule)
         self.order: npt.NDArray[np.int64] = np.array(order)
 
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self._space.start.steps
+
     def __len__(self) -> int:
         """D, the number of coefficients: as many as the space has free values."""
         return len(self.order)
+
+    def length_groups(self) -> npt.NDArray[np.int64]:
+        """For each coefficient, which of the lengths of a model is its own: two a schedule, for
+        levels and slopes and for what is finer; [D]."""
+        raw = 2 * self.schedule + (self.order > COARSE_ORDER)
+        return np.asarray(np.unique(raw, return_inverse=True)[1], dtype=np.int64)
 
     def from_strategy(self, strategy: GenerationStrategy) -> Vector:
         """The coefficients of a strategy; [D]."""

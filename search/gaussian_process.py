@@ -62,7 +62,9 @@ class GaussianProcess:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and deviation of g at x [M, D]; both [M]."""
-        cross = self._signal * _matern(_squared(x * self._scale, self._data.x * self._scale))
+        cross = self._signal * matern(
+            squared_distances(x * self._scale, self._data.x * self._scale)
+        )
         cross += MEAN_VARIANCE
         mean = cross @ self._weights
         solved = solve_triangular(self._factor, cross.T, lower=True)
@@ -84,7 +86,7 @@ class GaussianProcess:
     def expected(self, x: Array, seed: int) -> float:
         """What an evaluation at x [D] with that seed is expected to give."""
         shared = self._data.seeds == seed
-        kernel = _matern(_squared(x[None] * self._scale, self._data.x * self._scale))[0]
+        kernel = matern(squared_distances(x[None] * self._scale, self._data.x * self._scale))[0]
         seed_part, offset = np.exp(2 * self.theta[-3:-1])
         cross = (self._signal + seed_part * shared) * kernel + offset * shared + MEAN_VARIANCE
         return float(cross @ self._weights)
@@ -148,18 +150,18 @@ def _covariance(distances: Array, same: Array, theta: Array) -> Array:
     count = len(distances)
     weighted = np.tensordot(np.exp(-2 * theta[:count]), distances, axes=1)
     signal, seed, offset, noise = np.exp(2 * theta[count:])
-    covariance: Array = (signal + seed * same) * _matern(weighted) + offset * same + MEAN_VARIANCE
+    covariance: Array = (signal + seed * same) * matern(weighted) + offset * same + MEAN_VARIANCE
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     return covariance
 
 
-def _matern(squared: Array) -> Array:
+def matern(squared: Array) -> Array:
     """Matérn 5/2 of squared distances in units of the length."""
     root = np.sqrt(5 * squared)
     return np.asarray((1 + root + root**2 / 3) * np.exp(-root))
 
 
-def _squared(a: Array, b: Array) -> Array:
+def squared_distances(a: Array, b: Array) -> Array:
     """Squared distances; [M, N]."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
     return np.asarray(np.maximum(squares, 0.0))
@@ -168,7 +170,7 @@ def _squared(a: Array, b: Array) -> Array:
 def _group_distances(x: Array, groups: npt.NDArray[np.int64]) -> Array:
     """Squared distances within each group of dimensions; [groups, N, N]."""
     count = int(groups.max()) + 1
-    return np.stack([_squared(x[:, groups == g], x[:, groups == g]) for g in range(count)])
+    return np.stack([squared_distances(x[:, groups == g], x[:, groups == g]) for g in range(count)])
 
 
 def _same(seeds: npt.NDArray[np.int64]) -> Array:

@@ -14,6 +14,7 @@ class Ledger:
     def __init__(self) -> None:
         self._in_flight: dict[int, Probe] = {}
         self._fids: dict[int, float] = {}
+        self._images: dict[int, int] = {}
         self._in_order = 0
 
     def __len__(self) -> int:
@@ -23,6 +24,7 @@ class Ledger:
     def ask(self, probe: Probe) -> Probe:
         """Enter a probe."""
         self._in_flight[probe.number] = probe
+        self._images[probe.number] = probe.images
         return probe
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
@@ -36,6 +38,22 @@ class Ledger:
             raise ValueError(f"probe {probe.number} {known}")
         del self._in_flight[probe.number]
         self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
+        if isinstance(result, Measurement):
+            self._images[probe.number] = result.images
+
+    @property
+    def in_flight(self) -> int:
+        """How many probes were asked and not told."""
+        return len(self._in_flight)
+
+    @property
+    def spent(self) -> int:
+        """Images generated, and those that the probes in flight may take."""
+        return sum(self._images.values())
+
+    def images(self, number: int) -> int:
+        """Images of a probe: fewer than asked if it was stopped."""
+        return self._images[number]
 
     def told_in_order(self) -> int:
         """How many probes, from probe 0 on, have all been told."""

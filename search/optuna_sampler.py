@@ -11,14 +11,17 @@ from __future__ import annotations
 import warnings
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
-from search.space import Space
+from search.space import Space, with_passes
+
+PASSES = "forward_passes"
 
 
 class OptunaSampler:
@@ -27,15 +30,17 @@ class OptunaSampler:
     Args:
         sampler: seeded by whoever makes it.
         space: its bounds and scales become Optuna distributions.
-        budget: how many evaluations are asked.
+        budget: asked until it is spent; what stopped probes leave of theirs pays for more.
         seed: the evaluations' seeds derive from it.
+        passes: minimise forward passes an image beside FID. They are then a parameter of their
+            own, from T to what the space allows; the smallest guidance scales give way.
         max_in_flight: probes that may be out at once, >= 1, and the delay of results; give it at
             least as many as there are workers.
         common_random_numbers: one seed for all evaluations, so that differences between
             strategies are not drowned by their noise; else one an evaluation.
 
     Raises:
-        ValueError: max_in_flight < 1.
+        ValueError: max_in_flight < 1, or passes that cannot fall.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class OptunaSampler:
         space: Space,
         budget: Budget,
         seed: int,
+        passes: bool = False,
         *,
         max_in_flight: int = 4,
         common_random_numbers: bool = True,
@@ -52,19 +58,31 @@ class OptunaSampler:
             raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._common = max_in_flight, common_random_numbers
-        self._distributions = distributions(space)
-        self._study = optuna.create_study(direction="minimize", sampler=sampler)
-        start = dict(zip(space.names, space.to_vector(space.start), strict=True))
-        self._study.enqueue_trial({name: float(value) for name, value in start.items()})
+        self._distributions: dict[str, BaseDistribution] = {**distributions(space)}
+        start: dict[str, float] = dict(
+            zip(space.names, space.to_vector(space.start).tolist(), strict=True)
+        )
+        self._passes = passes
+        if passes:
+            low = space.bounds["guidance_scale"].low
+            if "guidance_scale" in space.frozen or low > space.start.guidance_floor:
+                raise ValueError("forward passes can only fall where guidance_scale may reach 0")
+            steps, most = space.start.steps, space.max_forward_passes
+            self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
+            start[PASSES] = space.start.forward_passes()
+        directions = [StudyDirection.MINIMIZE] * (1 + passes)
+        self._study = optuna.create_study(directions=directions, sampler=sampler)
+        self._study.enqueue_trial(start)
         self._trials: list[Trial] = []
+        self._spent_passes: list[int] = []
         self._released = 0
         self._ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
         """The sampler's next proposal; WAIT while a result that it must know is missing."""
         number = len(self._ledger)
-        if number == self._budget.evaluations:
-            return DONE
+        if self._ledger.spent + self._budget.images_per_evaluation > self._budget.images:
+            return WAIT if self._ledger.in_flight else DONE
         due = max(0, number - self._max_in_flight + 1)
         if self._ledger.told_in_order() < due:
             return WAIT
@@ -75,6 +93,9 @@ class OptunaSampler:
             trial = self._study.ask(dict(self._distributions))
         self._trials.append(trial)
         strategy = self._space.from_vector([trial.params[name] for name in self._space.names])
+        if self._passes:
+            strategy = with_passes(strategy, trial.params[PASSES])
+        self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation
         role = "start" if number == 0 else "sample"
@@ -86,11 +107,15 @@ class OptunaSampler:
 
     def _release(self, number: int) -> None:
         """Let the sampler know a result; Optuna has a state of its own for failures."""
-        fid = self._ledger.fid(number)
+        fid, images = self._ledger.fid(number), self._ledger.images(number)
+        trial = self._trials[number]
         if fid is None:
-            self._study.tell(self._trials[number], state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
+        elif images < self._budget.images_per_evaluation:
+            trial.report(fid, images)
+            self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(self._trials[number], fid)
+            self._study.tell(trial, [fid, self._spent_passes[number]][: 1 + self._passes])
         self._released = number + 1
 
 

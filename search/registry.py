@@ -43,14 +43,17 @@ SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
 }
 """Optuna's samplers, each seeded and started at the space's start."""
 
+PARETO = "nsgaii-passes"
+
 OPTIMISERS: tuple[str, ...] = (
     "coarse-to-fine",
     "autonat-reference",
     "autonat-common-numbers",
     *SAMPLERS,
+    PARETO,
 )
 """The names that `make_optimiser` knows: ours, AutoNAT's as published, its own steps with common
-random numbers and whole tokens, and Optuna's samplers."""
+random numbers and whole tokens, Optuna's samplers, and NSGA-II on FID and forward passes."""
 
 
 def make_optimiser(
@@ -87,14 +90,14 @@ def make_optimiser(
     settings = known | settings
     if name == "coarse-to-fine":
         return CoarseToFine(space, budget, seed, tokens, **settings)
-    if name not in SAMPLERS:
+    if name not in SAMPLERS and name != PARETO:
         return AutoNATReference(space, budget, seed, tokens, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
         warnings.simplefilter("ignore", FutureWarning)
-        sampler = SAMPLERS[name](space, seed)
-    return OptunaSampler(sampler, space, budget, seed, **settings)
+        sampler = SAMPLERS["nsgaii" if name == PARETO else name](space, seed)
+    return OptunaSampler(sampler, space, budget, seed, name == PARETO, **settings)
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def default_settings(name: str) -> dict[str, Any]:
     if name not in OPTIMISERS:
         raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(OPTIMISERS)}")
     face: type[CoarseToFine | AutoNATReference | OptunaSampler] = OptunaSampler
-    if name not in SAMPLERS:
+    if name not in SAMPLERS and name != PARETO:
         face = CoarseToFine if name == "coarse-to-fine" else AutoNATReference
     parameters = inspect.signature(face).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}

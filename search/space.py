@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,18 @@ class Space:
         start: where a search starts (the rule of thumb, mostly); it fixes T.
         bounds: one `Bound` a schedule; schedules left out take `DEFAULT_BOUNDS`.
         frozen: names of schedules that are not searched.
+        max_forward_passes: an image, or None. A strategy with more loses its smallest guidance
+            scales, the earlier of equals first; so does the start.
 
     Raises:
-        ValueError: an unknown schedule, nothing left to search, or a start outside the bounds.
+        ValueError: an unknown schedule, nothing left to search, a start outside the bounds, or
+            fewer forward passes than any strategy of the space has.
     """
 
     start: GenerationStrategy
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     frozen: Sequence[str] = ()
+    max_forward_passes: int | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.bounds, *self.frozen):
@@ -73,12 +77,29 @@ class Space:
             raise ValueError(f"mask_ratio: the bound {self.bounds['mask_ratio'].high} is not < 1")
         if not self.names:
             raise ValueError("nothing to search: every schedule is frozen or empty")
+        self._check_passes()
+        if self.max_forward_passes is not None:
+            start = with_passes(self.start, self.max_forward_passes)
+            object.__setattr__(self, "start", start)
         outside = (self.to_vector(self.start) < self.low) | (self.to_vector(self.start) > self.high)
         for i in np.flatnonzero(outside):
             raise ValueError(
                 f"the start's {self.names[i]} = {self.to_vector(self.start)[i]} is outside its "
                 f"bounds [{self.low[i]}, {self.high[i]}]"
             )
+
+    def _check_passes(self) -> None:
+        limit, steps = self.max_forward_passes, self.start.steps
+        if limit is None:
+            return
+        least, why = steps, f"T = {steps} steps"
+        if "guidance_scale" in self.frozen:
+            least, why = self.start.forward_passes(), "the frozen guidance_scale"
+        elif self.bounds["guidance_scale"].low > self.start.guidance_floor:
+            low = self.bounds["guidance_scale"].low
+            least, why = 2 * steps, f"guidance_scale >= {low} at all T = {steps} steps"
+        if limit < least:
+            raise ValueError(f"max_forward_passes = {limit}, but {why} needs {least}")
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -129,7 +150,9 @@ class Space:
             else tuple(float(next(values)) for _ in getattr(self.start, name))
             for name in SCHEDULES
         }
-        return GenerationStrategy(**schedules, guidance_floor=self.start.guidance_floor)
+        found = GenerationStrategy(**schedules, guidance_floor=self.start.guidance_floor)
+        limit = self.max_forward_passes
+        return found if limit is None else with_passes(found, limit)
 
     def to_unit(self, vector: Vector) -> Vector:
         """Natural units to [0, 1] along each entry's scale; [D]."""
@@ -157,7 +180,24 @@ class Space:
                 s: {"low": b.low, "high": b.high, "log": b.log} for s, b in self.bounds.items()
             },
             "frozen": list(self.frozen),
+            **(
+                {}
+                if self.max_forward_passes is None
+                else {"max_forward_passes": self.max_forward_passes}
+            ),
         }
+
+
+def with_passes(strategy: GenerationStrategy, limit: int) -> GenerationStrategy:
+    """The strategy with at most that many forward passes: its smallest guidance scales become 0,
+    the earlier of equals first. T passes always stay."""
+    excess = max(0, strategy.forward_passes() - max(limit, strategy.steps))
+    guided = [t for t in range(strategy.steps) if strategy.guided[t]]
+    dropped = sorted(guided, key=lambda t: strategy.guidance_scale[t])[:excess]
+    if not dropped:
+        return strategy
+    scales = tuple(0.0 if t in dropped else s for t, s in enumerate(strategy.guidance_scale))
+    return replace(strategy, guidance_scale=scales)
 
 
 def _scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:

@@ -5,7 +5,6 @@ Exit codes: 0 done, 2 bad input (one line says what), 130 interrupted (what was 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -15,26 +14,37 @@ from typing import Annotated, Any
 
 import optuna
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from dashboards.report import difference, with_error
+from dashboards.report import with_error
 from dashboards.samples import grid, png
 from dashboards.servers import dashboard_commands, open_dashboards
 from search.controls import CONTROLS
-from search.public_yaml import read_public, write_public
 from search.registry import OPTIMISERS
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
-from trials.flags import read_assignments, read_bounds, read_nested, read_seeds
+from trials.cli_records import app as records_app
+from trials.flags import (
+    LAB,
+    JsonFlag,
+    LabFlag,
+    ObjectiveFlag,
+    RecordFlag,
+    SetFlag,
+    StrategyArgument,
+    TrackingFlag,
+    read_assignments,
+    read_bounds,
+    read_nested,
+    read_seeds,
+)
 from trials.lab import Lab
-from trials.launch import launch, prepare, replicate, resumed_settings
-from trials.mirror import Mirror
-from trials.objective import Objective, Samples, describe, load_objective, registered_objectives
+from trials.launch import launch, prepared, replicate, resumed_settings
+from trials.objective import Samples, describe, load_objective, registered_objectives
+from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
-from trials.publish import Published, publish
+from trials.publish import publish
 from trials.record import study_names
-from trials.results import MethodResult, as_json, method_results
 from trials.search_run import differences, search_records
 from trials.settings import SearchSettings, read_settings
 
@@ -44,29 +54,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-
+app.add_typer(records_app)
 DEMO_OPTIMISERS = ["autonat-reference", "tpe", "cmaes", "random"]
-
-LabFlag = Annotated[
-    Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
-]
-RecordFlag = Annotated[
-    str | None, typer.Option("--record-url", help="Optuna storage. [default: SQLite in the lab]")
-]
-TrackingFlag = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow. [default: SQLite in the lab]")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-SetFlag = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE of the objective; repeatable.")
-]
-ObjectiveFlag = Annotated[
-    str | None, typer.Option("--objective", help="A registered name, or package.module:Class.")
-]
-StrategyArgument = Annotated[Path, typer.Argument(metavar="STRATEGY.json")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the search.")]
-LAB = Path("autonat-lab")
 
 
 @app.command()
@@ -95,6 +84,10 @@ def search(
         list[str] | None, typer.Option(help="SCHEDULE=LOW:HIGH or LOW:HIGH:log; repeatable.")
     ] = None,
     freeze: Annotated[list[str] | None, typer.Option(help="A schedule; repeatable.")] = None,
+    max_forward_passes: Annotated[int | None, typer.Option(help="An image.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="asha: hopeless evaluations stop at n/4 and n/2.")
+    ] = None,
     budget: Annotated[int | None, typer.Option(help="Images a method. [default: 50000]")] = None,
     images: Annotated[int | None, typer.Option(help="An evaluation. [default: 500]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the optimisers. [default: 0]")] = None,
@@ -129,6 +122,8 @@ def search(
         "optimiser_settings": read_nested(optimiser_set) if optimiser_set else None,
         "bounds": read_bounds(bounds) if bounds else None,
         "frozen": freeze,
+        "max_forward_passes": max_forward_passes,
+        "scheduler": scheduler,
         "budget": budget,
         "images_per_evaluation": images,
         "seed": seed,
@@ -193,10 +188,10 @@ def train(
 ) -> None:
     """Prepare an objective: train its generator, once; searches then begin at once."""
     values = read_assignments(settings)
-    made = _prepared(objective, values, Lab.open(lab))
+    made = prepared(objective, values, Lab.open(lab))
     described = describe(objective, values, made)
     if as_json_:
-        _print_json(described)
+        print_json(described)
     else:
         out.print(f"checkpoint {described['objective']['checkpoint']}")
 
@@ -220,7 +215,7 @@ def evaluate(
     name, values = _objective_of(file, objective, settings)
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
-        made = _prepared(name, values, Lab.open(lab), progress)
+        made = prepared(name, values, Lab.open(lab), progress)
         described = describe(name, values, made)
         for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
             if theirs is not None and differences(dict(theirs), described[field], field):
@@ -229,7 +224,7 @@ def evaluate(
         test, seconds = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
     if as_json_:
         more = {"protocol": described["protocol"], "seconds": round(seconds, 3)}
-        _print_json(test.to_json() | more)
+        print_json(test.to_json() | more)
     else:
         out.print(
             f"FID {with_error(test.fid, test.fid_se)}, n = {n}, seeds {chosen}, "
@@ -275,7 +270,7 @@ def sample(
     """Draw the first images that a strategy generates."""
     file = StrategyFile.read(strategy)
     name, values = _objective_of(file, objective, settings)
-    made = _prepared(name, values, Lab.open(lab))
+    made = prepared(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
     if not isinstance(made, Samples):
         raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
@@ -285,99 +280,6 @@ def sample(
     except OSError as error:
         raise ValueError(f"{picture}: {error.strerror}") from None
     out.print(str(picture))
-
-
-@app.command()
-def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],
-    lab: LabFlag = LAB,
-    record_url: RecordFlag = None,
-    as_json_: JsonFlag = False,
-) -> None:
-    """Print the final tests of searches side by side."""
-    where = Lab.open(lab, record_url)
-    protocol: tuple[str, Any] | None = None
-    results: list[MethodResult] = []
-    for name in names:
-        records = search_records(where, name)
-        if protocol is None:
-            protocol = (name, records[0].settings["protocol"])
-        elif protocol[1] != records[0].settings["protocol"]:
-            raise ValueError(f"{name} and {protocol[0]} have other FID protocols: no common table")
-        results += method_results(records)
-    _show_results(results, as_json_)
-
-
-@app.command()
-def export(
-    name: NameArgument,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help=".json, or .yaml as published.")],
-    optimiser: Annotated[str | None, typer.Option(help="[default: the best one's]")] = None,
-    lab: LabFlag = LAB,
-) -> None:
-    """Write a search's best strategy: a strategy file, or the public code's YAML."""
-    source = Lab.open(lab).results(name) / f"{optimiser or 'best'}.json"
-    file = StrategyFile.read(source)
-    try:
-        if target.suffix in (".yaml", ".yml"):
-            write_public(target, file.generation)
-        else:
-            file.write(target)
-    except OSError as error:
-        raise ValueError(f"{target}: {error.strerror}") from None
-    out.print(str(target))
-
-
-@app.command("import")
-def import_(
-    public: Annotated[Path, typer.Argument(metavar="PUBLIC.yaml")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.json")],
-) -> None:
-    """Turn the public code's YAML of four lists into a strategy file."""
-    strategy = read_public(public)
-    try:
-        StrategyFile(strategy).write(target)
-    except OSError as error:
-        raise ValueError(f"{target}: {error.strerror}") from None
-    out.print(str(target))
-
-
-@app.command()
-def report(
-    name: NameArgument,
-    lab: LabFlag = LAB,
-    record_url: RecordFlag = None,
-    tracking_uri: TrackingFlag = None,
-) -> None:
-    """Write a search's strategy files and HTML report again, from its record."""
-    where = Lab.open(lab, record_url, tracking_uri)
-    records = search_records(where, name)
-    described = records[0].settings["objective"]
-    made = _prepared(described["name"], described["settings"], where)
-    out.print(str(publish(where, name, records, made, Mirror(where)).report))
-
-
-@app.command()
-def sync(
-    name: Annotated[str | None, typer.Argument(help="Of a search. [default: all]")] = None,
-    lab: LabFlag = LAB,
-    record_url: RecordFlag = None,
-    tracking_uri: TrackingFlag = None,
-) -> None:
-    """Bring MLflow up to the record."""
-    where = Lab.open(lab, record_url, tracking_uri)
-    known = study_names(where.record_url)
-    ends = ("test", *OPTIMISERS)
-    searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}
-    mirror, added = Mirror(where), 0
-    for search_name in sorted(searches) if name is None else [name]:
-        for record in search_records(where, search_name):
-            added += mirror.sync(record)
-            optimiser = record.settings.get("optimiser", "-")
-            files = [where.results(search_name) / f for f in (f"{optimiser}.json", "report.html")]
-            if files[1].exists():
-                mirror.finish(record, [f for f in files if f.exists()], {})
-    out.print(f"{added} evaluations added to {where.tracking_uri}")
 
 
 @app.command()
@@ -432,59 +334,13 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         print(line, file=sys.stderr)
-    _show_results(published.results, as_json_, published, name)
+    show_results(published.results, as_json_, published, name)
     if not as_json_:
         mlflow, dashboard_ = dashboard_commands(lab.record_url, lab.tracking_uri, lab.artifacts)
         out.print(f"best strategy     {published.best}")
         out.print(f"report            {published.report}")
         out.print(f"MLflow UI         {mlflow}")
         out.print(f"Optuna dashboard  {dashboard_}")
-
-
-def _show_results(
-    results: list[MethodResult],
-    as_json_: bool,
-    published: Published | None = None,
-    name: str | None = None,
-) -> None:
-    if as_json_:
-        paths = published and {"best": str(published.best), "report": str(published.report)}
-        _print_json({"name": name, **(paths or {}), "results": as_json(results)})
-        return
-    ranked = sorted(results, key=lambda r: (r.fid != r.fid, r.fid))
-    table = Table(
-        "method", "final test FID", "from the best", "search saw", "images", "passes", "s"
-    )
-    for r in ranked:
-        table.add_row(
-            r.method if r.searched else f"{r.method} (control)",
-            with_error(r.fid, r.fid_se),
-            difference(r, ranked[0]),
-            "" if r.search_fid is None else f"{r.search_fid:.3f}",
-            f"{r.images:,}" if r.searched else "",
-            str(r.forward_passes),
-            f"{r.seconds:.0f}" if r.searched else "",
-        )
-    out.print(table)
-    tested = ranked[0]
-    seeds = ", ".join(map(str, tested.test_seeds))
-    out.print(
-        f"FID ± standard error over seeds {seeds} that no search saw, n = {tested.test_images}; "
-        "images: generated by the search; passes: of the network, an image; "
-        "s: seconds of all its evaluations"
-    )
-
-
-def _prepared(
-    name: str, settings: dict[str, Any], lab: Lab, progress: LiveProgress | None = None
-) -> Objective:
-    objective = load_objective(name, settings)
-    if progress is not None:
-        prepare(objective, lab.folder, progress.report(f"preparing {name}"))
-    else:
-        with LiveProgress() as own:
-            prepare(objective, lab.folder, own.report(f"preparing {name}"))
-    return objective
 
 
 def _objective_of(
@@ -496,7 +352,3 @@ def _objective_of(
     if file.objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
     return file.objective["name"], dict(file.objective["settings"]) | read_assignments(settings)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, allow_nan=False))

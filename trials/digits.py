@@ -24,11 +24,15 @@ from models.nat import NAT, NATConfig
 from models.threads import one_thread
 from models.training import TrainingSettings, train
 from search.measurement import Measurement
+from search.space import Space
 from search.strategy import GenerationStrategy, TrainingStrategy
 from trials.objective import Report
 
 CHUNK = 100
 """Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
+
+FEATURES = TOKENS + CLASSES
+"""F: pixels and class probabilities."""
 
 CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
 
@@ -102,6 +106,10 @@ class DigitsObjective:
             save_nat(folder, nat, key)
         self._nat = load_nat_folder(folder)
 
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`."""
+        _check_images(images)
+
     def describe(self) -> Mapping[str, Any]:
         """See `Objective.describe`."""
         return {
@@ -124,23 +132,35 @@ class DigitsObjective:
         Raises:
             ValueError: fewer images than the covariance of the features needs, or T > L.
         """
-        started = time.perf_counter()
-        needed = self._features.num_features + 1
-        if images < needed:
-            raise ValueError(
-                f"{images} images are too few: the covariance of "
-                f"{self._features.num_features} features is singular below {needed}"
+        *_, last = self.evaluate_growing(strategy, (images,), seed)
+        return last
+
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """See `Grows.evaluate_growing`.
+
+        Raises:
+            ValueError: fewer images than the covariance of the features needs, or T > L.
+        """
+        _check_images(rungs[0])
+        seconds, kept = 0.0, torch.empty(0, TOKENS, dtype=torch.int64)
+        chunks = self._generate(strategy, rungs[-1], seed)
+        for images in rungs:
+            started = time.perf_counter()
+            with one_thread():
+                while len(kept) < images:
+                    kept = torch.cat([kept, next(chunks).cpu()])
+                found = estimate(self._real, self._groups(kept[:images]))
+            seconds += time.perf_counter() - started
+            yield Measurement(
+                fid=found.fid,
+                fid_se=found.fid_se,
+                images=images,
+                forward_passes=strategy.forward_passes(),
+                seconds=seconds,
+                fid_at=found.fid_at,
             )
-        with one_thread():
-            found = estimate(self._real, self._groups(strategy, images, seed))
-        return Measurement(
-            fid=found.fid,
-            fid_se=found.fid_se,
-            images=images,
-            forward_passes=strategy.forward_passes(),
-            seconds=time.perf_counter() - started,
-            fid_at=found.fid_at,
-        )
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """Images [n, 8, 8], the classes in turn; seeded as `evaluate`, so they are its images."""
@@ -149,19 +169,18 @@ class DigitsObjective:
         grey: npt.NDArray[np.uint8] = (tokens_to_images(tokens) * 255).byte().cpu().numpy()
         return grey
 
-    def _groups(self, strategy: GenerationStrategy, images: int, seed: int) -> list[Sums]:
-        """The sums of groups of images, each with equal numbers a class."""
-        size = max(1, images // (GROUPS * CLASSES)) * CLASSES
+    def _groups(self, tokens: Tensor) -> list[Sums]:
+        """The sums of groups of images [n, 64], each with equal numbers a class."""
+        size = max(1, len(tokens) // (GROUPS * CLASSES)) * CLASSES
         distance = FrechetDistance(self._features, self._real)
         groups: list[Sums] = []
         pending = 0
-        for tokens in self._generate(strategy, images, seed):
-            for part in torch.split(tokens_to_images(tokens).cpu(), CLASSES):
-                distance.update(part, real=False)
-                pending += len(part)
-                if pending == size:
-                    groups.append(distance.take_sums())
-                    pending = 0
+        for part in torch.split(tokens_to_images(tokens), CLASSES):
+            distance.update(part, real=False)
+            pending += len(part)
+            if pending == size:
+                groups.append(distance.take_sums())
+                pending = 0
         if pending:
             groups[-1] += distance.take_sums()
         return groups
@@ -191,6 +210,14 @@ class DigitsObjective:
         if self._nat is not None:
             self._nat.to("cpu")
         return self.__dict__.copy()
+
+
+def _check_images(images: int) -> None:
+    if images <= FEATURES:
+        raise ValueError(
+            f"{images} images are too few: the covariance of {FEATURES} features is singular "
+            f"below {FEATURES + 1}"
+        )
 
 
 def _chunk_seed(seed: int, index: int) -> int:

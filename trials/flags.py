@@ -1,12 +1,34 @@
-"""Reads the values of flags that have a form of their own."""
+"""The flags that commands share, and readers of those whose values have a form of their own."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 import yaml
 
 from search.optimiser import FIRST_SEARCH_SEED
+
+LabFlag = Annotated[
+    Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
+]
+RecordFlag = Annotated[
+    str | None, typer.Option("--record-url", help="Optuna storage. [default: SQLite in the lab]")
+]
+TrackingFlag = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow. [default: SQLite in the lab]")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+SetFlag = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE of the objective; repeatable.")
+]
+ObjectiveFlag = Annotated[
+    str | None, typer.Option("--objective", help="A registered name, or package.module:Class.")
+]
+StrategyArgument = Annotated[Path, typer.Argument(metavar="STRATEGY.json")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the search.")]
+LAB = Path("autonat-lab")
 
 
 def read_assignments(pairs: list[str] | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
@@ -11,7 +12,7 @@ from search.strategy_file import FinalTest
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
-from trials.objective import Objective, Prepares, Report, load_objective, user_module
+from trials.objective import Checks, Grows, Objective, Prepares, Report, load_objective, user_module
 from trials.progress import LiveProgress
 from trials.ray_runner import RaySettings, run_ray
 from trials.search_run import SearchRun, differences, recorded_settings
@@ -45,7 +46,7 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     settings = settings.completed()
     objective = load_objective(settings.objective, settings.objective_settings)
     GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
-    check(settings, objective.tokens)
+    check(settings, objective)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
     mirror = Mirror(lab)
@@ -63,23 +64,38 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
             run_local(run, objective)
         else:
             module = user_module(settings.objective)
-            spread = RaySettings(settings.workers, settings.gpus_per_trial, settings.ray_address)
+            spread = RaySettings(
+                settings.workers, settings.gpus_per_trial, settings.ray_address, settings.rungs()
+            )
             run_ray(run, objective, spread, [] if module is None else [module])
     finally:
         following.close()
     return Launched(settings, lab, objective, run, mirror)
 
 
-def check(settings: SearchSettings, tokens: int) -> None:
+def check(settings: SearchSettings, objective: Objective) -> None:
     """Refuse what can be refused before anything is trained or written.
 
     Raises:
-        ValueError: a space, a start, an optimiser's settings or a budget that is not valid.
+        ValueError: a space, a start, an optimiser's settings or a budget that is not valid, or
+            something that the objective cannot measure.
     """
     space, budget = settings.space(), settings.budget_of_one()
+    if isinstance(objective, Checks):
+        for images in (
+            *(settings.rungs() or ()),
+            settings.images_per_evaluation,
+            settings.test_images,
+        ):
+            objective.check(space, images)
+    if settings.scheduler and not isinstance(objective, Grows):
+        raise ValueError(
+            f"objective {settings.objective} lacks the method evaluate_growing, which scheduler "
+            f"{settings.scheduler} needs"
+        )
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
-        make_optimiser(name, space, budget, settings.seed, own, tokens)
+        make_optimiser(name, space, budget, settings.seed, own, objective.tokens)
 
 
 def resumed_settings(
@@ -139,3 +155,16 @@ def replicate(
         seconds += measured.seconds
         report(done, len(seeds), f"FID {measured.fid:.3f}")
     return FinalTest.of(fids, images, strategy.forward_passes()), seconds
+
+
+def prepared(
+    name: str, settings: dict[str, Any], lab: Lab, progress: LiveProgress | None = None
+) -> Objective:
+    """An objective, made and prepared, with its progress on a terminal."""
+    objective = load_objective(name, settings)
+    if progress is not None:
+        prepare(objective, lab.folder, progress.report(f"preparing {name}"))
+    else:
+        with LiveProgress() as own:
+            prepare(objective, lab.folder, own.report(f"preparing {name}"))
+    return objective

@@ -169,7 +169,6 @@ class Mirror:
     ) -> None:
         probe, result = evaluation.probe, evaluation.result
         ended = int(evaluation.finished.timestamp() * 1000)
-        measured = isinstance(result, Measurement)
         seconds = result.seconds if isinstance(result, Measurement) else 0.0
         run = client.create_run(
             self._experiment,
@@ -182,10 +181,12 @@ class Mirror:
             },
         )
         run_id = run.info.run_id
-        values: dict[str, float] = {"images": probe.images}
+        values: dict[str, float] = {"images": evaluation.images}
         tags = [RunTag("role", probe.role)]
         if isinstance(result, Measurement):
-            values |= {"fid": result.fid, "seconds": seconds}
+            # FIDs compare at equal n only: one that was stopped early goes by another name.
+            values |= {"fid_stopped" if evaluation.stopped else "fid": result.fid}
+            values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes
             if result.fid_se is not None:
                 values["fid_se"] = result.fid_se
@@ -202,7 +203,8 @@ class Mirror:
             tags,
         )
         client.log_text(run_id, json.dumps(probe.strategy.to_json(), indent=1), "strategy.json")
-        client.set_terminated(run_id, "FINISHED" if measured else "FAILED", ended)
+        status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[evaluation.state]
+        client.set_terminated(run_id, status, ended)
 
 
 class BackgroundMirror:

@@ -11,7 +11,7 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 
@@ -37,9 +38,11 @@ class Objective(Protocol):
     the instance is sent to the workers by pickle, so it holds whatever they need, and it moves
     itself to their device when it first measures.
 
-    Two methods are optional: `prepare(lab, report)`, called once in the driver before anything is
-    measured (train, load, cache below the folder `lab`), and `sample(strategy, images, seed)`,
-    which returns uint8 images [n, H, W] or [n, H, W, 3] for reports.
+    More methods are optional: `prepare(lab, report)`, called once in the driver before anything is
+    measured (train, load, cache below the folder `lab`); `check(space, images)`, called before
+    that, which refuses what it could not measure; `sample(strategy, images, seed)`, which returns
+    uint8 images [n, H, W] or [n, H, W, 3] for reports; and `evaluate_growing(strategy, rungs,
+    seed)`, which measures at growing n and generates only what each adds.
     """
 
     tokens: int
@@ -68,6 +71,29 @@ class Prepares(Protocol):
 
     def prepare(self, lab: Path, report: Report) -> None:
         """Train, load, cache below the folder `lab`."""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """An objective that cannot measure every search."""
+
+    def check(self, space: Space, images: int) -> None:
+        """Known without `prepare`.
+
+        Raises:
+            ValueError: it cannot measure the strategies of that space, or with so few images.
+        """
+
+
+@runtime_checkable
+class Grows(Protocol):
+    """An objective that measures at growing n."""
+
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """One measurement at each n of `rungs`, which grow; images of a rung are kept for the
+        next, and nothing is generated before it is asked for. The last equals `evaluate`'s."""
 
 
 @runtime_checkable
@@ -148,9 +174,25 @@ def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> di
 
 def evaluate_probe(objective: Objective, probe: Probe) -> Measurement | Failure:
     """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
+    return _guarded(lambda: objective.evaluate(probe.strategy, probe.images, probe.seed))
+
+
+def grow_probe(
+    objective: Grows, probe: Probe, rungs: tuple[int, ...]
+) -> Iterator[Measurement | Failure]:
+    """Measure a probe at growing n; a Failure is the last."""
+    measurements = objective.evaluate_growing(probe.strategy, rungs, probe.seed)
+    for _ in rungs:
+        result = _guarded(lambda: next(measurements))
+        yield result
+        if isinstance(result, Failure):
+            return
+
+
+def _guarded(measure: Callable[[], Measurement]) -> Measurement | Failure:
     started = time.perf_counter()
     try:
-        found = objective.evaluate(probe.strategy, probe.images, probe.seed)
+        found = measure()
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0][:500])
     if not isinstance(found, Measurement):

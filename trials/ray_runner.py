@@ -22,6 +22,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 import dashboards
@@ -31,7 +32,7 @@ import trials
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, Probe
 from search.strategy import GenerationStrategy
-from trials.objective import Objective, evaluate_probe
+from trials.objective import Grows, Objective, evaluate_probe, grow_probe
 from trials.study import Job, Source
 
 WORKER_RETRIES = 3
@@ -48,42 +49,60 @@ class RaySettings:
         workers: evaluations at the same time, >= 1.
         gpus_per_trial: GPUs each of them holds, >= 0; a fraction shares one.
         address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
+        rungs: growing n of a search's evaluations; at each but the last, Ray's ASHA stops the
+            worse half. None measures once, at n.
     """
 
     workers: int
     gpus_per_trial: float
     address: str | None
+    rungs: tuple[int, ...] | None = None
 
 
 class EvaluationTrial(tune.Trainable):
-    """One evaluation a trial; the actor and its objective serve many."""
+    """One evaluation a trial, in one step or one a rung; the actor and its objective serve many."""
 
     def setup(self, config: dict[str, Any], objective: Objective) -> None:  # type: ignore[override]
         """Keep the objective, which comes through Ray's object store."""
         self._objective = objective
-        self._probe = config
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next probe."""
-        self._probe = new_config
+        fields = json.loads(new_config["probe"])
+        rungs = fields.pop("rungs")
+        strategy = GenerationStrategy.from_json(fields.pop("strategy"))
+        self._probe = Probe(**fields, strategy=strategy)
+        self._growing: Iterator[Measurement | Failure] | None = None
+        if rungs and isinstance(self._objective, Grows):
+            self._growing = grow_probe(self._objective, self._probe, tuple(rungs))
         return True
 
     def step(self) -> dict[str, Any]:
-        """Measure it."""
-        fields = json.loads(self._probe["probe"])
-        probe = Probe(**fields | {"strategy": GenerationStrategy.from_json(fields["strategy"])})
-        result = evaluate_probe(self._objective, probe)
-        kind = "failure" if isinstance(result, Failure) else "measurement"
-        # Tune wants its metric in every result, a failure's included.
-        return {METRIC: math.nan, kind: json.dumps(asdict(result)), "done": True}
+        """Measure it, at the next n."""
+        if self._growing is None:
+            result = evaluate_probe(self._objective, self._probe)
+        else:
+            result = next(self._growing)
+        if isinstance(result, Failure):
+            # Tune wants its metrics in every result, a failure's included.
+            told = {"fid": math.inf, "images": self._probe.images, "done": True}
+            return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
+        told = {
+            "fid": result.fid,
+            "images": result.images,
+            "done": self._growing is None or result.images >= self._probe.images,
+        }
+        return {METRIC: math.nan, "measurement": json.dumps(asdict(result)), **told}
 
 
 class JobSearcher(Searcher):
     """A source of jobs as Tune's search algorithm. It limits what is in flight by itself."""
 
-    def __init__(self, source: Source, workers: int) -> None:
+    def __init__(self, source: Source, settings: RaySettings) -> None:
         super().__init__(metric=METRIC, mode="min")
-        self._source, self._workers = source, workers
+        self._source, self._workers = source, settings.workers
+        self._rungs = settings.rungs
         self._jobs: dict[str, Job] = {}
         self.error: Exception | None = None
 
@@ -109,7 +128,8 @@ class JobSearcher(Searcher):
         self._jobs[trial_id] = job
         probe = job.probe
         fields = {"number", "images", "seed", "step", "role"}
-        plain = {name: getattr(probe, name) for name in fields}
+        plain: dict[str, Any] = {name: getattr(probe, name) for name in fields}
+        plain["rungs"] = self._rungs if job.study.space is not None else None
         # As text: Tune flattens and copies whatever has parts, for every trial.
         return {"probe": json.dumps({**plain, "strategy": probe.strategy.to_json()})}
 
@@ -164,7 +184,7 @@ def run_ray(
         ValueError: no cluster at the address, or more than it has is asked for; a result cannot
             be recorded.
     """
-    searcher = JobSearcher(source, settings.workers)
+    searcher = JobSearcher(source, settings)
     with _ray(settings, user_modules), _scratch_folder() as scratch:
         _check_resources(settings)
         resources = {"cpu": 1, "gpu": settings.gpus_per_trial}
@@ -173,6 +193,7 @@ def run_ray(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=_scheduler(settings.rungs),
                 num_samples=-1,
                 max_concurrent_trials=settings.workers,
                 reuse_actors=True,
@@ -189,6 +210,20 @@ def run_ray(
         tuner.fit()
     if searcher.error is not None:
         raise searcher.error
+
+
+def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler | None:
+    """Ray's ASHA over the rungs, which double (Li et al. 2020)."""
+    if rungs is None:
+        return None
+    return AsyncHyperBandScheduler(
+        time_attr="images",
+        metric="fid",
+        mode="min",
+        grace_period=rungs[0],
+        max_t=rungs[-1],
+        reduction_factor=2,
+    )
 
 
 def _check_resources(settings: RaySettings) -> None:

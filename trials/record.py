@@ -59,6 +59,23 @@ class Evaluation:
         return self.result if isinstance(self.result, Measurement) else None
 
     @property
+    def stopped(self) -> bool:
+        """Whether it was stopped at a smaller n than asked, as not worth more images."""
+        return self.measurement is not None and self.measurement.images < self.probe.images
+
+    @property
+    def state(self) -> str:
+        """COMPLETE, PRUNED (stopped at a smaller n) or FAIL, Optuna's words."""
+        if self.measurement is None:
+            return "FAIL"
+        return "PRUNED" if self.stopped else "COMPLETE"
+
+    @property
+    def images(self) -> int:
+        """Images that were generated for it."""
+        return self.measurement.images if self.measurement else self.probe.images
+
+    @property
     def reason(self) -> str:
         """Why it failed, or nothing."""
         return self.result.reason if isinstance(self.result, Failure) else ""
@@ -158,7 +175,11 @@ class Record:
     def best(self) -> Best | None:
         """What the search found: the strategy that its re-tests say is best, or, where it made
         none, that of the lowest single FID, the earlier probe of equals."""
-        measured = [(e.probe, e.measurement.fid) for e in self._evaluations if e.measurement]
+        measured = [
+            (e.probe, e.measurement.fid)
+            for e in self._evaluations
+            if e.measurement and not e.stopped
+        ]
         retests = [pair for pair in measured if pair[0].role == RETEST]
         if not retests:
             found = min(measured, key=lambda m: (m[1], m[0].number), default=None)
@@ -174,7 +195,8 @@ class Record:
         return min(means, key=lambda best: best.fid)
 
     def frame(self) -> pd.DataFrame:
-        """The evaluations as a table with COLUMNS; a failed one has no FID but its images."""
+        """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
+        stopped one (PRUNED) the images that it was given and its FID at that n."""
         rows = []
         for evaluation in self._evaluations:
             probe, measured = evaluation.probe, evaluation.measurement
@@ -184,10 +206,10 @@ class Record:
                     "probe": probe.number,
                     "step": probe.step,
                     "role": probe.role,
-                    "state": "COMPLETE" if measured else "FAIL",
+                    "state": evaluation.state,
                     "fid": measured.fid if measured else math.nan,
                     "fid_se": measured.fid_se if measured else None,
-                    "images": probe.images,
+                    "images": evaluation.images,
                     "forward_passes": probe.strategy.forward_passes(),
                     "seconds": measured.seconds if measured else math.nan,
                     "seed": probe.seed,
@@ -211,7 +233,6 @@ def study_names(url: str) -> list[str]:
 def _trial(
     probe: Probe, result: Measurement | Failure, space: Space | None, finished: datetime
 ) -> FrozenTrial:
-    failed = isinstance(result, Failure)
     attributes: dict[str, Any] = {
         "probe": probe.number,
         "step": probe.step,
@@ -226,9 +247,13 @@ def _trial(
     else:
         attributes |= {"fid_se": result.fid_se, "seconds": result.seconds}
         attributes["fid_at"] = [list(point) for point in result.fid_at]
+    evaluation = Evaluation(0, probe, result, finished)
+    state = TrialState[evaluation.state]
+    value = None if isinstance(result, Failure) else result.fid
     trial = create_trial(
-        state=TrialState.FAIL if failed else TrialState.COMPLETE,
-        value=None if isinstance(result, Failure) else result.fid,
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
+        intermediate_values={evaluation.images: value} if value and evaluation.stopped else None,
         params=probe.strategy.parameters(),
         distributions=_distributions(probe.strategy, space),
         user_attrs=attributes,
@@ -265,11 +290,13 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
         role=attributes["role"],
     )
     result: Measurement | Failure
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
+    if trial.state != TrialState.FAIL:
+        last = max(trial.intermediate_values, default=probe.images)
+        fid = trial.intermediate_values.get(last, trial.value)
         result = Measurement(
-            fid=trial.value,
+            fid=math.nan if fid is None else fid,
             fid_se=attributes["fid_se"],
-            images=probe.images,
+            images=last,
             forward_passes=attributes["forward_passes"],
             seconds=attributes["seconds"],
             fid_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),

@@ -38,8 +38,8 @@ class MethodResult:
             or the lowest FID seen, which was chosen for being low. Its n may differ: it is not
             comparable with `fid`.
         evaluations: of the search, in the order of finish, with the columns number, probe, step,
-            role, fid, images, forward_passes, seconds, seed, state ("COMPLETE" or "FAIL"); empty
-            for a control.
+            role, fid, images, forward_passes, seconds, seed, state ("COMPLETE", "FAIL" or
+            "PRUNED": stopped at fewer images than asked); empty for a control.
         samples: of the winner, uint8 [n, H, W] or [n, H, W, 3], or None.
     """
 
@@ -133,11 +133,11 @@ def strategy_file(
 
 def spent(record: Record) -> dict[str, int]:
     """Evaluations, images, and forward passes over all images of a study; failed ones count."""
-    probes = [evaluation.probe for evaluation in record.evaluations]
+    done = record.evaluations
     return {
-        "evaluations": len(probes),
-        "images": sum(probe.images for probe in probes),
-        "forward_passes": sum(p.images * p.strategy.forward_passes() for p in probes),
+        "evaluations": len(done),
+        "images": sum(e.images for e in done),
+        "forward_passes": sum(e.images * e.probe.strategy.forward_passes() for e in done),
     }
 
 
@@ -189,6 +189,51 @@ def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> M
         evaluations=table,
         samples=None,
     )
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A strategy that no other of the same searches beats in both FID and forward passes.
+
+    Attributes:
+        optimiser: who found it.
+        strategy: it.
+        forward_passes: an image.
+        fid: the mean over the searches' evaluations of it; chosen for being low.
+    """
+
+    optimiser: str
+    strategy: GenerationStrategy
+    forward_passes: int
+    fid: float
+
+
+def pareto_front(records: list[Record]) -> list[FrontPoint]:
+    """The front of a search's evaluations, by rising forward passes and falling FID.
+
+    Args:
+        records: of one search (see `search_records`).
+
+    Raises:
+        ValueError: nothing was measured.
+    """
+    fids: dict[tuple[str, GenerationStrategy], list[float]] = {}
+    for record in records:
+        for done in record.evaluations if record.settings["kind"] == "search" else ():
+            if done.measurement is not None and not done.stopped:
+                key = (record.settings["optimiser"], done.probe.strategy)
+                fids.setdefault(key, []).append(done.measurement.fid)
+    points = [
+        FrontPoint(name, strategy, strategy.forward_passes(), math.fsum(found) / len(found))
+        for (name, strategy), found in fids.items()
+    ]
+    if not points:
+        raise ValueError("no evaluation has succeeded: there is no front")
+    front: list[FrontPoint] = []
+    for point in sorted(points, key=lambda p: (p.forward_passes, p.fid)):
+        if not front or point.fid < front[-1].fid:
+            front.append(point)
+    return front
 
 
 def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:

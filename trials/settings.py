@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from search.controls import CONTROLS
 from search.optimiser import FIRST_SEARCH_SEED, Budget
-from search.registry import OPTIMISERS, default_settings
+from search.registry import OPTIMISERS, SAMPLERS, default_settings
 from search.space import Bound, Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
@@ -45,8 +45,11 @@ class SearchSettings(BaseModel):
         optimiser_settings: keywords by optimiser.
         bounds: by schedule, in place of the default ones.
         frozen: schedules that keep the start's values.
+        max_forward_passes: an image, or None.
         budget: images that each optimiser may generate.
         images_per_evaluation: n of an evaluation.
+        scheduler: "asha" measures at n/4, n/2 and n, and Ray's ASHA stops the worse half at the
+            first two; None measures once.
         seed: of the optimisers.
         controls: strategies without search to test beside the winners.
         test_images: n of an evaluation of the final test.
@@ -71,8 +74,10 @@ class SearchSettings(BaseModel):
     optimiser_settings: dict[str, dict[str, Any]] = {}
     bounds: dict[str, BoundSettings] = {}
     frozen: list[str] = []
+    max_forward_passes: PositiveInt | None = None
     budget: PositiveInt = 50_000
     images_per_evaluation: PositiveInt = 500
+    scheduler: Literal["asha"] | None = None
     seed: Seed = 0
     controls: list[str] = ["rule of thumb"]
     test_images: PositiveInt = 2000
@@ -99,6 +104,26 @@ class SearchSettings(BaseModel):
                 raise ValueError(f"{what} = {values} names one twice")
         return self
 
+    @model_validator(mode="after")
+    def _one_sampler_for_asha(self) -> SearchSettings:
+        if self.scheduler is None:
+            return self
+        if self.runner != "ray":
+            raise ValueError("scheduler asha is Ray's: the runner must be ray")
+        if len(self.optimisers) > 1 or self.optimisers[0] not in SAMPLERS:
+            raise ValueError(
+                f"scheduler asha stops trials of one of {', '.join(SAMPLERS)} against each other, "
+                f"not of {', '.join(self.optimisers)}"
+            )
+        return self
+
+    def rungs(self) -> tuple[int, ...] | None:
+        """Growing n of an evaluation, or None without a scheduler."""
+        if self.scheduler is None:
+            return None
+        n = self.images_per_evaluation
+        return (-(-n // 4), -(-n // 2), n)
+
     def space(self) -> Space:
         """What is searched.
 
@@ -109,7 +134,7 @@ class SearchSettings(BaseModel):
         if self.start is not None:
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
         bounds = {s: Bound(b.low, b.high, b.log) for s, b in self.bounds.items()}
-        return Space(start, bounds, self.frozen)
+        return Space(start, bounds, self.frozen, self.max_forward_passes)
 
     def budget_of_one(self) -> Budget:
         """What each optimiser may spend.

@@ -1,34 +1,43 @@
-"""A simulated objective: a smooth landscape with seeded noise, for work on algorithms.
+"""A simulated objective: a landscape in closed form with a real study's noise, for algorithms.
 
-It costs nothing, so that a search takes seconds. Distance from a best strategy is measured along
-each schedule's scale; the noise falls with the root of n and depends smoothly on the strategy, so
-that evaluations with a common seed share most of it, as with a real generator.
+It costs nothing, so that a search takes seconds; it serves every T; its best strategy is known.
+With x the coordinates of a strategy (search.coordinates) and n0 images:
+
+    log FID(x, n0) = floor + scale (sqrt(1 + q / scale) - 1),  q a quadratic form of x - best
+
+with one curvature a schedule for what is finer than level, slope and bend, and a floor that falls
+with T. It was fitted to the shipped table of real digits at T = 8 (benchmarks/fit_simulated.py);
+benchmarks/noise.py compares the noise. Noise and bias at other n are as in search.surrogate.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from search.coordinates import Coordinates
 from search.measurement import Measurement
 from search.space import Space, Vector
 from search.strategy import GenerationStrategy
+from search.surrogate import Noise, smooth_noise, with_bias
 
-FLOOR = 2.0
-"""FID of the best strategy at infinite n."""
-CURVATURE = 400.0
-BIAS = 600.0
-NOISE = 12.0
-WAVES = 64
-WAVELENGTH = 1.5
+LANDSCAPE = Path(__file__).parent / "tables" / "simulated.json"
+FINEST = 2
+"""Orders up to it have a full quadratic form."""
+STEPS_WEIGHT = 1.0
+"""log FID rises by that much from infinitely many steps to one."""
 
 
 class SimulatedObjective:
-    """fid = floor + curvature * mean squared distance + bias / n + noise / sqrt(n).
+    """Measures strategies on a landscape in closed form.
 
     Args:
         tokens: L, >= 1.
@@ -56,46 +65,120 @@ class SimulatedObjective:
         """See `Objective.evaluate`."""
         started = time.perf_counter()
         time.sleep(self._latency)
-        space = _space(strategy.steps)
-        distance = space.to_unit(_within(space, strategy)) - space.to_unit(_best(space))
-        truth = FLOOR + CURVATURE * float(np.mean(distance**2))
-        noise = self._noise * NOISE / math.sqrt(images) * _smooth_noise(distance, seed)
+        coordinates = _coordinates(strategy.steps, self.tokens)
+        x = coordinates.from_strategy(strategy)
+        land = _landscape()
+        draw = smooth_noise(seed, len(x))
+        smaller = self._noise * math.sqrt(land.images / images)
+        noise = smaller * land.noise.at(draw, x / land.noise_length, seed)
+        fid = self._truth(coordinates, x, images) * math.exp(noise)
         return Measurement(
-            fid=truth + BIAS / images + noise,
-            fid_se=None,
+            fid=fid,
+            fid_se=fid * smaller * land.noise.total,
             images=images,
             forward_passes=strategy.forward_passes(),
             seconds=time.perf_counter() - started,
         )
 
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """See `Grows.evaluate_growing`."""
+        for images in rungs:
+            yield self.evaluate(strategy, images, seed)
 
-def _space(steps: int) -> Space:
-    return Space(GenerationStrategy.maskgit(steps))
+    def truth(self, strategy: GenerationStrategy, images: int) -> float:
+        """The expected FID of n images."""
+        coordinates = _coordinates(strategy.steps, self.tokens)
+        return self._truth(coordinates, coordinates.from_strategy(strategy), images)
+
+    def best(self, steps: int) -> GenerationStrategy:
+        """The strategy of the lowest true FID."""
+        coordinates = _coordinates(steps, self.tokens)
+        return coordinates.to_strategy(_best(coordinates))
+
+    def _truth(self, coordinates: Coordinates, x: Vector, images: int) -> float:
+        land, steps = _landscape(), coordinates.steps
+        away = x - _best(coordinates)
+        parts = coarse(coordinates)
+        curvature = land.curvature[np.ix_(land.rows(coordinates), land.rows(coordinates))]
+        finer = (coordinates.order > FINEST) * land.fine_curvature[coordinates.schedule]
+        q = away[parts] @ curvature @ away[parts] + finer @ away**2
+        floor = land.floor + STEPS_WEIGHT * (1 / steps - 1 / land.steps)
+        fid = math.exp(float(radial(np.asarray(q), floor, land.scale)))
+        return with_bias(fid, land.bias, images, land.images)
 
 
-def _within(space: Space, strategy: GenerationStrategy) -> Vector:
-    return np.clip(space.to_vector(strategy), space.low, space.high)
+@dataclass(frozen=True)
+class Landscape:
+    """What was fitted; see the top of this file.
+
+    Attributes:
+        images: n0.
+        steps: T of the study.
+        floor: log FID of the best strategy.
+        scale: where the quadratic bends into a cone.
+        best: coordinates up to FINEST, schedule by schedule; [K].
+        curvature: of these; [K, K].
+        fine_curvature: of each schedule's finer coordinates; [4].
+        noise: between seeds.
+        noise_length: in coordinates, how far its smooth part reaches.
+        bias: see search.surrogate.
+    """
+
+    images: int
+    steps: int
+    floor: float
+    scale: float
+    best: Vector
+    curvature: Vector
+    fine_curvature: Vector
+    noise: Noise
+    noise_length: float
+    bias: tuple[float, float]
+
+    def rows(self, coordinates: Coordinates) -> list[int]:
+        """Where coarse coordinates, of which few steps have fewer, stand in `best`."""
+        full = coarse(_coordinates(self.steps, self.steps))
+        study = _coordinates(self.steps, self.steps)
+        keys = [(study.schedules[study.schedule[i]], study.order[i]) for i in full]
+        names = coordinates.schedules
+        return [
+            keys.index((names[coordinates.schedule[i]], coordinates.order[i]))
+            for i in coarse(coordinates)
+        ]
 
 
-def _best(space: Space) -> Vector:
-    """The landscape's best strategy: much remask noise at first, cool sampling, late guidance."""
-    steps = space.start.steps
-    time_ = np.arange(1, steps + 1) / steps
-    best = GenerationStrategy(
-        mask_ratio=tuple((1 - time_[:-1]) ** 0.8 * 0.99),
-        remask_temperature=tuple(8.0 * (1.0 - time_[:-1]) + 0.2),
-        sampling_temperature=tuple(1.1 - 0.3 * time_),
-        guidance_scale=tuple(1.5 * time_**2),
+def radial(q: Vector, floor: float, scale: float) -> Vector:
+    """A quadratic near 0 that goes on as a cone."""
+    return np.asarray(floor + scale * (np.sqrt(1 + q / scale) - 1))
+
+
+def coarse(coordinates: Coordinates) -> list[int]:
+    """The coefficients of level, slope and bend."""
+    return [int(i) for i in np.flatnonzero(coordinates.order <= FINEST)]
+
+
+@lru_cache(maxsize=1)
+def _landscape() -> Landscape:
+    data = json.loads(LANDSCAPE.read_text(encoding="utf-8"))
+    plain = ("images", "steps", "floor", "scale", "noise_length")
+    return Landscape(
+        best=np.array(data["best"]),
+        curvature=np.array(data["curvature"]),
+        fine_curvature=np.array(data["fine_curvature"]),
+        noise=Noise(**data["noise"]),
+        bias=(data["bias"][0], data["bias"][1]),
+        **{name: data[name] for name in plain},
     )
-    return space.to_vector(best)
 
 
-def _smooth_noise(distance: Vector, seed: int) -> float:
-    """A Gaussian random function of the strategy, drawn by the seed: unit variance, smooth on the
-    scale of WAVELENGTH in units of the whole range (random Fourier features)."""
-    rng = np.random.default_rng(seed)
-    frequencies = rng.normal(size=(WAVES, len(distance))) / WAVELENGTH
-    phases = rng.uniform(0, 2 * math.pi, WAVES)
-    return float(rng.normal(size=WAVES) @ np.cos(frequencies @ distance + phases)) * math.sqrt(
-        2 / WAVES
-    )
+@lru_cache(maxsize=16)
+def _coordinates(steps: int, tokens: int) -> Coordinates:
+    return Coordinates(Space(GenerationStrategy.maskgit(steps)), max(tokens, steps))
+
+
+def _best(coordinates: Coordinates) -> Vector:
+    x = np.zeros(len(coordinates))
+    x[coarse(coordinates)] = _landscape().best[_landscape().rows(coordinates)]
+    return x

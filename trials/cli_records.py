@@ -1,0 +1,179 @@
+"""Commands on the records of searches: compare, export, report, sync, tabulate, front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from dashboards.report import with_error
+from search.public_yaml import read_public, write_public
+from search.registry import OPTIMISERS
+from search.strategy_file import StrategyFile
+from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
+from trials.lab import Lab
+from trials.launch import prepared, replicate
+from trials.mirror import Mirror
+from trials.printing import out, print_json, show_results
+from trials.progress import LiveProgress
+from trials.publish import publish
+from trials.record import study_names
+from trials.results import MethodResult, method_results, pareto_front
+from trials.search_run import search_records
+from trials.tabulated import tabulate as tabulate_records
+
+app = typer.Typer()
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Print the final tests of searches side by side."""
+    where = Lab.open(lab, record_url)
+    protocol: tuple[str, Any] | None = None
+    results: list[MethodResult] = []
+    for name in names:
+        records = search_records(where, name)
+        if protocol is None:
+            protocol = (name, records[0].settings["protocol"])
+        elif protocol[1] != records[0].settings["protocol"]:
+            raise ValueError(f"{name} and {protocol[0]} have other FID protocols: no common table")
+        results += method_results(records)
+    show_results(results, as_json_)
+
+
+@app.command()
+def export(
+    name: NameArgument,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".json, or .yaml as published.")],
+    optimiser: Annotated[str | None, typer.Option(help="[default: the best one's]")] = None,
+    lab: LabFlag = LAB,
+) -> None:
+    """Write a search's best strategy: a strategy file, or the public code's YAML."""
+    source = Lab.open(lab).results(name) / f"{optimiser or 'best'}.json"
+    file = StrategyFile.read(source)
+    try:
+        if target.suffix in (".yaml", ".yml"):
+            write_public(target, file.generation)
+        else:
+            file.write(target)
+    except OSError as error:
+        raise ValueError(f"{target}: {error.strerror}") from None
+    out.print(str(target))
+
+
+@app.command("import")
+def import_(
+    public: Annotated[Path, typer.Argument(metavar="PUBLIC.yaml")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.json")],
+) -> None:
+    """Turn the public code's YAML of four lists into a strategy file."""
+    strategy = read_public(public)
+    try:
+        StrategyFile(strategy).write(target)
+    except OSError as error:
+        raise ValueError(f"{target}: {error.strerror}") from None
+    out.print(str(target))
+
+
+@app.command()
+def report(
+    name: NameArgument,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+) -> None:
+    """Write a search's strategy files and HTML report again, from its record."""
+    where = Lab.open(lab, record_url, tracking_uri)
+    records = search_records(where, name)
+    described = records[0].settings["objective"]
+    made = prepared(described["name"], described["settings"], where)
+    out.print(str(publish(where, name, records, made, Mirror(where)).report))
+
+
+@app.command()
+def sync(
+    name: Annotated[str | None, typer.Argument(help="Of a search. [default: all]")] = None,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+) -> None:
+    """Bring MLflow up to the record."""
+    where = Lab.open(lab, record_url, tracking_uri)
+    known = study_names(where.record_url)
+    ends = ("test", *OPTIMISERS)
+    searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}
+    mirror, added = Mirror(where), 0
+    for search_name in sorted(searches) if name is None else [name]:
+        for record in search_records(where, search_name):
+            added += mirror.sync(record)
+            optimiser = record.settings.get("optimiser", "-")
+            files = [where.results(search_name) / f for f in (f"{optimiser}.json", "report.html")]
+            if files[1].exists():
+                mirror.finish(record, [f for f in files if f.exists()], {})
+    out.print(f"{added} evaluations added to {where.tracking_uri}")
+
+
+@app.command()
+def tabulate(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],
+    target: Annotated[Path, typer.Option("--out", help="The table, a parquet file.")],
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+) -> None:
+    """Turn the records of searches into a table for --objective tabulated --set table=OUT."""
+    if target.suffix != ".parquet":
+        raise ValueError(f"{target}: a table's name ends in .parquet")
+    where = Lab.open(lab, record_url)
+    records = [record for name in names for record in search_records(where, name)]
+    count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)
+    out.print(f"{target}  {count} evaluations")
+
+
+@app.command()
+def front(
+    name: NameArgument,
+    images: Annotated[int | None, typer.Option(help="[default: the final test's]")] = None,
+    seeds: Annotated[str | None, typer.Option(help="[default: the final test's]")] = None,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure the Pareto front of FID and forward passes again, on seeds no search saw."""
+    where = Lab.open(lab, record_url)
+    records = search_records(where, name)
+    settings, described = records[0].settings["search"], records[0].settings["objective"]
+    n = settings["test_images"] if images is None else images
+    chosen = read_seeds(seeds) if seeds else settings["test_seeds"]
+    if n < 1:
+        raise ValueError(f"images = {n} is not positive")
+    found = pareto_front(records)
+    made = prepared(described["name"], described["settings"], where)
+    table = Table("passes", "final test FID", "search saw", "found by")
+    points: list[dict[str, Any]] = []
+    with LiveProgress() as progress:
+        for i, point in enumerate(found, 1):
+            report_ = progress.report(f"front, strategy {i} of {len(found)}")
+            test, _ = replicate(made, point.strategy, n, chosen, report_)
+            table.add_row(
+                str(point.forward_passes),
+                with_error(test.fid, test.fid_se),
+                f"{point.fid:.3f}",
+                point.optimiser,
+            )
+            told = {"search_fid": point.fid, "optimiser": point.optimiser}
+            points.append(test.to_json() | told | {"strategy": point.strategy.to_json()})
+    if as_json_:
+        print_json({"name": name, "front": points})
+        return
+    out.print(table)
+    out.print(
+        f"FID ± standard error over seeds {', '.join(map(str, chosen))} that no search saw, "
+        f"n = {n}; passes: of the network, an image"
+    )
