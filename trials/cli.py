@@ -75,7 +75,7 @@ def search(
     start: Annotated[Path | None, typer.Option(help="A strategy file to start from.")] = None,
     optimiser: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(OPTIMISERS)}; repeatable. [default: cmaes]"),
+        typer.Option(help=f"{', '.join(OPTIMISERS)}; repeatable. [default: coarse-to-fine]"),
     ] = None,
     optimiser_set: Annotated[
         list[str] | None, typer.Option(help="OPTIMISER.NAME=VALUE; repeatable.")

@@ -70,7 +70,7 @@ class SearchSettings(BaseModel):
     objective_settings: dict[str, Any] = {}
     steps: PositiveInt = 8
     start: Path | None = None
-    optimisers: list[str] = Field(["cmaes"], min_length=1)
+    optimisers: list[str] = Field(["coarse-to-fine"], min_length=1)
     optimiser_settings: dict[str, dict[str, Any]] = {}
     bounds: dict[str, BoundSettings] = {}
     frozen: list[str] = []

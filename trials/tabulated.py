@@ -165,6 +165,8 @@ def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
     Raises:
         ValueError: no such table, or a file that is none.
     """
+    if not isinstance(table, str):
+        raise ValueError(f"table = {table!r} is not a name or a path")
     path = Path(table)
     if not path.suffix:
         path = SHIPPED / f"{table}.parquet"

@@ -371,3 +371,19 @@ def test_replicates_resume_and_refuse() -> None:
 
 def test_no_replicates_are_done_at_once() -> None:
     assert Replicates({}, 50, seeds=[1]).ask() is DONE
+
+
+@each_name
+def test_a_limit_of_passes_holds(name: str) -> None:
+    space = Space(GenerationStrategy.maskgit(4), max_forward_passes=5)
+    made = make_optimiser(name, space, Budget(20 * IMAGES, IMAGES), 0, tokens=64)
+    assert max(probe.strategy.forward_passes() for probe in run(made)) <= 5
+
+
+def test_nsgaii_passes_finds_a_front() -> None:
+    space = space_of(4)
+    made = make_optimiser(PARETO, space, Budget(300 * IMAGES, IMAGES), 0, tokens=64)
+    passes = [probe.strategy.forward_passes() for probe in run(made)]
+    assert set(passes) == {4, 5, 6, 7, 8}
+    # Fewer passes are better: they grow frequent.
+    assert sum(passes[-100:]) < sum(passes[:100])

@@ -144,3 +144,32 @@ def test_json_tells_spaces_apart() -> None:
     seen = [space.to_json() for space in spaces]
     assert all(seen[i] != seen[j] for i in range(5) for j in range(i))
     assert Space(START, {"guidance_scale": Bound(0, 4)}).to_json() == seen[0]
+
+
+def test_a_limit_of_passes_drops_the_smallest_guidance_scales() -> None:
+    space = Space(GenerationStrategy.maskgit(4), max_forward_passes=6)
+    assert space.start.guidance_scale == (0.0, 0.0, 0.75, 1.0)
+    vector = space.to_vector(dataclasses.replace(space.start, guidance_scale=(3.0, 0.5, 1.0, 0.1)))
+    found = space.from_vector(vector)
+    assert found.guidance_scale == (3.0, 0.0, 1.0, 0.0)
+    assert found.forward_passes() == 6
+    few = space.from_vector(
+        space.to_vector(dataclasses.replace(found, guidance_scale=(0, 0, 0, 1)))
+    )
+    assert few.guidance_scale == (0, 0, 0, 1)
+    assert space.to_json()["max_forward_passes"] == 6
+
+
+@pytest.mark.parametrize(
+    ("limit", "more", "line"),
+    [
+        (3, {}, "max_forward_passes = 3, but T = 4 steps needs 4"),
+        (7, {"frozen": ["guidance_scale"]}, "the frozen guidance_scale needs 8"),
+        (7, {"bounds": {"guidance_scale": Bound(0.1, 2.0)}}, "guidance_scale >= 0.1 at all"),
+    ],
+)
+def test_a_limit_of_passes_that_no_strategy_meets(
+    limit: int, more: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ValueError, match=line):
+        Space(GenerationStrategy.maskgit(4), max_forward_passes=limit, **more)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import statistics
 
 import pytest
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.digits import DigitsObjective
-from trials.objective import Objective, describe
+from trials.objective import Grows, Objective, describe
 from trials.simulated import SimulatedObjective
+from trials.tabulated import TabulatedObjective
 
 pytestmark = pytest.mark.timeout(1200)
 FOUR = GenerationStrategy.maskgit(4)
 
 
-@pytest.fixture(params=["simulated", "digits"])
+@pytest.fixture(params=["simulated", "tabulated", "digits"])
 def objective(request: pytest.FixtureRequest) -> Objective:
     if request.param == "simulated":
         return SimulatedObjective()
+    if request.param == "tabulated":
+        return TabulatedObjective(table=str(request.getfixturevalue("small_table")))
     trained: DigitsObjective = request.getfixturevalue("trained")
     return trained
 
@@ -35,7 +39,7 @@ def test_same_strategy_n_and_seed_same_number(objective: Objective) -> None:
 
 def test_what_it_measured_in_between_changes_nothing(objective: Objective) -> None:
     before = objective.evaluate(FOUR, 130, 7).fid
-    objective.evaluate(GenerationStrategy.maskgit(2), 90, 1)
+    objective.evaluate(dataclasses.replace(FOUR, guidance_scale=(0.0,) * 4), 90, 1)
     assert objective.evaluate(FOUR, 130, 7).fid == before
 
 
@@ -49,6 +53,10 @@ def test_the_measurement_says_what_it_cost(objective: Objective) -> None:
 
 
 def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
+    if isinstance(objective, TabulatedObjective):
+        with pytest.raises(ValueError, match="is of T = 4 steps, not 1"):
+            objective.evaluate(GenerationStrategy.maskgit(1), 80, 1)
+        return
     for steps in (1, objective.tokens):
         strategy = dataclasses.replace(
             GenerationStrategy.maskgit(steps), guidance_scale=(0.0,) * steps
@@ -66,3 +74,20 @@ def test_its_description_is_json_with_every_field(objective: Objective) -> None:
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert tuple(described["protocol"]) == PROTOCOL_FIELDS
     assert described["objective"]["tokens"] == objective.tokens
+
+
+def test_growing_measures_what_evaluate_does(objective: Objective) -> None:
+    assert isinstance(objective, Grows)
+    *first, last = objective.evaluate_growing(FOUR, (80, 130, 260), 7)
+    assert [measured.images for measured in first] == [80, 130]
+    assert first[1].fid == objective.evaluate(FOUR, 130, 7).fid
+    assert last.fid == objective.evaluate(FOUR, 260, 7).fid
+
+
+def test_its_standard_error_is_that_of_replicates(objective: Objective) -> None:
+    found = [objective.evaluate(FOUR, 130, seed) for seed in range(24)]
+    fids = [measured.fid for measured in found]
+    stated = [m.fid_se for m in found if m.fid_se is not None]
+    assert len(stated) == len(found)
+    # 24 seeds know their spread to 15 %.
+    assert sum(stated) / len(stated) == pytest.approx(statistics.stdev(fids), rel=0.5)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from search.measurement import Failure
-from search.optimiser import Budget
+from search.optimiser import DONE, Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -27,6 +27,7 @@ from trials.simulated import SimulatedObjective
 from trials.study import Study
 
 SPACE = Space(GenerationStrategy.maskgit(3))
+SIMULATED = SimulatedObjective()
 TWO = RaySettings(workers=2, gpus_per_trial=0, address=None)
 
 OWN = """
@@ -109,6 +110,28 @@ def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     with pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"):
         run_ray(study(record, "random", 4), SimulatedObjective(), RaySettings(1, 99, None))
+
+
+def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    source = study(record, "random", 24)
+    run_ray(source, SimulatedObjective(), RaySettings(2, 0, None, rungs=(25, 50, 100)))
+    states = [e.state for e in record.evaluations]
+    assert states.count("PRUNED") > 8
+    assert states.count("COMPLETE") > 3
+    assert {e.images for e in record.evaluations} == {25, 50, 100}
+    assert len(states) > 30
+    assert 2300 < sum(e.images for e in record.evaluations) <= 2400
+    stopped = [e.measurement.fid for e in record.evaluations if e.measurement and e.images == 25]
+    kept = [
+        SIMULATED.evaluate(e.probe.strategy, 25, e.probe.seed).fid
+        for e in record.evaluations
+        if e.state == "COMPLETE"
+    ]
+    assert sum(kept) / len(kept) < sum(stopped) / len(stopped)
+    # Resuming it is replay: nothing is left to do.
+    again = study(Record.open(lab.record_url, "study"), "random", 24)
+    assert again.next() is DONE
 
 
 def test_an_address_that_nobody_answers_is_one_line(lab: Lab) -> None:

@@ -130,3 +130,17 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     file.write_text("not a database, but long enough to be read as the head of one\n" * 20)
     with pytest.raises(ValueError, match="^record .*not a database"):
         study_names(f"sqlite:///{file}")
+
+
+def test_a_stopped_evaluation_is_pruned_and_never_the_best(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    record.add(probe(0), measured(3.0), SPACE)
+    record.add(probe(1), Measurement(1.0, None, 100, 6, 0.1), SPACE)
+    opened = Record.open(lab.record_url, "study")
+    assert [e.state for e in opened.evaluations] == ["COMPLETE", "PRUNED"]
+    assert opened.evaluations[1].measurement == Measurement(1.0, None, 100, 6, 0.1)
+    assert opened.best() == Best(probe(0).strategy, 3.0)
+    assert opened.frame()["images"].tolist() == [400, 100]
+    trial = optuna.load_study(study_name="study", storage=lab.record_url).trials[1]
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {100: 1.0}
