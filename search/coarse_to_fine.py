@@ -1,7 +1,8 @@
 """Our own search: smooth curves first, finer ones later, by a Gaussian process that knows seeds.
 
-A strategy is a set of curves (search.coordinates). The search begins with their levels and slopes,
-eight numbers, and lets finer orders in as it goes. Where to measure next is where a Gaussian
+A strategy is a set of curves (search.coordinates). The search begins with the controls that need
+no search (search.controls), so that it never ends above them, and with levels and slopes, eight
+numbers; it lets finer orders in as it goes. Where to measure next is where a Gaussian
 process (search.gaussian_process) hopes for the lowest FID; evaluations share seeds in blocks, so
 that their differences are nearly free of noise, and every block starts by measuring the best
 strategy so far under its new seed. In the end the best few are measured again, all on common fresh
@@ -17,6 +18,7 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
+from search.controls import CONTROLS
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.gaussian_process import Data, GaussianProcess, fit
 from search.ledger import Ledger
@@ -144,13 +146,20 @@ class CoarseToFine:
         return self._ledger.ask(probe)
 
     def _make_design(self) -> list[Vector]:
-        """The start, then points that fill the space of levels and slopes evenly."""
+        """The start, strategies that are known to be good without search, then points that fill
+        the space of levels and slopes evenly."""
         start = self._coordinates.from_strategy(self._space.start)
         coarse = np.flatnonzero(self._coordinates.order <= COARSE_ORDER)
         # Until the first result is due there is no model to ask: the design fills that time.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         points = [start]
+        for control in CONTROLS.values():
+            strategy = control(self._coordinates.steps)
+            if strategy.steps == self._coordinates.steps:
+                point = self._coordinates.from_strategy(strategy)
+                if not any(np.allclose(point, known) for known in points):
+                    points.append(point)
         for row in unit:
             point = np.zeros_like(start)
             point[coarse] = (2 * row - 1) * self._reach()[coarse]
