@@ -201,6 +201,42 @@ def test_best_json_is_reproduced_to_the_last_digit(autonat: Autonat, searched: P
     assert json.loads(out)["fids"] != list(test.fids)[:2]
 
 
+def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path) -> None:
+    code, out, _ = autonat("front", "small", "--lab", searched, "--images", 5000, "--json")
+    assert code == 0
+    found = json.loads(out)["front"]
+    passes = [point["forward_passes"] for point in found]
+    assert passes == sorted(set(passes))
+    assert all(2 <= p <= 4 for p in passes)
+    believed = [point["search_fid"] for point in found]
+    assert believed == sorted(believed, reverse=True)
+    records = [Record.open(Lab.open(searched).record_url, f"small-{o}") for o in ("random", "tpe")]
+    lowest = min(r.frame()["fid"].min() for r in records)
+    assert believed[-1] == lowest
+    assert autonat("front", "small", "--lab", searched)[0] == 0
+    line = one_line(*autonat("front", "small", "--lab", searched, "--images", 0))
+    assert "images = 0 is not positive" in line
+
+
+def test_a_table_is_made_and_searched(
+    autonat: Autonat, searched: Path, small_table: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "small.parquet"
+    line = one_line(*autonat("tabulate", "small", "--lab", searched, "--out", table))
+    assert "16 evaluations are too few for a table: 50" in line
+    line = one_line(*autonat("tabulate", "small", "--lab", searched, "--out", "small.csv"))
+    assert "a table's name ends in .parquet" in line
+    code, out, _ = autonat("tabulate", "small", "--lab", small_table.parent, "--out", table)
+    assert (code, out.split()[1:]) == (0, ["150", "evaluations"])
+    words = "--objective tabulated --steps 4 --runner local --budget 2000 --images 200 --json"
+    words += f" --test-images 500 --set table={table}"
+    code, out, _ = autonat("search", *words.split())
+    assert code == 0
+    rows = {row["method"]: row for row in json.loads(out)["results"]}
+    assert set(rows) == {"coarse-to-fine", "rule of thumb"}
+    assert rows["coarse-to-fine"]["fid"] < rows["rule of thumb"]["fid"]
+
+
 def test_the_table_and_the_other_commands(autonat: Autonat, searched: Path, tmp_path: Path) -> None:
     code, out, _ = autonat("compare", "small", "--lab", searched, "--json")
     assert code == 0

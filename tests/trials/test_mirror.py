@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from search.measurement import Failure
+from search.measurement import Failure, Measurement
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
@@ -88,6 +88,20 @@ def test_a_child_run_an_evaluation_with_its_schedule_and_fid(lab: Lab, record: R
         assert run.data.tags["mlflow.parentRunId"] == mirror.parent(record)
     text = mlflow.artifacts.load_dict(f"{runs[3].info.artifact_uri}/strategy.json")
     assert GenerationStrategy.from_json(text) == record.evaluations[3].probe.strategy
+
+
+def test_a_stopped_evaluation_is_killed_and_its_fid_goes_by_another_name(
+    lab: Lab, record: Record
+) -> None:
+    last = record.evaluations[-1].probe
+    probe = last.__class__(9, last.strategy, 100, last.seed, 9, "sample")
+    record.add(probe, Measurement(1.5, None, 25, 4, 0.1), SPACE)
+    Mirror(lab).sync(record)
+    run = next(r for r in children(lab, record) if r.data.tags["autonat.probe"] == "9")
+    assert run.info.status == "KILLED"
+    assert run.data.metrics["fid_stopped"] == 1.5
+    assert "fid" not in run.data.metrics
+    assert run.data.metrics["images"] == 25
 
 
 def test_syncing_again_and_from_elsewhere_adds_nothing(lab: Lab, record: Record) -> None:
