@@ -12,7 +12,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import typer
 
 from search.controls import CONTROLS
@@ -25,6 +28,7 @@ from trials.objective import describe, load_objective
 from trials.progress import LiveProgress
 from trials.ray_runner import RaySettings, run_ray
 from trials.record import Record, study_names
+from trials.results import spent
 from trials.search_run import search_records
 from trials.settings import SearchSettings
 from trials.study import Study
@@ -105,6 +109,52 @@ def digits(
         for seed in numbers:
             search(arm.settings(steps, seed))
     final_test("digits", steps, test_images)
+    results(steps)
+
+
+@app.command()
+def results(steps: int = 8) -> None:
+    """Write benchmarks/digits-T*.parquet from the records, and print it."""
+    found = table("digits", steps)
+    found.to_parquet(HERE / f"digits-T{steps}.parquet")
+    print(found.drop(columns="curve").round(3).to_string(index=False))
+
+
+def table(objective: str, steps: int) -> pd.DataFrame:
+    """One row a search or control: the common final test, what the search believed, and its test
+    at equal n; `curve` lists (images, lowest FID so far)."""
+    tests = final_tests(objective, steps)
+    rule, best = tests["rule of thumb"][1].fid, min(m.fid for _, m in tests.values())
+    equal = {r.name: r for found in searches(objective, steps) for r in found}
+    rows = []
+    for name, (_, measured) in tests.items():
+        row: dict[str, Any] = {"method": name, "fid": measured.fid, "fid_se": measured.fid_se}
+        row["gap_closed"] = (rule - measured.fid) / (rule - best)
+        row["forward_passes"] = measured.forward_passes
+        record, found = equal.get(name), None
+        if record is None and name not in CONTROLS:
+            continue
+        if record is not None:
+            found = record.best()
+            search_ = record.settings["search"]
+            row |= {"method": record.settings["optimiser"], "search": record.name}
+            row |= {"seed": search_["seed"], "n": search_["images_per_evaluation"]}
+            row["images"] = spent(record)["images"]
+            test = equal[f"{record.settings['search_name']}-test"]
+            fids = [
+                e.measurement.fid
+                for e in test.evaluations
+                if e.measurement and e.probe.role == record.settings["optimiser"]
+            ]
+            row["equal_fid"] = float(np.mean(fids)) if fids else None
+            frame = record.frame()
+            row["curve"] = [
+                [int(i), float(f)]
+                for i, f in zip(frame["images"].cumsum(), frame["fid"].cummin(), strict=True)
+            ]
+        row["believed"] = None if found is None else found.fid
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("fid")
 
 
 def search(settings: SearchSettings) -> None:
@@ -117,7 +167,7 @@ def search(settings: SearchSettings) -> None:
 
 
 def searches(objective: str, steps: int) -> list[list[Record]]:
-    """The records of all searches of the lab on that objective and T."""
+    """The records of all finished searches of the lab on that objective and T."""
     lab = Lab.open(LAB)
     prefix = f"{objective}-T{steps}-"
     names = {
@@ -125,7 +175,8 @@ def searches(objective: str, steps: int) -> list[list[Record]]:
         for study in study_names(lab.record_url)
         if study.startswith(prefix)
     }
-    return [search_records(lab, name) for name in sorted(names)]
+    found = [search_records(lab, name) for name in sorted(names)]
+    return [records for records in found if records[-1].settings["kind"] == "test"]
 
 
 def final_test(objective: str, steps: int, images: int) -> None:
