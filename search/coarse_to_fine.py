@@ -12,6 +12,7 @@ seeds, the better half twice as often as the rest: what wins there is the result
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -32,6 +33,8 @@ WIDTHS = (1.0, 0.3, 2.0, 0.0)
 COARSE_SHARE = 0.35
 """Share of the search that keeps to orders 0 and 1."""
 RETEST_SHARE = 0.15
+CONVERGED_GAIN = 0.01
+"""Of FID: what the second half of a search at most gained where it has converged."""
 FEWEST_EVALUATIONS = 8
 MOST_POINTS = 500
 """Evaluations that the model sees: the best and the latest."""
@@ -89,6 +92,19 @@ class CoarseToFine:
         self._probes: list[Probe] = []
         self._x: list[Vector] = []
         self._rounds: list[list[GenerationStrategy]] = []
+        self._bases: list[GenerationStrategy] = []
+        self._converged: int | None = None
+        self._scale = _Scale(0.0, 1.0, 0.0, 1.0)
+
+    @property
+    def converged(self) -> int | None:
+        """After how many evaluations nothing more was to be expected; None while it is.
+
+        Said at the start of a block, when every order is free: by the model's mean plus two
+        deviations, the FID of the best strategy fell by less than CONVERGED_GAIN since the search
+        was half as long.
+        """
+        return self._converged
 
     def ask(self) -> Probe | Signal:
         """The next probe; WAIT while a result that its choice must know is missing."""
@@ -116,6 +132,8 @@ class CoarseToFine:
                 model = self._model(known)
                 if place == 0:
                     strategy, role = self._incumbents(model, known, 1)[0], "base"
+                    self._bases.append(strategy)
+                    self._notice_convergence(model, number)
                 else:
                     x = self._propose(model, number, known)
                     strategy, role = self._coordinates.to_strategy(x), "sample"
@@ -177,17 +195,19 @@ class CoarseToFine:
             [math.nan if (f := self._ledger.fid(i)) is None else f for i in range(known)]
         )
         finite = np.isfinite(fids)
-        y = np.zeros(known)
+        y, low, unit = np.zeros(known), 0.0, 1.0
         if finite.any():
-            low, middle = np.nanmin(fids), np.nanmedian(fids)
+            low = float(np.nanmin(fids))
+            unit = max(float(np.nanmedian(fids)) - low, 1e-9)
             # What is bad is known to be so and no more: far above the median counts by its log.
-            y = np.log1p((np.where(finite, fids, np.nanmax(fids)) - low) / max(middle - low, 1e-9))
+            y = np.log1p((np.where(finite, fids, np.nanmax(fids)) - low) / unit)
         chosen = np.arange(known)
         if known > MOST_POINTS:
             best = np.argsort(y, kind="stable")[: MOST_POINTS // 2]
             chosen = np.union1d(best, chosen[-MOST_POINTS // 2 :])
         values = y[chosen]
-        values = (values - values.mean()) / max(values.std(), 1e-9)
+        self._scale = _Scale(low, unit, float(values.mean()), max(float(values.std()), 1e-9))
+        values = (values - self._scale.mean) / self._scale.deviation
         seeds = np.array([self._probes[i].seed for i in chosen])
         return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
 
@@ -224,6 +244,19 @@ class CoarseToFine:
             if len(found) == count:
                 break
         return found or [self._space.start]
+
+    def _notice_convergence(self, model: GaussianProcess, number: int) -> None:
+        all_free = self._finest(number) == self._coordinates.order.max()
+        if self._converged is not None or not all_free or len(self._bases) < 2:
+            return
+        earlier, now = (
+            self._coordinates.from_strategy(self._bases[i]) for i in (len(self._bases) // 2 - 1, -1)
+        )
+        gain, deviation = model.difference(earlier, now)
+        low = model.predict(now[None])[0][0]
+        fid, before = (self._scale.to_fid(y) for y in (low, low + gain + 2 * deviation))
+        if before - fid < CONVERGED_GAIN * fid:
+            self._converged = number
 
     def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:
         """Where the model's lower bound is lowest, among the orders that are free by now."""
@@ -286,6 +319,20 @@ class CoarseToFine:
             means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
         last = self._rounds[-1]
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How the model sees FIDs: log(1 + (FID - low) / unit), standardised."""
+
+    low: float
+    unit: float
+    mean: float
+    deviation: float
+
+    def to_fid(self, y: float) -> float:
+        """The FID that the model sees as y."""
+        return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
 
 
 class _Halving:

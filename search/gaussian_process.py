@@ -71,6 +71,16 @@ class GaussianProcess:
         variance = self._signal + MEAN_VARIANCE - np.sum(solved**2, axis=0)
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
+    def difference(self, a: Array, b: Array) -> tuple[float, float]:
+        """Mean and deviation of g(a) - g(b), of two points [D]."""
+        pair = np.stack([a, b]) * self._scale
+        cross = self._signal * matern(squared_distances(pair, self._data.x * self._scale))
+        change = cross[0] - cross[1]
+        solved = solve_triangular(self._factor, change, lower=True)
+        near = float(matern(squared_distances(pair[:1], pair[1:]))[0, 0])
+        variance = 2 * self._signal * (1 - near) - float(solved @ solved)
+        return float(change @ self._weights), float(np.sqrt(max(variance, 0.0)))
+
     def bound(self, x: Array, width: float) -> tuple[float, Array]:
         """mean - width * deviation of g at one point [D], and its gradient [D]."""
         difference = (x - self._data.x) * self._scale

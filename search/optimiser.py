@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from search.measurement import Failure, Measurement
 from search.strategy import GenerationStrategy
@@ -104,6 +104,15 @@ class Optimiser(Protocol):
         Raises:
             ValueError: the probe was not asked for, or was told already.
         """
+
+
+@runtime_checkable
+class Converges(Protocol):
+    """An optimiser that says when it has converged."""
+
+    @property
+    def converged(self) -> int | None:
+        """After how many evaluations; None while more of them may find more. Once said, kept."""
 
 
 def evaluation_seed(seed: int, number: int) -> int:

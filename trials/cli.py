@@ -45,6 +45,7 @@ from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
 from trials.publish import publish
 from trials.record import study_names
+from trials.results import fid_over_n
 from trials.search_run import differences, search_records
 from trials.settings import SearchSettings, read_settings
 
@@ -221,15 +222,19 @@ def evaluate(
             if theirs is not None and differences(dict(theirs), described[field], field):
                 line = differences(dict(theirs), described[field], field)[0]
                 progress.say(f"note: not what the file was measured with: {line}")
-        test, seconds = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
+        test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
+    smaller = fid_over_n(found)
     if as_json_:
-        more = {"protocol": described["protocol"], "seconds": round(seconds, 3)}
+        seconds = round(sum(m.seconds for m in found), 3)
+        more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
         print_json(test.to_json() | more)
     else:
         out.print(
             f"FID {with_error(test.fid, test.fid_se)}, n = {n}, seeds {chosen}, "
             f"{test.forward_passes} forward passes an image"
         )
+        for label, fid in smaller.items():
+            out.print(f"FID {fid:.3f} at n = {label}, out of the same images")
 
 
 @app.command()

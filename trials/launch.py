@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.measurement import Measurement
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
@@ -138,23 +139,22 @@ def replicate(
     images: int,
     seeds: list[int],
     report: Report,
-) -> tuple[FinalTest, float]:
+) -> tuple[FinalTest, list[Measurement]]:
     """Measure a strategy on several seeds in this process.
 
     Returns:
-        The test, and the seconds it took.
+        The test, and what was measured with each seed.
 
     Raises:
         ValueError: more steps than tokens, or a FID that is not finite.
     """
     strategy.masked_counts(objective.tokens)
-    fids, seconds = {}, 0.0
+    measured: list[Measurement] = []
     for done, seed in enumerate(seeds, 1):
-        measured = objective.evaluate(strategy, images, seed)
-        fids[seed] = measured.fid
-        seconds += measured.seconds
-        report(done, len(seeds), f"FID {measured.fid:.3f}")
-    return FinalTest.of(fids, images, strategy.forward_passes()), seconds
+        measured.append(objective.evaluate(strategy, images, seed))
+        report(done, len(seeds), f"FID {measured[-1].fid:.3f}")
+    fids = dict(zip(seeds, (m.fid for m in measured), strict=True))
+    return FinalTest.of(fids, images, strategy.forward_passes()), measured
 
 
 def prepared(

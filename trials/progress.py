@@ -66,6 +66,8 @@ class LiveProgress:
         """Move the task of a study."""
         best = study.record.best()
         note = f"best FID {best.fid:.3f}" if best else ""
+        if study.record.converged is not None:
+            note += f", converged after {study.record.converged}"
         if study.space is None:  # a list of strategies has no best to wait for
             note = ""
         self.update(study.record.name, len(study.record.evaluations), study.total, note)

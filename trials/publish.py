@@ -124,6 +124,7 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
         "search_fid": math.nan if result.search_fid is None else result.search_fid,
         "forward_passes": result.forward_passes,
         "images": result.images,
+        "converged": math.nan if result.converged is None else result.converged,
     }
     return {key: value for key, value in values.items() if math.isfinite(value)}
 

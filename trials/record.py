@@ -100,6 +100,7 @@ class Record:
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
+        self._converged: int | None = study.user_attrs.get("converged")
         self._evaluations = [_evaluation(trial) for trial in study.get_trials(deepcopy=False)]
 
     @classmethod
@@ -171,6 +172,22 @@ class Record:
             self._study.add_trial(trial)
         number = len(self._evaluations)
         self._evaluations.append(Evaluation(number, probe, result, finished))
+
+    @property
+    def converged(self) -> int | None:
+        """After how many evaluations the search said that it had converged; None if it did not."""
+        return self._converged
+
+    def note_converged(self, evaluations: int) -> None:
+        """Write down, once, that the search says so.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self._converged is None:
+            with _readable(str(self._study.study_name)):
+                self._study.set_user_attr("converged", evaluations)
+            self._converged = evaluations
 
     def best(self) -> Best | None:
         """What the search found: the strategy that its re-tests say is best, or, where it made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from search.measurement import Measurement
 from search.strategy import GenerationStrategy, TrainingStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.record import Record
@@ -41,6 +42,7 @@ class MethodResult:
             role, fid, images, forward_passes, seconds, seed, state ("COMPLETE", "FAIL" or
             "PRUNED": stopped at fewer images than asked); empty for a control.
         samples: of the winner, uint8 [n, H, W] or [n, H, W, 3], or None.
+        converged: after how many evaluations the search said that it had, or None.
     """
 
     method: str
@@ -56,6 +58,7 @@ class MethodResult:
     search_fid: float | None
     evaluations: pd.DataFrame
     samples: npt.NDArray[np.uint8] | None
+    converged: int | None = None
 
     @property
     def searched(self) -> bool:
@@ -188,6 +191,7 @@ def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> M
         search_fid=best.fid if best else None,
         evaluations=table,
         samples=None,
+        converged=None if record is None else record.converged,
     )
 
 
@@ -236,6 +240,23 @@ def pareto_front(records: list[Record]) -> list[FrontPoint]:
     return front
 
 
+def fid_over_n(measured: Sequence[Measurement]) -> dict[str, float]:
+    """FID at smaller n and at infinite n, each the mean over measurements of one strategy that
+    all have it; by n as text, "infinite" last."""
+    found: dict[str, list[float]] = {}
+    for one in measured:
+        for n, fid in one.fid_at:
+            found.setdefault(str(n), []).append(fid)
+        if one.fid_infinite is not None:
+            found.setdefault("infinite", []).append(one.fid_infinite)
+    order = sorted(found, key=lambda label: math.inf if label == "infinite" else -int(label))
+    return {
+        label: math.fsum(found[label]) / len(measured)
+        for label in order
+        if len(found[label]) == len(measured)
+    }
+
+
 def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
     """The table for programs: one object a method, without evaluations and samples."""
     return [
@@ -248,6 +269,7 @@ def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
             "test_images": r.test_images,
             "test_seeds": list(r.test_seeds),
             "search_fid": r.search_fid,
+            "converged": r.converged,
             "images": r.images,
             "forward_passes": r.forward_passes,
             "seconds": round(r.seconds, 3),

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, WAIT, Optimiser, Probe, Signal
+from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.space import Space
 from trials.record import Record
 
@@ -79,6 +79,7 @@ class Study:
         """
         while True:
             probe = self._optimiser.ask()
+            self._note_convergence()
             if isinstance(probe, Signal):
                 if probe is WAIT and self._in_flight == 0:
                     raise RuntimeError(f"study {self.record.name} waits with nothing in flight")
@@ -101,6 +102,11 @@ class Study:
         self._in_flight -= 1
         self._optimiser.tell(probe, result)
         self._listener(self)
+
+    def _note_convergence(self) -> None:
+        optimiser = self._optimiser
+        if isinstance(optimiser, Converges) and optimiser.converged is not None:
+            self.record.note_converged(optimiser.converged)
 
 
 def _same(asked: Probe, recorded: Probe) -> bool:

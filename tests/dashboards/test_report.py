@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.report import difference, with_error, write_report
+from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
 from trials.results import MethodResult
 
@@ -51,7 +52,7 @@ def test_it_says_everything_and_loads_nothing(tmp_path: Path, results: Results) 
         assert words in text
     tags = Tags()
     tags.feed(page)
-    assert tags.tags.count("img") == 6
+    assert tags.tags.count("img") == 2 + len(CONTROLS)
     assert all(loaded.startswith("data:image/png;base64,") for loaded in tags.loaded)
     assert page.count("Plotly.newPlot") == 3
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("plotly.js v") == 1

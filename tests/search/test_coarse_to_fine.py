@@ -106,6 +106,34 @@ def test_detail_grows(asked: list[tuple[Probe, float]]) -> None:
     )
 
 
+def test_it_says_when_it_has_converged() -> None:
+    """Of two schedules, in few steps and hardly any noise: soon nothing more is to be found."""
+    space = Space(GenerationStrategy.maskgit(3), frozen=("mask_ratio", "guidance_scale"))
+    coordinates = Coordinates(space, TOKENS)
+    optimiser = CoarseToFine(space, Budget(20_000, 100), 0, TOKENS)
+    fids = []
+    while (probe := optimiser.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        away = coordinates.from_strategy(probe.strategy) - 0.2
+        fids.append(2 + 8 * float(away @ away))
+        optimiser.tell(probe, Measurement(fids[-1], None, probe.images, 12, 0.0))
+        if optimiser.converged is None:
+            so_far = min(fids)
+    assert optimiser.converged is not None
+    assert optimiser.converged < 170
+    assert min(fids) > 0.98 * so_far
+
+
+def test_it_does_not_say_so_while_it_gains() -> None:
+    """Every evaluation is better than the last."""
+    optimiser = CoarseToFine(SPACE, Budget(20_000, 100), 0, TOKENS)
+    while (probe := optimiser.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        fid = 10 * 0.98**probe.number
+        optimiser.tell(probe, Measurement(fid, None, probe.images, 12, 0.0))
+    assert optimiser.converged is None
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 16])
 @pytest.mark.parametrize("tokens", [None, 64])
 def test_coordinates_lose_nothing(steps: int, tokens: int | None) -> None:

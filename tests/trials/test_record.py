@@ -38,6 +38,14 @@ def test_what_is_added_is_there_in_another_process_s_eyes(lab: Lab) -> None:
     assert opened.study_id == record.study_id
 
 
+def test_convergence_is_written_once(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    assert record.converged is None
+    record.note_converged(30)
+    record.note_converged(40)
+    assert Record.open(lab.record_url, "study").converged == 30
+
+
 def test_optuna_sees_a_trial_an_evaluation_with_its_parameters(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     record.add(probe(0), measured(3.25), SPACE)

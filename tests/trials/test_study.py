@@ -9,6 +9,7 @@ import pytest
 from search.measurement import Failure
 from search.optimiser import DONE, Budget
 from search.registry import make_optimiser
+from search.replicates import Replicates
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
@@ -33,6 +34,19 @@ def evaluations(record: Record) -> dict[int, tuple[object, float]]:
         e.probe.number: (e.probe, e.measurement.fid if e.measurement else -1.0)
         for e in record.evaluations
     }
+
+
+def test_what_the_optimiser_says_of_convergence_is_recorded(lab: Lab) -> None:
+    class Soon(Replicates):
+        @property
+        def converged(self) -> int | None:
+            return 3 if len(record.evaluations) >= 3 else None
+
+    record = Record.create(lab.record_url, "soon", {})
+    optimiser = Soon({"start": SPACE.start}, 100, seeds=range(5))
+    run_local(Study(optimiser, record, SPACE, 5, lambda _: None), OBJECTIVE)
+    assert len(record.evaluations) == 5
+    assert Record.open(lab.record_url, "soon").converged == 3
 
 
 @pytest.mark.parametrize("optimiser", ["autonat-reference", "tpe", "cmaes"])

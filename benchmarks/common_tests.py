@@ -1,0 +1,196 @@
+"""Measures what the benchmark's searches found, all under common seeds, and tabulates it.
+
+Two tests: every winner and control at large n, and what each search would have handed back had
+it ended after 1/32, 1/16 … of its images, at a smaller n. Nothing is measured twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.controls import CONTROLS
+from search.measurement import Measurement
+from search.replicates import Replicates
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.launch import prepare
+from trials.objective import describe, load_objective
+from trials.progress import LiveProgress
+from trials.ray_runner import RaySettings, run_ray
+from trials.record import Record, study_names
+from trials.results import spent
+from trials.search_run import search_records
+from trials.study import Study
+
+HERE = Path(__file__).parent
+LAB = HERE / "lab"
+WORKERS = 2
+FINAL_SEED, CURVE_SEED, CURVE_IMAGES = 1001, 1002, 2000
+HALVINGS = 5
+"""How often the images of a search are halved for its curve."""
+
+Tests = dict[GenerationStrategy, Measurement]
+
+
+def is_tested(name: str) -> bool:
+    """Whether a search and its own final test are done."""
+    record = search_records(Lab.open(LAB), name)[-1]
+    settings = record.settings
+    if settings["kind"] != "test":
+        return False
+    asked = len(settings["strategies"]) * len(settings["search"]["test_seeds"])
+    return len(record.evaluations) == asked
+
+
+def searches(steps: int) -> Iterator[tuple[Record, Record]]:
+    """Every finished search of that T in the lab, and its own final test."""
+    lab = Lab.open(LAB)
+    prefix = f"digits-T{steps}-"
+    studies = [study for study in study_names(lab.record_url) if study.startswith(prefix)]
+    names = {Record.open(lab.record_url, study).settings["search_name"] for study in studies}
+    for name in sorted(names):
+        if is_tested(name):
+            *found, test = search_records(lab, name)
+            yield from ((record, test) for record in found)
+
+
+def test_winners(steps: int, images: int) -> None:
+    """Measure every winner and every control at n = images."""
+    strategies = {name: control(steps) for name, control in CONTROLS.items()}
+    for record, _ in searches(steps):
+        best = record.best()
+        if best is not None:
+            strategies[record.name] = best.strategy
+    _measure(steps, strategies, images, FINAL_SEED)
+
+
+def test_curves(steps: int) -> None:
+    """Measure what each search would have handed back earlier."""
+    strategies = {
+        f"{record.name} after {images}": strategy
+        for record, _ in searches(steps)
+        for images, strategy in _earlier(record)
+    }
+    _measure(steps, strategies, CURVE_IMAGES, CURVE_SEED)
+
+
+def write(steps: int) -> pd.DataFrame:
+    """Write the tables of winners and of curves beside this file; the table of winners, best
+    first. Searches that a former table holds and this lab does not are kept."""
+    path = HERE / f"digits-T{steps}.parquet"
+    rows = pd.DataFrame(_rows(steps))
+    if path.exists():
+        former = pd.read_parquet(path)
+        rows = pd.concat([rows, former[~former["search"].isin(rows["search"])]])
+    rule = rows.loc[rows["search"] == "rule of thumb", "fid"].iloc[0]
+    rows["gap_closed"] = (rule - rows["fid"]) / (rule - rows["fid"].min())
+    rows = rows.sort_values("fid", ignore_index=True)
+    rows.to_parquet(path)
+    curves = pd.DataFrame(_curve_rows(steps))
+    curves.to_parquet(HERE / f"curves-T{steps}.parquet")
+    return rows
+
+
+def _rows(steps: int) -> Iterator[dict[str, Any]]:
+    tests = _measured(steps, FINAL_SEED)
+    for name, control in CONTROLS.items():
+        if control(steps) in tests:
+            yield {"method": name, "search": name, **_test(tests[control(steps)])}
+    for record, own in searches(steps):
+        best = record.best()
+        if best is None or best.strategy not in tests:
+            continue
+        settings, optimiser = record.settings["search"], record.settings["optimiser"]
+        equal = [
+            e.measurement.fid
+            for e in own.evaluations
+            if e.measurement and e.probe.role == optimiser
+        ]
+        yield {
+            "method": optimiser,
+            "search": record.name,
+            **_test(tests[best.strategy]),
+            "seed": settings["seed"],
+            "n": settings["images_per_evaluation"],
+            "images": spent(record)["images"],
+            "believed": best.fid,
+            "equal_fid": float(np.mean(equal)),
+            "equal_se": float(np.std(equal, ddof=1) / math.sqrt(len(equal))),
+            "converged": record.converged,
+            "strategy": best.strategy.parameters(),
+        }
+
+
+def _test(measured: Measurement) -> dict[str, Any]:
+    return {
+        "fid": measured.fid,
+        "fid_se": measured.fid_se,
+        "forward_passes": measured.forward_passes,
+    }
+
+
+def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
+    tests = _measured(steps, CURVE_SEED)
+    for record, _ in searches(steps):
+        for images, strategy in _earlier(record):
+            if strategy in tests:
+                yield {"search": record.name, "images": images, **_test(tests[strategy])}
+
+
+def _earlier(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
+    """(images, what the search would have handed back) as its images double; at the end, what it
+    did hand back."""
+    total, used, best = spent(record)["images"], 0, None
+    marks = [total * 2.0**-k for k in range(HALVINGS, 0, -1)]
+    lowest = math.inf
+    for done in record.evaluations:
+        if marks and used + done.images > marks[0]:
+            marks.pop(0)
+            if best is not None:
+                yield used, best
+        used += done.images
+        if done.measurement and not done.stopped and done.measurement.fid < lowest:
+            lowest, best = done.measurement.fid, done.probe.strategy
+    final = record.best()
+    if final is not None:
+        yield used, final.strategy
+
+
+def _studies(steps: int, seed: int) -> list[str]:
+    names = study_names(Lab.open(LAB).record_url)
+    return [name for name in names if name.startswith(f"common-{seed}-T{steps}-")]
+
+
+def _measured(steps: int, seed: int) -> Tests:
+    url = Lab.open(LAB).record_url
+    return {
+        done.probe.strategy: done.measurement
+        for study in _studies(steps, seed)
+        for done in Record.open(url, study).evaluations
+        if done.measurement is not None
+    }
+
+
+def _measure(
+    steps: int, strategies: Mapping[str, GenerationStrategy], images: int, seed: int
+) -> None:
+    """Measure those that were not, once each."""
+    known = _measured(steps, seed)
+    missing = {s: name for name, s in strategies.items() if s not in known}
+    if not missing:
+        return
+    objective, lab = load_objective("digits", {}), Lab.open(LAB)
+    with LiveProgress() as progress:
+        prepare(objective, lab.folder, progress.report("preparing digits"))
+        name = f"common-{seed}-T{steps}-{len(_studies(steps, seed))}"
+        told = {**describe("digits", {}, objective), "kind": "common", "search_name": name}
+        record = Record.create(lab.record_url, name, told)
+        asked = Replicates({name: s for s, name in missing.items()}, images, [seed])
+        study = Study(asked, record, None, len(missing), progress.follow)
+        run_ray(study, objective, RaySettings(WORKERS, 0.0, None))

@@ -1,0 +1,95 @@
+"""The posterior against the formulas of Rasmussen and Williams, worked out densely."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.gaussian_process import (
+    JITTER,
+    MEAN_VARIANCE,
+    Array,
+    Data,
+    GaussianProcess,
+    fit,
+    matern,
+    squared_distances,
+)
+
+GROUPS = np.array([0, 0, 1])
+THETA = np.log([0.8, 1.5, 1.2, 0.3, 0.4, 0.1])
+
+
+def data(count: int = 30) -> Data:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, size=(count, 3))
+    seeds = np.arange(count) // 6
+    noise = rng.normal(size=5)[seeds] * 0.3
+    return Data(x, np.sin(2 * x[:, 0]) + x[:, 2] ** 2 + noise, seeds)
+
+
+def posterior(known: Data, points: Array) -> tuple[Array, Array]:
+    """Mean and covariance of g at points, without any shortcut."""
+    scale = np.exp(-THETA[:2])[GROUPS]
+    signal, seed, offset, noise = np.exp(2 * THETA[2:])
+
+    def near(a: Array, b: Array) -> Array:
+        return matern(squared_distances(a * scale, b * scale))
+
+    same = known.seeds[:, None] == known.seeds[None]
+    inner = (signal + seed * same) * near(known.x, known.x) + offset * same + MEAN_VARIANCE
+    inner += (noise + JITTER) * np.eye(len(known.y))
+    cross = signal * near(points, known.x) + MEAN_VARIANCE
+    prior = signal * near(points, points) + MEAN_VARIANCE
+    solved = np.linalg.solve(inner, cross.T)
+    return cross @ np.linalg.solve(inner, known.y), prior - cross @ solved
+
+
+@pytest.fixture
+def points() -> Array:
+    return np.random.default_rng(1).uniform(-1, 1, size=(7, 3))
+
+
+def test_mean_and_deviation(points: Array) -> None:
+    mean, deviation = GaussianProcess(data(), GROUPS, THETA).predict(points)
+    expected, covariance = posterior(data(), points)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    np.testing.assert_allclose(deviation, np.sqrt(np.diag(covariance)), rtol=1e-6)
+
+
+def test_difference_knows_what_two_points_share(points: Array) -> None:
+    model = GaussianProcess(data(), GROUPS, THETA)
+    mean, covariance = posterior(data(), points)
+    change, deviation = model.difference(points[0], points[1])
+    assert change == pytest.approx(mean[0] - mean[1], rel=1e-6)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert deviation == pytest.approx(np.sqrt(variance), rel=1e-6)
+    assert model.difference(points[0], points[0]) == (0.0, 0.0)
+
+
+def test_the_bound_s_gradient(points: Array) -> None:
+    model = GaussianProcess(data(), GROUPS, THETA)
+    value, gradient = model.bound(points[0], 1.5)
+    mean, deviation = model.predict(points[:1])
+    assert value == pytest.approx(mean[0] - 1.5 * deviation[0])
+    for i, step in enumerate(1e-5 * np.eye(3)):
+        slope = (model.bound(points[0] + step, 1.5)[0] - model.bound(points[0] - step, 1.5)[0]) / (
+            2e-5
+        )
+        assert gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+def test_an_expected_evaluation_shares_its_seed_s_noise() -> None:
+    """Under a seed that was met at the same place it is what was seen there."""
+    known = data()
+    model = GaussianProcess(known, GROUPS, THETA)
+    seen = model.expected(known.x[4], int(known.seeds[4]))
+    assert abs(seen - known.y[4]) < abs(model.expected(known.x[4], 999) - known.y[4])
+
+
+def test_fit_finds_which_inputs_matter() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1, 1, size=(80, 3))
+    known = Data(x, np.sin(4 * x[:, 2]), np.zeros(80, dtype=np.int64))
+    theta = fit(known, GROUPS, None, 60)
+    assert theta[0] > theta[1] + 1  # the first two inputs do nothing: their length is long
