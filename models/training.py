@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.nat import NAT, NATConfig
-from search.strategy import TrainingStrategy
+from search.training_strategy import TrainingStrategy
 
 CHECKPOINT = "training.pt"
 CHECKPOINT_EVERY = 200

@@ -1,8 +1,7 @@
-"""The two things autonat searches: a generation strategy and a training strategy.
+"""A generation strategy: how a masked image generator fills L tokens in T parallel steps.
 
-A masked image generator fills L tokens in T parallel steps. Its *generation strategy* is four
-schedules, 4T - 2 numbers in all; its *training strategy* is the distribution of the mask ratio
-seen in training (AutoNAT, section 4; arXiv 2406.05478).
+Four schedules, 4T - 2 numbers in all (AutoNAT, section 3; arXiv 2406.05478). What it is trained
+with is in search.training_strategy.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import beta as beta_distribution
 
 SCHEDULES = ("mask_ratio", "remask_temperature", "sampling_temperature", "guidance_scale")
 """The four schedules, in the order in which every vector and file lists them."""
@@ -53,9 +50,11 @@ class GenerationStrategy:
             values = getattr(self, name)
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
                 raise ValueError(f"{name} must be a list of numbers, not {values!r}")
-            checked = tuple(_number(f"{name}[{i}]", value) for i, value in enumerate(values))
+            checked = tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
             object.__setattr__(self, name, checked)
-        object.__setattr__(self, "guidance_floor", _number("guidance_floor", self.guidance_floor))
+        object.__setattr__(
+            self, "guidance_floor", read_number("guidance_floor", self.guidance_floor)
+        )
         if self.steps < 1:
             raise ValueError("sampling_temperature is empty: a strategy has at least one step")
         for name in SCHEDULES:
@@ -177,62 +176,6 @@ class GenerationStrategy:
         return strategy
 
 
-@dataclass(frozen=True)
-class TrainingStrategy:
-    """The distribution of the mask ratio r seen in training (AutoNAT, section 4.1).
-
-    Attributes:
-        mask_ratio_distribution: "cosine" (MaskGIT's: r = cos(pi/2 u), u uniform) or "beta"
-            (AutoNAT's: r ~ Beta(alpha, beta)).
-        alpha: > 0, for "beta" only.
-        beta: > 0, for "beta" only.
-
-    Raises:
-        ValueError: an unknown distribution, or a parameter that is missing, unused, not finite
-            or not positive.
-    """
-
-    mask_ratio_distribution: str
-    alpha: float | None = None
-    beta: float | None = None
-
-    def __post_init__(self) -> None:
-        known = ("cosine", "beta")
-        if self.mask_ratio_distribution not in known:
-            raise ValueError(
-                f"mask_ratio_distribution = {self.mask_ratio_distribution!r} is unknown; "
-                f"known: {', '.join(known)}"
-            )
-        for name in ("alpha", "beta"):
-            value = getattr(self, name)
-            if self.mask_ratio_distribution == "cosine":
-                if value is not None:
-                    raise ValueError(f"{name} = {value!r}: the cosine distribution has no {name}")
-            elif value is None or _number(name, value) <= 0:
-                raise ValueError(f"{name} = {value!r}: the beta distribution needs {name} > 0")
-            else:
-                object.__setattr__(self, name, float(value))
-
-    def mask_ratios(self, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Mask ratios in [0, 1] from uniforms in [0, 1), by inverse transform; any shape."""
-        if self.alpha is None or self.beta is None:
-            return np.cos(uniforms * np.pi / 2)
-        return np.asarray(beta_distribution.ppf(uniforms, self.alpha, self.beta), dtype=np.float64)
-
-    def to_json(self) -> dict[str, Any]:
-        """The `training` part of the strategy file."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> TrainingStrategy:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: a field is missing, unknown, or not valid; the line names it.
-        """
-        return cls(**require_fields("training", data, tuple(f.name for f in fields(cls))))
-
-
 def require_fields(where: str, data: Any, names: Sequence[str]) -> dict[str, Any]:
     """`data` as a dict with exactly these fields.
 
@@ -250,8 +193,12 @@ def require_fields(where: str, data: Any, names: Sequence[str]) -> dict[str, Any
     return dict(data)
 
 
-def _number(name: str, value: Any) -> float:
-    """A finite number >= 0 as a float; booleans and strings are no numbers."""
+def read_number(name: str, value: Any) -> float:
+    """A finite number >= 0 as a float; booleans and strings are no numbers.
+
+    Raises:
+        ValueError: it is none; `name` is named.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{name} = {value!r} is not a number")
     if not math.isfinite(value):

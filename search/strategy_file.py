@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from search.strategy import GenerationStrategy, TrainingStrategy, require_fields
+from search.strategy import GenerationStrategy, require_fields
+from search.training_strategy import TrainingStrategy
 
 FORMAT = "autonat-strategy/1"
 OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens")

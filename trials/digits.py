@@ -25,7 +25,8 @@ from models.threads import one_thread
 from models.training import TrainingSettings, train
 from search.measurement import Measurement
 from search.space import Space
-from search.strategy import GenerationStrategy, TrainingStrategy
+from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
 from trials.objective import Report
 
 CHUNK = 100
@@ -46,11 +47,10 @@ class DigitsObjective:
         num_heads: its attention heads.
         training_steps: of 64 images.
         training_seed: of the weights and batches.
-        mask_ratio_distribution: "cosine" or "beta".
-        alpha: of the beta distribution.
-        beta: of the beta distribution.
+        mask_ratio_distribution: a name of search.training_strategy.
         classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
             noisier.
+        parameters: of the distribution, by name.
 
     Raises:
         ValueError: a setting outside its range.
@@ -67,14 +67,13 @@ class DigitsObjective:
         training_steps: int = 1500,
         training_seed: int = 0,
         mask_ratio_distribution: str = "cosine",
-        alpha: float | None = None,
-        beta: float | None = None,
         classes: str = "equal",
+        **parameters: float,
     ) -> None:
         if classes not in CLASS_DRAWS:
             raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
         self._classes = classes
-        self._strategy = TrainingStrategy(mask_ratio_distribution, alpha, beta)
+        self._strategy = TrainingStrategy(mask_ratio_distribution, parameters)
         self._config = NATConfig(LEVELS, TOKENS, CLASSES, width, depth, num_heads, dropout=0.0)
         self._settings = TrainingSettings(
             strategy=self._strategy,

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from search.measurement import Measurement
-from search.strategy import GenerationStrategy, TrainingStrategy
+from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from search.training_strategy import TrainingStrategy
 from trials.record import Record
 
 PACKAGES = ("autonat", "torch", "optuna", "ray", "mlflow", "torchmetrics", "numpy", "scipy")

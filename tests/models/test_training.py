@@ -11,7 +11,7 @@ from torch import Tensor
 from models import training
 from models.nat import NAT, NATConfig
 from models.training import TrainingSettings, masked_token_loss, train
-from search.strategy import TrainingStrategy
+from search.training_strategy import TrainingStrategy
 
 CONFIG = NATConfig(codebook_size=5, tokens=9, num_classes=2, width=16, depth=2, num_heads=2)
 SETTINGS = TrainingSettings(
@@ -147,7 +147,9 @@ def test_masks_and_dropped_classes_are_as_the_paper_says(
     monkeypatch.setattr(nat, "forward", spy)
     torch.manual_seed(0)
     tokens, classes = data[0].repeat(250, 1), data[1].repeat(250)
-    settings = dataclasses.replace(SETTINGS, strategy=TrainingStrategy("beta", 12.0, 3.0))
+    settings = dataclasses.replace(
+        SETTINGS, strategy=TrainingStrategy("beta", {"alpha": 12.0, "beta": 3.0})
+    )
     masked_token_loss(nat, tokens, classes, settings)
     masked = seen[0][0] == nat.mask_token
     assert masked.sum(1).min() >= 1

@@ -11,7 +11,7 @@ import pytest
 from search.controls import CONTROLS
 from search.public_yaml import from_public, read_public, to_public, write_public
 from search.space import Bound, Space
-from search.strategy import GenerationStrategy, TrainingStrategy
+from search.strategy import GenerationStrategy
 
 PUBLISHED = {
     "manual_ratios": [
@@ -145,15 +145,6 @@ def test_controls_can_be_decoded(control: Callable[[int], GenerationStrategy], s
     strategy = control(steps)
     assert strategy.steps in (1, steps)
     assert strategy.masked_counts(64)[-1] == 0
-
-
-def test_beta_ratios_have_the_beta_distribution() -> None:
-    uniforms = (np.arange(20_000) + 0.5) / 20_000
-    ratios = TrainingStrategy("beta", 12, 3).mask_ratios(uniforms)
-    assert ratios.mean() == pytest.approx(12 / 15, abs=1e-4)
-    assert ratios.var() == pytest.approx(12 * 3 / (15**2 * 16), rel=1e-3)
-    cosine = TrainingStrategy("cosine").mask_ratios(uniforms)
-    assert cosine.mean() == pytest.approx(2 / math.pi, abs=1e-4)
 
 
 def test_a_space_maps_both_ways_and_keeps_what_is_frozen() -> None:

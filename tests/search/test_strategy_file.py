@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 
 import search
-from search.strategy import GenerationStrategy, TrainingStrategy
+from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from search.training_strategy import TrainingStrategy
 
 SCHEMA = json.loads((Path(search.__path__[0]) / "strategy.schema.json").read_text())
 
@@ -19,7 +20,7 @@ def full() -> StrategyFile:
     generation = GenerationStrategy.maskgit(4)
     return StrategyFile(
         generation=generation,
-        training=TrainingStrategy("beta", 12, 3),
+        training=TrainingStrategy("beta", {"alpha": 12, "beta": 3}),
         objective={
             "name": "digits",
             "settings": {"width": 32},
@@ -82,6 +83,8 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("generation", "guidance_floor"), -1, "guidance_floor = -1 is negative"),
     (("generation",), None, "generation must be an object"),
     (("training", "alpha"), 0, "alpha = 0"),
+    (("training", "alpha"), None, "the beta distribution needs alpha"),
+    (("training", "surprise"), 1, "surprise = 1 is no parameter of the beta distribution"),
     (("training", "mask_ratio_distribution"), "normal", "'normal' is unknown"),
     (("objective", "tokens"), 3, "T = 4 steps, but the image has only 3 tokens"),
     (("objective", "tokens"), "64", "objective.tokens = '64'"),
@@ -116,7 +119,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("part", [None, "generation", "training", "objective", "protocol", "test"])
+@pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
     for name in whole if part is None else whole[part]:
