@@ -18,8 +18,8 @@ import typer
 from scipy.optimize import least_squares, minimize
 from scipy.stats import spearmanr
 
+from search.bound import Vector
 from search.controls import CONTROLS
-from search.space import Vector
 from search.surrogate import Noise
 from trials.simulated import FINEST, LANDSCAPE, coarse, radial
 from trials.tabulated import TabulatedObjective, read_table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +43,7 @@ def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     """Write the settings, for people to read, then the weights, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
-    partial = folder / (WEIGHTS + ".partial")
+    partial = folder / f"{WEIGHTS}.{os.getpid()}.partial"
     state = {name: tensor.contiguous() for name, tensor in nat.state_dict().items()}
     save_file(state, partial, metadata={"config": json.dumps(asdict(nat.config))})
     os.replace(partial, folder / WEIGHTS)
@@ -67,3 +68,37 @@ def load_nat_folder(folder: Path) -> NAT:
         raise ValueError(f"{path}: not a checkpoint of a NAT") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def store_nat(lab: Path, nat: NAT, settings: Mapping[str, Any]) -> str:
+    """Put weights into a lab's store, once; their hash."""
+    checkpoint = weights_hash(nat)
+    folder = stored_folder(lab, checkpoint)
+    if not (folder / WEIGHTS).exists():
+        save_nat(folder, nat, settings)
+    return checkpoint
+
+
+def stored_folder(lab: Path, checkpoint: str) -> Path:
+    """Where weights of that hash lie, if they do.
+
+    Raises:
+        ValueError: not a hash.
+    """
+    kind, _, digits = str(checkpoint).partition(":")
+    if kind != "sha256" or not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValueError(f"checkpoint = {checkpoint!r} is not sha256: and 64 hexadecimal digits")
+    return lab / "weights" / digits
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `save_nat` wrote beside the weights.
+
+    Raises:
+        ValueError: nothing that can be read.
+    """
+    try:
+        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{folder / SETTINGS}: cannot be read") from None
+    return dict(found)

@@ -10,7 +10,8 @@ import hashlib
 import math
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,23 @@ def train(
     folder: Path,
     report: Callable[[int, int, str], None],
 ) -> NAT:
+    """Train to the end; see `train_in_rungs`."""
+    *_, trained = train_in_rungs(
+        config, settings, tokens, classes, folder, report, (settings.steps,)
+    )
+    return trained
+
+
+def train_in_rungs(
+    config: NATConfig,
+    settings: TrainingSettings,
+    tokens: Tensor,
+    classes: Tensor,
+    folder: Path,
+    report: Callable[[int, int, str], None],
+    rungs: Sequence[int],
+    start: NAT | None = None,
+) -> Iterator[NAT]:
     """Train, going on from the folder's checkpoint where there is one.
 
     Args:
@@ -92,48 +110,92 @@ def train(
         settings: how to train.
         tokens: [N, L] int64 in [0, K).
         classes: [N] int64.
-        folder: for the checkpoint, which is kept; one folder a (config, settings).
+        folder: for the checkpoint, which is kept; one folder a (config, settings, start).
         report: called with (steps done, steps, loss as text).
+        rungs: growing numbers of steps, not below what the checkpoint has behind it.
+        start: weights to go on from in place of new ones, those of a network of these sizes.
 
-    Returns:
-        The averaged weights, in evaluation mode.
+    Yields:
+        At each rung the averaged weights, in evaluation mode; they change with the next.
 
     Raises:
         ValueError: the loss is not finite; the folder's checkpoint is not one of this network.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with _own_generator(settings.seed):
         nat = NAT(config).train()
+        if start is not None:
+            nat.load_state_dict(start.state_dict())
         average = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
-        optimiser = torch.optim.AdamW(
-            nat.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        done = _resume(folder / CHECKPOINT, nat, average, optimiser)
-        for step in range(done, settings.steps):
-            torch.manual_seed(_step_seed(settings.seed, step))
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * min(
-                    1.0, (step + 1) / max(1, settings.warmup_steps)
-                )
-            batch = torch.randint(len(tokens), (settings.batch_size,))
-            loss = masked_token_loss(nat, tokens[batch], classes[batch], settings)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            average.update_parameters(nat)
-            last = step + 1 == settings.steps
+    optimiser = torch.optim.AdamW(
+        nat.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    done = _resume(folder / CHECKPOINT, nat, average, optimiser)
+    for rung in rungs:
+        for step in range(done, rung):
+            loss = _step(nat, average, optimiser, settings, tokens, classes, step)
+            last = step + 1 == rung
             if last or (step + 1) % REPORT_EVERY == 0:
                 if not math.isfinite(loss.item()):
                     raise ValueError(f"training diverged: loss = {loss.item()} at step {step + 1}")
                 report(step + 1, settings.steps, f"loss {loss.item():.3f}")
             if last or (step + 1) % CHECKPOINT_EVERY == 0:
                 _save(folder / CHECKPOINT, step + 1, nat, average, optimiser)
-    trained: NAT = average.module  # type: ignore[assignment]
-    return trained.eval()
+        done = rung
+        trained: NAT = average.module  # type: ignore[assignment]
+        yield trained.eval()
+
+
+def _step(
+    nat: NAT,
+    average: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    tokens: Tensor,
+    classes: Tensor,
+    step: int,
+) -> Tensor:
+    """One step of the optimiser; its loss."""
+    with _own_generator(_step_seed(settings.seed, step)):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * min(
+                1.0, (step + 1) / max(1, settings.warmup_steps)
+            )
+        batch = torch.randint(len(tokens), (settings.batch_size,))
+        loss = masked_token_loss(nat, tokens[batch], classes[batch], settings)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        average.update_parameters(nat)
+    return loss
+
+
+@torch.inference_mode()
+def validation_loss(nat: NAT, tokens: Tensor, classes: Tensor, repeats: int = 4) -> float:
+    """Cross entropy on masked positions under uniform mask ratios, whatever the NAT was trained
+    with, so that training strategies compare; masks are the same at every call.
+
+    Args:
+        nat: in evaluation mode.
+        tokens: [N, L] int64, images that were not trained on.
+        classes: [N] int64.
+        repeats: masks an image.
+    """
+    plain = TrainingSettings(TrainingStrategy("uniform"), label_smoothing=0.0, class_dropout=0.0)
+    with _own_generator(0):
+        losses = [masked_token_loss(nat, tokens, classes, plain).item() for _ in range(repeats)]
+    return math.fsum(losses) / repeats
+
+
+@contextmanager
+def _own_generator(seed: int) -> Iterator[None]:
+    """Torch's global generator seeded, and given back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def masked_token_loss(

@@ -11,10 +11,11 @@ import math
 
 import numpy as np
 
+from search.bound import Vector
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
-from search.space import Space, Vector
+from search.space import Space
 
 MOMENTUM = 0.5
 MAX_STEPS = 100

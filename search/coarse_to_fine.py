@@ -19,13 +19,14 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
+from search.bound import Vector
 from search.controls import CONTROLS
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.gaussian_process import Data, GaussianProcess, fit
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
-from search.space import Space, Vector
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)

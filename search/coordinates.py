@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from search.space import Space, Vector
+from search.bound import Vector
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 LOWEST_SHARE = 1e-3

@@ -8,13 +8,24 @@ from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 
 
+def amount_asked(probe: Probe) -> int:
+    """What an evaluation is counted in: training steps where the model is trained for it, else
+    images."""
+    return probe.images if probe.training is None else probe.training.steps
+
+
+def amount_done(probe: Probe, result: Measurement) -> int:
+    """How much of `amount_asked` was done."""
+    return result.images if probe.training is None else result.training_steps
+
+
 class Ledger:
     """Numbers probes and keeps their FIDs."""
 
     def __init__(self) -> None:
         self._in_flight: dict[int, Probe] = {}
         self._fids: dict[int, float] = {}
-        self._images: dict[int, int] = {}
+        self._done: dict[int, tuple[int, int]] = {}
         self._in_order = 0
 
     def __len__(self) -> int:
@@ -24,7 +35,7 @@ class Ledger:
     def ask(self, probe: Probe) -> Probe:
         """Enter a probe."""
         self._in_flight[probe.number] = probe
-        self._images[probe.number] = probe.images
+        self._done[probe.number] = (amount_asked(probe), amount_asked(probe))
         return probe
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
@@ -39,7 +50,7 @@ class Ledger:
         del self._in_flight[probe.number]
         self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
         if isinstance(result, Measurement):
-            self._images[probe.number] = result.images
+            self._done[probe.number] = (amount_done(probe, result), amount_asked(probe))
 
     @property
     def in_flight(self) -> int:
@@ -47,13 +58,18 @@ class Ledger:
         return len(self._in_flight)
 
     @property
-    def spent(self) -> int:
-        """Images generated, and those that the probes in flight may take."""
-        return sum(self._images.values())
+    def spent(self) -> float:
+        """What was done, in whole evaluations; a probe in flight may take all of its own."""
+        return math.fsum(done / asked for done, asked in self._done.values())
 
-    def images(self, number: int) -> int:
-        """Images of a probe: fewer than asked if it was stopped."""
-        return self._images[number]
+    def done(self, number: int) -> int:
+        """Images, or training steps where the model is trained for it, of a probe."""
+        return self._done[number][0]
+
+    def stopped(self, number: int) -> bool:
+        """Whether less was done than asked: its FID does not compare with others."""
+        done, asked = self._done[number]
+        return done < asked
 
     def told_in_order(self) -> int:
         """How many probes, from probe 0 on, have all been told."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,9 @@ class Measurement:
         seconds: wall time.
         fid_at: (n, FID of n images) for smaller n out of the same pass, or nothing. FID falls with
             n; only values at equal n compare.
+        training_steps: that the model was trained for it; 0 where it was given.
+        validation_loss: of that model, or None.
+        checkpoint: hash of its weights, once its training has ended, or None.
     """
 
     fid: float
@@ -28,6 +33,14 @@ class Measurement:
     forward_passes: int
     seconds: float
     fid_at: tuple[tuple[int, float], ...] = ()
+    training_steps: int = 0
+    validation_loss: float | None = None
+    checkpoint: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measurement:
+        """The inverse of `dataclasses.asdict`, through JSON."""
+        return cls(**{**data, "fid_at": tuple((int(n), float(f)) for n, f in data["fid_at"])})
 
     @property
     def finite(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from search.measurement import Failure, Measurement
 from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
 
 FIRST_SEARCH_SEED = 2**31
 """Evaluation seeds below it belong to final tests and people, those from it on to searches: the
@@ -40,6 +41,21 @@ DONE = Signal.DONE
 
 
 @dataclass(frozen=True)
+class Training:
+    """How a model is trained to be measured.
+
+    Attributes:
+        strategy: the mask ratios that it sees.
+        steps: of the training, >= 1.
+        seed: of its weights, batches and masks.
+    """
+
+    strategy: TrainingStrategy
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Probe:
     """One evaluation that an optimiser asks for.
 
@@ -50,6 +66,7 @@ class Probe:
         seed: the evaluation's seed, >= FIRST_SEARCH_SEED.
         step: the optimiser's own step (a gradient step, say), from 0.
         role: what the probe is within its step, as a word: "start", "base", "mask_ratio_3" …
+        training: of the model, where it is trained for this evaluation; None where it is given.
     """
 
     number: int
@@ -58,6 +75,7 @@ class Probe:
     seed: int
     step: int
     role: str
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,49 @@ class Budget:
     def evaluations(self) -> int:
         """Evaluations that the budget pays for."""
         return self.images // self.images_per_evaluation
+
+    def training(self, strategy: TrainingStrategy | None, seed: int) -> Training | None:
+        """None: the model is given."""
+        return None
+
+
+@dataclass(frozen=True)
+class TrainingBudget:
+    """What a search of training strategies may spend.
+
+    Attributes:
+        training_steps: in all.
+        training_steps_per_evaluation: of the model that is trained for each.
+        images_per_evaluation: n of the FID that it is judged by.
+
+    Raises:
+        ValueError: not positive, or not enough for one evaluation.
+    """
+
+    training_steps: int
+    training_steps_per_evaluation: int
+    images_per_evaluation: int
+
+    def __post_init__(self) -> None:
+        for name in ("training_steps_per_evaluation", "images_per_evaluation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is not positive")
+        if self.evaluations < 1:
+            raise ValueError(
+                f"training_budget = {self.training_steps} steps is less than one training of "
+                f"{self.training_steps_per_evaluation} steps"
+            )
+
+    @property
+    def evaluations(self) -> int:
+        """Trainings that the budget pays for."""
+        return self.training_steps // self.training_steps_per_evaluation
+
+    def training(self, strategy: TrainingStrategy | None, seed: int) -> Training | None:
+        """What a probe of that strategy trains; None without one."""
+        if strategy is None:
+            return None
+        return Training(strategy, self.training_steps_per_evaluation, seed)
 
 
 class Optimiser(Protocol):

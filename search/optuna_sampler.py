@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -18,10 +19,19 @@ from optuna.trial import Trial, TrialState
 
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
-from search.space import Space, with_passes
+from search.optimiser import (
+    DONE,
+    WAIT,
+    Budget,
+    Probe,
+    Signal,
+    TrainingBudget,
+    evaluation_seed,
+)
+from search.space import SearchSpace, Space, with_passes
 
 PASSES = "forward_passes"
+ROUNDING = 1e-9
 
 
 class OptunaSampler:
@@ -46,8 +56,8 @@ class OptunaSampler:
     def __init__(
         self,
         sampler: BaseSampler,
-        space: Space,
-        budget: Budget,
+        space: SearchSpace,
+        budget: Budget | TrainingBudget,
         seed: int,
         passes: bool = False,
         *,
@@ -59,11 +69,11 @@ class OptunaSampler:
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._common = max_in_flight, common_random_numbers
         self._distributions: dict[str, BaseDistribution] = {**distributions(space)}
-        start: dict[str, float] = dict(
-            zip(space.names, space.to_vector(space.start).tolist(), strict=True)
-        )
+        start: dict[str, float] = dict(zip(space.names, space.start_vector.tolist(), strict=True))
         self._passes = passes
         if passes:
+            if not isinstance(space, Space):
+                raise ValueError("forward passes are searched with generation strategies alone")
             low = space.bounds["guidance_scale"].low
             if "guidance_scale" in space.frozen or low > space.start.guidance_floor:
                 raise ValueError("forward passes can only fall where guidance_scale may reach 0")
@@ -81,7 +91,7 @@ class OptunaSampler:
     def ask(self) -> Probe | Signal:
         """The sampler's next proposal; WAIT while a result that it must know is missing."""
         number = len(self._ledger)
-        if self._ledger.spent + self._budget.images_per_evaluation > self._budget.images:
+        if self._ledger.spent + 1 > self._budget.evaluations + ROUNDING:
             return WAIT if self._ledger.in_flight else DONE
         due = max(0, number - self._max_in_flight + 1)
         if self._ledger.told_in_order() < due:
@@ -92,14 +102,16 @@ class OptunaSampler:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(dict(self._distributions))
         self._trials.append(trial)
-        strategy = self._space.from_vector([trial.params[name] for name in self._space.names])
+        values = np.array([trial.params[name] for name in self._space.names])
+        strategy, trained = self._space.pair(values)
         if self._passes:
             strategy = with_passes(strategy, trial.params[PASSES])
         self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation
         role = "start" if number == 0 else "sample"
-        return self._ledger.ask(Probe(number, strategy, images, seed, number, role))
+        training = self._budget.training(trained, seed)
+        return self._ledger.ask(Probe(number, strategy, images, seed, number, role, training))
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""
@@ -107,19 +119,18 @@ class OptunaSampler:
 
     def _release(self, number: int) -> None:
         """Let the sampler know a result; Optuna has a state of its own for failures."""
-        fid, images = self._ledger.fid(number), self._ledger.images(number)
-        trial = self._trials[number]
+        fid, trial = self._ledger.fid(number), self._trials[number]
         if fid is None:
             self._study.tell(trial, state=TrialState.FAIL)
-        elif images < self._budget.images_per_evaluation:
-            trial.report(fid, images)
+        elif self._ledger.stopped(number):
+            trial.report(fid, self._ledger.done(number))
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, [fid, self._spent_passes[number]][: 1 + self._passes])
         self._released = number + 1
 
 
-def distributions(space: Space) -> dict[str, FloatDistribution]:
+def distributions(space: SearchSpace) -> dict[str, FloatDistribution]:
     """The space as Optuna distributions, by parameter name."""
     rows = zip(space.names, space.low, space.high, space.log, strict=True)
     return {

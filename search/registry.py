@@ -18,13 +18,15 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from search.autonat_greedy import AutoNATGreedy
 from search.autonat_reference import AutoNATReference
 from search.coarse_to_fine import CoarseToFine
-from search.optimiser import Budget, Optimiser
+from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.optuna_sampler import OptunaSampler
-from search.space import Space
+from search.space import SearchSpace, Space
+from search.training_space import TrainingSpace
 
-SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
+SAMPLERS: Mapping[str, Callable[[SearchSpace, int], BaseSampler]] = {
     "random": lambda space, seed: RandomSampler(seed=seed),
     "qmc": lambda space, seed: QMCSampler(
         scramble=True, seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
@@ -34,7 +36,7 @@ SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
         n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed
     ),
     "cmaes": lambda space, seed: CmaEsSampler(
-        x0={n: float(v) for n, v in zip(space.names, space.to_vector(space.start), strict=True)},
+        x0={n: float(v) for n, v in zip(space.names, space.start_vector, strict=True)},
         seed=seed,
         warn_independent_sampling=False,
     ),
@@ -44,22 +46,31 @@ SAMPLERS: Mapping[str, Callable[[Space, int], BaseSampler]] = {
 """Optuna's samplers, each seeded and started at the space's start."""
 
 PARETO = "nsgaii-passes"
+DESCENTS = ("autonat-reference", "autonat-common-numbers")
 
 OPTIMISERS: tuple[str, ...] = (
     "coarse-to-fine",
-    "autonat-reference",
-    "autonat-common-numbers",
+    *DESCENTS,
     *SAMPLERS,
     PARETO,
 )
-"""The names that `make_optimiser` knows: ours, AutoNAT's as published, its own steps with common
+"""Those of generation strategies: ours, AutoNAT's as published, its own steps with common
 random numbers and whole tokens, Optuna's samplers, and NSGA-II on FID and forward passes."""
+
+
+TRAINING_OPTIMISERS: tuple[str, ...] = ("autonat-greedy", *SAMPLERS)
+"""Those of training strategies: AutoNAT's, and Optuna's samplers."""
+
+JOINT_OPTIMISERS: tuple[str, ...] = tuple(SAMPLERS)
+"""Those of training and generation strategies at once."""
+
+ALL_OPTIMISERS: tuple[str, ...] = tuple(dict.fromkeys((*OPTIMISERS, *TRAINING_OPTIMISERS)))
 
 
 def make_optimiser(
     name: str,
-    space: Space,
-    budget: Budget,
+    space: SearchSpace,
+    budget: Budget | TrainingBudget,
     seed: int,
     settings: Mapping[str, Any] | None = None,
     tokens: int | None = None,
@@ -67,7 +78,8 @@ def make_optimiser(
     """The optimiser of that name.
 
     Args:
-        name: one of OPTIMISERS.
+        name: one of OPTIMISERS; over a training space, of TRAINING_OPTIMISERS; over a joint one,
+            of JOINT_OPTIMISERS.
         space: what is searched.
         budget: what the search may spend.
         seed: of the optimiser's own choices and of its evaluations, >= 0.
@@ -75,8 +87,8 @@ def make_optimiser(
         tokens: L of the objective, for those who move whole tokens.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), a setting that the optimiser does
-            not have, or one whose value it refuses.
+        ValueError: a name that is unknown or searches another space (those that do are listed),
+            a setting that the optimiser does not have, or one whose value it refuses.
     """
     settings = dict(settings or {})
     known = default_settings(name)
@@ -88,10 +100,16 @@ def make_optimiser(
     if seed < 0:
         raise ValueError(f"seed = {seed} is negative")
     settings = known | settings
-    if name == "coarse-to-fine":
-        return CoarseToFine(space, budget, seed, tokens, **settings)
-    if name not in SAMPLERS and name != PARETO:
-        return AutoNATReference(space, budget, seed, tokens, **settings)
+    if isinstance(space, Space) and isinstance(budget, Budget):
+        if name == "coarse-to-fine":
+            return CoarseToFine(space, budget, seed, tokens, **settings)
+        if name in DESCENTS:
+            return AutoNATReference(space, budget, seed, tokens, **settings)
+    trains = isinstance(space, TrainingSpace) and isinstance(budget, TrainingBudget)
+    if name == "autonat-greedy" and trains:
+        return AutoNATGreedy(space, budget, seed, **settings)  # type: ignore[arg-type]
+    if name not in SAMPLERS and not (name == PARETO and isinstance(space, Space)):
+        raise ValueError(f"optimiser {name} does not search {type(space).__name__}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
@@ -106,11 +124,14 @@ def default_settings(name: str) -> dict[str, Any]:
     Raises:
         ValueError: an unknown name.
     """
-    if name not in OPTIMISERS:
-        raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(OPTIMISERS)}")
-    face: type[CoarseToFine | AutoNATReference | OptunaSampler] = OptunaSampler
-    if name not in SAMPLERS and name != PARETO:
-        face = CoarseToFine if name == "coarse-to-fine" else AutoNATReference
+    if name not in ALL_OPTIMISERS:
+        raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(ALL_OPTIMISERS)}")
+    own: Mapping[str, type] = {
+        "coarse-to-fine": CoarseToFine,
+        "autonat-greedy": AutoNATGreedy,
+        **dict.fromkeys(DESCENTS, AutoNATReference),
+    }
+    face = own.get(name, OptunaSampler)
     parameters = inspect.signature(face).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
     if name == "autonat-common-numbers":

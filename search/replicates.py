@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, Probe, Signal
+from search.optimiser import DONE, Probe, Signal, Training
 from search.strategy import GenerationStrategy
 
 
@@ -17,17 +17,22 @@ class Replicates:
         strategies: by name, which becomes the probe's role.
         images: n of one evaluation.
         seeds: one step each.
+        trainings: by name, of the models that are trained for their strategies.
     """
 
     def __init__(
-        self, strategies: Mapping[str, GenerationStrategy], images: int, seeds: Sequence[int]
+        self,
+        strategies: Mapping[str, GenerationStrategy],
+        images: int,
+        seeds: Sequence[int],
+        trainings: Mapping[str, Training] | None = None,
     ) -> None:
         self._list = [
             (step, seed, role, strategy)
             for step, seed in enumerate(seeds)
             for role, strategy in strategies.items()
         ]
-        self._images = images
+        self._images, self._trainings = images, trainings or {}
         self._ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
@@ -36,7 +41,8 @@ class Replicates:
         if number == len(self._list):
             return DONE
         step, seed, role, strategy = self._list[number]
-        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
+        training = self._trainings.get(role)
+        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role, training))
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""

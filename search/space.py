@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from search.bound import Bound, Vector, from_unit, to_unit
 from search.strategy import SCHEDULES, GenerationStrategy
+from search.training_strategy import TrainingStrategy
 
-Vector = npt.NDArray[np.float64]
 
+class SearchSpace(Protocol):
+    """What a sampler needs to know of what is searched: D values by name, each in a range."""
 
-@dataclass(frozen=True)
-class Bound:
-    """The range of every value of a schedule, and whether its natural scale is logarithmic.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the values; [D]."""
 
-    Raises:
-        ValueError: not 0 <= low < high < infinity, or a log scale that starts at 0.
-    """
+    @property
+    def low(self) -> Vector:
+        """Lower bounds; [D]."""
 
-    low: float
-    high: float
-    log: bool = False
+    @property
+    def high(self) -> Vector:
+        """Upper bounds; [D]."""
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.low < self.high < math.inf):
-            raise ValueError(f"bounds [{self.low}, {self.high}] are not 0 <= low < high < infinity")
-        if self.log and self.low == 0:
-            raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
+    @property
+    def log(self) -> npt.NDArray[np.bool_]:
+        """Which have a logarithmic scale; [D]."""
+
+    @property
+    def start_vector(self) -> Vector:
+        """Where a search starts; [D]."""
+
+    def pair(self, vector: Vector) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+        """What the values [D] stand for; no training strategy where the model is given."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What identifies the space: two studies with equal values searched the same thing."""
 
 
 DEFAULT_BOUNDS: Mapping[str, Bound] = {
@@ -154,23 +164,22 @@ class Space:
         limit = self.max_forward_passes
         return found if limit is None else with_passes(found, limit)
 
+    @property
+    def start_vector(self) -> Vector:
+        """The start's free values; [D]."""
+        return self.to_vector(self.start)
+
+    def pair(self, vector: Vector) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+        """See `SearchSpace.pair`."""
+        return self.from_vector(vector), None
+
     def to_unit(self, vector: Vector) -> Vector:
         """Natural units to [0, 1] along each entry's scale; [D]."""
-        return (_scale(vector, self.log) - self._unit_low) / self._unit_width
+        return to_unit(vector, self.low, self.high, self.log)
 
     def from_unit(self, unit: Vector) -> Vector:
         """[0, 1] to natural units, clipped to the bounds; [D]."""
-        scaled = self._unit_low + np.clip(unit, 0, 1) * self._unit_width
-        natural = np.where(self.log, np.exp(np.where(self.log, scaled, 0.0)), scaled)
-        return np.clip(natural, self.low, self.high)
-
-    @property
-    def _unit_low(self) -> Vector:
-        return _scale(self.low, self.log)
-
-    @property
-    def _unit_width(self) -> Vector:
-        return _scale(self.high, self.log) - self._unit_low
+        return from_unit(unit, self.low, self.high, self.log)
 
     def to_json(self) -> dict[str, Any]:
         """What identifies the space: two studies with equal values searched the same thing."""
@@ -198,7 +207,3 @@ def with_passes(strategy: GenerationStrategy, limit: int) -> GenerationStrategy:
         return strategy
     scales = tuple(0.0 if t in dropped else s for t, s in enumerate(strategy.guidance_scale))
     return replace(strategy, guidance_scale=scales)
-
-
-def _scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:
-    return np.where(log, np.log(np.where(log, vector, 1.0)), vector)

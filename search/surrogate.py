@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
+from search.bound import Vector
 from search.coordinates import Coordinates
 from search.gaussian_process import JITTER, MEAN_VARIANCE, Data, fit, matern, squared_distances
-from search.space import Space, Vector
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 FITTED_POINTS, FIT_ITERATIONS = 800, 60

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.stats import beta as beta_distribution
 from scipy.stats import truncnorm
 
-from search.space import Bound
+from search.bound import Bound
 from search.strategy import read_number
 
 Ratios = npt.NDArray[np.float64]
@@ -32,18 +32,25 @@ class Distribution:
             legal beside it, else only what lies within.
         quantile: the inverse of the cumulative distribution: from uniforms in [0, 1), of any
             shape, and the parameters by keyword, to ratios in [0, 1].
+        start: where a search starts, by parameter.
     """
 
     parameters: Mapping[str, Bound]
     quantile: Callable[..., Ratios]
+    start: Mapping[str, float]
 
-    def check(self, name: str, value: Any) -> float:
+    def check(self, name: str, value: Any, bound: Bound | None = None) -> float:
         """A parameter's value as a number.
+
+        Args:
+            name: of the parameter; with `bound`, any words for it.
+            value: what was given.
+            bound: of the parameter.
 
         Raises:
             ValueError: not a number, or not legal.
         """
-        number, bound = read_number(name, value), self.parameters[name]
+        number, bound = read_number(name, value), bound or self.parameters[name]
         if bound.log and number <= 0:
             raise ValueError(f"{name} = {value!r} is not positive")
         if not bound.log and not bound.low <= number <= bound.high:
@@ -70,13 +77,17 @@ def _truncated_normal(uniforms: Ratios, mean: float, deviation: float) -> Ratios
 
 
 DISTRIBUTIONS: Mapping[str, Distribution] = {
-    "cosine": Distribution({}, _cosine),
-    "uniform": Distribution({}, _uniform),
+    "cosine": Distribution({}, _cosine, {}),
+    "uniform": Distribution({}, _uniform, {}),
     "beta": Distribution(
-        {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)}, _beta
+        {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)},
+        _beta,
+        {"alpha": 2.0, "beta": 1.0},  # its mean, 0.67, is about the cosine's
     ),
     "truncated-normal": Distribution(
-        {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)}, _truncated_normal
+        {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)},
+        _truncated_normal,
+        {"mean": 0.65, "deviation": 0.3},
     ),
 }
 """MaskGIT's r = cos(pi/2 u), u uniform; r = u; AutoNAT's Beta(alpha, beta); a normal distribution

@@ -20,7 +20,7 @@ from dashboards.report import with_error
 from dashboards.samples import grid, png
 from dashboards.servers import dashboard_commands, open_dashboards
 from search.controls import CONTROLS
-from search.registry import OPTIMISERS
+from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
 from trials.cli_records import app as records_app
@@ -70,13 +70,37 @@ def search(
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on with this search.")
     ] = None,
+    what: Annotated[
+        str | None, typer.Option(help="generation, training or joint. [default: generation]")
+    ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
     steps: Annotated[int | None, typer.Option(help="T. [default: 8]")] = None,
     start: Annotated[Path | None, typer.Option(help="A strategy file to start from.")] = None,
     optimiser: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(OPTIMISERS)}; repeatable. [default: coarse-to-fine]"),
+        typer.Option(
+            help=f"{', '.join(OPTIMISERS)}; repeatable. [default: coarse-to-fine]. Of training "
+            f"strategies: {', '.join(TRAINING_OPTIMISERS)}. [default: autonat-greedy]"
+        ),
+    ] = None,
+    distribution: Annotated[
+        str | None, typer.Option(help="Of mask ratios in training. [default: beta]")
+    ] = None,
+    training_start: Annotated[
+        list[str] | None, typer.Option(help="PARAMETER=VALUE of the distribution; repeatable.")
+    ] = None,
+    training_bounds: Annotated[
+        list[str] | None, typer.Option(help="PARAMETER=LOW:HIGH or LOW:HIGH:log; repeatable.")
+    ] = None,
+    training_steps: Annotated[
+        int | None, typer.Option(help="Of a model trained for an evaluation. [default: 1000]")
+    ] = None,
+    training_budget: Annotated[
+        int | None, typer.Option(help="Training steps a method. [default: 12000]")
+    ] = None,
+    fine_tune_from: Annotated[
+        str | None, typer.Option(help="Train on from stored weights: their sha256:…")
     ] = None,
     optimiser_set: Annotated[
         list[str] | None, typer.Option(help="OPTIMISER.NAME=VALUE; repeatable.")
@@ -112,9 +136,16 @@ def search(
     tracking_uri: TrackingFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Search generation strategies, then test the winners on unseen seeds."""
+    """Search generation or training strategies, then test the winners on unseen seeds."""
     flags: dict[str, Any] = {
         "name": name,
+        "what": what,
+        "mask_ratio_distribution": distribution,
+        "training_start": read_assignments(training_start) if training_start else None,
+        "training_bounds": read_bounds(training_bounds) if training_bounds else None,
+        "training_steps": training_steps,
+        "training_budget": training_budget,
+        "fine_tune_from": fine_tune_from,
         "objective": objective,
         "objective_settings": read_assignments(settings) if settings else None,
         "steps": steps,

@@ -16,6 +16,7 @@ from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, Track
 from trials.lab import Lab
 from trials.launch import prepared, replicate
 from trials.mirror import Mirror
+from trials.objective import load_objective
 from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
 from trials.publish import publish
@@ -93,7 +94,10 @@ def report(
     where = Lab.open(lab, record_url, tracking_uri)
     records = search_records(where, name)
     described = records[0].settings["objective"]
-    made = prepared(described["name"], described["settings"], where)
+    if records[0].settings["search"].get("what", "generation") == "generation":
+        made = prepared(described["name"], described["settings"], where)
+    else:  # its models are in the lab's store
+        made = load_objective(described["name"], described["settings"])
     out.print(str(publish(where, name, records, made, Mirror(where)).report))
 
 

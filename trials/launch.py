@@ -13,12 +13,22 @@ from search.strategy_file import FinalTest
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
-from trials.objective import Checks, Grows, Objective, Prepares, Report, load_objective, user_module
+from trials.objective import (
+    Checks,
+    Grows,
+    Objective,
+    Prepares,
+    Report,
+    Trains,
+    load_objective,
+    user_module,
+)
 from trials.progress import LiveProgress
 from trials.ray_runner import RaySettings, run_ray
 from trials.search_run import SearchRun, differences, recorded_settings
 from trials.settings import SearchSettings, read_settings
 from trials.study import Study
+from trials.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,9 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
     check(settings, objective)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+    measurer = _measurer(settings, objective, lab)
+    if not isinstance(measurer, Trainer):
+        prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
     mirror = Mirror(lab)
     following = BackgroundMirror(mirror, progress.say)
 
@@ -62,16 +74,27 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
         for study in run.studies:
             following.changed(study.record)
         if settings.runner == "local":
-            run_local(run, objective)
+            run_local(run, measurer)
         else:
             module = user_module(settings.objective)
             spread = RaySettings(
                 settings.workers, settings.gpus_per_trial, settings.ray_address, settings.rungs()
             )
-            run_ray(run, objective, spread, [] if module is None else [module])
+            run_ray(run, measurer, spread, [] if module is None else [module])
     finally:
         following.close()
     return Launched(settings, lab, objective, run, mirror)
+
+
+def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:
+    """What the workers measure with: the objective's own model, or models that they train."""
+    if settings.what == "generation":
+        return objective
+    if not isinstance(objective, Trains):
+        raise ValueError(f"objective {settings.objective} lacks the method train")
+    if settings.fine_tune_from is not None:
+        objective.with_checkpoint(lab.folder, settings.fine_tune_from)
+    return Trainer(objective, lab.folder, settings.fine_tune_from)
 
 
 def check(settings: SearchSettings, objective: Objective) -> None:
@@ -83,13 +106,15 @@ def check(settings: SearchSettings, objective: Objective) -> None:
     """
     space, budget = settings.space(), settings.budget_of_one()
     if isinstance(objective, Checks):
+        rungs = settings.rungs() if settings.what == "generation" else None
         for images in (
-            *(settings.rungs() or ()),
+            *(rungs or ()),
             settings.images_per_evaluation,
             settings.test_images,
         ):
-            objective.check(space, images)
-    if settings.scheduler and not isinstance(objective, Grows):
+            objective.check(settings.generation_space(), images)
+    grows = settings.what != "generation" or isinstance(objective, Grows)
+    if settings.scheduler and not grows:
         raise ValueError(
             f"objective {settings.objective} lacks the method evaluate_growing, which scheduler "
             f"{settings.scheduler} needs"

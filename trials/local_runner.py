@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from search.optimiser import DONE
-from trials.objective import Objective, evaluate_probe
+from trials.objective import Measures, Objective, evaluate_probe
 from trials.study import Job, Source
 
 
-def run_local(source: Source, objective: Objective) -> None:
+def run_local(source: Source, objective: Objective | Measures) -> None:
     """Run a source's jobs until it is done.
 
     Raises:

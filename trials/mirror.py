@@ -22,8 +22,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
+from trials.evaluation import Evaluation
 from trials.lab import Lab
-from trials.record import Evaluation, Record
+from trials.record import Record
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
@@ -188,14 +189,17 @@ class Mirror:
             values |= {"fid_stopped" if evaluation.stopped else "fid": result.fid}
             values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes
-            if result.fid_se is not None:
-                values["fid_se"] = result.fid_se
-            if result.fid_infinite is not None:
-                values["fid_infinite"] = result.fid_infinite
+            for name in ("fid_se", "fid_infinite", "validation_loss"):
+                if getattr(result, name) is not None:
+                    values[name] = getattr(result, name)
         else:
             tags.append(RunTag("reason", result.reason))
         parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}
         parameters |= probe.strategy.parameters()
+        if probe.training is not None:
+            parameters |= probe.training.strategy.parameters()
+            values["training_steps"] = evaluation.training_steps
+            tags.append(RunTag("training", str(probe.training.strategy)))
         client.log_batch(
             run_id,
             [Metric(key, value, ended, 0) for key, value in values.items()],

@@ -12,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,11 +20,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from search.ledger import amount_asked
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
+from search.training_strategy import TrainingStrategy
 
 ENTRY_POINT_GROUP = "autonat.objectives"
 
@@ -104,6 +107,66 @@ class Samples(Protocol):
         """Images [n, H, W] or [n, H, W, 3]."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model that a training made.
+
+    Attributes:
+        objective: measures it.
+        validation_loss: on images that it was not trained on, or None.
+        seconds: of training, all of it so far.
+        checkpoint: hash of its weights, once they are stored; None before the last rung.
+    """
+
+    objective: Objective
+    validation_loss: float | None
+    seconds: float
+    checkpoint: str | None
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """An objective whose model can be trained under any training strategy."""
+
+    tokens: int
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Objective.describe`; known without weights."""
+
+    def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
+        """All that decides the weights, beside where they start and the steps; JSON values."""
+
+    def train(
+        self,
+        strategy: TrainingStrategy,
+        seed: int,
+        rungs: tuple[int, ...],
+        folder: Path,
+        lab: Path,
+        start: str | None,
+    ) -> Iterator[Trained]:
+        """Train, and stop at each number of steps in `rungs`, which grow.
+
+        Args:
+            strategy: the mask ratios that the model sees.
+            seed: of weights, batches and masks, in [0, 2**32).
+            rungs: steps; the weights of the last go into the lab's store.
+            folder: for checkpoints of the training; one that is there is gone on from.
+            lab: the folder of the store.
+            start: hash of stored weights to go on from, or None.
+
+        Raises:
+            ValueError: the training diverged; the stored weights are of another network.
+        """
+
+    def with_checkpoint(self, lab: Path, checkpoint: str) -> Objective:
+        """The objective on stored weights.
+
+        Raises:
+            ValueError: there are none of that hash.
+        """
+
+
 def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
     """The objective of that name, made with these settings.
 
@@ -172,21 +235,41 @@ def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> di
     }
 
 
-def evaluate_probe(objective: Objective, probe: Probe) -> Measurement | Failure:
+@runtime_checkable
+class Measures(Protocol):
+    """Whatever measures whole probes, what they train included, in place of an objective."""
+
+    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
+        """A measurement at each rung; rungs grow, and the last is what the probe asks for."""
+
+
+def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement | Failure:
     """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
-    return _guarded(lambda: objective.evaluate(probe.strategy, probe.images, probe.seed))
+    *_, last = grow_probe(objective, probe, (amount_asked(probe),))
+    return last
 
 
 def grow_probe(
-    objective: Grows, probe: Probe, rungs: tuple[int, ...]
+    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
 ) -> Iterator[Measurement | Failure]:
-    """Measure a probe at growing n; a Failure is the last."""
-    measurements = objective.evaluate_growing(probe.strategy, rungs, probe.seed)
+    """Measure a probe at growing n, or after growing training; a Failure is the last."""
+    measurements = _measurements(objective, probe, rungs)
     for _ in rungs:
         result = _guarded(lambda: next(measurements))
         yield result
         if isinstance(result, Failure):
             return
+
+
+def _measurements(
+    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
+) -> Iterator[Measurement]:
+    if isinstance(objective, Measures):
+        yield from objective.measure(probe, rungs)
+    elif len(rungs) > 1 and isinstance(objective, Grows):
+        yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
+    else:
+        yield objective.evaluate(probe.strategy, probe.images, probe.seed)
 
 
 def _guarded(measure: Callable[[], Measurement]) -> Measurement | Failure:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dashboards.report import write_report
+from models.checkpoints import WEIGHTS, stored_folder
 from trials.lab import Lab
 from trials.mirror import Mirror
-from trials.objective import Objective, Samples
+from trials.objective import Objective, Samples, Trains
 from trials.record import Record
 from trials.results import MethodResult, method_results, strategy_file
 
@@ -56,7 +57,7 @@ def publish(
         ValueError: no search has a measurement, or a file cannot be written.
     """
     folder = lab.results(name)
-    results = [_with_samples(result, objective) for result in method_results(records)]
+    results = [_with_samples(result, objective, lab) for result in method_results(records)]
     by_method = {result.method: result for result in results}
     searches = [record for record in records if record.settings["kind"] == "search"]
     _try_sync(mirror, records)
@@ -87,6 +88,7 @@ def publish(
     behind = 0
     for record in records:
         own = [files[r] for r in (record.settings.get("optimiser"),) if r in files]
+        own += _weights(lab, record, by_method)
         try:
             mirror.finish(record, [*own, report], _metrics(record, by_method))
         except ValueError:
@@ -98,7 +100,18 @@ def _rank(result: MethodResult) -> float:
     return result.fid if math.isfinite(result.fid) else math.inf
 
 
-def _with_samples(result: MethodResult, objective: Objective) -> MethodResult:
+def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list[Path]:
+    """The file of the weights that a search trained for its winner, if it did."""
+    result = results.get(record.settings.get("optimiser", ""))
+    if result is None or result.checkpoint is None:
+        return []
+    file = stored_folder(lab.folder, result.checkpoint) / WEIGHTS
+    return [file] if file.exists() else []
+
+
+def _with_samples(result: MethodResult, objective: Objective, lab: Lab) -> MethodResult:
+    if result.checkpoint is not None and isinstance(objective, Trains):
+        objective = objective.with_checkpoint(lab.folder, result.checkpoint)
     if not isinstance(objective, Samples):
         return result
     images = objective.sample(result.strategy, SAMPLES, SAMPLE_SEED)

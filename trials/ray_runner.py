@@ -29,15 +29,18 @@ import dashboards
 import models
 import search
 import trials
+from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, Probe
-from search.strategy import GenerationStrategy
-from trials.objective import Grows, Objective, evaluate_probe, grow_probe
+from search.optimiser import DONE
+from trials.evaluation import probe_from_json, probe_to_json
+from trials.objective import Measures, Objective, grow_probe
 from trials.study import Job, Source
 
 WORKER_RETRIES = 3
 """How often a probe is run again when its worker dies, before it counts as failed."""
 METRIC = "unused"
+AMOUNT = "amount"
+"""Images, or training steps, of a trial so far."""
 CONNECT_SECONDS = 5.0
 
 
@@ -49,8 +52,8 @@ class RaySettings:
         workers: evaluations at the same time, >= 1.
         gpus_per_trial: GPUs each of them holds, >= 0; a fraction shares one.
         address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
-        rungs: growing n of a search's evaluations; at each but the last, Ray's ASHA stops the
-            worse half. None measures once, at n.
+        rungs: growing n, or training steps, of a search's evaluations; at each but the last,
+            Ray's ASHA stops the worse half. None measures once, at the end.
     """
 
     workers: int
@@ -62,37 +65,30 @@ class RaySettings:
 class EvaluationTrial(tune.Trainable):
     """One evaluation a trial, in one step or one a rung; the actor and its objective serve many."""
 
-    def setup(self, config: dict[str, Any], objective: Objective) -> None:  # type: ignore[override]
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], objective: Objective | Measures
+    ) -> None:
         """Keep the objective, which comes through Ray's object store."""
         self._objective = objective
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next probe."""
-        fields = json.loads(new_config["probe"])
-        rungs = fields.pop("rungs")
-        strategy = GenerationStrategy.from_json(fields.pop("strategy"))
-        self._probe = Probe(**fields, strategy=strategy)
-        self._growing: Iterator[Measurement | Failure] | None = None
-        if rungs and isinstance(self._objective, Grows):
-            self._growing = grow_probe(self._objective, self._probe, tuple(rungs))
+        self._probe = probe_from_json(json.loads(new_config["probe"]))
+        self._results = grow_probe(
+            self._objective, self._probe, tuple(json.loads(new_config["rungs"]))
+        )
         return True
 
     def step(self) -> dict[str, Any]:
-        """Measure it, at the next n."""
-        if self._growing is None:
-            result = evaluate_probe(self._objective, self._probe)
-        else:
-            result = next(self._growing)
+        """Measure it, at the next rung."""
+        result = next(self._results)
         if isinstance(result, Failure):
             # Tune wants its metrics in every result, a failure's included.
-            told = {"fid": math.inf, "images": self._probe.images, "done": True}
+            told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
             return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
-        told = {
-            "fid": result.fid,
-            "images": result.images,
-            "done": self._growing is None or result.images >= self._probe.images,
-        }
+        amount = amount_done(self._probe, result)
+        told = {"fid": result.fid, AMOUNT: amount, "done": amount >= amount_asked(self._probe)}
         return {METRIC: math.nan, "measurement": json.dumps(asdict(result)), **told}
 
 
@@ -126,12 +122,10 @@ class JobSearcher(Searcher):
         if not isinstance(job, Job):
             return None
         self._jobs[trial_id] = job
-        probe = job.probe
-        fields = {"number", "images", "seed", "step", "role"}
-        plain: dict[str, Any] = {name: getattr(probe, name) for name in fields}
-        plain["rungs"] = self._rungs if job.study.space is not None else None
+        searched = job.study.space is not None
+        rungs = self._rungs if searched and self._rungs else (amount_asked(job.probe),)
         # As text: Tune flattens and copies whatever has parts, for every trial.
-        return {"probe": json.dumps({**plain, "strategy": probe.strategy.to_json()})}
+        return {"probe": json.dumps(probe_to_json(job.probe)), "rungs": json.dumps(rungs)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -141,9 +135,8 @@ class JobSearcher(Searcher):
         if job is None or self.error is not None:
             return
         if result and "measurement" in result:
-            fields = json.loads(result["measurement"])
-            fields["fid_at"] = tuple(map(tuple, fields["fid_at"]))
-            outcome: Measurement | Failure = Measurement(**fields)
+            told = json.loads(result["measurement"])
+            outcome: Measurement | Failure = Measurement.from_json(told)
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
         elif error:
@@ -170,13 +163,16 @@ class JobSearcher(Searcher):
 
 
 def run_ray(
-    source: Source, objective: Objective, settings: RaySettings, user_modules: Sequence[Path] = ()
+    source: Source,
+    objective: Objective | Measures,
+    settings: RaySettings,
+    user_modules: Sequence[Path] = (),
 ) -> None:
     """Run a source's jobs until it is done, or until Ctrl-C.
 
     Args:
         source: of jobs.
-        objective: prepared; sent to the workers by pickle.
+        objective: prepared, or a trainer; sent to the workers by pickle.
         settings: how the work is spread.
         user_modules: files or folders of the user's code to send along.
 
@@ -217,7 +213,7 @@ def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler | None:
     if rungs is None:
         return None
     return AsyncHyperBandScheduler(
-        time_attr="images",
+        time_attr=AMOUNT,
         metric="fid",
         mode="min",
         grace_period=rungs[0],

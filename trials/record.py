@@ -12,19 +12,18 @@ import math
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Failure, Measurement
-from search.optimiser import RETEST, Probe
-from search.space import DEFAULT_BOUNDS, Space
+from search.optimiser import RETEST, Probe, Training
+from search.space import SearchSpace
 from search.strategy import GenerationStrategy
+from trials.evaluation import Evaluation, evaluation_of, trial_of
 
 FORMAT = "autonat-record/1"
 COLUMNS = (
@@ -36,6 +35,8 @@ COLUMNS = (
     "fid",
     "fid_se",
     "images",
+    "training_steps",
+    "validation_loss",
     "forward_passes",
     "seconds",
     "seed",
@@ -45,54 +46,21 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One finished evaluation as the record holds it."""
-
-    number: int
-    probe: Probe
-    result: Measurement | Failure
-    finished: datetime
-
-    @property
-    def measurement(self) -> Measurement | None:
-        """What was measured, or None if the evaluation failed."""
-        return self.result if isinstance(self.result, Measurement) else None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it was stopped at a smaller n than asked, as not worth more images."""
-        return self.measurement is not None and self.measurement.images < self.probe.images
-
-    @property
-    def state(self) -> str:
-        """COMPLETE, PRUNED (stopped at a smaller n) or FAIL, Optuna's words."""
-        if self.measurement is None:
-            return "FAIL"
-        return "PRUNED" if self.stopped else "COMPLETE"
-
-    @property
-    def images(self) -> int:
-        """Images that were generated for it."""
-        return self.measurement.images if self.measurement else self.probe.images
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, or nothing."""
-        return self.result.reason if isinstance(self.result, Failure) else ""
-
-
-@dataclass(frozen=True)
 class Best:
     """What a search found.
 
     Attributes:
         strategy: its winner.
+        training: of the winner's model, where the search trained it.
+        checkpoint: hash of that model's weights.
         fid: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
             which was chosen for being low.
     """
 
     strategy: GenerationStrategy
     fid: float
+    training: Training | None = None
+    checkpoint: str | None = None
 
 
 class Record:
@@ -101,7 +69,7 @@ class Record:
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
         self._converged: int | None = study.user_attrs.get("converged")
-        self._evaluations = [_evaluation(trial) for trial in study.get_trials(deepcopy=False)]
+        self._evaluations = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
 
     @classmethod
     def create(cls, url: str, name: str, settings: Mapping[str, Any]) -> Record:
@@ -160,14 +128,14 @@ class Record:
         """All finished evaluations, in the order in which they finished."""
         return tuple(self._evaluations)
 
-    def add(self, probe: Probe, result: Measurement | Failure, space: Space | None) -> None:
+    def add(self, probe: Probe, result: Measurement | Failure, space: SearchSpace | None) -> None:
         """Write an evaluation; it is kept when this returns.
 
         Raises:
             ValueError: the storage cannot be written.
         """
         finished = datetime.now()
-        trial = _trial(probe, result, space, finished)
+        trial = trial_of(probe, result, space, finished)
         with _readable(str(self._study.study_name)):
             self._study.add_trial(trial)
         number = len(self._evaluations)
@@ -193,14 +161,15 @@ class Record:
         """What the search found: the strategy that its re-tests say is best, or, where it made
         none, that of the lowest single FID, the earlier probe of equals."""
         measured = [
-            (e.probe, e.measurement.fid)
-            for e in self._evaluations
-            if e.measurement and not e.stopped
+            (e.probe, e.measurement) for e in self._evaluations if e.measurement and not e.stopped
         ]
-        retests = [pair for pair in measured if pair[0].role == RETEST]
+        retests = [(p, m.fid) for p, m in measured if p.role == RETEST]
         if not retests:
-            found = min(measured, key=lambda m: (m[1], m[0].number), default=None)
-            return None if found is None else Best(found[0].strategy, found[1])
+            found = min(measured, key=lambda m: (m[1].fid, m[0].number), default=None)
+            if found is None:
+                return None
+            probe, best = found
+            return Best(probe.strategy, best.fid, probe.training, best.checkpoint)
         last = max(probe.step for probe, _ in retests)
         fids: dict[GenerationStrategy, list[float]] = {
             probe.strategy: [] for probe, _ in retests if probe.step == last
@@ -213,10 +182,14 @@ class Record:
 
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
-        stopped one (PRUNED) the images that it was given and its FID at that n."""
+        stopped one (PRUNED) the images that it was given and its FID at that n. Where models were
+        trained, there is a column for each parameter of their training strategies, too."""
         rows = []
+        trained: dict[str, None] = {}
         for evaluation in self._evaluations:
             probe, measured = evaluation.probe, evaluation.measurement
+            values = {} if probe.training is None else probe.training.strategy.parameters()
+            trained |= dict.fromkeys(values)
             rows.append(
                 {
                     "number": evaluation.number,
@@ -227,14 +200,17 @@ class Record:
                     "fid": measured.fid if measured else math.nan,
                     "fid_se": measured.fid_se if measured else None,
                     "images": evaluation.images,
+                    "training_steps": evaluation.training_steps,
+                    "validation_loss": measured.validation_loss if measured else None,
                     "forward_passes": probe.strategy.forward_passes(),
                     "seconds": measured.seconds if measured else math.nan,
                     "seed": probe.seed,
                     "finished": evaluation.finished,
                     "reason": evaluation.reason,
+                    **values,
                 }
             )
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
 
 
 def study_names(url: str) -> list[str]:
@@ -245,83 +221,6 @@ def study_names(url: str) -> list[str]:
     """
     with _readable(url):
         return sorted(optuna.study.get_all_study_names(url))
-
-
-def _trial(
-    probe: Probe, result: Measurement | Failure, space: Space | None, finished: datetime
-) -> FrozenTrial:
-    attributes: dict[str, Any] = {
-        "probe": probe.number,
-        "step": probe.step,
-        "role": probe.role,
-        "seed": probe.seed,
-        "images": probe.images,
-        "forward_passes": probe.strategy.forward_passes(),
-        "strategy": probe.strategy.to_json(),
-    }
-    if isinstance(result, Failure):
-        attributes["reason"] = result.reason
-    else:
-        attributes |= {"fid_se": result.fid_se, "seconds": result.seconds}
-        attributes["fid_at"] = [list(point) for point in result.fid_at]
-    evaluation = Evaluation(0, probe, result, finished)
-    state = TrialState[evaluation.state]
-    value = None if isinstance(result, Failure) else result.fid
-    trial = create_trial(
-        state=state,
-        value=value if state == TrialState.COMPLETE else None,
-        intermediate_values={evaluation.images: value} if value and evaluation.stopped else None,
-        params=probe.strategy.parameters(),
-        distributions=_distributions(probe.strategy, space),
-        user_attrs=attributes,
-    )
-    seconds = 0.0 if isinstance(result, Failure) else result.seconds
-    trial.datetime_start = finished - timedelta(seconds=seconds)
-    trial.datetime_complete = finished
-    return trial
-
-
-def _distributions(
-    strategy: GenerationStrategy, space: Space | None
-) -> dict[str, BaseDistribution]:
-    """Ranges for Optuna's pages. They are widened to hold the value, for the reference search
-    keeps no bounds; a schedule that is not searched may be 0 and so has no log scale."""
-    ranges: dict[str, BaseDistribution] = {}
-    for name, value in strategy.parameters().items():
-        schedule = name.rpartition("_")[0]
-        free = space is not None and schedule in space.free
-        bound = (DEFAULT_BOUNDS if space is None else space.bounds)[schedule]
-        low = min(bound.low, value) if free else 0.0
-        ranges[name] = FloatDistribution(low, max(bound.high, value), log=free and bound.log)
-    return ranges
-
-
-def _evaluation(trial: FrozenTrial) -> Evaluation:
-    attributes = trial.user_attrs
-    probe = Probe(
-        number=attributes["probe"],
-        strategy=GenerationStrategy.from_json(attributes["strategy"]),
-        images=attributes["images"],
-        seed=attributes["seed"],
-        step=attributes["step"],
-        role=attributes["role"],
-    )
-    result: Measurement | Failure
-    if trial.state != TrialState.FAIL:
-        last = max(trial.intermediate_values, default=probe.images)
-        fid = trial.intermediate_values.get(last, trial.value)
-        result = Measurement(
-            fid=math.nan if fid is None else fid,
-            fid_se=attributes["fid_se"],
-            images=last,
-            forward_passes=attributes["forward_passes"],
-            seconds=attributes["seconds"],
-            fid_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
-        )
-    else:
-        result = Failure(attributes["reason"])
-    finished = trial.datetime_complete or datetime.fromtimestamp(0)
-    return Evaluation(trial.number, probe, result, finished)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from search.training_strategy import TrainingStrategy
-from trials.record import Record
+from trials.record import Best, Record
 
 PACKAGES = ("autonat", "torch", "optuna", "ray", "mlflow", "torchmetrics", "numpy", "scipy")
 
@@ -44,6 +44,8 @@ class MethodResult:
             "PRUNED": stopped at fewer images than asked); empty for a control.
         samples: of the winner, uint8 [n, H, W] or [n, H, W, 3], or None.
         converged: after how many evaluations the search said that it had, or None.
+        training: of the winner's model, where one was trained for it.
+        checkpoint: hash of that model's weights.
     """
 
     method: str
@@ -60,6 +62,8 @@ class MethodResult:
     evaluations: pd.DataFrame
     samples: npt.NDArray[np.uint8] | None
     converged: int | None = None
+    training: TrainingStrategy | None = None
+    checkpoint: str | None = None
 
     @property
     def searched(self) -> bool:
@@ -100,12 +104,12 @@ def strategy_file(
     if best is None:
         raise ValueError(f"study {record.name}: no evaluation has succeeded")
     settings = record.settings
-    training = settings["training"]
     tested = test is not None and math.isfinite(test.fid)
+    training, objective = _model(settings, best)
     return StrategyFile(
         generation=best.strategy,
-        training=None if training is None else TrainingStrategy.from_json(training),
-        objective=settings["objective"],
+        training=training,
+        objective=objective,
         protocol=settings["protocol"],
         test=FinalTest(
             test.fid,
@@ -123,10 +127,7 @@ def strategy_file(
             "settings": settings["optimiser_settings"],
             "seed": settings["search"]["seed"],
             "space": settings["space"],
-            "budget": {
-                "images": settings["search"]["budget"],
-                "images_per_evaluation": settings["search"]["images_per_evaluation"],
-            },
+            "budget": _budget(settings["search"], best),
             "spent": spent(record),
             "fid": best.fid,
         },
@@ -135,13 +136,37 @@ def strategy_file(
     )
 
 
+def _model(
+    settings: Mapping[str, Any], best: Best
+) -> tuple[TrainingStrategy | None, Mapping[str, Any]]:
+    """The training strategy of the winner's model, and the objective that measures that model."""
+    objective = settings["objective"]
+    if best.training is None:
+        training = settings["training"]
+        return None if training is None else TrainingStrategy.from_json(training), objective
+    with_model = {**objective["settings"], "checkpoint": best.checkpoint}
+    told = {**objective, "settings": with_model, "checkpoint": best.checkpoint}
+    return best.training.strategy, told
+
+
+def _budget(search: Mapping[str, Any], best: Best) -> dict[str, int]:
+    images = {"images_per_evaluation": search["images_per_evaluation"]}
+    if best.training is None:
+        return {"images": search["budget"], **images}
+    steps = {"training_steps_per_evaluation": search["training_steps"]}
+    return {"training_steps": search["training_budget"], **steps, **images}
+
+
 def spent(record: Record) -> dict[str, int]:
-    """Evaluations, images, and forward passes over all images of a study; failed ones count."""
+    """Evaluations, images, forward passes over all images and, where models were trained for
+    them, training steps of a study; failed ones count."""
     done = record.evaluations
+    steps = sum(e.training_steps for e in done)
     return {
         "evaluations": len(done),
         "images": sum(e.images for e in done),
         "forward_passes": sum(e.images * e.probe.strategy.forward_passes() for e in done),
+        **({"training_steps": steps} if steps else {}),
     }
 
 
@@ -152,6 +177,8 @@ class _Tested:
     strategy: GenerationStrategy
     fids: dict[int, float]
     images: int
+    training: TrainingStrategy | None
+    checkpoints: list[str]
 
 
 def _final_tests(records: list[Record]) -> dict[str, _Tested]:
@@ -161,10 +188,15 @@ def _final_tests(records: list[Record]) -> dict[str, _Tested]:
             continue
         for name, strategy in record.settings["strategies"].items():
             parsed = GenerationStrategy.from_json(strategy)
-            tests[name] = _Tested(parsed, {}, record.settings["search"]["test_images"])
+            trained = record.settings.get("trainings", {}).get(name)
+            training = None if trained is None else TrainingStrategy.from_json(trained)
+            images = record.settings["search"]["test_images"]
+            tests[name] = _Tested(parsed, {}, images, training, [])
         for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
-            fid = evaluation.measurement.fid if evaluation.measurement else math.nan
-            tests[evaluation.probe.role].fids[evaluation.probe.seed] = fid
+            measured, test = evaluation.measurement, tests[evaluation.probe.role]
+            test.fids[evaluation.probe.seed] = measured.fid if measured else math.nan
+            if measured is not None and measured.checkpoint is not None:
+                test.checkpoints.append(measured.checkpoint)
     return tests
 
 
@@ -193,6 +225,8 @@ def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> M
         evaluations=table,
         samples=None,
         converged=None if record is None else record.converged,
+        training=tested.training if tested else None,
+        checkpoint=tested.checkpoints[0] if tested and tested.checkpoints else None,
     )
 
 
@@ -275,6 +309,7 @@ def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
             "forward_passes": r.forward_passes,
             "seconds": round(r.seconds, 3),
             "strategy": r.strategy.to_json(),
+            "training": r.training and r.training.to_json(),
         }
         for r in results
     ]

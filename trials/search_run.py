@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from search.controls import CONTROLS
-from search.optimiser import WAIT, Signal
-from search.registry import OPTIMISERS, make_optimiser
+from search.optimiser import WAIT, Signal, Training
+from search.registry import ALL_OPTIMISERS, make_optimiser
 from search.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
@@ -21,6 +21,9 @@ from trials.settings import SearchSettings
 from trials.study import Job, Study
 
 Listener = Callable[[Study], None]
+Candidate = tuple[GenerationStrategy, Training | None]
+START = "start"
+"""The role of a training search's first probe, and the name of that strategy in its final test."""
 
 
 class SearchRun:
@@ -51,7 +54,7 @@ class SearchRun:
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
         self._space, self._tokens = settings.space(), objective.tokens
-        self._space.start.masked_counts(objective.tokens)
+        settings.generation_space().start.masked_counts(objective.tokens)
         existing = set(study_names(lab.record_url))
         # Everything is made before anything is written, so that a refusal leaves no trace.
         made = {name: self._optimiser(name) for name in settings.optimisers}
@@ -87,15 +90,21 @@ class SearchRun:
         """Whether every search and the final test are done."""
         return self.test is not None and self.test.finished
 
-    def candidates(self) -> dict[str, GenerationStrategy]:
-        """What the final test measures, by name: each search's best, and the controls."""
-        found = {}
+    def candidates(self) -> dict[str, Candidate]:
+        """What the final test measures, by name: each search's best, and the controls; where
+        models are trained, the one control is the search's own start."""
+        found: dict[str, Candidate] = {}
         for name, study in zip(self.settings.optimisers, self.studies, strict=True):
             best = study.record.best()
             if best is not None:
-                found[name] = best.strategy
-        controls = {name: CONTROLS[name](self.settings.steps) for name in self.settings.controls}
-        return found | controls
+                found[name] = (best.strategy, best.training)
+        if self.settings.what == "generation":
+            controls = self.settings.controls
+            return found | {name: (CONTROLS[name](self.settings.steps), None) for name in controls}
+        for evaluation in self.studies[0].record.evaluations:
+            if evaluation.probe.role == START:
+                found[START] = (evaluation.probe.strategy, evaluation.probe.training)
+        return found
 
     def _optimiser(self, name: str) -> Any:
         settings = self.settings
@@ -117,6 +126,8 @@ class SearchRun:
     def _test_study(self) -> Study:
         candidates = self.candidates()
         settings = self.settings
+        strategies = {name: strategy for name, (strategy, _) in candidates.items()}
+        trainings = {name: t for name, (_, t) in candidates.items() if t is not None}
         record = self._record(
             "test",
             {
@@ -124,12 +135,13 @@ class SearchRun:
                 "search_name": settings.full_name(),
                 "search": settings.problem(),
                 "kind": "test",
-                "strategies": {name: s.to_json() for name, s in candidates.items()},
+                "strategies": {name: s.to_json() for name, s in strategies.items()},
+                "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
             },
             self._existing,
             resume=True,
         )
-        optimiser = Replicates(candidates, settings.test_images, settings.test_seeds)
+        optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
         total = len(candidates) * len(settings.test_seeds)
         return Study(optimiser, record, None, total, self._listener)
 
@@ -162,7 +174,7 @@ def search_records(lab: Lab, name: str) -> list[Record]:
         ValueError: there is no such search; the known ones are listed.
     """
     known = study_names(lab.record_url)
-    suffixes = (*OPTIMISERS, "test")
+    suffixes = (*ALL_OPTIMISERS, "test")
     named = [Record.open(lab.record_url, f"{name}-{s}") for s in suffixes if f"{name}-{s}" in known]
     if not named:
         ends = [(study, f"-{suffix}") for study in known for suffix in suffixes]

@@ -11,12 +11,21 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
+from search.bound import Bound
 from search.controls import CONTROLS
-from search.optimiser import FIRST_SEARCH_SEED, Budget
-from search.registry import OPTIMISERS, SAMPLERS, default_settings
-from search.space import Bound, Space
+from search.optimiser import FIRST_SEARCH_SEED, Budget, TrainingBudget
+from search.registry import (
+    JOINT_OPTIMISERS,
+    OPTIMISERS,
+    SAMPLERS,
+    TRAINING_OPTIMISERS,
+    default_settings,
+)
+from search.space import SearchSpace, Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from search.training_space import JointSpace, TrainingSpace
+from search.training_strategy import TrainingStrategy, distribution
 
 Seed = Annotated[int, Field(ge=0, lt=FIRST_SEARCH_SEED)]
 
@@ -41,15 +50,26 @@ class SearchSettings(BaseModel):
         objective_settings: keywords of the objective.
         steps: T.
         start: a strategy file to start from (read off at T steps); None is the rule of thumb.
-        optimisers: names.
+        what: is searched: "generation" strategies of a given model, "training" strategies (a model
+            is trained for each evaluation, and measured with the start's generation strategy), or
+            both at once ("joint").
+        mask_ratio_distribution: that a training search looks for the parameters of.
+        training_start: where it starts, by parameter; those left out start where the family does.
+        training_bounds: by parameter, in place of the default ones.
+        training_steps: of a model that is trained for an evaluation.
+        training_budget: steps that each optimiser may train in all.
+        fine_tune_from: hash of stored weights that every training goes on from; None trains from
+            new ones.
+        alternation: the name of the alternation that this search is a half-round of, or None.
+        optimisers: names; by default coarse-to-fine, autonat-greedy for training, tpe for both.
         optimiser_settings: keywords by optimiser.
         bounds: by schedule, in place of the default ones.
         frozen: schedules that keep the start's values.
         max_forward_passes: an image, or None.
         budget: images that each optimiser may generate.
         images_per_evaluation: n of an evaluation.
-        scheduler: "asha" measures at n/4, n/2 and n, and Ray's ASHA stops the worse half at the
-            first two; None measures once.
+        scheduler: "asha" measures at a quarter, at half and at the whole of n, or of the training
+            steps, and Ray's ASHA stops the worse half at the first two; None measures once.
         seed: of the optimisers.
         controls: strategies without search to test beside the winners.
         test_images: n of an evaluation of the final test.
@@ -70,7 +90,15 @@ class SearchSettings(BaseModel):
     objective_settings: dict[str, Any] = {}
     steps: PositiveInt = 8
     start: Path | None = None
-    optimisers: list[str] = Field(["coarse-to-fine"], min_length=1)
+    what: Literal["generation", "training", "joint"] = "generation"
+    mask_ratio_distribution: str = "beta"
+    training_start: dict[str, float] = {}
+    training_bounds: dict[str, BoundSettings] = {}
+    training_steps: PositiveInt = 1000
+    training_budget: PositiveInt = 12_000
+    fine_tune_from: str | None = None
+    alternation: str | None = None
+    optimisers: list[str] = Field(min_length=1)
     optimiser_settings: dict[str, dict[str, Any]] = {}
     bounds: dict[str, BoundSettings] = {}
     frozen: list[str] = []
@@ -90,10 +118,22 @@ class SearchSettings(BaseModel):
     gpus_per_trial: float = Field(0.0, ge=0)
     ray_address: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_optimiser(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "optimisers" in values:
+            return values
+        default = DEFAULT_OPTIMISERS.get(str(values.get("what", "generation")), "coarse-to-fine")
+        return {**values, "optimisers": [default]}
+
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
         for what, names, known in (
-            ("optimiser", [*self.optimisers, *self.optimiser_settings], OPTIMISERS),
+            (
+                "optimiser",
+                [*self.optimisers, *self.optimiser_settings],
+                OPTIMISERS_OF[self.what],
+            ),
             ("control", self.controls, tuple(CONTROLS)),
         ):
             for name in names:
@@ -110,22 +150,42 @@ class SearchSettings(BaseModel):
             return self
         if self.runner != "ray":
             raise ValueError("scheduler asha is Ray's: the runner must be ray")
-        if len(self.optimisers) > 1 or self.optimisers[0] not in SAMPLERS:
+        able = TRAINING_OPTIMISERS if self.what == "training" else tuple(SAMPLERS)
+        if len(self.optimisers) > 1 or self.optimisers[0] not in able:
             raise ValueError(
-                f"scheduler asha stops trials of one of {', '.join(SAMPLERS)} against each other, "
+                f"scheduler asha stops trials of one of {', '.join(able)} against each other, "
                 f"not of {', '.join(self.optimisers)}"
             )
         return self
 
     def rungs(self) -> tuple[int, ...] | None:
-        """Growing n of an evaluation, or None without a scheduler."""
+        """Growing n, or training steps, of an evaluation, or None without a scheduler.
+
+        Raises:
+            ValueError: trainings too short for three rungs.
+        """
         if self.scheduler is None:
             return None
-        n = self.images_per_evaluation
-        return (-(-n // 4), -(-n // 2), n)
+        whole = self.images_per_evaluation if self.what == "generation" else self.training_steps
+        rungs = (-(-whole // 4), -(-whole // 2), whole)
+        if len(set(rungs)) < len(rungs):
+            raise ValueError(f"training_steps = {whole}: no rung lies inside so short a training")
+        return rungs
 
-    def space(self) -> Space:
+    def space(self) -> SearchSpace:
         """What is searched.
+
+        Raises:
+            ValueError: bounds or a start that are not valid.
+        """
+        if self.what == "generation":
+            return self.generation_space()
+        if self.what == "training":
+            return self._training_space()
+        return JointSpace(self._training_space(), self.generation_space())
+
+    def generation_space(self) -> Space:
+        """The space of generation strategies; its start is in force where they are not searched.
 
         Raises:
             ValueError: bounds or a start that are not valid.
@@ -133,16 +193,25 @@ class SearchSettings(BaseModel):
         start = GenerationStrategy.maskgit(self.steps)
         if self.start is not None:
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
-        bounds = {s: Bound(b.low, b.high, b.log) for s, b in self.bounds.items()}
-        return Space(start, bounds, self.frozen, self.max_forward_passes)
+        return Space(start, _bounds(self.bounds), self.frozen, self.max_forward_passes)
 
-    def budget_of_one(self) -> Budget:
+    def _training_space(self) -> TrainingSpace:
+        family = self.mask_ratio_distribution
+        values = {**distribution(family).start, **self.training_start}
+        start = TrainingStrategy(family, values)
+        generation = self.generation_space().start
+        return TrainingSpace(start, generation, _bounds(self.training_bounds))
+
+    def budget_of_one(self) -> Budget | TrainingBudget:
         """What each optimiser may spend.
 
         Raises:
             ValueError: less than one evaluation.
         """
-        return Budget(self.budget, self.images_per_evaluation)
+        n = self.images_per_evaluation
+        if self.what == "generation":
+            return Budget(self.budget, n)
+        return TrainingBudget(self.training_budget, self.training_steps, n)
 
     def completed(self) -> SearchSettings:
         """With all settings of the optimisers: those not given are their defaults, except that
@@ -170,6 +239,17 @@ class SearchSettings(BaseModel):
         return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
+    "generation": OPTIMISERS,
+    "training": TRAINING_OPTIMISERS,
+    "joint": JOINT_OPTIMISERS,
+}
+DEFAULT_OPTIMISERS = {
+    "generation": "coarse-to-fine",
+    "training": "autonat-greedy",
+    "joint": "tpe",
+}
+
 _WHERE_IT_RUNS = {
     "name",
     "lab",
@@ -180,6 +260,10 @@ _WHERE_IT_RUNS = {
     "gpus_per_trial",
     "ray_address",
 }
+
+
+def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
+    return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
 
 
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from search.bound import Vector
 from search.coordinates import Coordinates
 from search.measurement import Measurement
-from search.space import Space, Vector
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.surrogate import Noise, smooth_noise, with_bias
 

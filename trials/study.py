@@ -14,7 +14,7 @@ import numpy as np
 
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
-from search.space import Space
+from search.space import SearchSpace
 from trials.record import Record
 
 
@@ -56,7 +56,7 @@ class Study:
         self,
         optimiser: Optimiser,
         record: Record,
-        space: Space | None,
+        space: SearchSpace | None,
         total: int,
         listener: Callable[[Study], None],
     ) -> None:
@@ -113,7 +113,15 @@ def _same(asked: Probe, recorded: Probe) -> bool:
     """Equal up to the last digits, in which machines may differ."""
     if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
         return False
-    ours, theirs = asked.strategy.parameters(), recorded.strategy.parameters()
+    ours, theirs = _values(asked), _values(recorded)
     return ours.keys() == theirs.keys() and np.allclose(
         list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
     )
+
+
+def _values(probe: Probe) -> dict[str, float]:
+    values = probe.strategy.parameters()
+    if probe.training is None:
+        return values
+    trained = probe.training
+    return values | trained.strategy.parameters() | {"steps": trained.steps, "seed": trained.seed}

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from search.bound import Bound
 from search.coordinates import Coordinates
 from search.measurement import Measurement
-from search.space import Bound, Space
+from search.space import Space
 from search.strategy import SCHEDULES, GenerationStrategy
 from search.surrogate import Surrogate, from_json, learn, to_json
 from trials.record import Record

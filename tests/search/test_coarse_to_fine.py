@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from search.bound import Bound
 from search.coarse_to_fine import CoarseToFine
 from search.coordinates import Coordinates
 from search.measurement import Measurement
 from search.optimiser import DONE, RETEST, Budget, Probe
-from search.space import Bound, Space
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 TOKENS = 64

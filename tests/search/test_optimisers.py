@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from search.bound import Bound
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, FIRST_SEARCH_SEED, WAIT, Budget, Optimiser, Probe
 from search.registry import OPTIMISERS, PARETO, SAMPLERS, default_settings, make_optimiser
 from search.replicates import Replicates
-from search.space import Bound, Space
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 IMAGES = 100

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.space import Bound, Space
+from search.bound import Bound
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 START = GenerationStrategy.maskgit(3)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.bound import Bound
 from search.controls import CONTROLS
 from search.public_yaml import from_public, read_public, to_public, write_public
-from search.space import Bound, Space
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 PUBLISHED = {

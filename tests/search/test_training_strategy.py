@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import truncnorm
 
 from search import training_strategy
-from search.space import Bound
+from search.bound import Bound
 from search.training_strategy import DISTRIBUTIONS, Distribution, Ratios, TrainingStrategy
 
 UNIFORMS = (np.arange(20_000) + 0.5) / 20_000
@@ -91,7 +91,7 @@ def _power(uniforms: Ratios, exponent: float) -> Ratios:
     return np.asarray(uniforms**exponent)
 
 
-POWER = Distribution({"exponent": Bound(0.1, 10.0, log=True)}, _power)
+POWER = Distribution({"exponent": Bound(0.1, 10.0, log=True)}, _power, {"exponent": 1.0})
 
 
 def test_a_package_adds_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,48 @@
+"""The range of a value and its natural scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The range of every value of a schedule, and whether its natural scale is logarithmic.
+
+    Raises:
+        ValueError: not 0 <= low < high < infinity, or a log scale that starts at 0.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.low < self.high < math.inf):
+            raise ValueError(f"bounds [{self.low}, {self.high}] are not 0 <= low < high < infinity")
+        if self.log and self.low == 0:
+            raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
+
+
+def to_unit(vector: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
+    """Natural units to [0, 1] between the bounds, along each entry's scale; [D]."""
+    bottom = _scale(low, log)
+    return (_scale(vector, log) - bottom) / (_scale(high, log) - bottom)
+
+
+def from_unit(unit: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
+    """The inverse of `to_unit`, clipped to the bounds; [D]."""
+    bottom = _scale(low, log)
+    scaled = bottom + np.clip(unit, 0, 1) * (_scale(high, log) - bottom)
+    natural = np.where(log, np.exp(np.where(log, scaled, 0.0)), scaled)
+    return np.clip(natural, low, high)
+
+
+def _scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:
+    return np.where(log, np.log(np.where(log, vector, 1.0)), vector)
