@@ -86,7 +86,7 @@ def schedules(
         figure.update_yaxes(rangemode="tozero", row=row, col=column)
     for column in (1, 2):
         figure.update_xaxes(title_text="step t", row=2, col=column)
-    figure = _styled(figure, height=660)
+    figure = styled(figure, height=660)
     return figure.update_layout(margin_t=84, legend_y=1.07)
 
 
@@ -129,7 +129,7 @@ def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str])
         )
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
     figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(shown))
-    return _styled(figure, height=460)
+    return styled(figure, height=460)
 
 
 def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.Figure:
@@ -167,7 +167,7 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
     )
     shown = [fid for test in tests.values() for fid in (test.fid, *test.fids)]
     figure.update_xaxes(title_text="FID of the final test", **_fid_axis(shown))
-    return _styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
+    return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
 def _schedule_line(
@@ -228,7 +228,8 @@ def _say(figure: go.Figure, words: str, row: int, column: int) -> None:
     )
 
 
-def _styled(figure: go.Figure, height: int) -> go.Figure:
+def styled(figure: go.Figure, height: int) -> go.Figure:
+    """The house's look: no background, and text as the page has it."""
     axis = {
         "gridcolor": _RULE,
         "linecolor": _RULE,

@@ -7,16 +7,26 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
+from dashboards.landscape import landscape
 from search.strategy import SCHEDULES, GenerationStrategy
 from trials.results import MethodResult
+
+
+class Trainings(NamedTuple):
+    """The trainings of a search; the table is as `landscape` takes it."""
+
+    mask_ratio_distribution: str
+    table: pd.DataFrame
+
 
 SAMPLE_WIDTH = 480
 """Pixels across a sample grid, at least."""
@@ -29,6 +39,7 @@ def write_report(
     title: str,
     tokens: int,
     facts: Mapping[str, str],
+    trainings: Trainings | None = None,
 ) -> Path:
     """Write the report, all of it or nothing.
 
@@ -38,6 +49,7 @@ def write_report(
         title: of the page.
         tokens: L, the tokens of an image.
         facts: what was searched, on which data, under which protocol, in the order to show.
+        trainings: where models were trained for evaluations.
 
     Returns:
         The path.
@@ -59,6 +71,7 @@ def write_report(
         summary=_summary(named),
         tests=_tests(results),
         rows=[_row(label, result, named, colour) for label, result in _ranked(named)],
+        trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_embedded(
             figures.final_test(
@@ -67,6 +80,8 @@ def write_report(
         ),
         schedules=_schedules(named, tokens, colour),
         best_fid=_best_fid(named, colour),
+        landscape=trainings
+        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution)),
         samples=_samples(named, colour),
         plotly=Markup(get_plotlyjs()),
     )
@@ -160,6 +175,7 @@ def _row(
     failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
     return {
         "label": result.method,
+        "training": "" if result.training is None else str(result.training),
         "colour": colour[label],
         "steps": result.strategy.steps,
         "kind": "search" if result.searched else "control",

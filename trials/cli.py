@@ -23,6 +23,7 @@ from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
+from trials.alternation import alternate
 from trials.cli_records import app as records_app
 from trials.flags import (
     LAB,
@@ -40,10 +41,12 @@ from trials.flags import (
 )
 from trials.lab import Lab
 from trials.launch import launch, prepared, replicate, resumed_settings
+from trials.mirror import Mirror
 from trials.objective import Samples, describe, load_objective, registered_objectives
 from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
-from trials.publish import publish
+from trials.publish import Published, publish
+from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.results import fid_over_n
 from trials.search_run import differences, search_records
@@ -71,7 +74,15 @@ def search(
         str | None, typer.Option(metavar="NAME", help="Go on with this search.")
     ] = None,
     what: Annotated[
-        str | None, typer.Option(help="generation, training or joint. [default: generation]")
+        str | None,
+        typer.Option(help="generation, training, both (in rounds) or joint. [default: generation]"),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of both, at most. [default: 3]")] = None,
+    training_optimiser: Annotated[
+        str | None, typer.Option(help="Of both. [default: autonat-greedy]")
+    ] = None,
+    fine_tune: Annotated[
+        bool | None, typer.Option("--fine-tune", help="Of both: later rounds train on.")
     ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
@@ -140,6 +151,9 @@ def search(
     flags: dict[str, Any] = {
         "name": name,
         "what": what,
+        "rounds": rounds,
+        "training_optimiser": training_optimiser,
+        "fine_tune": fine_tune,
         "mask_ratio_distribution": distribution,
         "training_start": read_assignments(training_start) if training_start else None,
         "training_bounds": read_bounds(training_bounds) if training_bounds else None,
@@ -354,19 +368,18 @@ def main() -> None:
 
 def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
     """Search, publish, print."""
-    name = settings.completed().full_name()
-    with LiveProgress() as progress:
-        try:
-            launched = launch(settings, resume=resume, progress=progress)
-        except KeyboardInterrupt:
-            launched = None
-        if launched is None or not launched.run.finished:
-            where = "" if settings.lab == LAB else f" --lab {settings.lab}"
-            progress.say(f"interrupted; autonat search --resume {name}{where} goes on from here")
-            raise typer.Exit(130)
-        lab = launched.lab
-        records = search_records(lab, name)
-        published = publish(lab, name, records, launched.objective, launched.mirror)
+    settings = settings.completed()
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if settings.what == "both":
+        published = _alternate(settings.model_copy(update={"name": name}), lab, resume)
+    else:
+        published = _search(settings, resume)
+    if published is None:
+        where = "" if settings.lab == LAB else f" --lab {settings.lab}"
+        line = f"interrupted; autonat search --resume {name}{where} goes on from here"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130)
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         print(line, file=sys.stderr)
@@ -377,6 +390,41 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
         out.print(f"report            {published.report}")
         out.print(f"MLflow UI         {mlflow}")
         out.print(f"Optuna dashboard  {dashboard_}")
+
+
+def _search(settings: SearchSettings, resume: bool) -> Published | None:
+    """A search and what it publishes, or None if it was interrupted."""
+    with LiveProgress() as progress:
+        try:
+            launched = launch(settings, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            return None
+        if not launched.run.finished:
+            return None
+        name, lab = settings.full_name(), launched.lab
+        records = search_records(lab, name)
+        return publish(lab, name, records, launched.objective, launched.mirror)
+
+
+def _alternate(settings: SearchSettings, lab: Lab, resume: bool) -> Published | None:
+    """An alternation and what it publishes, or None if it was interrupted."""
+    behind = 0
+
+    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
+        nonlocal behind
+        published = _search(half, resume_half)
+        if published is None:
+            return None
+        behind += published.behind
+        return published.best
+
+    rounds = alternate(settings, resume=resume, search=search_half)
+    if rounds is None:
+        return None
+    objective = load_objective(settings.objective, settings.objective_settings)
+    results, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
+    best = lab.results(settings.full_name()) / "best.json"
+    return Published(results, best, report, behind)
 
 
 def _objective_of(

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from trials.record import Record
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
+ALTERNATION_TAG = "autonat.alternation"
 RETRY_SECONDS = 5.0
 PAGE = 1000
 
@@ -61,8 +62,7 @@ class Mirror:
         try:
             return self._sync(record)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).splitlines()[0][:300]
-            raise ValueError(f"tracking {self._lab.tracking_uri}: {reason}") from None
+            raise self._away(error) from None
 
     def finish(self, record: Record, files: Iterable[Path], metrics: dict[str, float]) -> None:
         """Attach files to a study's parent run, log its final metrics, and end it.
@@ -79,8 +79,28 @@ class Mirror:
                 client.log_metric(parent, key, value)
             client.set_terminated(parent)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).splitlines()[0][:300]
-            raise ValueError(f"tracking {self._lab.tracking_uri}: {reason}") from None
+            raise self._away(error) from None
+
+    def finish_alternation(
+        self, name: str, files: Iterable[Path], metrics: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Attach files to the run above the searches of an alternation, log its metrics, one
+        value a round, and end it.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        try:
+            client = self._connected()
+            run = self._alternation(name)
+            for file in files:
+                client.log_artifact(run, str(file))
+            for key, values in metrics.items():
+                for round_, value in enumerate(values, 1):
+                    client.log_metric(run, key, value, step=round_)
+            client.set_terminated(run)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise self._away(error) from None
 
     def parent(self, record: Record) -> str | None:
         """The run id of a study's parent run, once it is known."""
@@ -89,6 +109,10 @@ class Mirror:
     def behind(self, record: Record) -> int:
         """How many evaluations of a record are not known to be mirrored."""
         return len(record.evaluations) - len(self._mirrored.get(record.study_id, ()))
+
+    def _away(self, error: Exception) -> ValueError:
+        reason = str(error).splitlines()[0][:300]
+        return ValueError(f"tracking {self._lab.tracking_uri}: {reason}")
 
     def _sync(self, record: Record) -> int:
         client = self._connected()
@@ -126,12 +150,11 @@ class Mirror:
         if found:
             return str(found[0].info.run_id)
         settings = record.settings
-        run = client.create_run(
-            self._experiment,
-            run_name=record.name,
-            tags={STUDY_TAG: record.study_id, PROBE_TAG: "parent", "autonat.study": record.name},
-        )
         search = settings["search"]
+        tags = {STUDY_TAG: record.study_id, PROBE_TAG: "parent", "autonat.study": record.name}
+        if search.get("alternation") is not None:
+            tags[MLFLOW_PARENT_RUN_ID] = self._alternation(search["alternation"])
+        run = client.create_run(self._experiment, run_name=record.name, tags=tags)
         parameters = {
             "kind": settings["kind"],
             "objective": settings["objective"]["name"],
@@ -146,6 +169,16 @@ class Mirror:
         own = [Param(key, str(value)) for key, value in parameters.items() if value is not None]
         client.log_batch(run.info.run_id, params=own)
         client.log_dict(run.info.run_id, settings, "settings.json")
+        return str(run.info.run_id)
+
+    def _alternation(self, name: str) -> str:
+        """The run above the searches of an alternation."""
+        client = self._connected()
+        query = f"tags.`{ALTERNATION_TAG}` = '{name}'"
+        found = client.search_runs([self._experiment], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = client.create_run(self._experiment, run_name=name, tags={ALTERNATION_TAG: name})
         return str(run.info.run_id)
 
     def _finished_children(self, record: Record) -> set[int]:

@@ -31,6 +31,9 @@ def show_results(
     table = Table(
         "method", "final test FID", "from the best", "search saw", "images", "passes", "s"
     )
+    trained = any(r.training is not None for r in ranked)
+    if trained:
+        table.add_column("trained with")
     for r in ranked:
         table.add_row(
             r.method if r.searched else f"{r.method} (control)",
@@ -40,6 +43,7 @@ def show_results(
             f"{r.images:,}" if r.searched else "",
             str(r.forward_passes),
             f"{r.seconds:.0f}" if r.searched else "",
+            *([str(r.training)] if trained else []),
         )
     out.print(table)
     tested = ranked[0]

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashboards.report import write_report
+import pandas as pd
+
+from dashboards.report import Trainings, write_report
 from models.checkpoints import WEIGHTS, stored_folder
 from trials.lab import Lab
 from trials.mirror import Mirror
@@ -57,7 +59,7 @@ def publish(
         ValueError: no search has a measurement, or a file cannot be written.
     """
     folder = lab.results(name)
-    results = [_with_samples(result, objective, lab) for result in method_results(records)]
+    results = [with_samples(result, objective, lab) for result in method_results(records)]
     by_method = {result.method: result for result in results}
     searches = [record for record in records if record.settings["kind"] == "search"]
     _try_sync(mirror, records)
@@ -83,7 +85,8 @@ def publish(
         results,
         title=f"autonat: {name}",
         tokens=settings["objective"]["tokens"],
-        facts=_facts(settings),
+        facts=facts_of(settings),
+        trainings=trainings({1: searches}),
     )
     behind = 0
     for record in records:
@@ -100,6 +103,22 @@ def _rank(result: MethodResult) -> float:
     return result.fid if math.isfinite(result.fid) else math.inf
 
 
+def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
+    """The trainings of an alternation's rounds, or of one search."""
+    tables = [
+        record.frame().assign(round=number)
+        for number, records in rounds.items()
+        for record in records
+        if record.settings["kind"] == "search"
+        and record.settings["search"].get("what", "generation") != "generation"
+    ]
+    if not tables:
+        return None
+    table = pd.concat(tables, ignore_index=True)
+    family = next(iter(rounds.values()))[0].settings["search"]["mask_ratio_distribution"]
+    return Trainings(family, table if len(rounds) > 1 else table.drop(columns="round"))
+
+
 def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list[Path]:
     """The file of the weights that a search trained for its winner, if it did."""
     result = results.get(record.settings.get("optimiser", ""))
@@ -109,7 +128,8 @@ def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list
     return [file] if file.exists() else []
 
 
-def _with_samples(result: MethodResult, objective: Objective, lab: Lab) -> MethodResult:
+def with_samples(result: MethodResult, objective: Objective, lab: Lab) -> MethodResult:
+    """A result with the first images of its strategy, by its own model where it has one."""
     if result.checkpoint is not None and isinstance(objective, Trains):
         objective = objective.with_checkpoint(lab.folder, result.checkpoint)
     if not isinstance(objective, Samples):
@@ -142,7 +162,17 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
     return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
-def _facts(settings: dict[str, Any]) -> dict[str, str]:
+def _budget(search: dict[str, Any]) -> str:
+    n = f"{search['images_per_evaluation']:,}"
+    if search.get("what", "generation") == "generation":
+        return f"{search['budget']:,} images a method, {n} an evaluation"
+    return (
+        f"{search['training_budget']:,} training steps a method, {search['training_steps']:,} a "
+        f"model, {n} images an evaluation"
+    )
+
+
+def facts_of(settings: dict[str, Any]) -> dict[str, str]:
     """What the report says first."""
     objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
     facts = {
@@ -150,8 +180,7 @@ def _facts(settings: dict[str, Any]) -> dict[str, str]:
         "data": objective["dataset"],
         "checkpoint": objective["checkpoint"],
         "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
-        "budget": f"{search['budget']:,} images a method, "
-        f"{search['images_per_evaluation']:,} an evaluation",
+        "budget": _budget(search),
         "search seed": str(search["seed"]),
         "features": protocol["features"],
         "quantisation": protocol["quantisation"],

@@ -22,6 +22,8 @@ from trials.study import Job, Study
 
 Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
+ALTERNATION = "alternation"
+"""The study NAME-alternation holds the settings of an alternation of that name."""
 START = "start"
 """The role of a training search's first probe, and the name of that strategy in its final test."""
 
@@ -164,6 +166,9 @@ def recorded_settings(lab: Lab, name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is none; the known ones are listed.
     """
+    alternation = f"{name}-{ALTERNATION}"
+    if alternation in study_names(lab.record_url):
+        return dict(Record.open(lab.record_url, alternation).settings["search"])
     return dict(search_records(lab, name)[0].settings["search"])
 
 

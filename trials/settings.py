@@ -15,6 +15,7 @@ from search.bound import Bound
 from search.controls import CONTROLS
 from search.optimiser import FIRST_SEARCH_SEED, Budget, TrainingBudget
 from search.registry import (
+    ALL_OPTIMISERS,
     JOINT_OPTIMISERS,
     OPTIMISERS,
     SAMPLERS,
@@ -51,8 +52,12 @@ class SearchSettings(BaseModel):
         steps: T.
         start: a strategy file to start from (read off at T steps); None is the rule of thumb.
         what: is searched: "generation" strategies of a given model, "training" strategies (a model
-            is trained for each evaluation, and measured with the start's generation strategy), or
-            both at once ("joint").
+            is trained for each evaluation, and measured with the start's generation strategy),
+            both at once ("joint"), or both in turn, in rounds ("both").
+        rounds: of an alternation, at most.
+        training_optimiser: of an alternation; `optimisers` then holds the one of its generation
+            searches.
+        fine_tune: an alternation's later rounds train on from the last round's weights.
         mask_ratio_distribution: that a training search looks for the parameters of.
         training_start: where it starts, by parameter; those left out start where the family does.
         training_bounds: by parameter, in place of the default ones.
@@ -90,7 +95,10 @@ class SearchSettings(BaseModel):
     objective_settings: dict[str, Any] = {}
     steps: PositiveInt = 8
     start: Path | None = None
-    what: Literal["generation", "training", "joint"] = "generation"
+    what: Literal["generation", "training", "joint", "both"] = "generation"
+    rounds: PositiveInt = 3
+    training_optimiser: str = "autonat-greedy"
+    fine_tune: bool = False
     mask_ratio_distribution: str = "beta"
     training_start: dict[str, float] = {}
     training_bounds: dict[str, BoundSettings] = {}
@@ -129,11 +137,9 @@ class SearchSettings(BaseModel):
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
         for what, names, known in (
-            (
-                "optimiser",
-                [*self.optimisers, *self.optimiser_settings],
-                OPTIMISERS_OF[self.what],
-            ),
+            ("optimiser", self.optimisers, OPTIMISERS_OF[self.what]),
+            ("optimiser", self.optimiser_settings, ALL_OPTIMISERS),
+            ("training optimiser", [self.training_optimiser], TRAINING_OPTIMISERS),
             ("control", self.controls, tuple(CONTROLS)),
         ):
             for name in names:
@@ -150,11 +156,15 @@ class SearchSettings(BaseModel):
             return self
         if self.runner != "ray":
             raise ValueError("scheduler asha is Ray's: the runner must be ray")
-        able = TRAINING_OPTIMISERS if self.what == "training" else tuple(SAMPLERS)
-        if len(self.optimisers) > 1 or self.optimisers[0] not in able:
+        names, able = self.optimisers, tuple(SAMPLERS)
+        if self.what in ("training", "both"):  # an alternation stops trainings alone
+            able = TRAINING_OPTIMISERS
+        if self.what == "both":
+            names = [self.training_optimiser]
+        if len(names) > 1 or names[0] not in able:
             raise ValueError(
                 f"scheduler asha stops trials of one of {', '.join(able)} against each other, "
-                f"not of {', '.join(self.optimisers)}"
+                f"not of {', '.join(names)}"
             )
         return self
 
@@ -228,7 +238,7 @@ class SearchSettings(BaseModel):
     def problem(self) -> dict[str, Any]:
         """What is searched and how, as JSON: all that may not change when a study is resumed.
         Where it runs may."""
-        return self.model_dump(mode="json", exclude=_WHERE_IT_RUNS)
+        return self.model_dump(mode="json", exclude=WHERE_IT_RUNS)
 
     def full_name(self) -> str:
         """The search's name, derived from what is searched where it is not given."""
@@ -243,6 +253,7 @@ OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
     "generation": OPTIMISERS,
     "training": TRAINING_OPTIMISERS,
     "joint": JOINT_OPTIMISERS,
+    "both": OPTIMISERS,
 }
 DEFAULT_OPTIMISERS = {
     "generation": "coarse-to-fine",
@@ -250,7 +261,7 @@ DEFAULT_OPTIMISERS = {
     "joint": "tpe",
 }
 
-_WHERE_IT_RUNS = {
+WHERE_IT_RUNS = {
     "name",
     "lab",
     "record_url",

@@ -1,0 +1,82 @@
+"""Training strategies against FID: where in their space a search trained, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboards.figures import styled
+from search.training_strategy import distribution
+
+FINISHED, STOPPED = "circle", "x-thin-open"
+
+
+def landscape(trainings: pd.DataFrame, family: str) -> go.Figure:
+    """The trainings over their parameters, by colour where there are two, else one panel each.
+
+    Args:
+        trainings: a row a training, with columns for each parameter of the family, fid, state
+            ("COMPLETE", "PRUNED": stopped early, or "FAIL"), training_steps, and round where
+            there are several.
+        family: the distribution's name.
+    """
+    shown = trainings[trainings["state"] != "FAIL"]
+    parameters = list(distribution(family).parameters)
+    if len(parameters) == 2:
+        figure = go.Figure(_points(shown, parameters[0], shown[parameters[1]], coloured=True))
+        _axis(figure, family, parameters[1], "y")
+    else:
+        figure = make_subplots(1, len(parameters), shared_yaxes=True)
+        for i, name in enumerate(parameters, 1):
+            figure.add_trace(_points(shown, name, shown["fid"], coloured=False), 1, i)
+        figure.update_yaxes(title_text="FID seen by the search", col=1)
+    for i, name in enumerate(parameters[: 1 if len(parameters) == 2 else None], 1):
+        _axis(figure, family, name, "x", i)
+    return styled(figure, height=460).update_layout(showlegend=False)
+
+
+def _points(shown: pd.DataFrame, x: str, y: pd.Series, coloured: bool) -> go.Scatter:
+    finished = shown["state"] == "COMPLETE"
+    # One value far above all others would leave one colour to the rest.
+    ceiling = shown.loc[finished, "fid"].quantile(0.9) if finished.any() else None
+    colour = {
+        "color": shown["fid"],
+        "colorscale": "Viridis_r",
+        "cmax": ceiling,
+        "cmin": shown["fid"].min(),
+        "colorbar": {"title": {"text": "FID"}, "thickness": 12},
+    }
+    return go.Scatter(
+        x=shown[x],
+        y=y,
+        mode="markers",
+        marker={
+            "size": 13,
+            "symbol": [FINISHED if done else STOPPED for done in finished],
+            "line": {"width": 1.2},
+            **(colour if coloured else {}),
+        },
+        text=_texts(shown),
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _texts(shown: pd.DataFrame) -> Sequence[str]:
+    rounds = shown["round"] if "round" in shown else [None] * len(shown)
+    rows = zip(shown["fid"], shown["state"], shown["training_steps"], rounds, strict=True)
+    return [
+        f"FID {fid:.4g} after {steps} steps"
+        + ("" if state == "COMPLETE" else ", stopped")
+        + ("" if round_ is None else f", round {round_}")
+        for fid, state, steps, round_ in rows
+    ]
+
+
+def _axis(figure: go.Figure, family: str, name: str, letter: str, column: int = 1) -> None:
+    kind = "log" if distribution(family).parameters[name].log else "linear"
+    update = figure.update_xaxes if letter == "x" else figure.update_yaxes
+    where = {} if letter == "y" else {"col": column if column > 1 else None}
+    update(title_text=name, type=kind, tickformat="~g", **where)
