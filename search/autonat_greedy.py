@@ -69,7 +69,10 @@ class AutoNATGreedy:
             return WAIT if self._ledger.in_flight else DONE
         role, unit = self._queue.pop(0)
         self._asked[_key(unit)] = number
-        generation, strategy = self._space.pair(self._space.from_unit(unit))
+        # The start itself, not what its rounded place on the scale stands for.
+        at_start = role == "start"
+        vector = self._space.start_vector if at_start else self._space.from_unit(unit)
+        generation, strategy = self._space.pair(vector)
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         training = self._budget.training(strategy, seed)
         images = self._budget.images_per_evaluation

@@ -1,0 +1,265 @@
+"""The commands that search: `autonat search` and `autonat demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dashboards.servers import dashboard_commands
+from search.controls import CONTROLS
+from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from trials.alternation import alternate
+from trials.flags import (
+    LAB,
+    JsonFlag,
+    LabFlag,
+    ObjectiveFlag,
+    RecordFlag,
+    SetFlag,
+    TrackingFlag,
+    read_assignments,
+    read_bounds,
+    read_nested,
+    read_seeds,
+)
+from trials.lab import Lab
+from trials.launch import launch, resumed_settings
+from trials.mirror import Mirror
+from trials.objective import load_objective
+from trials.printing import out, show_results
+from trials.progress import LiveProgress
+from trials.publish import Published, publish
+from trials.publish_alternation import publish_alternation
+from trials.record import study_names
+from trials.search_run import search_records
+from trials.settings import SearchSettings, read_settings
+
+app = typer.Typer()
+DEMO_OPTIMISERS = ["autonat-reference", "tpe", "cmaes", "random"]
+
+
+@app.command()
+def search(
+    study_file: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.yaml", help="All that flags can say.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="[default: derived from what is searched]")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Go on with this search.")
+    ] = None,
+    what: Annotated[
+        str | None,
+        typer.Option(help="generation, training, both (in rounds) or joint. [default: generation]"),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of both, at most. [default: 3]")] = None,
+    training_optimiser: Annotated[
+        str | None, typer.Option(help="Of both. [default: autonat-greedy]")
+    ] = None,
+    fine_tune: Annotated[
+        bool | None, typer.Option("--fine-tune", help="Of both: later rounds train on.")
+    ] = None,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    steps: Annotated[int | None, typer.Option(help="T. [default: 8]")] = None,
+    start: Annotated[Path | None, typer.Option(help="A strategy file to start from.")] = None,
+    optimiser: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(OPTIMISERS)}; repeatable. [default: coarse-to-fine]. Of training "
+            f"strategies: {', '.join(TRAINING_OPTIMISERS)}. [default: autonat-greedy]"
+        ),
+    ] = None,
+    distribution: Annotated[
+        str | None, typer.Option(help="Of mask ratios in training. [default: beta]")
+    ] = None,
+    training_start: Annotated[
+        list[str] | None, typer.Option(help="PARAMETER=VALUE of the distribution; repeatable.")
+    ] = None,
+    training_bounds: Annotated[
+        list[str] | None, typer.Option(help="PARAMETER=LOW:HIGH or LOW:HIGH:log; repeatable.")
+    ] = None,
+    training_steps: Annotated[
+        int | None, typer.Option(help="Of a model trained for an evaluation. [default: 1000]")
+    ] = None,
+    training_budget: Annotated[
+        int | None, typer.Option(help="Training steps a method. [default: 12000]")
+    ] = None,
+    fine_tune_from: Annotated[
+        str | None, typer.Option(help="Train on from stored weights: their sha256:…")
+    ] = None,
+    optimiser_set: Annotated[
+        list[str] | None, typer.Option(help="OPTIMISER.NAME=VALUE; repeatable.")
+    ] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option(help="SCHEDULE=LOW:HIGH or LOW:HIGH:log; repeatable.")
+    ] = None,
+    freeze: Annotated[list[str] | None, typer.Option(help="A schedule; repeatable.")] = None,
+    max_forward_passes: Annotated[int | None, typer.Option(help="An image.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="asha: hopeless evaluations stop at n/4 and n/2.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(help="Images a method. [default: 50000]")] = None,
+    images: Annotated[int | None, typer.Option(help="An evaluation. [default: 500]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the optimisers. [default: 0]")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(CONTROLS)}; repeatable. [default: rule of thumb]"),
+    ] = None,
+    test_images: Annotated[int | None, typer.Option(help="A final test. [default: 2000]")] = None,
+    test_seeds: Annotated[str | None, typer.Option(help="[default: 1,2,3]")] = None,
+    runner: Annotated[str | None, typer.Option(help="ray or local. [default: ray]")] = None,
+    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(help="[default: 0]")] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… [default: start Ray here]")
+    ] = None,
+    lab: Annotated[
+        Path | None,
+        typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. [default: autonat-lab]"),
+    ] = None,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Search generation or training strategies, then test the winners on unseen seeds."""
+    flags: dict[str, Any] = {
+        "name": name,
+        "what": what,
+        "rounds": rounds,
+        "training_optimiser": training_optimiser,
+        "fine_tune": fine_tune,
+        "mask_ratio_distribution": distribution,
+        "training_start": read_assignments(training_start) if training_start else None,
+        "training_bounds": read_bounds(training_bounds) if training_bounds else None,
+        "training_steps": training_steps,
+        "training_budget": training_budget,
+        "fine_tune_from": fine_tune_from,
+        "objective": objective,
+        "objective_settings": read_assignments(settings) if settings else None,
+        "steps": steps,
+        "start": start,
+        "optimisers": optimiser,
+        "optimiser_settings": read_nested(optimiser_set) if optimiser_set else None,
+        "bounds": read_bounds(bounds) if bounds else None,
+        "frozen": freeze,
+        "max_forward_passes": max_forward_passes,
+        "scheduler": scheduler,
+        "budget": budget,
+        "images_per_evaluation": images,
+        "seed": seed,
+        "controls": control,
+        "test_images": test_images,
+        "test_seeds": read_seeds(test_seeds) if test_seeds else None,
+        "runner": runner,
+        "workers": workers,
+        "gpus_per_trial": gpus_per_trial,
+        "ray_address": ray_address,
+        "lab": lab,
+        "record_url": record_url,
+        "tracking_uri": tracking_uri,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    if resume is not None:
+        _run(resumed_settings(resume, given, study_file), resume=True, as_json_=as_json_)
+    else:
+        _run(read_settings(given, study_file), resume=False, as_json_=as_json_)
+
+
+@app.command()
+def demo(
+    optimiser: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Beside {', '.join(DEMO_OPTIMISERS)}: {', '.join(OPTIMISERS)}."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="T.")] = 4,
+    budget: Annotated[int, typer.Option(help="Images a method.")] = 18_000,
+    images: Annotated[int, typer.Option(help="An evaluation.")] = 400,
+    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
+    lab: LabFlag = LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """The main job on real digits: train, search with four methods, test, report."""
+    more = [name for name in optimiser or [] if name not in DEMO_OPTIMISERS]
+    known = study_names(Lab.open(lab).record_url)
+    number = 1
+    while any(study.startswith(f"demo-{number}-") for study in known):
+        number += 1
+    values: dict[str, Any] = {
+        "name": f"demo-{number}",
+        "optimisers": [*DEMO_OPTIMISERS, *more],
+        "steps": steps,
+        "budget": budget,
+        "images_per_evaluation": images,
+        "controls": list(CONTROLS),
+        "test_images": 1000,
+        "lab": lab,
+    }
+    if workers is not None:
+        values["workers"] = workers
+    _run(read_settings(values), resume=False, as_json_=as_json_)
+
+
+def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
+    """Search, publish, print."""
+    settings = settings.completed()
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if settings.what == "both":
+        published = _alternate(settings.model_copy(update={"name": name}), lab, resume)
+    else:
+        published = _search(settings, resume)
+    if published is None:
+        where = "" if settings.lab == LAB else f" --lab {settings.lab}"
+        line = f"interrupted; autonat search --resume {name}{where} goes on from here"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130)
+    if published.behind:
+        line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
+        print(line, file=sys.stderr)
+    show_results(published.results, as_json_, published, name)
+    if not as_json_:
+        mlflow, dashboard_ = dashboard_commands(lab.record_url, lab.tracking_uri, lab.artifacts)
+        out.print(f"best strategy     {published.best}")
+        out.print(f"report            {published.report}")
+        out.print(f"MLflow UI         {mlflow}")
+        out.print(f"Optuna dashboard  {dashboard_}")
+
+
+def _search(settings: SearchSettings, resume: bool) -> Published | None:
+    """A search and what it publishes, or None if it was interrupted."""
+    with LiveProgress() as progress:
+        try:
+            launched = launch(settings, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            return None
+        if not launched.run.finished:
+            return None
+        name, lab = settings.full_name(), launched.lab
+        records = search_records(lab, name)
+        return publish(lab, name, records, launched.objective, launched.mirror)
+
+
+def _alternate(settings: SearchSettings, lab: Lab, resume: bool) -> Published | None:
+    """An alternation and what it publishes, or None if it was interrupted."""
+    behind = 0
+
+    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
+        nonlocal behind
+        published = _search(half, resume_half)
+        if published is None:
+            return None
+        behind += published.behind
+        return published.best
+
+    rounds = alternate(settings, resume=resume, search=search_half)
+    if rounds is None:
+        return None
+    objective = load_objective(settings.objective, settings.objective_settings)
+    results, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
+    best = lab.results(settings.full_name()) / "best.json"
+    return Published(results, best, report, behind)
