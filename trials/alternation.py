@@ -65,7 +65,7 @@ def alternate(settings: SearchSettings, *, resume: bool, search: Search) -> list
     _check(settings, lab)
     _record(settings, lab, resume)
     rounds: list[Round] = []
-    while len(rounds) < settings.rounds and not _has_ended(rounds):
+    while len(rounds) < settings.rounds and not has_ended(rounds):
         last = rounds[-1].best if rounds else None
         number = len(rounds) + 1
         training = training_half(settings, number, last, lab)
@@ -174,7 +174,7 @@ def _record(settings: SearchSettings, lab: Lab, resume: bool) -> None:
         raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
 
 
-def _has_ended(rounds: list[Round]) -> bool:
+def has_ended(rounds: list[Round]) -> bool:
     """Whether the last round improved on the one before by less than its standard error."""
     if len(rounds) < 2:
         return False

@@ -28,6 +28,24 @@ from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
 
+OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
+    "generation": OPTIMISERS,
+    "training": TRAINING_OPTIMISERS,
+    "joint": JOINT_OPTIMISERS,
+    "both": OPTIMISERS,
+}
+DEFAULT_OPTIMISERS = {
+    "generation": "coarse-to-fine",
+    "training": "autonat-greedy",
+    "joint": "tpe",
+    "both": "coarse-to-fine",
+}
+
+
+def _usual_optimiser(settings: dict[str, Any]) -> list[str]:
+    return [DEFAULT_OPTIMISERS[settings.get("what", "generation")]]
+
+
 Seed = Annotated[int, Field(ge=0, lt=FIRST_SEARCH_SEED)]
 
 
@@ -106,7 +124,7 @@ class SearchSettings(BaseModel):
     training_budget: PositiveInt = 12_000
     fine_tune_from: str | None = None
     alternation: str | None = None
-    optimisers: list[str] = Field(min_length=1)
+    optimisers: list[str] = Field(default_factory=_usual_optimiser, min_length=1)
     optimiser_settings: dict[str, dict[str, Any]] = {}
     bounds: dict[str, BoundSettings] = {}
     frozen: list[str] = []
@@ -125,14 +143,6 @@ class SearchSettings(BaseModel):
     workers: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     gpus_per_trial: float = Field(0.0, ge=0)
     ray_address: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_optimiser(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "optimisers" in values:
-            return values
-        default = DEFAULT_OPTIMISERS.get(str(values.get("what", "generation")), "coarse-to-fine")
-        return {**values, "optimisers": [default]}
 
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
@@ -248,18 +258,6 @@ class SearchSettings(BaseModel):
         short = self.objective.rpartition(":")[2].lower()
         return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
-
-OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
-    "generation": OPTIMISERS,
-    "training": TRAINING_OPTIMISERS,
-    "joint": JOINT_OPTIMISERS,
-    "both": OPTIMISERS,
-}
-DEFAULT_OPTIMISERS = {
-    "generation": "coarse-to-fine",
-    "training": "autonat-greedy",
-    "joint": "tpe",
-}
 
 WHERE_IT_RUNS = {
     "name",
