@@ -87,6 +87,7 @@ def write(steps: int) -> pd.DataFrame:
     rows = pd.DataFrame(_rows(steps))
     if path.exists():
         former = pd.read_parquet(path)
+        former["search"] = former["search"].fillna(former["method"])
         rows = pd.concat([rows, former[~former["search"].isin(rows["search"])]])
     rule = rows.loc[rows["search"] == "rule of thumb", "fid"].iloc[0]
     rows["gap_closed"] = (rule - rows["fid"]) / (rule - rows["fid"].min())

@@ -18,10 +18,11 @@ import typer
 
 from benchmarks import common_tests
 from benchmarks.common_tests import LAB, WORKERS
+from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.launch import launch
 from trials.progress import LiveProgress
-from trials.record import study_names
+from trials.record import Record, study_names
 from trials.settings import SearchSettings
 
 EQUAL_SEEDS = list(range(1, 11))
@@ -95,6 +96,19 @@ def arms(budget: int) -> list[Arm]:
     ]
 
 
+def gone_on(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
+    """Nine times as many images at n = 2,000, from the winner of ours that believed in the lowest
+    FID: few images find the region, large n, with less bias and noise, the place in it."""
+    lab = Lab.open(LAB)
+    names = [arms(budget)[0].search(steps, seed).full_name() for seed in seeds]
+    found = [Record.open(lab.record_url, f"{name}-coarse-to-fine").best() for name in names]
+    best = min((b for b in found if b is not None), key=lambda b: b.fid)
+    start = LAB / f"start-T{steps}.json"
+    StrategyFile(best.strategy).write(start)
+    warm = Arm("warm", ("coarse-to-fine",), 2000, 9 * budget).search(steps, 0)
+    return warm.model_copy(update={"start": start})
+
+
 @app.callback()
 def commands() -> None:
     """Every optimiser at equal images."""
@@ -114,6 +128,8 @@ def digits(
         if not chosen or chosen & {arm.label, *arm.optimisers}:
             for seed in numbers[: arm.most_seeds]:
                 run(arm.search(steps, seed))
+    if not chosen or "warm" in chosen:
+        run(gone_on(steps, budget, numbers))
     common_tests.test_winners(steps, test_images)
     common_tests.test_curves(steps)
     results(steps)

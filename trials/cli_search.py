@@ -11,6 +11,8 @@ import typer
 from dashboards.servers import dashboard_commands
 from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
 from trials.alternation import alternate
 from trials.flags import (
     LAB,
@@ -19,23 +21,33 @@ from trials.flags import (
     ObjectiveFlag,
     RecordFlag,
     SetFlag,
+    StrategyArgument,
     TrackingFlag,
     read_assignments,
     read_bounds,
+    read_counts,
     read_nested,
     read_seeds,
 )
 from trials.lab import Lab
-from trials.launch import launch, resumed_settings
+from trials.launch import launch, prepared, resumed_settings
 from trials.mirror import Mirror
 from trials.objective import load_objective
-from trials.printing import out, show_results
+from trials.printing import out, show_results, show_transfer
 from trials.progress import LiveProgress
 from trials.publish import Published, publish
 from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.search_run import search_records
 from trials.settings import SearchSettings, read_settings
+from trials.transfer import (
+    REFINED,
+    Transferred,
+    measure_transfer,
+    own_name,
+    target_settings,
+    transferred_file,
+)
 
 app = typer.Typer()
 DEMO_OPTIMISERS = ["autonat-reference", "tpe", "cmaes", "random"]
@@ -202,6 +214,76 @@ def demo(
     if workers is not None:
         values["workers"] = workers
     _run(read_settings(values), resume=False, as_json_=as_json_)
+
+
+@app.command()
+def transfer(
+    strategy: StrategyArgument,
+    settings: SetFlag = None,
+    steps: Annotated[str | None, typer.Option(help="T, several with commas. [the file's]")] = None,
+    refine: Annotated[
+        int | None, typer.Option(help="Images of a search that goes on from there. [default: none]")
+    ] = None,
+    images: Annotated[int, typer.Option(help="An evaluation of that search.")] = 250,
+    test_images: Annotated[int, typer.Option(help="A final test.")] = 2000,
+    test_seeds: Annotated[str, typer.Option(help="Of the final test.")] = "1,2,3",
+    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
+    lab: LabFlag = LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure a strategy on another model (--set width=64) or at other T, and refine it there."""
+    file = StrategyFile.read(strategy)
+    where, seeds = Lab.open(lab), read_seeds(test_seeds)
+    lengths = read_counts("steps", steps) if steps else [file.generation.steps]
+    values = target_settings(file, read_assignments(settings))
+    name = str((file.objective or {})["name"])
+    tokens = load_objective(name, values).tokens
+    for length in lengths:
+        GenerationStrategy.maskgit(length).masked_counts(tokens)
+    rows: dict[int, list[Transferred]] = {}
+    with LiveProgress() as progress:
+        made = prepared(name, values, where, progress)
+        for length in lengths:
+            report = progress.report(f"transfer to T = {length}")
+            rows[length] = measure_transfer(file, made, length, test_images, seeds, report)
+    for length, found in rows.items() if refine is not None else ():
+        own = transferred_file(file, made, values, found[-1])
+        start = where.results("transfer") / f"{own_name(own)}.json"
+        own.write(start)
+        given = {
+            "name": f"transfer-{own_name(own)}-{refine}",
+            "objective": name,
+            "objective_settings": values,
+            "steps": length,
+            "start": start,
+            "budget": refine,
+            "images_per_evaluation": images,
+            "test_images": test_images,
+            "test_seeds": seeds,
+            "lab": lab,
+            **({} if workers is None else {"workers": workers}),
+        }
+        refined = _refined(read_settings(given), where)
+        if refined is None:
+            raise typer.Exit(130)
+        found.append(refined)
+    show_transfer(file, rows, as_json_)
+
+
+def _refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
+    """What a search found from the transferred strategy; a search that was done is only read."""
+    name = settings.full_name()
+    best = lab.results(name) / "best.json"
+    if not best.exists():
+        resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+        if resume:
+            settings = resumed_settings(name, {"lab": settings.lab}, None)
+        if _search(settings.completed(), resume) is None:
+            return None
+    file = StrategyFile.read(best)
+    if file.test is None:
+        raise ValueError(f"{best}: no final test")
+    return Transferred(REFINED, file.generation, file.test)
 
 
 def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:

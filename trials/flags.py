@@ -96,3 +96,18 @@ def read_seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {text!r} name one twice")
     return seeds
+
+
+def read_counts(name: str, text: str) -> list[int]:
+    """Positive whole numbers with commas.
+
+    Raises:
+        ValueError: others, or one twice.
+    """
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{name} {text!r} are not whole numbers with commas") from None
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise ValueError(f"{name} {text!r}: each must be positive, and none there twice")
+    return counts

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from dashboards.report import difference, with_error
+from search.strategy_file import StrategyFile
 from trials.publish import Published
 from trials.results import MethodResult, as_json
+from trials.transfer import Transferred, gaps_kept
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
@@ -59,6 +62,41 @@ def show_results(
                 f"{r.method} had converged after {r.converged} of {len(r.evaluations)} "
                 "evaluations: more of the same would hardly find better"
             )
+
+
+def show_transfer(
+    file: StrategyFile, rows: Mapping[int, Sequence[Transferred]], as_json_: bool
+) -> None:
+    """What a strategy is worth on another model and at other T."""
+    if as_json_:
+        told = [
+            {
+                "name": row.name,
+                "steps": steps,
+                **row.test.to_json(),
+                "gap_kept": kept,
+                "strategy": row.strategy.to_json(),
+            }
+            for steps, found in rows.items()
+            for row, kept in zip(found, gaps_kept(found), strict=True)
+        ]
+        print_json({"transfers": told})
+        return
+    table = Table("T", "strategy", "final test FID", "of the gap", "passes")
+    for steps, found in rows.items():
+        for row, kept in zip(found, gaps_kept(found), strict=True):
+            fid = with_error(row.test.fid, row.test.fid_se)
+            share = "" if kept is None else f"{kept:.0%}"
+            table.add_row(str(steps), row.name, fid, share, str(row.test.forward_passes))
+    out.print(table)
+    test = next(iter(rows.values()))[0].test
+    out.print(
+        f"FID ± standard error over seeds {', '.join(map(str, test.seeds))}, n = {test.images}; of "
+        "the gap: between the rule of thumb and the lowest of its T"
+    )
+    if file.test is not None:
+        own = with_error(file.test.fid, file.test.fid_se)
+        out.print(f"at home, T = {file.generation.steps}: FID {own}, n = {file.test.images}")
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -1,0 +1,103 @@
+"""A strategy that was found with one model, on another model and at other T.
+
+The same training strategy trains the other model, the generation strategy is read off at the other
+T (search.strategy's `with_steps`), and both are measured again: what was lost shows beside the
+rule of thumb on the same model, and beside a search that goes on from the transferred strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.checkpoints import settings_hash
+from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest, StrategyFile
+from trials.launch import replicate
+from trials.objective import Objective, Report, describe
+
+RULE_OF_THUMB, TRANSFERRED, REFINED = "rule of thumb", "transferred", "refined"
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """A strategy on the other model.
+
+    Attributes:
+        name: "rule of thumb", "transferred" or "refined".
+        strategy: at the other T.
+        test: on seeds that no search saw.
+    """
+
+    name: str
+    strategy: GenerationStrategy
+    test: FinalTest
+
+
+def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The objective's settings for the other model: the file's with the changes. Where there are
+    any, the file's own weights give way to ones trained with its training strategy.
+
+    Raises:
+        ValueError: the file names no objective.
+    """
+    if file.objective is None:
+        raise ValueError("the strategy file names no objective: nothing to transfer from")
+    settings = dict(file.objective["settings"])
+    if changes and settings.pop("checkpoint", None) is not None and file.training is not None:
+        settings |= file.training.to_json()
+    return settings | dict(changes)
+
+
+def measure_transfer(
+    file: StrategyFile,
+    objective: Objective,
+    steps: int,
+    images: int,
+    seeds: list[int],
+    report: Report,
+) -> list[Transferred]:
+    """The rule of thumb and the transferred strategy on a model that is prepared.
+
+    Raises:
+        ValueError: more steps than tokens, or a FID that is not finite.
+    """
+    found = []
+    strategies = {
+        RULE_OF_THUMB: GenerationStrategy.maskgit(steps),
+        TRANSFERRED: file.generation.with_steps(steps),
+    }
+    for name, strategy in strategies.items():
+        test, _ = replicate(objective, strategy, images, seeds, report)
+        found.append(Transferred(name, strategy, test))
+    return found
+
+
+def transferred_file(
+    file: StrategyFile, objective: Objective, settings: Mapping[str, Any], at: Transferred
+) -> StrategyFile:
+    """The strategy file of a transferred strategy, on its own model."""
+    described = describe(str((file.objective or {})["name"]), settings, objective)
+    return StrategyFile(
+        generation=at.strategy,
+        training=file.training,
+        objective=described["objective"],
+        protocol=described["protocol"],
+        test=at.test,
+    )
+
+
+def own_name(file: StrategyFile) -> str:
+    """A name for what is transferred to: equal strategies on equal models have the same."""
+    told = {"generation": file.generation.to_json(), "objective": dict(file.objective or {})}
+    return f"T{file.generation.steps}-{settings_hash(told)[:8]}"
+
+
+def gaps_kept(found: Sequence[Transferred]) -> list[float | None]:
+    """Of the gap between the rule of thumb, which is the first, and the lowest FID of one T, the
+    share that each closes; None where nothing is below the rule of thumb."""
+    rule, best = found[0].test.fid, min(row.test.fid for row in found)
+    if best >= rule:
+        return [None] * len(found)
+    return [(rule - row.test.fid) / (rule - best) for row in found]
