@@ -40,14 +40,18 @@ def landscape(trainings: pd.DataFrame, family: str) -> go.Figure:
 
 def _points(shown: pd.DataFrame, x: str, y: pd.Series, coloured: bool) -> go.Scatter:
     finished = shown["state"] == "COMPLETE"
+    fid, title = shown["fid"], "FID"
+    if "round" in shown:  # rounds measure with generation strategies of their own
+        fid = fid - shown.where(finished).groupby(shown["round"])["fid"].transform("min")
+        title = "FID above<br>its round's<br>lowest"
     # One value far above all others would leave one colour to the rest.
-    ceiling = shown.loc[finished, "fid"].quantile(0.9) if finished.any() else None
+    ceiling = fid[finished].quantile(0.9) if finished.any() else None
     colour = {
-        "color": shown["fid"],
+        "color": fid,
         "colorscale": "Viridis_r",
         "cmax": ceiling,
-        "cmin": shown["fid"].min(),
-        "colorbar": {"title": {"text": "FID"}, "thickness": 12},
+        "cmin": fid[finished].min() if finished.any() else None,
+        "colorbar": {"title": {"text": title}, "thickness": 12},
     }
     return go.Scatter(
         x=shown[x],
