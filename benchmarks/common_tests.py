@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.curves import curves
 from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.replicates import Replicates
@@ -32,6 +33,8 @@ HERE = Path(__file__).parent
 LAB = HERE / "lab"
 WORKERS = 2
 FINAL_SEED, CURVE_SEED, CURVE_IMAGES = 1001, 1002, 2000
+LEAST_BUDGET = 80_000
+"""Of the searches that have a curve: smaller ones are the beginnings of others like them."""
 HALVINGS = 5
 """How often the images of a search are halved for its curve."""
 
@@ -93,8 +96,11 @@ def write(steps: int) -> pd.DataFrame:
     rows["gap_closed"] = (rule - rows["fid"]) / (rule - rows["fid"].min())
     rows = rows.sort_values("fid", ignore_index=True)
     rows.to_parquet(path)
-    curves = pd.DataFrame(_curve_rows(steps))
-    curves.to_parquet(HERE / f"curves-T{steps}.parquet")
+    tested = pd.DataFrame(_curve_rows(steps))
+    tested.to_parquet(HERE / f"curves-T{steps}.parquet")
+    title = f"digits, T = {steps}: median and quartiles over search seeds (how many)"
+    figure = curves(tested, title, f"FID at n = {CURVE_IMAGES:,}, on a seed that no search saw")
+    figure.write_html(HERE / f"curves-T{steps}.html")
     return rows
 
 
@@ -139,9 +145,12 @@ def _test(measured: Measurement) -> dict[str, Any]:
 def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
     tests = _measured(steps, CURVE_SEED)
     for record, _ in searches(steps):
+        search = record.settings["search"]
+        label = f"{record.settings['optimiser']}, n = {search['images_per_evaluation']}"
         for images, strategy in _earlier(record):
-            if strategy in tests:
-                yield {"search": record.name, "images": images, **_test(tests[strategy])}
+            if strategy in tests and search["budget"] >= LEAST_BUDGET:
+                told = {"label": label, "run": record.name, "images": images}
+                yield told | _test(tests[strategy])
 
 
 def _earlier(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:

@@ -3,20 +3,21 @@
     python -m benchmarks.tables --budget 20000 --seeds 20      # run it again and it goes on
 
 Nothing is generated, so that many seeds cost minutes; the true FID of what a search believes in is
-known. It writes benchmarks/tables.parquet (one row a search and number of images: the true FID at
-n = 10,000 of the best so far), benchmarks/tables.html (median and quartiles), and prints the ends.
+known. It writes benchmarks/tables-*.parquet (one row a search and number of images: the true FID
+at n = 10,000 of the best so far) and tables-*.html (median and quartiles), and prints the ends.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import typer
 
+from benchmarks.curves import curves
 from search.optimiser import Budget
 from search.registry import OPTIMISERS, PARETO, make_optimiser
 from search.space import Space
@@ -30,33 +31,61 @@ from trials.study import Study
 from trials.tabulated import TabulatedObjective
 
 HERE = Path(__file__).parent
-STEPS, IMAGES, TRUE_IMAGES = 8, 250, 10_000
+IMAGES, TRUE_IMAGES = 250, 10_000
+Known = SimulatedObjective | TabulatedObjective
+"""Objectives whose true FID is known."""
 SLOW = ("gp",)
 """Left out unless asked for: Optuna's GP takes minutes a search."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search of the comparison."""
+
+    objective: str
+    steps: int
+    budget: int
+    optimiser: str
+    seed: int
+
+    @property
+    def study(self) -> str:
+        """The name of its record."""
+        where = f"{self.objective}-T{self.steps}-{self.budget}"
+        return f"{where}-s{self.seed}-{self.optimiser}"
 
 
 def main(
     budget: int = 20_000,
     seeds: int = 20,
+    steps: int = 8,
     objectives: str = "tabulated,simulated",
     optimisers: str = ",".join(n for n in OPTIMISERS if n not in (PARETO, *SLOW)),
 ) -> None:
     """Run what is missing, then write the table and the curves."""
     rows: list[pd.DataFrame] = []
-    url = f"sqlite:///{HERE / 'tables.db'}"
     with LiveProgress() as progress:
         for name in objectives.split(","):
             objective = load_objective(name, {})
-            if not isinstance(objective, SimulatedObjective | TabulatedObjective):
+            if not isinstance(objective, Known):
                 raise ValueError(f"objective {name} does not know its truth")
             for optimiser in optimisers.split(","):
                 for seed in range(seeds):
-                    record = searched(url, objective, name, optimiser, budget, seed)
-                    rows.append(curve(objective, record, name, optimiser, budget, seed))
+                    case = Case(name, steps, budget, optimiser, seed)
+                    rows.append(curve(objective, searched(objective, case), case))
                     progress.update(f"{name} {optimiser}", seed + 1, seeds, "")
     found = pd.concat(rows, ignore_index=True)
-    found.to_parquet(HERE / "tables.parquet")
-    draw(found, HERE / "tables.html")
+    ending = f"T{steps}-{budget // 1000}k"
+    found.to_parquet(HERE / f"tables-{ending}.parquet")
+    pages = [
+        curves(
+            part.rename(columns={"optimiser": "label", "seed": "run"}),
+            f"{name}, T = {steps}: median and quartiles over seeds (how many)",
+            f"true FID at n = {TRUE_IMAGES:,}",
+        ).to_html(full_html=False, include_plotlyjs=i == 0)
+        for i, (name, part) in enumerate(found.groupby("objective"))
+    ]
+    (HERE / f"tables-{ending}.html").write_text("\n".join(pages), encoding="utf-8")
     ends = found.groupby(["objective", "optimiser", "seed"]).last().reset_index()
     table = ends.groupby(["objective", "optimiser"])["fid"].describe()
     table = table[["count", "mean", "std", "25%", "50%", "75%"]]
@@ -64,35 +93,20 @@ def main(
     print(table.round(3).to_string())
 
 
-def searched(
-    url: str,
-    objective: SimulatedObjective | TabulatedObjective,
-    name: str,
-    optimiser: str,
-    budget: int,
-    seed: int,
-) -> Record:
+def searched(objective: Known, case: Case) -> Record:
     """The record of a search, run where it is not complete."""
-    study = f"{name}-T{STEPS}-{budget}-s{seed}-{optimiser}"
-    known = study in study_names(url)
-    record = Record.open(url, study) if known else Record.create(url, study, {})
-    if sum(done.images for done in record.evaluations) > budget - IMAGES:
+    url = f"sqlite:///{HERE / 'tables.db'}"
+    known = case.study in study_names(url)
+    record = Record.open(url, case.study) if known else Record.create(url, case.study, {})
+    if sum(done.images for done in record.evaluations) > case.budget - IMAGES:
         return record
-    space, spend = Space(GenerationStrategy.maskgit(STEPS)), Budget(budget, IMAGES)
-    made = make_optimiser(optimiser, space, spend, seed, tokens=objective.tokens)
-    source = Study(made, record, space, spend.evaluations, lambda _: None)
-    run_local(source, objective)
+    space, spend = Space(GenerationStrategy.maskgit(case.steps)), Budget(case.budget, IMAGES)
+    made = make_optimiser(case.optimiser, space, spend, case.seed, tokens=objective.tokens)
+    run_local(Study(made, record, space, spend.evaluations, lambda _: None), objective)
     return record
 
 
-def curve(
-    objective: SimulatedObjective | TabulatedObjective,
-    record: Record,
-    name: str,
-    optimiser: str,
-    budget: int,
-    seed: int,
-) -> pd.DataFrame:
+def curve(objective: Known, record: Record, case: Case) -> pd.DataFrame:
     """The true FID of what a search would have handed back, over the images it had generated."""
     lowest, spent, points = np.inf, 0, []
     for done in record.evaluations:
@@ -102,40 +116,9 @@ def curve(
             points.append((spent, objective.truth(done.probe.strategy, TRUE_IMAGES)))
     best = record.best()
     if best is not None:
-        points.append((budget, objective.truth(best.strategy, TRUE_IMAGES)))
+        points.append((case.budget, objective.truth(best.strategy, TRUE_IMAGES)))
     frame = pd.DataFrame(points, columns=["images", "fid"])
-    return frame.assign(objective=name, optimiser=optimiser, seed=seed)
-
-
-def draw(found: pd.DataFrame, path: Path) -> None:
-    """Median and quartiles over seeds, one figure an objective."""
-    pages = []
-    grid = np.linspace(0, found["images"].max(), 60)
-    for name, part in found.groupby("objective"):
-        figure = go.Figure()
-        for optimiser, runs in part.groupby("optimiser"):
-            steps = [
-                np.interp(grid, run["images"], run["fid"], left=np.nan)
-                for _, run in runs.groupby("seed")
-            ]
-            low, middle, high = np.nanpercentile(np.stack(steps)[:, 1:], [25, 50, 75], axis=0)
-            band = go.Scatter(
-                x=[*grid[1:], *grid[:0:-1]],
-                y=[*high, *low[::-1]],
-                fill="toself",
-                opacity=0.15,
-                line_width=0,
-                showlegend=False,
-                hoverinfo="skip",
-            )
-            figure.add_traces([band, go.Scatter(x=grid[1:], y=middle, name=str(optimiser))])
-        figure.update_layout(
-            title=f"{name}, T = {STEPS}, {part['seed'].nunique()} seeds: median and quartiles",
-            xaxis_title="images",
-            yaxis_title=f"true FID at n = {TRUE_IMAGES}",
-        )
-        pages.append(figure.to_html(full_html=False, include_plotlyjs=not pages))
-    path.write_text("\n".join(pages), encoding="utf-8")
+    return frame.assign(objective=case.objective, optimiser=case.optimiser, seed=case.seed)
 
 
 if __name__ == "__main__":

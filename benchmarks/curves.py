@@ -1,0 +1,51 @@
+"""Median and quartiles over seeds of what searches would have handed back after so many images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures import SEARCH_COLOURS, styled
+
+POINTS = 80
+
+
+def curves(runs: pd.DataFrame, title: str, fid: str) -> go.Figure:
+    """One line a label, with its quartiles as a band.
+
+    Args:
+        runs: rows with label, run, images and fid: from so many images on, the run would have
+            handed back a strategy of that FID.
+        title: of the figure.
+        fid: which FID it is.
+    """
+    figure = go.Figure()
+    for i, (label, part) in enumerate(runs.groupby("label", sort=False)):
+        colour = SEARCH_COLOURS[i % len(SEARCH_COLOURS)]
+        first = part.groupby("run")["images"].min().max()
+        grid = np.geomspace(first, part["images"].max(), POINTS)
+        steps = np.stack([_at(run, grid) for _, run in part.groupby("run")])
+        low, middle, high = np.percentile(steps, [25, 50, 75], axis=0)
+        figure.add_scatter(
+            x=[*grid, *grid[::-1]],
+            y=[*high, *low[::-1]],
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.15,
+            line_width=0,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        name = f"{label} ({len(steps)})"
+        figure.add_scatter(x=grid, y=middle, name=name, line={"color": colour, "width": 2.4})
+    figure.update_xaxes(title_text="images generated", type="log", tickformat="~s")
+    figure.update_yaxes(title_text=fid)
+    return styled(figure, height=480).update_layout(title=title, margin_t=90)
+
+
+def _at(run: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
+    """The FID in force at each number of images of the grid."""
+    ordered = run.sort_values("images")
+    place = np.searchsorted(ordered["images"], grid * (1 + 1e-9), side="right") - 1
+    return ordered["fid"].to_numpy()[np.maximum(place, 0)]

@@ -1,0 +1,189 @@
+"""Training strategies on real digits, and what searching them is worth.
+
+    python -m benchmarks.training table           # strategies against FID over training seeds
+    python -m benchmarks.training alternation     # both searched, against generation alone
+
+Run again, both go on. The common tests measure at n = 10,000 under seed 1001, which no search uses;
+± is the standard error over training seeds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from benchmarks.common_tests import FINAL_SEED, LAB, WORKERS
+from search.controls import CONTROLS
+from search.optimiser import Training
+from search.replicates import Replicates
+from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
+from trials.alternation import alternate
+from trials.digits import DigitsObjective
+from trials.lab import Lab
+from trials.launch import launch
+from trials.objective import describe
+from trials.progress import LiveProgress
+from trials.publish import publish
+from trials.ray_runner import RaySettings, run_ray
+from trials.record import Record, study_names
+from trials.search_run import search_records
+from trials.settings import SearchSettings, read_settings
+from trials.study import Study
+from trials.training import Trainer
+
+HERE = Path(__file__).parent
+STRATEGIES = (
+    TrainingStrategy("beta", {"alpha": 12, "beta": 3}),
+    TrainingStrategy("beta", {"alpha": 4, "beta": 1}),
+    TrainingStrategy("beta", {"alpha": 2, "beta": 2}),
+    TrainingStrategy("beta", {"alpha": 2, "beta": 1}),
+    TrainingStrategy("uniform"),  # Beta(1, 1)
+    TrainingStrategy("cosine"),
+)
+GENERATION = ("rule of thumb", "more remask noise")
+PASSES_A_STEP = 3 * 64
+"""A training step of 64 images costs as much as so many forward passes: a backward pass costs two."""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.command()
+def table(
+    steps: int = 8, training_steps: int = 1000, training_seeds: int = 3, images: int = 10_000
+) -> None:
+    """Write benchmarks/training-T*.parquet, a row a model and generation strategy, and print it."""
+    strategies: dict[str, GenerationStrategy] = {}
+    trainings: dict[str, Training] = {}
+    for control in GENERATION:
+        for strategy in STRATEGIES:
+            for seed in range(training_seeds):
+                name = f"{control} / {strategy} / {seed}"
+                strategies[name] = CONTROLS[control](steps)
+                trainings[name] = Training(strategy, training_steps, seed)
+    asked = Replicates(strategies, images, [FINAL_SEED], trainings)
+    record = _measured(f"training-T{steps}-{training_steps}-n{images}", asked, len(strategies))
+    rows = []
+    for done in record.evaluations:
+        if done.measurement is not None:
+            control, strategy, seed = done.probe.role.split(" / ")
+            told = {"generation": control, "training": strategy, "training seed": int(seed)}
+            found = done.measurement
+            rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
+    frame = pd.DataFrame(rows)
+    frame.to_parquet(HERE / f"training-T{steps}.parquet")
+    summary = frame.groupby(["generation", "training"], sort=False)
+    means = summary.agg(fid=("fid", "mean"), se=("fid", "sem"), loss=("validation_loss", "mean"))
+    print(means.sort_values(["generation", "fid"]).round(3).to_string())
+
+
+@app.command()
+def alternation(
+    steps: int = 8, seeds: str = "0,1,2", rounds: int = 3, test_images: int = 10_000
+) -> None:
+    """Both searched in turn, and generation alone with Beta(12, 3) at as many forward passes."""
+    for seed in map(int, seeds.split(",")):
+        both = _both(steps, seed, rounds)
+        found = alternate(both, resume=_exists(f"{both.name}-"), search=_search)
+        if found is None:
+            raise typer.Exit(130)
+        spent = sum(_passes(r.training) + _passes(r.generation) for r in found)
+        alone = _alone(both, spent)
+        if not (Lab.open(LAB).results(alone.full_name()) / "best.json").exists():
+            _search(alone, _exists(f"{alone.name}-"))
+    print("final tests: autonat compare --lab benchmarks/lab with", ", ".join(_names(steps)))
+
+
+def _both(steps: int, seed: int, rounds: int) -> SearchSettings:
+    given = {
+        "name": f"both-T{steps}-s{seed}",
+        "what": "both",
+        "objective": "digits",
+        "steps": steps,
+        "seed": seed,
+        "rounds": rounds,
+        "test_images": 10_000,
+        "images_per_evaluation": 500,
+        "lab": LAB,
+        "workers": WORKERS,
+    }
+    return read_settings(given).completed()
+
+
+def _alone(both: SearchSettings, passes: int) -> SearchSettings:
+    """Generation alone, on a model trained with Beta(12, 3) as a training search trains it."""
+    lab = Lab.open(LAB)
+    training = Training(STRATEGIES[0], both.training_steps, both.seed)
+    start = {"model": both.generation_space().start}
+    name = f"alone-T{both.steps}-s{both.seed}"
+    asked = Replicates(start, both.images_per_evaluation, [FINAL_SEED], {"model": training})
+    measured = _measured(f"{name}-model", asked, 1).evaluations[0].measurement
+    if measured is None or measured.checkpoint is None:
+        raise ValueError(f"{name}: its model was not trained")
+    given = both.model_dump(
+        exclude={"what", "rounds", "training_optimiser", "fine_tune", "optimiser_settings"}
+    ) | {
+        "name": name,
+        "objective_settings": {"checkpoint": measured.checkpoint},
+        "budget": passes // both.generation_space().start.forward_passes(),
+        "lab": lab.folder,
+    }
+    return read_settings(given).completed()
+
+
+def _passes(name: str) -> int:
+    """Forward passes that a search cost, its trainings' included."""
+    total = 0
+    for record in search_records(Lab.open(LAB), name):
+        if record.settings["kind"] == "search":
+            for done in record.evaluations:
+                total += done.images * done.probe.strategy.forward_passes()
+                total += done.training_steps * PASSES_A_STEP
+    return total
+
+
+def _search(settings: SearchSettings, resume: bool) -> Path | None:
+    with LiveProgress() as progress:
+        launched = launch(settings, resume=resume, progress=progress)
+        if not launched.run.finished:
+            return None
+        name = settings.full_name()
+        records = search_records(launched.lab, name)
+        return publish(launched.lab, name, records, launched.objective, launched.mirror).best
+
+
+def _measured(name: str, asked: Replicates, total: int) -> Record:
+    """The record of a list of trainings, run where it is not complete."""
+    lab, objective = Lab.open(LAB), DigitsObjective()
+    told = {**describe("digits", {}, objective), "kind": "training", "search_name": name}
+    known = name in study_names(lab.record_url)
+    record = (
+        Record.open(lab.record_url, name) if known else Record.create(lab.record_url, name, told)
+    )
+    if len(record.evaluations) < total:
+        with LiveProgress() as progress:
+            study = Study(asked, record, None, total, progress.follow)
+            run_ray(study, Trainer(objective, lab.folder), RaySettings(WORKERS, 0.0, None))
+    return record
+
+
+def _exists(prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in study_names(Lab.open(LAB).record_url))
+
+
+def _names(steps: int) -> list[str]:
+    """The searches to compare, by what is in the lab."""
+    url = Lab.open(LAB).record_url
+    found = {
+        Record.open(url, name).settings["search_name"]
+        for name in study_names(url)
+        if name.startswith((f"both-T{steps}-", f"alone-T{steps}-")) and name.endswith("-test")
+    }
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    sys.exit(app())
