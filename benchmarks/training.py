@@ -46,7 +46,7 @@ STRATEGIES = (
 )
 GENERATION = ("rule of thumb", "more remask noise")
 PASSES_A_STEP = 3 * 64
-"""A training step of 64 images costs as much as so many forward passes: a backward pass costs two."""
+"""What a training step of 64 images costs: a backward pass counts as two forward ones."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -159,10 +159,10 @@ def _measured(name: str, asked: Replicates, total: int) -> Record:
     """The record of a list of trainings, run where it is not complete."""
     lab, objective = Lab.open(LAB), DigitsObjective()
     told = {**describe("digits", {}, objective), "kind": "training", "search_name": name}
-    known = name in study_names(lab.record_url)
-    record = (
-        Record.open(lab.record_url, name) if known else Record.create(lab.record_url, name, told)
-    )
+    if name in study_names(lab.record_url):
+        record = Record.open(lab.record_url, name)
+    else:
+        record = Record.create(lab.record_url, name, told)
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
             study = Study(asked, record, None, total, progress.follow)
