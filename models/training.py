@@ -112,14 +112,16 @@ def train_in_rungs(
         classes: [N] int64.
         folder: for the checkpoint, which is kept; one folder a (config, settings, start).
         report: called with (steps done, steps, loss as text).
-        rungs: growing numbers of steps, not below what the checkpoint has behind it.
+        rungs: growing numbers of steps; a checkpoint that has more behind it than the first (see
+            `steps_behind`) is no checkpoint for it.
         start: weights to go on from in place of new ones, those of a network of these sizes.
 
     Yields:
         At each rung the averaged weights, in evaluation mode; they change with the next.
 
     Raises:
-        ValueError: the loss is not finite; the folder's checkpoint is not one of this network.
+        ValueError: the loss is not finite; the folder's checkpoint is not one of this network, or
+            beyond the first rung.
     """
     with _own_generator(settings.seed):
         nat = NAT(config).train()
@@ -134,6 +136,8 @@ def train_in_rungs(
         fused=True,
     )
     done = _resume(folder / CHECKPOINT, nat, average, optimiser)
+    if done > rungs[0]:
+        raise ValueError(f"{folder / CHECKPOINT} has {done} steps behind it, more than {rungs[0]}")
     for rung in rungs:
         for step in range(done, rung):
             loss = _step(nat, average, optimiser, settings, tokens, classes, step)
@@ -242,6 +246,14 @@ def _save(
     partial = path.with_name(path.name + ".partial")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+def steps_behind(folder: Path) -> int:
+    """How many steps the checkpoint in a folder has behind it; 0 without one that can be read."""
+    try:
+        return int(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["step"])
+    except (pickle.UnpicklingError, OSError, EOFError, LookupError, RuntimeError, TypeError):
+        return 0
 
 
 def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:

@@ -99,7 +99,7 @@ class CoarseToFine:
 
     @property
     def converged(self) -> int | None:
-        """After how many evaluations nothing more was to be expected; None while it is.
+        """After how many evaluations little more was to be gained; None while more may be.
 
         Said at the start of a block, when every order is free: by the model's mean plus two
         deviations, the FID of the best strategy fell by less than CONVERGED_GAIN since the search

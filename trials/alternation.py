@@ -21,11 +21,10 @@ from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.launch import check, resumed_settings
 from trials.objective import Trains, load_objective
-from trials.record import Record, study_names
-from trials.search_run import ALTERNATION, differences
-from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
+from trials.record import ALTERNATION, Record, study_names
+from trials.search_run import differences
+from trials.settings import TRAINING_FIELDS, WHERE_IT_RUNS, SearchSettings, read_settings
 
-GENERATION: dict[str, object] = {"what": "generation", "scheduler": None, "optimiser_settings": {}}
 Search = Callable[[SearchSettings, bool], Path | None]
 """Runs a search, or goes on with one, and publishes it: the path of its best strategy file, or
 None if it was interrupted."""
@@ -81,6 +80,20 @@ def alternate(settings: SearchSettings, *, resume: bool, search: Search) -> list
     return rounds
 
 
+def recorded_rounds(lab: Lab, name: str) -> list[Round]:
+    """The rounds of an alternation that are done."""
+    known = study_names(lab.record_url)
+    rounds: list[Round] = []
+    while True:
+        prefix = f"{name}-r{len(rounds) + 1}"
+        training, generation = f"{prefix}-training", f"{prefix}-generation"
+        best = lab.results(generation) / "best.json"
+        begun = any(study.startswith(f"{generation}-") for study in known)
+        if not begun or not best.exists():
+            return rounds
+        rounds.append(Round(training, generation, StrategyFile.read(best)))
+
+
 def best_round(rounds: list[Round]) -> Round:
     """The round of the lowest final test, the earlier of equals."""
     return min(rounds, key=_fid)
@@ -106,13 +119,20 @@ def generation_half(
     settings: SearchSettings, number: int, model: StrategyFile, lab: Lab
 ) -> SearchSettings:
     """The generation search of a round, on the model that its training search found."""
-    objective = model.objective or {}
-    changes = {
-        **GENERATION,
-        "objective_settings": objective["settings"],
+    own = dict((model.objective or {})["settings"])
+    return _half(settings, f"r{number}-generation", number, _generation(settings, own), lab)
+
+
+def _generation(settings: SearchSettings, objective: dict[str, object]) -> dict[str, object]:
+    """What a generation search has of its own; trainings alone are stopped by a scheduler."""
+    usual = SearchSettings.model_fields
+    return {
+        "what": "generation",
+        "scheduler": None,
+        "objective_settings": objective,
         "optimiser_settings": _own(settings, settings.optimisers[0]),
+        **{name: usual[name].get_default() for name in TRAINING_FIELDS},
     }
-    return _half(settings, f"r{number}-generation", number, changes, lab)
 
 
 def _half(
@@ -133,18 +153,31 @@ def _own(settings: SearchSettings, optimiser: str) -> dict[str, dict[str, object
 def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | None:
     """A half's best strategy, from its file where the search was done before."""
     name = half.full_name()
-    done = lab.results(name) / "best.json"
-    if not done.exists():
-        known = study_names(lab.record_url)
-        resume = any(study.startswith(f"{name}-") for study in known)
-        if resume:
-            here = half.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
-            half = resumed_settings(name, here, None)
-        found = search(half, resume)
+    best = lab.results(name) / "best.json"
+    begun = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+    if begun:
+        here = half.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
+        recorded = resumed_settings(name, here, None)
+        # Workers may have changed, and with them how many probes are out at once.
+        differing = differences(_without_flight(recorded), _without_flight(half.completed()))
+        if differing:
+            raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+        half = recorded
+    else:
+        best.unlink(missing_ok=True)  # of another record
+    if not best.exists():
+        found = search(half, begun)
         if found is None:
             return None
-        done = found
-    return StrategyFile.read(done)
+        best = found
+    return StrategyFile.read(best)
+
+
+def _without_flight(settings: SearchSettings) -> dict[str, object]:
+    problem = settings.problem()
+    for own in problem["optimiser_settings"].values():
+        own.pop("max_in_flight", None)
+    return problem
 
 
 def _check(settings: SearchSettings, lab: Lab) -> None:
@@ -156,11 +189,12 @@ def _check(settings: SearchSettings, lab: Lab) -> None:
     objective = load_objective(settings.objective, settings.objective_settings)
     if not isinstance(objective, Trains):
         raise ValueError(f"objective {settings.objective} lacks the method train")
+    generation = _generation(settings, settings.objective_settings)
     for half in (
         training_half(settings, 1, None, lab),
-        _half(settings, "r1-generation", 1, GENERATION, lab),
+        _half(settings, "r1-generation", 1, generation, lab),
     ):
-        check(half.completed(), objective)
+        check(half.completed(), objective, lab)
 
 
 def _record(settings: SearchSettings, lab: Lab, resume: bool) -> None:

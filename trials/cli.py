@@ -73,8 +73,8 @@ def train(
 @app.command()
 def evaluate(
     strategy: StrategyArgument,
-    images: Annotated[int | None, typer.Option(help="[default: the file's test]")] = None,
-    seeds: Annotated[str | None, typer.Option(help="1,2,3 [default: the file's test]")] = None,
+    images: Annotated[int | None, typer.Option(help="(default: the file's test)")] = None,
+    seeds: Annotated[str | None, typer.Option(help="1,2,3 (default: the file's test)")] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
     lab: LabFlag = LAB,
@@ -113,7 +113,7 @@ def evaluate(
 @app.command()
 def show(
     strategy: StrategyArgument,
-    tokens: Annotated[int | None, typer.Option(help="L. [default: the file's]")] = None,
+    tokens: Annotated[int | None, typer.Option(help="L. (default: the file's)")] = None,
 ) -> None:
     """Print a strategy's schedules and the counts in force."""
     file = StrategyFile.read(strategy)
@@ -129,6 +129,8 @@ def show(
         table.add_row(str(t), *row, *([] if counts is None else [str(counts[t])]))
     out.print(table)
     out.print(f"{generation.forward_passes()} forward passes an image")
+    if file.training is not None:
+        out.print(f"mask ratios in training: {file.training}")
     if file.test is not None:
         seeds = ", ".join(map(str, file.test.seeds))
         fid = with_error(file.test.fid, file.test.fid_se)

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from dashboards.report import with_error
 from search.public_yaml import read_public, write_public
-from search.registry import OPTIMISERS
+from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
+from trials.alternation import recorded_rounds
 from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
 from trials.lab import Lab
 from trials.launch import prepared, replicate
@@ -19,10 +20,12 @@ from trials.mirror import Mirror
 from trials.objective import load_objective
 from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
-from trials.publish import publish
-from trials.record import study_names
+from trials.publish import complete, publish
+from trials.publish_alternation import complete_alternation, publish_alternation
+from trials.record import ALTERNATION, study_names
 from trials.results import MethodResult, method_results, pareto_front
-from trials.search_run import search_records
+from trials.search_run import recorded_settings, search_records
+from trials.settings import read_settings
 from trials.tabulated import tabulate as tabulate_records
 
 app = typer.Typer()
@@ -53,7 +56,7 @@ def compare(
 def export(
     name: NameArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT", help=".json, or .yaml as published.")],
-    optimiser: Annotated[str | None, typer.Option(help="[default: the best one's]")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="(default: the best one's)")] = None,
     lab: LabFlag = LAB,
 ) -> None:
     """Write a search's best strategy: a strategy file, or the public code's YAML."""
@@ -92,6 +95,14 @@ def report(
 ) -> None:
     """Write a search's strategy files and HTML report again, from its record."""
     where = Lab.open(lab, record_url, tracking_uri)
+    if f"{name}-{ALTERNATION}" in study_names(where.record_url):
+        settings = read_settings(recorded_settings(where, name) | {"name": name, "lab": lab})
+        rounds = recorded_rounds(where, name)
+        if not rounds:
+            raise ValueError(f"alternation {name}: no round is done")
+        of = load_objective(settings.objective, settings.objective_settings)
+        out.print(str(publish_alternation(where, settings, rounds, of, Mirror(where))[1]))
+        return
     records = search_records(where, name)
     described = records[0].settings["objective"]
     if records[0].settings["search"].get("what", "generation") == "generation":
@@ -103,7 +114,7 @@ def report(
 
 @app.command()
 def sync(
-    name: Annotated[str | None, typer.Argument(help="Of a search. [default: all]")] = None,
+    name: Annotated[str | None, typer.Argument(help="Of a search. (default: all)")] = None,
     lab: LabFlag = LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
@@ -111,16 +122,20 @@ def sync(
     """Bring MLflow up to the record."""
     where = Lab.open(lab, record_url, tracking_uri)
     known = study_names(where.record_url)
-    ends = ("test", *OPTIMISERS)
+    ends = ("test", *ALL_OPTIMISERS)
     searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}
+    alternations = {s.removesuffix(f"-{ALTERNATION}") for s in known if s.endswith(ALTERNATION)}
+    if name is not None:
+        searches = {s for s in searches if s == name or s.startswith(f"{name}-r")} or {name}
+        alternations &= {name}
     mirror, added = Mirror(where), 0
-    for search_name in sorted(searches) if name is None else [name]:
-        for record in search_records(where, search_name):
-            added += mirror.sync(record)
-            optimiser = record.settings.get("optimiser", "-")
-            files = [where.results(search_name) / f for f in (f"{optimiser}.json", "report.html")]
-            if files[1].exists():
-                mirror.finish(record, [f for f in files if f.exists()], {})
+    for search_name in sorted(searches):
+        records = search_records(where, search_name)
+        added += sum(mirror.sync(record) for record in records)
+        if (where.results(search_name) / "report.html").exists():
+            complete(where, search_name, records, mirror)
+    for alternation in sorted(alternations):
+        complete_alternation(where, alternation, recorded_rounds(where, alternation), mirror)
     out.print(f"{added} evaluations added to {where.tracking_uri}")
 
 
@@ -143,8 +158,8 @@ def tabulate(
 @app.command()
 def front(
     name: NameArgument,
-    images: Annotated[int | None, typer.Option(help="[default: the final test's]")] = None,
-    seeds: Annotated[str | None, typer.Option(help="[default: the final test's]")] = None,
+    images: Annotated[int | None, typer.Option(help="(default: the final test's)")] = None,
+    seeds: Annotated[str | None, typer.Option(help="(default: the final test's)")] = None,
     lab: LabFlag = LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,

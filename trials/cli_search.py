@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.servers import dashboard_commands
+from models.checkpoints import settings_hash
 from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
 from search.strategy import GenerationStrategy
@@ -30,7 +31,7 @@ from trials.flags import (
     read_seeds,
 )
 from trials.lab import Lab
-from trials.launch import launch, prepared, resumed_settings
+from trials.launch import check, launch, prepare, resumed_settings
 from trials.mirror import Mirror
 from trials.objective import load_objective
 from trials.printing import out, show_results, show_transfer
@@ -44,7 +45,6 @@ from trials.transfer import (
     REFINED,
     Transferred,
     measure_transfer,
-    own_name,
     target_settings,
     transferred_file,
 )
@@ -59,35 +59,35 @@ def search(
         Path | None, typer.Argument(metavar="STUDY.yaml", help="All that flags can say.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="[default: derived from what is searched]")
+        str | None, typer.Option(help="(default: derived from what is searched)")
     ] = None,
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on with this search.")
     ] = None,
     what: Annotated[
         str | None,
-        typer.Option(help="generation, training, both (in rounds) or joint. [default: generation]"),
+        typer.Option(help="generation, training, both (in rounds) or joint. (default: generation)"),
     ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Of both, at most. [default: 3]")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of both, at most. (default: 3)")] = None,
     training_optimiser: Annotated[
-        str | None, typer.Option(help="Of both. [default: autonat-greedy]")
+        str | None, typer.Option(help="Of both. (default: autonat-greedy)")
     ] = None,
     fine_tune: Annotated[
         bool | None, typer.Option("--fine-tune", help="Of both: later rounds train on.")
     ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
-    steps: Annotated[int | None, typer.Option(help="T. [default: 8]")] = None,
+    steps: Annotated[int | None, typer.Option(help="T. (default: 8)")] = None,
     start: Annotated[Path | None, typer.Option(help="A strategy file to start from.")] = None,
     optimiser: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(OPTIMISERS)}; repeatable. [default: coarse-to-fine]. Of training "
-            f"strategies: {', '.join(TRAINING_OPTIMISERS)}. [default: autonat-greedy]"
+            help=f"{', '.join(OPTIMISERS)}; repeatable. (default: coarse-to-fine). Of training "
+            f"strategies: {', '.join(TRAINING_OPTIMISERS)}. (default: autonat-greedy)"
         ),
     ] = None,
     distribution: Annotated[
-        str | None, typer.Option(help="Of mask ratios in training. [default: beta]")
+        str | None, typer.Option(help="Of mask ratios in training. (default: beta)")
     ] = None,
     training_start: Annotated[
         list[str] | None, typer.Option(help="PARAMETER=VALUE of the distribution; repeatable.")
@@ -96,10 +96,10 @@ def search(
         list[str] | None, typer.Option(help="PARAMETER=LOW:HIGH or LOW:HIGH:log; repeatable.")
     ] = None,
     training_steps: Annotated[
-        int | None, typer.Option(help="Of a model trained for an evaluation. [default: 1000]")
+        int | None, typer.Option(help="Of a model trained for an evaluation. (default: 1000)")
     ] = None,
     training_budget: Annotated[
-        int | None, typer.Option(help="Training steps a method. [default: 12000]")
+        int | None, typer.Option(help="Training steps a method. (default: 12000)")
     ] = None,
     fine_tune_from: Annotated[
         str | None, typer.Option(help="Train on from stored weights: their sha256:…")
@@ -115,24 +115,24 @@ def search(
     scheduler: Annotated[
         str | None, typer.Option(help="asha: hopeless evaluations stop at n/4 and n/2.")
     ] = None,
-    budget: Annotated[int | None, typer.Option(help="Images a method. [default: 50000]")] = None,
-    images: Annotated[int | None, typer.Option(help="An evaluation. [default: 500]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the optimisers. [default: 0]")] = None,
+    budget: Annotated[int | None, typer.Option(help="Images a method. (default: 50000)")] = None,
+    images: Annotated[int | None, typer.Option(help="An evaluation. (default: 500)")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the optimisers. (default: 0)")] = None,
     control: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(CONTROLS)}; repeatable. [default: rule of thumb]"),
+        typer.Option(help=f"{', '.join(CONTROLS)}; repeatable. (default: rule of thumb)"),
     ] = None,
-    test_images: Annotated[int | None, typer.Option(help="A final test. [default: 2000]")] = None,
-    test_seeds: Annotated[str | None, typer.Option(help="[default: 1,2,3]")] = None,
-    runner: Annotated[str | None, typer.Option(help="ray or local. [default: ray]")] = None,
-    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="[default: 0]")] = None,
+    test_images: Annotated[int | None, typer.Option(help="A final test. (default: 2000)")] = None,
+    test_seeds: Annotated[str | None, typer.Option(help="(default: 1,2,3)")] = None,
+    runner: Annotated[str | None, typer.Option(help="ray or local. (default: ray)")] = None,
+    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(help="(default: 0)")] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="auto, HOST:PORT or ray://… [default: start Ray here]")
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
     ] = None,
     lab: Annotated[
         Path | None,
-        typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. [default: autonat-lab]"),
+        typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. (default: autonat-lab)"),
     ] = None,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
@@ -191,7 +191,7 @@ def demo(
     steps: Annotated[int, typer.Option(help="T.")] = 4,
     budget: Annotated[int, typer.Option(help="Images a method.")] = 18_000,
     images: Annotated[int, typer.Option(help="An evaluation.")] = 400,
-    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
+    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
     lab: LabFlag = LAB,
     as_json_: JsonFlag = False,
 ) -> None:
@@ -220,14 +220,14 @@ def demo(
 def transfer(
     strategy: StrategyArgument,
     settings: SetFlag = None,
-    steps: Annotated[str | None, typer.Option(help="T, several with commas. [the file's]")] = None,
+    steps: Annotated[str | None, typer.Option(help="T, with commas. (default: the file's)")] = None,
     refine: Annotated[
-        int | None, typer.Option(help="Images of a search that goes on from there. [default: none]")
+        int | None, typer.Option(help="Images of a search that goes on from there. (default: none)")
     ] = None,
     images: Annotated[int, typer.Option(help="An evaluation of that search.")] = 250,
     test_images: Annotated[int, typer.Option(help="A final test.")] = 2000,
     test_seeds: Annotated[str, typer.Option(help="Of the final test.")] = "1,2,3",
-    workers: Annotated[int | None, typer.Option(help="[default: the cores]")] = None,
+    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
     lab: LabFlag = LAB,
     as_json_: JsonFlag = False,
 ) -> None:
@@ -237,33 +237,35 @@ def transfer(
     lengths = read_counts("steps", steps) if steps else [file.generation.steps]
     values = target_settings(file, read_assignments(settings))
     name = str((file.objective or {})["name"])
-    tokens = load_objective(name, values).tokens
+    made = load_objective(name, values)
+    common: dict[str, Any] = {
+        "objective": name,
+        "objective_settings": values,
+        "budget": refine,
+        "images_per_evaluation": images,
+        "test_images": test_images,
+        "test_seeds": seeds,
+    }
+    given = common | {"lab": lab} | ({} if workers is None else {"workers": workers})
     for length in lengths:
-        GenerationStrategy.maskgit(length).masked_counts(tokens)
+        plain = {key: value for key, value in given.items() if value is not None}
+        GenerationStrategy.maskgit(length).masked_counts(made.tokens)
+        if refine is not None:
+            check(read_settings(plain | {"steps": length}).completed(), made, where)
     rows: dict[int, list[Transferred]] = {}
     with LiveProgress() as progress:
-        made = prepared(name, values, where, progress)
+        prepare(made, where.folder, progress.report(f"preparing {name}"))
         for length in lengths:
             report = progress.report(f"transfer to T = {length}")
             rows[length] = measure_transfer(file, made, length, test_images, seeds, report)
     for length, found in rows.items() if refine is not None else ():
         own = transferred_file(file, made, values, found[-1])
-        start = where.results("transfer") / f"{own_name(own)}.json"
+        # Named by all that it depends on: the same refinement is made once.
+        key = settings_hash(common | {"generation": own.generation.to_json()})[:8]
+        start = where.results("transfer") / f"T{length}-{key}.json"
         own.write(start)
-        given = {
-            "name": f"transfer-{own_name(own)}-{refine}",
-            "objective": name,
-            "objective_settings": values,
-            "steps": length,
-            "start": start,
-            "budget": refine,
-            "images_per_evaluation": images,
-            "test_images": test_images,
-            "test_seeds": seeds,
-            "lab": lab,
-            **({} if workers is None else {"workers": workers}),
-        }
-        refined = _refined(read_settings(given), where)
+        more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
+        refined = _refined(read_settings(given | more), where)
         if refined is None:
             raise typer.Exit(130)
         found.append(refined)

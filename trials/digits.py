@@ -277,9 +277,9 @@ class DigitsObjective:
         self._strategy = TrainingStrategy.from_json(read_settings(folder)["strategy"])
 
     def _with(self, nat: NAT, strategy: TrainingStrategy) -> DigitsObjective:
-        """This objective on weights of now, which a training may go on to change."""
+        """This objective on the weights of now; the training goes on with its own."""
         found = copy.copy(self)
-        found._nat, found._strategy = nat, strategy
+        found._nat, found._strategy = copy.deepcopy(nat), strategy
         return found
 
     @functools.cached_property

@@ -14,10 +14,10 @@ LabFlag = Annotated[
     Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
 ]
 RecordFlag = Annotated[
-    str | None, typer.Option("--record-url", help="Optuna storage. [default: SQLite in the lab]")
+    str | None, typer.Option("--record-url", help="Optuna storage. (default: SQLite in the lab)")
 ]
 TrackingFlag = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow. [default: SQLite in the lab]")
+    str | None, typer.Option("--tracking-uri", help="MLflow. (default: SQLite in the lab)")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 SetFlag = Annotated[
@@ -63,7 +63,7 @@ def read_nested(pairs: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def read_bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
-    """SCHEDULE=LOW:HIGH[:log] texts.
+    """NAME=LOW:HIGH[:log] texts, of schedules or of a distribution's parameters.
 
     Raises:
         ValueError: another form.
@@ -75,7 +75,7 @@ def read_bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
         try:
             low, high = map(float, parts[:2])
         except ValueError:
-            raise ValueError(f"bounds {text} are not SCHEDULE=LOW:HIGH or LOW:HIGH:log") from None
+            raise ValueError(f"bounds {text} are not NAME=LOW:HIGH or NAME=LOW:HIGH:log") from None
         found[name] = {"low": low, "high": high, "log": parts[2:] == ["log"]}
     return found
 

@@ -26,7 +26,7 @@ from trials.objective import (
 from trials.progress import LiveProgress
 from trials.ray_runner import RaySettings, run_ray
 from trials.search_run import SearchRun, differences, recorded_settings
-from trials.settings import SearchSettings, read_settings
+from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
 from trials.study import Study
 from trials.training import Trainer
 
@@ -56,9 +56,8 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     """
     settings = settings.completed()
     objective = load_objective(settings.objective, settings.objective_settings)
-    GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
-    check(settings, objective)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    check(settings, objective, lab)
     measurer = _measurer(settings, objective, lab)
     if not isinstance(measurer, Trainer):
         prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
@@ -92,21 +91,29 @@ def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objec
         return objective
     if not isinstance(objective, Trains):
         raise ValueError(f"objective {settings.objective} lacks the method train")
+    if "checkpoint" in settings.objective_settings:
+        raise ValueError(
+            f"checkpoint = {settings.objective_settings['checkpoint']}: a search of training "
+            "strategies trains its own models; fine_tune_from lets them go on from weights"
+        )
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)
     return Trainer(objective, lab.folder, settings.fine_tune_from)
 
 
-def check(settings: SearchSettings, objective: Objective) -> None:
+def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     """Refuse what can be refused before anything is trained or written.
 
     Raises:
         ValueError: a space, a start, an optimiser's settings or a budget that is not valid, or
             something that the objective cannot measure.
     """
-    space, budget = settings.space(), settings.budget_of_one()
+    GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
+    space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
+    if settings.what != "generation":
+        _measurer(settings, objective, lab)
+        rungs = None  # of training steps, not of images
     if isinstance(objective, Checks):
-        rungs = settings.rungs() if settings.what == "generation" else None
         for images in (
             *(rungs or ()),
             settings.images_per_evaluation,
@@ -140,9 +147,11 @@ def resumed_settings(
     Raises:
         ValueError: there is no such search, or something that is given differs from the record.
     """
-    now = read_settings(given | {"name": name}, study_file)
-    lab = Lab.open(now.lab, now.record_url, now.tracking_uri)
+    where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
+    lab = Lab.open(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab, name)
+    usual = {"what": recorded.get("what", "generation")}
+    now = read_settings(usual | given | {"name": name}, study_file)
     here = now.model_dump(mode="json", exclude=set(recorded))
     settings = read_settings(recorded | here)
     said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))

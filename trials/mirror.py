@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.measurement import Measurement
 from trials.evaluation import Evaluation
 from trials.lab import Lab
-from trials.record import Record
+from trials.record import ALTERNATION, Record
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
@@ -174,11 +174,14 @@ class Mirror:
     def _alternation(self, name: str) -> str:
         """The run above the searches of an alternation."""
         client = self._connected()
-        query = f"tags.`{ALTERNATION_TAG}` = '{name}'"
+        record = Record.open(self._lab.record_url, f"{name}-{ALTERNATION}")
+        query = f"tags.`{ALTERNATION_TAG}` = '{record.study_id}'"
         found = client.search_runs([self._experiment], query, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        run = client.create_run(self._experiment, run_name=name, tags={ALTERNATION_TAG: name})
+        tags = {ALTERNATION_TAG: record.study_id, "autonat.study": record.name}
+        run = client.create_run(self._experiment, run_name=name, tags=tags)
+        client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)
 
     def _finished_children(self, record: Record) -> set[int]:

@@ -126,7 +126,11 @@ class Trained:
 
 @runtime_checkable
 class Trains(Protocol):
-    """An objective whose model can be trained under any training strategy."""
+    """An objective whose model can be trained under any training strategy.
+
+    Its settings include `checkpoint`, the hash of stored weights that it measures, and
+    `training_steps` with the parameters of a training strategy, for training another model alike.
+    """
 
     tokens: int
 

@@ -75,10 +75,6 @@ def publish(
         raise ValueError(
             f"search {name}: no evaluation has succeeded; the reasons are in its record"
         )
-    best = min(files, key=lambda method: _rank(by_method[method]))
-    partial = folder / "best.json.partial"
-    shutil.copyfile(files[best], partial)
-    os.replace(partial, folder / "best.json")
     settings = searches[0].settings
     report = write_report(
         folder / "report.html",
@@ -88,15 +84,32 @@ def publish(
         facts=facts_of(settings),
         trainings=trainings({1: searches}),
     )
-    behind = 0
+    behind = complete(lab, name, records, mirror)
+    # Last, for it says that a search has been published.
+    best = min(files, key=lambda method: _rank(by_method[method]))
+    partial = folder / "best.json.partial"
+    shutil.copyfile(files[best], partial)
+    os.replace(partial, folder / "best.json")
+    return Published(results, folder / "best.json", report, behind)
+
+
+def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror) -> int:
+    """Bring MLflow up to a search's records, with its files, weights and final numbers.
+
+    Returns:
+        How many evaluations MLflow does not have, because it did not answer.
+    """
+    folder, behind = lab.results(name), 0
+    by_method = {result.method: result for result in method_results(records)}
     for record in records:
-        own = [files[r] for r in (record.settings.get("optimiser"),) if r in files]
-        own += _weights(lab, record, by_method)
+        files = [folder / f"{record.settings.get('optimiser')}.json", folder / "report.html"]
+        files += _weights(lab, record, by_method)
         try:
-            mirror.finish(record, [*own, report], _metrics(record, by_method))
+            present = [file for file in files if file.exists()]
+            mirror.finish(record, present, _metrics(record, by_method))
         except ValueError:
             behind += mirror.behind(record)
-    return Published(results, folder / "best.json", report, behind)
+    return behind
 
 
 def _rank(result: MethodResult) -> float:
@@ -124,14 +137,16 @@ def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list
     result = results.get(record.settings.get("optimiser", ""))
     if result is None or result.checkpoint is None:
         return []
-    file = stored_folder(lab.folder, result.checkpoint) / WEIGHTS
-    return [file] if file.exists() else []
+    return [stored_folder(lab.folder, result.checkpoint) / WEIGHTS]
 
 
 def with_samples(result: MethodResult, objective: Objective, lab: Lab) -> MethodResult:
-    """A result with the first images of its strategy, by its own model where it has one."""
+    """A result with the first images of its strategy, by its own model where one was trained for
+    it; without them where that training failed."""
     if result.checkpoint is not None and isinstance(objective, Trains):
         objective = objective.with_checkpoint(lab.folder, result.checkpoint)
+    elif result.training is not None:
+        return result
     if not isinstance(objective, Samples):
         return result
     images = objective.sample(result.strategy, SAMPLES, SAMPLE_SEED)

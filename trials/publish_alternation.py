@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 from pathlib import Path
 
 from dashboards.report import write_report
@@ -59,7 +58,18 @@ def publish_alternation(
         facts=facts_of(described),
         trainings=trainings(dict(enumerate(trained, 1))),
     )
-    fids = {"test_fid": [r.fid for r in results[1:] if math.isfinite(r.fid)]}
     with contextlib.suppress(ValueError):  # sync completes it
-        mirror.finish_alternation(name, [lab.results(name) / "best.json", report], fids)
+        complete_alternation(lab, name, rounds, mirror)
     return results, report
+
+
+def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirror) -> None:
+    """Bring the run above an alternation's searches up to date, and end it.
+
+    Raises:
+        ValueError: MLflow does not answer.
+    """
+    tests = [round_.best.test.fid for round_ in rounds if round_.best.test is not None]
+    files = [lab.results(name) / file for file in ("best.json", "report.html")]
+    present = [file for file in files if file.exists()]
+    mirror.finish_alternation(name, present, {"test_fid": tests})

@@ -26,6 +26,8 @@ from search.strategy import GenerationStrategy
 from trials.evaluation import Evaluation, evaluation_of, trial_of
 
 FORMAT = "autonat-record/1"
+ALTERNATION = "alternation"
+"""The study NAME-alternation holds the settings of an alternation of that name, and no trials."""
 COLUMNS = (
     "number",
     "probe",

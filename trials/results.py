@@ -144,7 +144,12 @@ def _model(
     if best.training is None:
         training = settings["training"]
         return None if training is None else TrainingStrategy.from_json(training), objective
-    with_model = {**objective["settings"], "checkpoint": best.checkpoint}
+    steps = best.training.steps
+    with_model = {
+        **objective["settings"],
+        "checkpoint": best.checkpoint,
+        "training_steps": steps,
+    }
     told = {**objective, "settings": with_model, "checkpoint": best.checkpoint}
     return best.training.strategy, told
 
@@ -225,9 +230,21 @@ def _result(name: str, tests: Mapping[str, _Tested], record: Record | None) -> M
         evaluations=table,
         samples=None,
         converged=None if record is None else record.converged,
-        training=tested.training if tested else None,
-        checkpoint=tested.checkpoints[0] if tested and tested.checkpoints else None,
+        training=_training(tested, best),
+        checkpoint=_checkpoint(tested, best),
     )
+
+
+def _training(tested: _Tested | None, best: Best | None) -> TrainingStrategy | None:
+    if best is not None:
+        return None if best.training is None else best.training.strategy
+    return None if tested is None else tested.training
+
+
+def _checkpoint(tested: _Tested | None, best: Best | None) -> str | None:
+    if best is not None:
+        return best.checkpoint
+    return tested.checkpoints[0] if tested is not None and tested.checkpoints else None
 
 
 @dataclass(frozen=True)

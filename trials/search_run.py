@@ -16,14 +16,12 @@ from search.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objective import Objective, describe
-from trials.record import Record, study_names
+from trials.record import ALTERNATION, Record, study_names
 from trials.settings import SearchSettings
 from trials.study import Job, Study
 
 Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
-ALTERNATION = "alternation"
-"""The study NAME-alternation holds the settings of an alternation of that name."""
 START = "start"
 """The role of a training search's first probe, and the name of that strategy in its final test."""
 

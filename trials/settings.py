@@ -49,6 +49,17 @@ def _usual_optimiser(settings: dict[str, Any]) -> list[str]:
 Seed = Annotated[int, Field(ge=0, lt=FIRST_SEARCH_SEED)]
 
 
+TRAINING_FIELDS = (
+    "mask_ratio_distribution",
+    "training_start",
+    "training_bounds",
+    "training_steps",
+    "training_budget",
+    "fine_tune_from",
+)
+"""Settings of searches that train."""
+
+
 class BoundSettings(BaseModel):
     """The bounds of a schedule."""
 
@@ -80,16 +91,17 @@ class SearchSettings(BaseModel):
         training_start: where it starts, by parameter; those left out start where the family does.
         training_bounds: by parameter, in place of the default ones.
         training_steps: of a model that is trained for an evaluation.
-        training_budget: steps that each optimiser may train in all.
+        training_budget: steps that each optimiser may train in all; in each round of an
+            alternation.
         fine_tune_from: hash of stored weights that every training goes on from; None trains from
             new ones.
         alternation: the name of the alternation that this search is a half-round of, or None.
-        optimisers: names; by default coarse-to-fine, autonat-greedy for training, tpe for both.
+        optimisers: names; by default coarse-to-fine, autonat-greedy for training, tpe for joint.
         optimiser_settings: keywords by optimiser.
         bounds: by schedule, in place of the default ones.
         frozen: schedules that keep the start's values.
         max_forward_passes: an image, or None.
-        budget: images that each optimiser may generate.
+        budget: images that each optimiser may generate; in each round of an alternation.
         images_per_evaluation: n of an evaluation.
         scheduler: "asha" measures at a quarter, at half and at the whole of n, or of the training
             steps, and Ray's ASHA stops the worse half at the first two; None measures once.
@@ -161,6 +173,22 @@ class SearchSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _only_what_applies(self) -> SearchSettings:
+        """What a search would not look at is not what somebody meant."""
+        trains = self.what != "generation"
+        for name, applies in (
+            *((name, trains) for name in TRAINING_FIELDS),
+            *(
+                (name, self.what == "both")
+                for name in ("rounds", "training_optimiser", "fine_tune")
+            ),
+        ):
+            value, usual = getattr(self, name), type(self).model_fields[name].get_default()
+            if not applies and value != usual:
+                raise ValueError(f"{name} = {value!r} does not apply to what = {self.what}")
+        return self
+
+    @model_validator(mode="after")
     def _one_sampler_for_asha(self) -> SearchSettings:
         if self.scheduler is None:
             return self
@@ -189,7 +217,8 @@ class SearchSettings(BaseModel):
         whole = self.images_per_evaluation if self.what == "generation" else self.training_steps
         rungs = (-(-whole // 4), -(-whole // 2), whole)
         if len(set(rungs)) < len(rungs):
-            raise ValueError(f"training_steps = {whole}: no rung lies inside so short a training")
+            name = "images_per_evaluation" if self.what == "generation" else "training_steps"
+            raise ValueError(f"{name} = {whole}: no rung lies inside so little")
         return rungs
 
     def space(self) -> SearchSpace:
@@ -238,7 +267,8 @@ class SearchSettings(BaseModel):
         there are always enough probes in flight for the workers. A search that is resumed keeps
         them, whatever its workers are then."""
         complete = {}
-        for optimiser in self.optimisers:
+        trained = [self.training_optimiser] if self.what == "both" else []
+        for optimiser in (*self.optimisers, *trained):
             settings = default_settings(optimiser)
             if "max_in_flight" in settings:
                 settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)

@@ -1,22 +1,25 @@
 """Trains a model for an evaluation, then measures it: what a search of training strategies needs.
 
-A training lies in a folder of the lab, named by all that decides its weights. What was trained
-and measured there is never made twice: a trial whose worker or driver died goes on from its last
-checkpoint, and a final test finds the weights. Finished weights lie in the lab's store under
-their own hash.
+A training lies in a folder of the lab, named by all that decides its weights but the number of
+steps. What was trained to its end, or measured, is not made twice: a trial whose worker or driver
+died goes on from its last checkpoint, and a final test finds the weights. Finished weights lie in
+the lab's store under their own hash. All workers must see the lab's folder.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.checkpoints import settings_hash
+from models.training import steps_behind
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
 from trials.objective import Trained, Trains
@@ -51,20 +54,22 @@ class Trainer:
         """
         if probe.training is None:
             raise ValueError(f"probe {probe.number} trains nothing")
-        folder = self._folder(probe.training)
+        folder, key = self._folder(probe.training), self._measurement_key(probe)
         models: Iterator[Trained] | None = None
-        for i, steps in enumerate(rungs):
-            file = folder / f"{steps}-{_measurement_key(probe)}.json"
-            if not file.exists():
-                model = self._finished(folder, steps)
-                if model is None:
-                    models = models or self._train(probe.training, folder, rungs[i:])
-                    model = next(models)
-                    if model.checkpoint is not None:
-                        _finish(folder, steps, model)
-                measured = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
-                _write(file, asdict(_with_training(measured, steps, model)))
-            yield _read_measurement(file)
+        # Two searches may ask for the same training at once: the second waits, then finds it.
+        with _locked(folder):
+            for i, steps in enumerate(rungs):
+                file = folder / f"{steps}-{key}.json"
+                if not file.exists():
+                    model = self._finished(folder, steps)
+                    if model is None:
+                        models = models or self._train(probe.training, folder, rungs[i:])
+                        model = next(models)
+                        if model.checkpoint is not None:
+                            _finish(folder, steps, model)
+                    measured = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
+                    _write(file, asdict(_with_training(measured, steps, model)))
+                yield _read_measurement(file)
 
     def _folder(self, training: Training) -> Path:
         """Named by what decides the weights; the number of steps does not."""
@@ -76,9 +81,20 @@ class Trainer:
 
     def _train(self, training: Training, folder: Path, rungs: tuple[int, ...]) -> Iterator[Trained]:
         state = folder / "state"
+        if steps_behind(state) > rungs[0]:  # left by a search with other rungs
+            shutil.rmtree(state)
         return self.objective.train(
             training.strategy, training.seed, rungs, state, self.lab, self.start
         )
+
+    def _measurement_key(self, probe: Probe) -> str:
+        told = {
+            "strategy": probe.strategy.to_json(),
+            "images": probe.images,
+            "seed": probe.seed,
+            "protocol": dict(self.objective.describe().get("protocol") or {}),
+        }
+        return settings_hash(told)
 
     def _finished(self, folder: Path, steps: int) -> Trained | None:
         """The model of a training that was made before."""
@@ -107,9 +123,12 @@ def _with_training(measured: Measurement, steps: int, model: Trained) -> Measure
     )
 
 
-def _measurement_key(probe: Probe) -> str:
-    told = {"strategy": probe.strategy.to_json(), "images": probe.images, "seed": probe.seed}
-    return settings_hash(told)
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder for this process alone; the lock goes with the process."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.checkpoints import settings_hash
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.launch import replicate
@@ -86,12 +85,6 @@ def transferred_file(
         protocol=described["protocol"],
         test=at.test,
     )
-
-
-def own_name(file: StrategyFile) -> str:
-    """A name for what is transferred to: equal strategies on equal models have the same."""
-    told = {"generation": file.generation.to_json(), "objective": dict(file.objective or {})}
-    return f"T{file.generation.steps}-{settings_hash(told)[:8]}"
 
 
 def gaps_kept(found: Sequence[Transferred]) -> list[float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,36 @@ def test_interrupted_and_resumed_equals_not_interrupted(
     assert fids(lab) == fids(whole)
 
 
+def test_mlflow_is_completed_and_the_report_written_again(
+    autonat: Autonat, whole: Path, tmp_path: Path
+) -> None:
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    code, _, err = autonat("sync", "--lab", whole, "--tracking-uri", fresh)
+    assert code == 0, err
+    client = MlflowClient(fresh)
+    runs = client.search_runs(["1"], max_results=1000)
+    (top,) = [run for run in runs if ALTERNATION_TAG in run.data.tags]
+    assert top.info.status == "FINISHED"
+    assert len(client.get_metric_history(top.info.run_id, "test_fid")) == 2
+    trained = next(r for r in runs if r.info.run_name == "a-r1-training-autonat-greedy")
+    assert "test_fid" in trained.data.metrics
+    assert "nat.safetensors" in {f.path for f in client.list_artifacts(trained.info.run_id)}
+    report = whole / "results" / "a" / "report.html"
+    report.unlink()
+    assert autonat("report", "a", "--lab", whole)[0] == 0
+    assert report.exists()
+
+
+def test_files_of_another_record_are_not_believed(
+    autonat: Autonat, whole: Path, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab"
+    shutil.copytree(whole / "results", lab / "results")
+    code, _, err = autonat(*BOTH, "--lab", lab)
+    assert code == 0, err
+    assert fids(lab) == fids(whole)
+
+
 def test_an_alternation_s_name_is_taken_once(autonat: Autonat, whole: Path) -> None:
     code, _, err = autonat(*BOTH, "--lab", whole)
     assert code == 2
@@ -188,6 +219,11 @@ FILE = json.dumps(
         (("--training-budget", "10"), "training_budget = 10 steps is less than one training"),
         (("--steps", "65"), "T = 65 steps, but the image has only 64 tokens"),
         (("--rounds", "0"), "rounds"),
+        (("--optimiser-set", "coarse-to-fine.nonsense=3"), "has no setting 'nonsense'"),
+        (("--optimiser-set", "autonat-greedy.stride=2"), "stride = 2 is outside (0, 1)"),
+        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: no such file"),
+        (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
+        (("--what", "training"), "rounds = 2 does not apply to what = training"),
     ],
 )
 def test_both_halves_are_checked_before_anything_trains(
@@ -198,3 +234,4 @@ def test_both_halves_are_checked_before_anything_trains(
     assert line in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "lab" / "training").exists()
+    assert study_names(Lab.open(tmp_path / "lab").record_url) == []

@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import evaluate_probe, grow_probe, load_objective, user_module
 from trials.ray_runner import RaySettings, run_ray
-from trials.record import Record
+from trials.record import Record, study_names
 from trials.study import Study
 from trials.training import Trainer
 
@@ -116,6 +118,49 @@ def test_nothing_is_trained_or_measured_twice(
     (other_seed,) = results(trainer, probe(seed=6), RUNGS[-1:])
     assert other_seed.fid != first[-1].fid
     assert other_seed.checkpoint == first[-1].checkpoint
+
+
+def test_state_beyond_a_rung_is_not_taken_for_it(tmp_path: Path) -> None:
+    """A training that was stopped at 40 steps is asked again, to be measured at 20."""
+    stopped = Trainer(small(), tmp_path).measure(probe(), RUNGS)
+    assert [next(stopped).training_steps for _ in range(2)] == [20, 40]
+    stopped.close()
+    again = results(Trainer(small(), tmp_path), probe(images=120))
+    clean = results(Trainer(small(), tmp_path / "clean"), probe(images=120))
+    assert all(map(alike, again, clean))
+
+
+def test_another_protocol_is_measured_anew(tmp_path: Path) -> None:
+    (equal,) = results(Trainer(small(), tmp_path), probe(), RUNGS[-1:])
+    (random,) = results(Trainer(small(classes="random"), tmp_path), probe(), RUNGS[-1:])
+    assert random.checkpoint == equal.checkpoint
+    assert random.fid != equal.fid
+
+
+def test_a_training_that_two_ask_for_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    train = DigitsObjective.train
+
+    def counted(self: DigitsObjective, *words: object) -> Iterator[object]:
+        begun.append(1)
+        time.sleep(0.3)  # the other is there before this one ends
+        yield from train(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DigitsObjective, "train", counted)
+    found: list[list[Measurement]] = []
+
+    def measure() -> None:
+        found.append(results(Trainer(small(), tmp_path), probe(), RUNGS[-1:]))
+
+    threads = [threading.Thread(target=measure) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == 1
+    assert alike(found[0][0], found[1][0])
 
 
 def test_fine_tuning_goes_on_from_weights(tmp_path: Path) -> None:
@@ -265,6 +310,9 @@ SEARCH = (
         (("--distribution", "uniform"), "the uniform distribution has no parameters"),
         (("--training-bounds", "gamma=1:2"), "the beta distribution has no gamma"),
         (("--training-steps", "2", "--runner", "ray", "--scheduler", "asha"), "no rung"),
+        (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
+        (("--training-optimiser", "tpe"), "training_optimiser = 'tpe' does not apply"),
+        (("--what", "generation", "--training-steps", "9"), "training_steps = 9 does not apply"),
         (("--training-budget", "500"), "training_budget = 500 steps is less than one training"),
         (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: no such file"),
         (("--fine-tune-from", "best"), "checkpoint = 'best' is not sha256:"),
@@ -285,6 +333,7 @@ def test_what_cannot_be_trained_is_one_line_before_anything_trains(
     assert line in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "lab" / "training").exists()
+    assert study_names(Lab.open(tmp_path / "lab").record_url) == []
 
 
 def test_weights_of_another_network_are_refused(autonat: Autonat, tmp_path: Path) -> None:
@@ -320,6 +369,25 @@ def test_a_training_search_by_the_command_line(autonat: Autonat, tmp_path: Path)
     assert "trained with" in page
     shutil.rmtree(lab / "results")
     assert autonat("report", "t", "--lab", lab)[0] == 0
+
+
+def test_a_start_that_diverges_does_not_stop_the_report(
+    autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = DigitsObjective.train
+
+    def sharp(self: DigitsObjective, strategy: TrainingStrategy, *words: object) -> object:
+        if strategy == BETA:
+            raise ValueError("training diverged: loss = nan at step 20")
+        return train(self, strategy, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DigitsObjective, "train", sharp)
+    words = (*SEARCH, "--training-steps", 20, "--training-budget", 60, "--lab", tmp_path / "lab")
+    code, out, err = autonat("search", *words, "--json")
+    assert code == 0, err
+    found = {r["method"]: r for r in json.loads(out)["results"]}
+    assert found["start"]["fid"] is None
+    assert math.isfinite(found["autonat-greedy"]["fid"])
 
 
 def test_bounds_of_parameters(tmp_path: Path) -> None:
