@@ -83,11 +83,11 @@ def test_curves(steps: int) -> None:
     _measure(steps, strategies, CURVE_IMAGES, CURVE_SEED)
 
 
-def write(steps: int) -> pd.DataFrame:
+def write(steps: int, images: int) -> pd.DataFrame:
     """Write the tables of winners and of curves beside this file; the table of winners, best
     first. Searches that a former table holds and this lab does not are kept."""
     path = HERE / f"digits-T{steps}.parquet"
-    rows = pd.DataFrame(_rows(steps))
+    rows = pd.DataFrame(_rows(steps, images))
     if path.exists():
         former = pd.read_parquet(path)
         former["search"] = former["search"].fillna(former["method"])
@@ -104,8 +104,8 @@ def write(steps: int) -> pd.DataFrame:
     return rows
 
 
-def _rows(steps: int) -> Iterator[dict[str, Any]]:
-    tests = _measured(steps, FINAL_SEED)
+def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
+    tests = _measured(steps, FINAL_SEED, images)
     for name, control in CONTROLS.items():
         if control(steps) in tests:
             yield {"method": name, "search": name, **_test(tests[control(steps)])}
@@ -143,7 +143,7 @@ def _test(measured: Measurement) -> dict[str, Any]:
 
 
 def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
-    tests = _measured(steps, CURVE_SEED)
+    tests = _measured(steps, CURVE_SEED, CURVE_IMAGES)
     for record, _ in searches(steps):
         search = record.settings["search"]
         label = f"{record.settings['optimiser']}, n = {search['images_per_evaluation']}"
@@ -177,13 +177,13 @@ def _studies(steps: int, seed: int) -> list[str]:
     return [name for name in names if name.startswith(f"common-{seed}-T{steps}-")]
 
 
-def _measured(steps: int, seed: int) -> Tests:
+def _measured(steps: int, seed: int, images: int) -> Tests:
     url = Lab.open(LAB).record_url
     return {
         done.probe.strategy: done.measurement
         for study in _studies(steps, seed)
         for done in Record.open(url, study).evaluations
-        if done.measurement is not None
+        if done.measurement is not None and done.measurement.images == images
     }
 
 
@@ -191,7 +191,7 @@ def _measure(
     steps: int, strategies: Mapping[str, GenerationStrategy], images: int, seed: int
 ) -> None:
     """Measure those that were not, once each."""
-    known = _measured(steps, seed)
+    known = _measured(steps, seed, images)
     missing = {s: name for name, s in strategies.items() if s not in known}
     if not missing:
         return

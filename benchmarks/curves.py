@@ -38,10 +38,13 @@ def curves(runs: pd.DataFrame, title: str, fid: str) -> go.Figure:
             hoverinfo="skip",
         )
         name = f"{label} ({len(steps)})"
-        figure.add_scatter(x=grid, y=middle, name=name, line={"color": colour, "width": 2.4})
-    figure.update_xaxes(title_text="images generated", type="log", tickformat="~s")
+        figure.add_scatter(
+            x=grid, y=middle, name=name, line={"color": colour, "width": 2.4, "shape": "hv"}
+        )
+    figure.update_xaxes(title_text="images generated", type="log", dtick=1, tickformat="~s")
     figure.update_yaxes(title_text=fid)
-    return styled(figure, height=480).update_layout(title=title, margin_t=90)
+    figure = styled(figure, height=520)
+    return figure.update_layout(title={"text": title, "y": 0.97}, margin_t=120)
 
 
 def _at(run: pd.DataFrame, grid: np.ndarray) -> np.ndarray:

@@ -132,13 +132,14 @@ def digits(
         run(gone_on(steps, budget, numbers))
     common_tests.test_winners(steps, test_images)
     common_tests.test_curves(steps)
-    results(steps)
+    results(steps, test_images)
 
 
 @app.command()
-def results(steps: int = 8) -> None:
+def results(steps: int = 8, test_images: int = 10_000) -> None:
     """Write benchmarks/digits-T*.parquet and the figure from the records, and print the table."""
-    print(common_tests.write(steps).round(3).to_string(index=False))
+    found = common_tests.write(steps, test_images).drop(columns="strategy", errors="ignore")
+    print(found.round(3).to_string(index=False))
 
 
 def run(settings: SearchSettings) -> None:

@@ -74,7 +74,7 @@ def table(
             found = done.measurement
             rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
     frame = pd.DataFrame(rows)
-    frame.to_parquet(HERE / f"training-T{steps}.parquet")
+    frame.to_parquet(HERE / f"training-T{steps}-{training_steps}.parquet")
     summary = frame.groupby(["generation", "training"], sort=False)
     means = summary.agg(fid=("fid", "mean"), se=("fid", "sem"), loss=("validation_loss", "mean"))
     print(means.sort_values(["generation", "fid"]).round(3).to_string())
@@ -86,7 +86,7 @@ def alternation(
 ) -> None:
     """Both searched in turn, and generation alone with Beta(12, 3) at as many forward passes."""
     for seed in map(int, seeds.split(",")):
-        both = _both(steps, seed, rounds)
+        both = _both(steps, seed, rounds, test_images)
         found = alternate(both, resume=_exists(f"{both.name}-"), search=_search)
         if found is None:
             raise typer.Exit(130)
@@ -94,10 +94,11 @@ def alternation(
         alone = _alone(both, spent)
         if not (Lab.open(LAB).results(alone.full_name()) / "best.json").exists():
             _search(alone, _exists(f"{alone.name}-"))
+        print(f"seed {seed}: {spent:,} forward passes, alone {_passes(alone.full_name()):,}")
     print("final tests: autonat compare --lab benchmarks/lab with", ", ".join(_names(steps)))
 
 
-def _both(steps: int, seed: int, rounds: int) -> SearchSettings:
+def _both(steps: int, seed: int, rounds: int, test_images: int) -> SearchSettings:
     given = {
         "name": f"both-T{steps}-s{seed}",
         "what": "both",
@@ -105,7 +106,7 @@ def _both(steps: int, seed: int, rounds: int) -> SearchSettings:
         "steps": steps,
         "seed": seed,
         "rounds": rounds,
-        "test_images": 10_000,
+        "test_images": test_images,
         "images_per_evaluation": 500,
         "lab": LAB,
         "workers": WORKERS,
