@@ -34,7 +34,7 @@ LAB = HERE / "lab"
 WORKERS = 2
 FINAL_SEED, CURVE_SEED, CURVE_IMAGES = 1001, 1002, 2000
 LEAST_BUDGET = 80_000
-"""Of the searches that have a curve: smaller ones are the beginnings of others like them."""
+"""Of the searches in the figure: smaller ones are the beginnings of others like them."""
 HALVINGS = 5
 """How often the images of a search are halved for its curve."""
 
@@ -99,7 +99,11 @@ def write(steps: int, images: int) -> pd.DataFrame:
     tested = pd.DataFrame(_curve_rows(steps))
     tested.to_parquet(HERE / f"curves-T{steps}.parquet")
     title = f"digits, T = {steps}: median and quartiles over search seeds (how many)"
-    figure = curves(tested, title, f"FID at n = {CURVE_IMAGES:,}, on a seed that no search saw")
+    figure = curves(
+        tested[tested["budget"] >= LEAST_BUDGET],
+        title,
+        f"FID at n = {CURVE_IMAGES:,}, on a seed that no search saw",
+    )
     figure.write_html(HERE / f"curves-T{steps}.html")
     return rows
 
@@ -148,8 +152,9 @@ def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
         search = record.settings["search"]
         label = f"{record.settings['optimiser']}, n = {search['images_per_evaluation']}"
         for images, strategy in _earlier(record):
-            if strategy in tests and search["budget"] >= LEAST_BUDGET:
+            if strategy in tests:
                 told = {"label": label, "run": record.name, "images": images}
+                told["budget"] = search["budget"]
                 yield told | _test(tests[strategy])
 
 
