@@ -1,6 +1,7 @@
 """Training strategies on real digits, and what searching them is worth.
 
     python -m benchmarks.training table           # strategies against FID over training seeds
+    python -m benchmarks.training fine-tuning     # the same strategies, from Beta(12, 3)'s weights
     python -m benchmarks.training alternation     # both searched, against generation alone
 
 Run again, both go on. The common tests measure at n = 10,000 under seed 1001, which no search uses;
@@ -31,7 +32,7 @@ from trials.publish import publish
 from trials.ray_runner import RaySettings, run_ray
 from trials.record import Record, study_names
 from trials.search_run import search_records
-from trials.settings import SearchSettings, read_settings
+from trials.settings import TRAINING_FIELDS, SearchSettings, read_settings
 from trials.study import Study
 from trials.training import Trainer
 
@@ -65,15 +66,8 @@ def table(
                 strategies[name] = CONTROLS[control](steps)
                 trainings[name] = Training(strategy, training_steps, seed)
     asked = Replicates(strategies, images, [FINAL_SEED], trainings)
-    record = _measured(f"training-T{steps}-{training_steps}-n{images}", asked, len(strategies))
-    rows = []
-    for done in record.evaluations:
-        if done.measurement is not None:
-            control, strategy, seed = done.probe.role.split(" / ")
-            told = {"generation": control, "training": strategy, "training seed": int(seed)}
-            found = done.measurement
-            rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
-    frame = pd.DataFrame(rows)
+    record = _measured(f"training-T{steps}-{training_steps}-n{images}", asked)
+    frame = pd.DataFrame(_rows(record))
     frame.to_parquet(HERE / f"training-T{steps}-{training_steps}.parquet")
     summary = frame.groupby(["generation", "training"], sort=False)
     means = summary.agg(fid=("fid", "mean"), se=("fid", "sem"), loss=("validation_loss", "mean"))
@@ -81,12 +75,56 @@ def table(
 
 
 @app.command()
+def fine_tuning(
+    steps: int = 8,
+    training_steps: int = 1000,
+    tuning_steps: int = 250,
+    training_seeds: int = 3,
+    images: int = 5000,
+) -> None:
+    """What training on from Beta(12, 3)'s weights says of a strategy, against training anew.
+
+    Both are measured with more remask noise; run `table` first."""
+    control = GENERATION[1]
+    anew = pd.read_parquet(HERE / f"training-T{steps}-{training_steps}.parquet")
+    anew = anew[anew["generation"] == control].drop(columns="generation")
+    rows = []
+    for seed in range(training_seeds):
+        base = Training(STRATEGIES[0], training_steps, seed)
+        asked = Replicates({"base": CONTROLS[control](steps)}, 500, [FINAL_SEED], {"base": base})
+        start = _checkpoint(_measured(f"base-{training_steps}-s{seed}", asked))
+        names = {f"{control} / {strategy} / {seed}": strategy for strategy in STRATEGIES}
+        asked = Replicates(
+            dict.fromkeys(names, CONTROLS[control](steps)),
+            images,
+            [FINAL_SEED],
+            {name: Training(strategy, tuning_steps, seed) for name, strategy in names.items()},
+        )
+        rows += _rows(_measured(f"fine-tuning-{tuning_steps}-s{seed}", asked, start))
+    tuned = pd.DataFrame(rows).drop(columns="generation")
+    both = anew.merge(tuned, on=["training", "training seed"], suffixes=("", " tuned"))
+    both.to_parquet(HERE / f"fine-tuning-T{steps}-{tuning_steps}.parquet")
+    both["bias"] = both["fid tuned"] - both["fid"]
+    means = both.groupby("training").agg(
+        anew=("fid", "mean"), tuned=("fid tuned", "mean"), bias=("bias", "mean"), se=("bias", "sem")
+    )
+    print(means.sort_values("anew").round(2).to_string())
+    ranks = both.groupby("training seed")[["fid", "fid tuned"]].corr("spearman")
+    print("rank correlation by seed", ranks["fid"].xs("fid tuned", level=1).round(2).to_list())
+
+
+@app.command()
 def alternation(
-    steps: int = 8, seeds: str = "0,1,2", rounds: int = 3, test_images: int = 10_000
+    steps: int = 8,
+    seeds: str = "0,1,2",
+    rounds: int = 2,
+    training_budget: int = 10_000,
+    budget: int = 40_000,
+    test_images: int = 4000,
 ) -> None:
     """Both searched in turn, and generation alone with Beta(12, 3) at as many forward passes."""
     for seed in map(int, seeds.split(",")):
-        both = _both(steps, seed, rounds, test_images)
+        both = _both(steps, seed, rounds, training_budget, budget, test_images)
         found = alternate(both, resume=_exists(f"{both.name}-"), search=_search)
         if found is None:
             raise typer.Exit(130)
@@ -98,7 +136,9 @@ def alternation(
     print("final tests: autonat compare --lab benchmarks/lab with", ", ".join(_names(steps)))
 
 
-def _both(steps: int, seed: int, rounds: int, test_images: int) -> SearchSettings:
+def _both(
+    steps: int, seed: int, rounds: int, training_budget: int, budget: int, test_images: int
+) -> SearchSettings:
     given = {
         "name": f"both-T{steps}-s{seed}",
         "what": "both",
@@ -106,6 +146,8 @@ def _both(steps: int, seed: int, rounds: int, test_images: int) -> SearchSetting
         "steps": steps,
         "seed": seed,
         "rounds": rounds,
+        "training_budget": training_budget,
+        "budget": budget,
         "test_images": test_images,
         "images_per_evaluation": 500,
         "lab": LAB,
@@ -121,14 +163,18 @@ def _alone(both: SearchSettings, passes: int) -> SearchSettings:
     start = {"model": both.generation_space().start}
     name = f"alone-T{both.steps}-s{both.seed}"
     asked = Replicates(start, both.images_per_evaluation, [FINAL_SEED], {"model": training})
-    measured = _measured(f"{name}-model", asked, 1).evaluations[0].measurement
-    if measured is None or measured.checkpoint is None:
-        raise ValueError(f"{name}: its model was not trained")
     given = both.model_dump(
-        exclude={"what", "rounds", "training_optimiser", "fine_tune", "optimiser_settings"}
+        exclude={
+            *TRAINING_FIELDS,
+            "what",
+            "rounds",
+            "training_optimiser",
+            "fine_tune",
+            "optimiser_settings",
+        }
     ) | {
         "name": name,
-        "objective_settings": {"checkpoint": measured.checkpoint},
+        "objective_settings": {"checkpoint": _checkpoint(_measured(f"{name}-model", asked))},
         "budget": passes // both.generation_space().start.forward_passes(),
         "lab": lab.folder,
     }
@@ -156,8 +202,28 @@ def _search(settings: SearchSettings, resume: bool) -> Path | None:
         return publish(launched.lab, name, records, launched.objective, launched.mirror).best
 
 
-def _measured(name: str, asked: Replicates, total: int) -> Record:
+def _rows(record: Record) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for done in record.evaluations:
+        if done.measurement is not None:
+            control, strategy, seed = done.probe.role.split(" / ")
+            told = {"generation": control, "training": strategy, "training seed": int(seed)}
+            found = done.measurement
+            rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
+    return rows
+
+
+def _checkpoint(record: Record) -> str:
+    """Of the one model that was trained."""
+    measured = record.evaluations[0].measurement
+    if measured is None or measured.checkpoint is None:
+        raise ValueError(f"{record.name}: its model was not trained")
+    return measured.checkpoint
+
+
+def _measured(name: str, asked: Replicates, start: str | None = None) -> Record:
     """The record of a list of trainings, run where it is not complete."""
+    total = len(asked)
     lab, objective = Lab.open(LAB), DigitsObjective()
     told = {**describe("digits", {}, objective), "kind": "training", "search_name": name}
     if name in study_names(lab.record_url):
@@ -167,7 +233,7 @@ def _measured(name: str, asked: Replicates, total: int) -> Record:
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
             study = Study(asked, record, None, total, progress.follow)
-            run_ray(study, Trainer(objective, lab.folder), RaySettings(WORKERS, 0.0, None))
+            run_ray(study, Trainer(objective, lab.folder, start), RaySettings(WORKERS, 0.0, None))
     return record
 
 

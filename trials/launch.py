@@ -14,6 +14,7 @@ from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
 from trials.objective import (
+    TRAINED_BY,
     Checks,
     Grows,
     Objective,
@@ -91,10 +92,11 @@ def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objec
         return objective
     if not isinstance(objective, Trains):
         raise ValueError(f"objective {settings.objective} lacks the method train")
-    if "checkpoint" in settings.objective_settings:
+    own = sorted({*TRAINED_BY, "checkpoint"} & settings.objective_settings.keys())
+    if own:
         raise ValueError(
-            f"checkpoint = {settings.objective_settings['checkpoint']}: a search of training "
-            "strategies trains its own models; fine_tune_from lets them go on from weights"
+            f"{own[0]} = {settings.objective_settings[own[0]]}: a search of training strategies "
+            "trains its own models; fine_tune_from lets them go on from weights"
         )
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)

@@ -124,12 +124,16 @@ class Trained:
     checkpoint: str | None
 
 
+TRAINED_BY = {"mask_ratio_distribution", "training_steps", "training_seed"}
+"""Settings of objectives that train, beside the parameters of the distribution."""
+
+
 @runtime_checkable
 class Trains(Protocol):
     """An objective whose model can be trained under any training strategy.
 
     Its settings include `checkpoint`, the hash of stored weights that it measures, and
-    `training_steps` with the parameters of a training strategy, for training another model alike.
+    TRAINED_BY with the parameters of a training strategy, for training another model alike.
     """
 
     tokens: int

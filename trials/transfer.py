@@ -14,7 +14,7 @@ from typing import Any
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.launch import replicate
-from trials.objective import Objective, Report, describe
+from trials.objective import TRAINED_BY, Objective, Report, Trains, describe, load_objective
 
 RULE_OF_THUMB, TRANSFERRED, REFINED = "rule of thumb", "transferred", "refined"
 
@@ -35,18 +35,23 @@ class Transferred:
 
 
 def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The objective's settings for the other model: the file's with the changes. Where there are
-    any, the file's own weights give way to ones trained with its training strategy.
+    """The objective's settings for the other model: the file's with the changes. Where these make
+    another model, the file's own weights give way to ones trained with its training strategy.
 
     Raises:
-        ValueError: the file names no objective.
+        ValueError: the file names no objective, or a change is not valid.
     """
     if file.objective is None:
         raise ValueError("the strategy file names no objective: nothing to transfer from")
-    settings = dict(file.objective["settings"])
-    if changes and settings.pop("checkpoint", None) is not None and file.training is not None:
-        settings |= file.training.to_json()
-    return settings | dict(changes)
+    name, settings = str(file.objective["name"]), dict(file.objective["settings"])
+    anew = {key: value for key, value in settings.items() if key != "checkpoint"}
+    if file.training is None or len(anew) == len(settings) or "checkpoint" in changes:
+        return settings | dict(changes)
+    ways = [load_objective(name, told) for told in (anew, anew | dict(changes))]
+    keys = [way.training_key(file.training, 0) for way in ways if isinstance(way, Trains)]
+    if keys[0] == keys[-1] and not TRAINED_BY & changes.keys():
+        return settings | dict(changes)
+    return anew | file.training.to_json() | dict(changes)
 
 
 def measure_transfer(

@@ -311,6 +311,7 @@ SEARCH = (
         (("--training-bounds", "gamma=1:2"), "the beta distribution has no gamma"),
         (("--training-steps", "2", "--runner", "ray", "--scheduler", "asha"), "no rung"),
         (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
+        (("--set", "training_steps=9"), "training_steps = 9: a search of training strategies"),
         (("--training-optimiser", "tpe"), "training_optimiser = 'tpe' does not apply"),
         (("--what", "generation", "--training-steps", "9"), "training_steps = 9 does not apply"),
         (("--training-budget", "500"), "training_budget = 500 steps is less than one training"),

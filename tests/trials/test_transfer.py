@@ -55,6 +55,8 @@ def test_weights_give_way_to_a_model_trained_alike(file: Path) -> None:
         found.generation, found.training, {**found.objective, "settings": settings}
     )
     assert target_settings(with_weights, {}) == settings
+    # How classes are drawn changes no weights.
+    assert target_settings(with_weights, {"classes": "random"}) == settings | {"classes": "random"}
     assert target_settings(with_weights, {"width": 12}) == {
         **SMALL,
         "width": 12,

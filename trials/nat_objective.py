@@ -1,0 +1,359 @@
+"""What the objectives with a NAT share: its training, its stored weights, and FID in groups.
+
+An objective of its own kind says what data it trains on, how tokens become images, and what they
+are measured by. B: images at once, L: tokens an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from models.checkpoints import (
+    WEIGHTS,
+    load_nat_folder,
+    read_settings,
+    save_nat,
+    settings_hash,
+    store_nat,
+    stored_folder,
+    weights_hash,
+)
+from models.decoding import generate
+from models.estimator import GROUPS, estimate
+from models.frechet import FrechetDistance, Statistics, Sums
+from models.nat import NAT, NATConfig
+from models.threads import one_thread
+from models.training import TrainingSettings, train, train_in_rungs, validation_loss
+from search.measurement import Measurement
+from search.space import Space
+from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
+from trials.objective import Report, Trained
+
+HELD_OUT = 10
+"""Trainings of a search hold out every tenth image."""
+
+CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a NAT is trained on.
+
+    Attributes:
+        name: of the data, as part of the key of what was trained on them.
+        tokens: [N, L] integers in [0, K), in memory or mapped.
+        classes: [N] int64.
+        held_out: [N] bool, of a search's trainings.
+    """
+
+    name: str
+    tokens: Tensor
+    classes: Tensor
+    held_out: Tensor
+
+
+class NATObjective(ABC):
+    """Trains a NAT, or loads one, and measures generation strategies on it.
+
+    Args:
+        config: sizes of the NAT.
+        settings: of its training.
+        classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
+            noisier.
+        chunk: images generated at once from one source of noise, a multiple of the classes where
+            there are few.
+        checkpoint: hash of weights in the lab's store to measure, in place of training any.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        config: NATConfig,
+        settings: TrainingSettings,
+        *,
+        classes: str,
+        chunk: int,
+        checkpoint: str | None,
+    ) -> None:
+        if classes not in CLASS_DRAWS:
+            raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
+        if checkpoint is not None:
+            stored_folder(Path(), checkpoint)
+        self._config, self._settings, self._strategy = config, settings, settings.strategy
+        self._classes, self._chunk, self._checkpoint = classes, chunk, checkpoint
+        self._nat: NAT | None = None
+        self.tokens = config.tokens
+
+    @abstractmethod
+    def _examples(self) -> Examples:
+        """What the NAT is trained on."""
+
+    @abstractmethod
+    def _images(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, L] to images in [0, 1], on the device of the tokens."""
+
+    @abstractmethod
+    def _measured_by(self) -> tuple[nn.Module, Statistics]:
+        """Features of images, with `num_features`, and the real images' statistics."""
+
+    @abstractmethod
+    def _told(self) -> Mapping[str, Any]:
+        """Of `describe`: dataset and protocol."""
+
+    def prepare(self, lab: Path, report: Report) -> None:
+        """Train the NAT, or load it from the lab where these settings were trained before."""
+        if self._checkpoint is not None:
+            self._take(lab, self._checkpoint)
+            return
+        examples = self._examples()
+        key = self._key(examples.name, self._settings)
+        folder = lab / "models" / settings_hash(key)
+        if not (folder / WEIGHTS).exists():
+            data = examples.tokens, examples.classes
+            # So small a network gains nothing from threads, and loses much beside other work.
+            with one_thread():
+                nat = train(self._config, self._settings, *data, folder, report)
+            save_nat(folder, nat, key)
+        self._nat = load_nat_folder(folder)
+
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`."""
+        self._check_images(images)
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Objective.describe`."""
+        return {
+            **self._told(),
+            "checkpoint": None if self._nat is None else weights_hash(self._nat),
+            "training": None if self._nat is None else self._strategy.to_json(),
+        }
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """See `Objective.evaluate`.
+
+        Raises:
+            ValueError: fewer images than the covariance of the features needs, or T > L.
+        """
+        *_, last = self.evaluate_growing(strategy, (images,), seed)
+        return last
+
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """See `Grows.evaluate_growing`.
+
+        Raises:
+            ValueError: fewer images than the covariance of the features needs, or T > L.
+        """
+        self._check_images(rungs[0])
+        started, seconds = time.perf_counter(), 0.0
+        grouped = self._grouped(strategy, rungs, seed)
+        for images in rungs:
+            with one_thread(), torch.inference_mode():
+                found = estimate(self._reference[1], next(grouped))
+            seconds += time.perf_counter() - started
+            yield Measurement(
+                fid=found.fid,
+                fid_se=found.fid_se,
+                images=images,
+                forward_passes=strategy.forward_passes(),
+                seconds=seconds,
+                fid_at=found.fid_at,
+            )
+            started = time.perf_counter()
+
+    def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
+        """The classes in turn; seeded as `evaluate`, so they are its images."""
+        with one_thread(), torch.inference_mode():
+            made = [self._images(tokens) for tokens in self._generate(strategy, images, seed)]
+        pixels = (torch.cat(made).clamp(0, 1) * 255).byte().cpu()
+        if pixels.ndim == 4:
+            pixels = pixels.movedim(1, -1)
+        found: npt.NDArray[np.uint8] = pixels.numpy()
+        return found
+
+    def _grouped(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[list[Sums]]:
+        """At each rung the sums of groups of images so far. Their size is the last rung's, and a
+        multiple of the classes where the images suffice for that."""
+        classes, most = self._config.num_classes, rungs[-1]
+        size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
+        distance = FrechetDistance(*self._reference).to(self._device())
+        groups: list[Sums] = []
+        rest: Sums | None = None
+        made = 0
+        for tokens in self._generate(strategy, most, seed):
+            stops = {*range(0, most, size), *rungs}
+            ends = [end for end in sorted(stops) if made < end < made + len(tokens)]
+            cuts = [end - made for end in ends]
+            for part in torch.tensor_split(self._images(tokens), cuts):
+                distance.update(part, real=False)
+                made += len(part)
+                if made % size and made not in rungs:
+                    continue
+                taken = distance.take_sums()
+                rest = taken if rest is None else rest + taken
+                if made % size == 0:
+                    groups, rest = [*groups, rest], None
+                if made in rungs:
+                    yield groups if rest is None else _with_rest(groups, rest)
+
+    def _generate(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
+        """Chunks of tokens [<= chunk, L]. Each has a generator of its own, so that the first
+        images of a large n are those of a small one."""
+        nat = self._loaded()
+        device = self._device()
+        for index, first in enumerate(range(0, images, self._chunk)):
+            generator = torch.Generator(device).manual_seed(_chunk_seed(seed, index))
+            classes = self._draw_classes(first, generator)
+            # Whole chunks, so that the noise of an image does not depend on n.
+            yield generate(nat, classes, strategy, generator)[: images - first]
+
+    def _draw_classes(self, first: int, generator: torch.Generator) -> Tensor:
+        """The classes [chunk] of the images from number `first` on."""
+        count, chunk, device = self._config.num_classes, self._chunk, generator.device
+        if self._classes == "random":
+            return torch.randint(count, (chunk,), device=device, generator=generator)
+        numbers = torch.arange(first, first + chunk, device=device)
+        return numbers * _stride(count, chunk) % count
+
+    def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
+        """See `Trains.training_key`."""
+        settings = replace(self._settings, strategy=strategy, seed=seed)
+        key = self._key(f"{self._examples().name}, every {HELD_OUT}th held out", settings)
+        del key["training"]["steps"]
+        return key
+
+    def _key(self, data: str, settings: TrainingSettings) -> dict[str, Any]:
+        return {"data": data, "config": asdict(self._config), "training": asdict(settings)}
+
+    def train(
+        self,
+        strategy: TrainingStrategy,
+        seed: int,
+        rungs: tuple[int, ...],
+        folder: Path,
+        lab: Path,
+        start: str | None,
+    ) -> Iterator[Trained]:
+        """See `Trains.train`. Every tenth image is held out for the validation loss."""
+        settings = replace(self._settings, strategy=strategy, seed=seed, steps=rungs[-1])
+        examples = self._examples()
+        tokens, classes, held_out = examples.tokens, examples.classes, examples.held_out
+        begun = None if start is None else self.with_checkpoint(lab, start)._nat
+        models = train_in_rungs(
+            self._config,
+            settings,
+            tokens[~held_out],
+            classes[~held_out],
+            folder,
+            lambda *_: None,
+            rungs,
+            begun,
+        )
+        seconds = 0.0
+        for steps in rungs:
+            started = time.perf_counter()
+            with one_thread():
+                nat = next(models)
+                loss = validation_loss(nat, tokens[held_out], classes[held_out])
+            seconds += time.perf_counter() - started
+            checkpoint = None
+            if steps == rungs[-1]:
+                key = {**self.training_key(strategy, seed), "steps": steps, "start": start}
+                checkpoint = store_nat(lab, nat, {**key, "strategy": strategy.to_json()})
+            yield Trained(self._with(nat, strategy), loss, seconds, checkpoint)
+
+    def with_checkpoint(self, lab: Path, checkpoint: str) -> Self:
+        """See `Trains.with_checkpoint`.
+
+        Raises:
+            ValueError: there is none, or it is of another network.
+        """
+        found = copy.copy(self)
+        found._take(lab, checkpoint)
+        return found
+
+    def _take(self, lab: Path, checkpoint: str) -> None:
+        """Measure stored weights from now on."""
+        folder = stored_folder(lab, checkpoint)
+        nat = load_nat_folder(folder)
+        theirs, ours = asdict(nat.config), asdict(self._config)
+        differing = [f"{k} = {v}, not {ours[k]}" for k, v in theirs.items() if v != ours[k]]
+        if differing:
+            raise ValueError(
+                f"checkpoint {checkpoint[:15]}… is of another network: {', '.join(differing)}"
+            )
+        self._nat = nat
+        self._strategy = TrainingStrategy.from_json(read_settings(folder)["strategy"])
+
+    def _with(self, nat: NAT, strategy: TrainingStrategy) -> Self:
+        """This objective on the weights of now; the training goes on with its own."""
+        found = copy.copy(self)
+        found._nat, found._strategy = copy.deepcopy(nat), strategy
+        return found
+
+    @functools.cached_property
+    def _reference(self) -> tuple[nn.Module, Statistics]:
+        with one_thread():
+            return self._measured_by()
+
+    def _device(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _loaded(self) -> NAT:
+        """The NAT on this process's device."""
+        if self._nat is None:
+            raise RuntimeError(f"{type(self).__name__}: prepare() comes first")
+        return self._nat.to(self._device())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To a worker it travels from the CPU, for the worker may have another device."""
+        if self._nat is not None:
+            self._nat.to("cpu")
+        return self.__dict__.copy()
+
+    def _check_images(self, images: int) -> None:
+        width = int(self._reference[0].num_features)  # type: ignore[arg-type]
+        if images <= width:
+            raise ValueError(
+                f"{images} images are too few: the covariance of {width} features is singular "
+                f"below {width + 1}"
+            )
+
+
+def _with_rest(groups: list[Sums], rest: Sums) -> list[Sums]:
+    """The images that fill no group of their own, in the last one."""
+    return [*groups[:-1], groups[-1] + rest] if groups else [rest]
+
+
+def _stride(classes: int, chunk: int) -> int:
+    """Classes in turn where a chunk holds them all; else by the golden section, so that those of
+    any run of images lie spread over all."""
+    stride = 1 if classes <= chunk else round(classes * 0.618)
+    while math.gcd(stride, classes) > 1:
+        stride += 1
+    return stride
+
+
+def _chunk_seed(seed: int, index: int) -> int:
+    digest = hashlib.sha256(f"images/{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
