@@ -3,14 +3,20 @@
     python -m benchmarks.training table           # strategies against FID over training seeds
     python -m benchmarks.training fine-tuning     # the same strategies, from Beta(12, 3)'s weights
     python -m benchmarks.training alternation     # both searched, against generation alone
+    python -m benchmarks.training side-by-side    # wall time and memory of one training and of two
 
-Run again, both go on. The common tests measure at n = 10,000 under seed 1001, which no search uses;
+Run again, all but the last go on. The common tests measure at n = 10,000 under seed 1001, which no search uses;
 ± is the standard error over training seeds.
 """
 
 from __future__ import annotations
 
+import resource
+import statistics
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +24,8 @@ import typer
 
 from benchmarks.common_tests import FINAL_SEED, LAB, WORKERS
 from search.controls import CONTROLS
-from search.optimiser import Training
+from search.measurement import Measurement
+from search.optimiser import Probe, Training
 from search.replicates import Replicates
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
@@ -134,6 +141,58 @@ def alternation(
             _search(alone, _exists(f"{alone.name}-"))
         print(f"seed {seed}: {spent:,} forward passes, alone {_passes(alone.full_name()):,}")
     print("final tests: autonat compare --lab benchmarks/lab with", ", ".join(_names(steps)))
+
+
+@app.command()
+def side_by_side(steps: int = 8, training_steps: int = 1000, repeats: int = 3) -> None:
+    """Seconds and peak memory of a training alone, and of two at the same time."""
+    ratios = []
+    for repeat in range(repeats):
+        seconds = {}
+        for workers in (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                asked = {
+                    str(seed): Training(STRATEGIES[0], training_steps, seed) for seed in (0, 1)
+                }
+                asked = dict(list(asked.items())[:workers])
+                strategies = dict.fromkeys(asked, CONTROLS[GENERATION[1]](steps))
+                lab = Lab.open(Path(folder))
+                trainer = Watched(Trainer(DigitsObjective(), lab.folder), lab.folder)
+                told = {**describe("digits", {}, DigitsObjective()), "kind": "training"}
+                record = Record.create(lab.record_url, "trainings", {**told, "search_name": "t"})
+                study = Study(
+                    Replicates(strategies, 500, [FINAL_SEED], asked),
+                    record,
+                    None,
+                    workers,
+                    lambda study: None,
+                )
+                run_ray(study, trainer, RaySettings(workers, 0.0, None))
+                found = [d.measurement.seconds for d in record.evaluations if d.measurement]
+                seconds[workers] = max(found)
+                peaks = [int(file.read_text()) / 2**20 for file in lab.folder.glob("*.peak")]
+                print(
+                    f"repeat {repeat}, {workers} at once: {max(found):.1f} s, {max(peaks):.2f} GiB"
+                )
+        ratios.append(seconds[2] / seconds[1])
+    print(
+        f"ratio: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
+    )
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A trainer that notes its worker's peak memory, in KiB."""
+
+    trainer: Trainer
+    folder: Path
+
+    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
+        """See `Trainer.measure`."""
+        for measurement in self.trainer.measure(probe, rungs):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            (self.folder / f"{probe.number}.peak").write_text(str(peak))
+            yield measurement
 
 
 def _both(

@@ -35,6 +35,10 @@ class Replicates:
         self._images, self._trainings = images, trainings or {}
         self._ledger = Ledger()
 
+    def __len__(self) -> int:
+        """How many it asks."""
+        return len(self._list)
+
     def ask(self) -> Probe | Signal:
         """The next of the list, then DONE."""
         number = len(self._ledger)
