@@ -34,6 +34,7 @@ from models.checkpoints import (
 )
 from models.decoding import generate
 from models.estimator import GROUPS, estimate
+from models.flops import pass_flops
 from models.frechet import FrechetDistance, Statistics, Sums
 from models.nat import NAT, NATConfig
 from models.threads import one_thread
@@ -113,6 +114,10 @@ class NATObjective(ABC):
     def _measured_by(self) -> tuple[nn.Module, Statistics]:
         """Features of images, with `num_features`, and the real images' statistics."""
 
+    def _decode_flops(self) -> int:
+        """Of turning one image's tokens into pixels."""
+        return 0
+
     @abstractmethod
     def _told(self) -> Mapping[str, Any]:
         """Of `describe`: dataset and protocol."""
@@ -143,6 +148,7 @@ class NATObjective(ABC):
             **self._told(),
             "checkpoint": None if self._nat is None else weights_hash(self._nat),
             "training": None if self._nat is None else self._strategy.to_json(),
+            "flops": {"pass": pass_flops(self._config), "decode": self._decode_flops()},
         }
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
