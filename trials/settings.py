@@ -23,7 +23,6 @@ from search.registry import (
     default_settings,
 )
 from search.space import SearchSpace, Space
-from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
