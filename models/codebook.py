@@ -21,6 +21,7 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     # |v - c|^2 less |v|^2, in blocks: no [N, K, D] is ever there.
     norms = codebook.square().sum(1)
     found = [
-        torch.addmm(norms, block, codebook.T, alpha=-2).argmin(1) for block in vectors.split(BLOCK)
+        torch.addmm(norms, block, codebook.T, alpha=-2).argmin(1)
+        for block in torch.split(vectors, BLOCK)
     ]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)

@@ -69,7 +69,7 @@ class PatchTokenizer(nn.Module):
                 held, fitted = [], True
         if not fitted:  # the rest of a long stream adds nothing
             few = torch.cat(held) if held else torch.zeros(0, 1)
-            distinct = len(few.unique(dim=0))
+            distinct = len(torch.unique(few, dim=0))
             if distinct < codebook_size:
                 raise ValueError(
                     f"{distinct} distinct patches are too few for {codebook_size} codes"

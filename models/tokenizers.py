@@ -5,6 +5,7 @@ B: images, H, W: pixels, h = H / factor, w = W / factor, K: codebook size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol, Self
 
 import torch
@@ -39,7 +40,11 @@ class Tokenizer(Protocol):
         """This tokenizer, on a device."""
 
 
-KINDS = {"vqgan": load_vqgan, "patches": PatchTokenizer.load, "diffusers": load_vq_model}
+KINDS: Mapping[str, Callable[[str], Tokenizer]] = {
+    "vqgan": load_vqgan,
+    "patches": PatchTokenizer.load,
+    "diffusers": load_vq_model,
+}
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -53,5 +58,4 @@ def load_tokenizer(name: str) -> Tokenizer:
     if kind not in KINDS or not path:
         known = ", ".join(f"{kind}:PATH" for kind in KINDS)
         raise ValueError(f"tokenizer = {name!r} is unknown; known: {known}")
-    loaded: Tokenizer = KINDS[kind](path)
-    return loaded
+    return KINDS[kind](path)

@@ -59,7 +59,8 @@ def load_vq_model(folder: str | Path) -> VQModelTokenizer:
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json of a VQModel")
     try:
-        model = VQModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        untyped: Any = VQModel
+        model = untyped.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         line = str(error).strip().splitlines()[0]
         raise ValueError(f"{folder}: not a VQModel ({line})") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
@@ -15,7 +16,9 @@ from models.patches import PatchTokenizer
 @pytest.fixture(scope="module")
 def pictures() -> Tensor:
     """32 squares of 32 x 32 pixels out of two photographs."""
-    photographs = torch.tensor(load_sample_images().images).float().permute(0, 3, 1, 2) / 255
+    photographs = (
+        torch.tensor(np.stack(load_sample_images().images)).float().permute(0, 3, 1, 2) / 255
+    )
     squares = photographs.unfold(2, 32, 80).unfold(3, 32, 80)
     return squares.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)[:32]
 

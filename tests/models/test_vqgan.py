@@ -40,7 +40,7 @@ def test_codes_are_the_public_ones(vqgan: VQGAN, expected: dict[str, Tensor]) ->
 
 def test_decoded_images_are_the_public_ones(vqgan: VQGAN, expected: dict[str, Tensor]) -> None:
     codes = expected["codes"].view(2, 16, 16)
-    raw = vqgan.decoder(vqgan.quantize["embedding"](codes).permute(0, 3, 1, 2))
+    raw = vqgan.decoder(vqgan.quantize.embedding(codes).permute(0, 3, 1, 2))
     torch.testing.assert_close(raw, expected["decoded"], atol=1e-4, rtol=0)
     assert torch.equal(vqgan.decode(codes), raw.clamp(0, 1))
 
