@@ -20,8 +20,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 FORMAT = "autonat-tokens/1"
 TOKENS = "tokens.npy"
@@ -199,12 +197,12 @@ class TokenData:
             (folder / CAPTIONS).unlink(missing_ok=True)
             if captions is not None:
                 _write_captions(folder / CAPTIONS, images, captions)
-            rows = _mapped(folder / TOKENS)
+            rows, texts = _mapped(folder / TOKENS), _read_captions(folder / CAPTIONS, images)
             told = {
                 "format": FORMAT,
                 **asdict(settings),
                 "images": images,
-                "hash": _content_hash(folder, rows),
+                "hash": _content_hash(rows, texts),
             }
             partial = _partial(folder / SETTINGS)
             partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -229,19 +227,7 @@ class TokenData:
         Raises:
             ValueError: not such a table.
         """
-        path = self.folder / CAPTIONS
-        if not path.exists():
-            return None
-        try:
-            found = pq.read_table(path, columns=["image", "caption"]).to_pandas()
-        except (OSError, pa.ArrowException, KeyError):
-            raise ValueError(f"{path}: not a table of captions") from None
-        image = found["image"].to_numpy()
-        if image.dtype.kind not in "iu" or found["caption"].isna().any():
-            raise ValueError(f"{path}: not a table of captions")
-        if len(image) and (image[0] < 0 or image[-1] >= self.images or (np.diff(image) < 0).any()):
-            raise ValueError(f"{path}: image does not rise within 0 ... {self.images - 1}")
-        return found
+        return _read_captions(self.folder / CAPTIONS, self.images)
 
     def hash(self) -> str:
         """SHA-256 of rows and captions, whatever the width of their integers; as it was when they
@@ -256,8 +242,7 @@ class TokenData:
         """
         for block in _blocks(self._rows):
             _check_rows(self.folder / TOKENS, block, self.settings)
-        self.captions()
-        if _content_hash(self.folder, self._rows) != self._digest:
+        if _content_hash(self._rows, self.captions()) != self._digest:
             raise ValueError(f"{self.folder}: the content is not what was written there")
 
 
@@ -313,7 +298,7 @@ def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterab
     highest = max(settings.codebook_size, len(settings.class_names)) - 1
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
     partial = _partial(path)
-    rows = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+    rows = np.lib.format.open_memmap(
         partial, mode="w+", dtype=dtype, shape=(2 * images, 1 + settings.tokens)
     )
     done = 0
@@ -333,24 +318,38 @@ def _write_captions(path: Path, images: int, captions: Sequence[Sequence[str]]) 
     if len(captions) != images:
         raise ValueError(f"captions of {len(captions)} images are not of {images}")
     counts = [len(texts) for texts in captions]
-    table = pa.table(
+    table = pd.DataFrame(
         {
-            "image": pa.array(np.repeat(np.arange(images), counts), pa.int64()),
-            "caption": pa.array([text for texts in captions for text in texts], pa.string()),
+            "image": np.repeat(np.arange(images), counts),
+            "caption": pd.array([text for texts in captions for text in texts], dtype="string"),
         }
     )
-    pq.write_table(table, _partial(path))
+    table.to_parquet(_partial(path), index=False)
     os.replace(_partial(path), path)
 
 
-def _content_hash(folder: Path, rows: Array) -> str:
+def _read_captions(path: Path, images: int) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        found = pd.read_parquet(path, columns=["image", "caption"])
+    except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
+        raise ValueError(f"{path}: not a table of captions") from None
+    image = found["image"].to_numpy()
+    if image.dtype.kind not in "iu" or found["caption"].isna().any():
+        raise ValueError(f"{path}: not a table of captions")
+    if len(image) and (image[0] < 0 or image[-1] >= images or (np.diff(image) < 0).any()):
+        raise ValueError(f"{path}: image does not rise within 0 ... {images - 1}")
+    return found
+
+
+def _content_hash(rows: Array, captions: pd.DataFrame | None) -> str:
     digest = hashlib.sha256(f"{rows.shape}".encode())
     for block in _blocks(rows):
         digest.update(np.ascontiguousarray(block, "<i4").tobytes())
-    if (folder / CAPTIONS).exists():
-        for batch in pq.ParquetFile(folder / CAPTIONS).iter_batches():
-            for image, caption in zip(*(column.to_pylist() for column in batch), strict=True):
-                digest.update(f"{image} {caption}\n".encode())
+    if captions is not None:
+        for image, caption in zip(captions["image"], captions["caption"], strict=True):
+            digest.update(json.dumps([int(image), caption]).encode())
     return f"sha256:{digest.hexdigest()}"
 
 

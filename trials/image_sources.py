@@ -154,7 +154,7 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
             return _centre(_rgb(image), size)
     except UnusableImage:
         raise
-    except Exception as error:  # Pillow's readers raise what their parsers stumble over, of any type
+    except Exception as error:  # of any type: whatever Pillow's parsers stumble over
         reason = " ".join(str(error).split()) or type(error).__name__
         if reason.startswith("cannot identify"):
             reason = "not an image" if content else "empty file"
@@ -205,9 +205,10 @@ def _files(root: Path) -> Iterator[str]:
 
     for folder, below, files in os.walk(root, onerror=fail, followlinks=True):
         below[:] = sorted(name for name in below if not name.startswith("."))
+        inside = os.path.relpath(folder, root)
         for file in sorted(files):
             if not file.startswith("."):
-                yield os.path.relpath(os.path.join(folder, file), root)
+                yield file if inside == os.curdir else os.path.join(inside, file)
 
 
 def _coco(root: Path, path: Path) -> ImageSource:
@@ -236,21 +237,22 @@ def _coco(root: Path, path: Path) -> ImageSource:
 def _tsv(root: Path, path: Path) -> ImageSource:
     """Lines of caption<TAB>file; a file that comes again has several captions."""
     captions: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        caption, tab, file = line.rpartition("\t")
-        if line.strip() and not tab:
-            raise ValueError(f"{path}, line {number}: not caption<TAB>file")
-        if "://" in file:
-            raise ValueError(f"{path}, line {number}: a URL, not a file: img2dataset fetches them")
-        if tab:
-            captions.setdefault(file.strip(), []).append(caption)
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            caption, tab, file = line.strip("\r\n").rpartition("\t")
+            if line.strip() and not tab:
+                raise ValueError(f"{path}, line {number}: not caption<TAB>file")
+            if "://" in file:
+                raise ValueError(f"{path}, line {number}: a URL; img2dataset fetches such images")
+            if tab:
+                captions.setdefault(file.strip(), []).append(caption)
     items = [_captioned(file, root / file, texts) for file, texts in captions.items()]
     return ImageSource("TSV", f"{root}, {path.name}", items)
 
 
 def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
     """Tars as img2dataset makes them: KEY.jpg, KEY.txt with the caption, KEY.json with all."""
-    items = []
+    items: list[Item] = []
     for done, path in enumerate(tars, 1):
         try:
             items += _members(path)
