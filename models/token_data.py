@@ -305,7 +305,8 @@ def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterab
     for block in blocks:
         if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):
             raise ValueError(f"rows {block.shape} from row {done} do not fit {rows.shape}")
-        _check_rows(path, block, settings)
+        if len(block):
+            _check_rows(path, block, settings)
         rows[done : done + len(block)] = block
         done += len(block)
     if done < len(rows):

@@ -136,7 +136,7 @@ def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
     ours: dict[str, Any] = {
         "tokenizer": run.tokenizer.partition(":")[0],
         "size": run.size,
-        "images": run.source.hash(),
+        "images_hash": run.source.hash(),
         "shard_images": run.shard_images,
     }
     if tokenizer is None:
