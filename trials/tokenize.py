@@ -7,8 +7,10 @@ again only the shard that it was at. The shards are merged at the end, in the so
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -277,8 +279,21 @@ def _decoded(run: Tokenizing, batches: list[Sequence[Item]]) -> Iterator[Decoded
         batch_sampler=batches,  # type: ignore[arg-type]  # its "indices" are the items themselves
         num_workers=min(run.workers, len(batches)),
         collate_fn=decoder.collate,
+        worker_init_fn=_end_with_driver,
     )
     yield from loader
+
+
+def _end_with_driver(_: int) -> None:
+    """A worker would wait for ever to be heard by a driver that was killed."""
+    driver = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if driver is not None:
+            driver.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:

@@ -162,7 +162,7 @@ from trials.image_sources import open_source
 from trials.tokenize import Tokenizing, tokenize
 
 source = open_source(Path(sys.argv[1]))
-run = Tokenizing(source, "patches", 16, Path(sys.argv[2]), 4, 32, 3, 1, shard_images=8)
+run = Tokenizing(source, "patches", 16, Path(sys.argv[2]), 4, 32, 3, 2, shard_images=8)
 tokenize(run, lambda name: lambda *_: time.sleep(0.05 if name == "tokenizing" else 0))
 """
 
@@ -174,13 +174,14 @@ def test_kill_9_loses_and_doubles_nothing(pictures: Path, made: TokenData, tmp_p
     root = str(Path(module.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     for _ in range(2):
-        child = subprocess.Popen(words, env=environment)
+        child = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE)
         before = len(list(tmp_path.glob(f"{SHARDS}/*.npz")))
         while child.poll() is None and len(list(tmp_path.glob(f"{SHARDS}/*.npz"))) == before:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.2))
         child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
+        child.communicate(timeout=30)  # until its workers, who hold the pipe too, have gone
+        assert child.returncode == -signal.SIGKILL
     shards = list(tmp_path.glob(f"{SHARDS}/*.npz"))
     again: list[int] = []
     data = tokenize(run_of(pictures, tmp_path), lambda _: lambda done, *_: again.append(done))
