@@ -124,10 +124,12 @@ class TokenData:
             raise ValueError(f"{folder / SETTINGS}: {line}")
         try:
             settings = TokenSettings.from_json(told)
+            if not isinstance(told.get("hash"), str):
+                raise ValueError("lacks the hash")
         except ValueError as error:
             raise ValueError(f"{folder / SETTINGS}: {error}") from None
         rows = _mapped(folder / TOKENS)
-        if rows.shape[1] != 1 + settings.tokens or rows.shape[0] != 2 * told.get("images", -1):
+        if rows.shape[1] != 1 + settings.tokens or len(rows) / 2 != told.get("images"):
             h, w = settings.grid
             raise ValueError(
                 f"{folder / TOKENS}: the shape {rows.shape} does not fit {told.get('images')} "
@@ -135,7 +137,7 @@ class TokenData:
             )
         for block in (rows[:2], rows[-2:]):
             _check_rows(folder / TOKENS, block, settings)
-        return cls(folder, settings, rows, str(told.get("hash")))
+        return cls(folder, settings, rows, told["hash"])
 
     @classmethod
     def from_public(cls, path: str | Path, folder: str | Path, codebook_size: int) -> Self:
@@ -193,6 +195,7 @@ class TokenData:
             raise ValueError(f"{folder}: no images")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / SETTINGS).unlink(missing_ok=True)
             _write_rows(folder / TOKENS, settings, images, blocks)
             (folder / CAPTIONS).unlink(missing_ok=True)
             if captions is not None:

@@ -121,6 +121,8 @@ def test_captions_that_are_none(tmp_path: Path, table: dict[str, Any], line: str
         ({"grid": 4}, "grid = 4 is not a list"),
         ({"grid": [16]}, r"grid = \(16,\) is not two positive integers"),
         ({"images": 49}, "does not fit 49 images"),
+        ({"images": None}, "does not fit None images"),
+        ({"hash": ...}, "lacks the hash"),
         ({"class_names": ["cat"]}, r"class \d is outside \[0, 1\)"),
         ({"class_names": None}, "class_names = None is not a list"),
         ({"skipped": -1}, "skipped = -1"),
@@ -180,6 +182,7 @@ def test_the_full_check_finds_what_opening_does_not(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_leave_no_whole_folder(
     tmp_path: Path, blocks: list[Any], line: str
 ) -> None:
+    written(tmp_path)
     with pytest.raises(ValueError, match=line):
         written(tmp_path, blocks=blocks)
     assert not (tmp_path / SETTINGS).exists()
