@@ -21,6 +21,7 @@ from dashboards.samples import grid, png
 from dashboards.servers import open_dashboards
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
+from trials.cli_data import app as data_app
 from trials.cli_records import app as records_app
 from trials.cli_search import app as search_app
 from trials.flags import (
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.add_typer(search_app)
 app.add_typer(records_app)
+app.add_typer(data_app)
 
 
 @app.command()

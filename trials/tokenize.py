@@ -1,0 +1,358 @@
+"""Turns images into token data: decoded in parallel, encoded in batches, kept in shards.
+
+A shard is a run of the source's images, written whole or not at all; a run that was killed does
+again only the shard that it was at. The shards are merged at the end, in the source's order.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from models.patches import PatchTokenizer
+from models.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
+from models.tokenizers import Tokenizer, load_tokenizer
+from trials.image_sources import ImageSource, Item, Report, UnusableImage, load_image
+
+SHARD_IMAGES = 1024
+RUN = "tokenize.json"
+SHARDS = "shards"
+SKIPPED = "skipped.tsv"
+FIT = "patches"
+"""The tokenizer that is fitted on the images, and lies beside the tokens."""
+
+FITTED = "tokenizer.safetensors"
+FIT_IMAGES = 2048
+"""What a tokenizer is fitted on at most, spread over the source."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a batch's images.
+
+    Attributes:
+        pixels: [n, size, size, 3] of those that can be used.
+        faults: for each image of the batch the reason why it cannot be used, or "".
+    """
+
+    pixels: Pixels
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class Tokenizing:
+    """A run, which another one can go on with.
+
+    Attributes:
+        source: the images.
+        tokenizer: a name that `load_tokenizer` knows; "patches" is fitted on the images first.
+        size: side of the images in pixels.
+        folder: for the token data.
+        factor: side of a patch in pixels, where patches are fitted.
+        codebook_size: K, where patches are fitted.
+        batch: images encoded at once, each with its mirror image.
+        workers: processes that decode; 0: this one.
+        shard_images: images of the source in a shard.
+
+    Raises:
+        ValueError: a number outside its range.
+    """
+
+    source: ImageSource
+    tokenizer: str
+    size: int
+    folder: Path
+    factor: int = 8
+    codebook_size: int = 512
+    batch: int = 32
+    workers: int = 2
+    shard_images: int = SHARD_IMAGES
+
+    def __post_init__(self) -> None:
+        least = {"size": 1, "factor": 1, "codebook_size": 2, "batch": 1, "workers": 0}
+        for name, lowest in (least | {"shard_images": 1}).items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} = {getattr(self, name)} is below {lowest}")
+
+
+def tokenize(run: Tokenizing, report: Callable[[str], Report]) -> TokenData:
+    """Make token data, or go on making it; what is done already is not done again.
+
+    Args:
+        run: what to make.
+        report: gives, for a task by name, what is called with (images done, images, a note).
+
+    Raises:
+        ValueError: the folder holds something else, the tokenizer cannot be used, or no image can.
+    """
+    tokenizer = None if run.tokenizer == FIT else load_tokenizer(run.tokenizer)
+    factor = run.factor if tokenizer is None else tokenizer.factor
+    if run.size % factor:
+        raise ValueError(f"size = {run.size} is not a multiple of the tokenizer's factor {factor}")
+    try:
+        _claim(run, tokenizer)
+        if not (run.folder / SETTINGS).exists():
+            if tokenizer is None:
+                tokenizer = _fitted(run, report("fitting patches"))
+            _encode_shards(run, tokenizer, report("tokenizing"))
+            _merge(run, tokenizer)
+    except OSError as error:
+        raise ValueError(f"{run.folder}: {error.strerror or error}") from None
+    shutil.rmtree(run.folder / SHARDS, ignore_errors=True)
+    return TokenData.open(run.folder)
+
+
+def tokenizer_of(data: TokenData) -> Tokenizer:
+    """The tokenizer that token data were made with, to decode them.
+
+    Raises:
+        ValueError: none is known, it cannot be loaded, or it is not the same any more.
+    """
+    name = data.settings.tokenizer
+    if name is None:
+        raise ValueError(f"{data.folder}: the tokens' tokenizer is not known")
+    found = load_tokenizer(f"{FIT}:{data.folder / FITTED}" if name == FIT else name)
+    if found.hash() != data.settings.tokenizer_hash:
+        raise ValueError(f"{name} is not the tokenizer that {data.folder} was made with")
+    return found
+
+
+def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
+    """Make the folder this run's, or see that it is."""
+    ours: dict[str, Any] = {
+        "tokenizer": run.tokenizer.partition(":")[0],
+        "size": run.size,
+        "images_hash": run.source.hash(),
+        "shard_images": run.shard_images,
+    }
+    if tokenizer is None:
+        ours |= {"factor": run.factor, "codebook_size": run.codebook_size}
+    else:
+        ours |= {"tokenizer_hash": tokenizer.hash()}
+    path = run.folder / RUN
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            if (run.folder / TOKENS).exists():
+                raise ValueError(f"{run.folder} holds token data from elsewhere")
+            _write_text(path, json.dumps(ours, indent=2) + "\n")
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not JSON") from None
+    for name in dict.fromkeys([*theirs, *ours]):
+        if theirs.get(name) != ours.get(name):
+            line = f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
+            raise ValueError(f"{run.folder} is another run's: {line}; choose another folder")
+
+
+def _fitted(run: Tokenizing, report: Report) -> Tokenizer:
+    """The patches fitted on the images, once."""
+    path = run.folder / FITTED
+    if not path.exists():
+        step = -(-len(run.source.items) // FIT_IMAGES)
+        sample = replace(run, source=replace(run.source, items=run.source.items[::step]))
+        partial = path.with_name("partial." + path.name)
+        PatchTokenizer.fit(
+            _fit_batches(sample, report), run.factor, run.codebook_size, seed=0
+        ).save(partial)
+        os.replace(partial, path)
+    return load_tokenizer(f"{FIT}:{path}")
+
+
+def _fit_batches(run: Tokenizing, report: Report) -> Iterator[Tensor]:
+    done = usable = 0
+    for decoded in _decoded(run, _batches(run.source.items, run.batch)):
+        done += len(decoded.faults)
+        report(done, len(run.source.items), "")
+        if len(decoded.pixels):
+            usable += len(decoded.pixels)
+            yield _to_floats(decoded.pixels)
+    if not usable:
+        raise ValueError(f"{run.source.place}: none of {len(run.source.items)} images can be used")
+
+
+def _encode_shards(run: Tokenizing, tokenizer: Tokenizer, report: Report) -> None:
+    """Write the shards that are missing."""
+    items, step = run.source.items, run.shard_images
+    (run.folder / SHARDS).mkdir(exist_ok=True)
+    starts = range(0, len(items), step)
+    known = {start: _faults(run, start) for start in starts}
+    missing = [start for start, faults in known.items() if faults is None]
+    done = sum(len(faults) for faults in known.values() if faults is not None)
+    skipped = sum(bool(fault) for faults in known.values() for fault in faults or ())
+    plan = {start: _batches(items[start : start + step], run.batch) for start in missing}
+    every = _decoded(run, [batch for batches in plan.values() for batch in batches])
+    tokenizer = tokenizer.to(_device())
+    report(done, len(items), _note(skipped))
+    for start, batches in plan.items():
+        rows, faults = [], []
+        for batch, decoded in zip(batches, every, strict=False):
+            rows.append(_rows(batch, decoded, tokenizer))
+            faults += decoded.faults
+            done, skipped = done + len(batch), skipped + sum(map(bool, decoded.faults))
+            report(done, len(items), _note(skipped))
+        _write_shard(run, start, np.concatenate(rows), faults)
+
+
+def _note(skipped: int) -> str:
+    return f"{skipped} skipped" if skipped else ""
+
+
+def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
+    """Token data out of all shards, and the list of what was skipped."""
+    items, starts = run.source.items, range(0, len(run.source.items), run.shard_images)
+    faults = [fault for start in starts for fault in _faults(run, start) or ()]
+    skipped = [(item.name, fault) for item, fault in zip(items, faults, strict=True) if fault]
+    _write_text(
+        run.folder / SKIPPED,
+        "".join(f"{' '.join(name.split())}\t{fault}\n" for name, fault in skipped),
+    )
+    if len(skipped) == len(items):
+        name, fault = skipped[0]
+        raise ValueError(f"all {len(items)} images were skipped; the first: {name}: {fault}")
+    side = run.size // tokenizer.factor
+    settings = TokenSettings(
+        codebook_size=tokenizer.codebook_size,
+        grid=(side, side),
+        image_size=run.size,
+        tokenizer=_absolute(run.tokenizer),
+        tokenizer_hash=tokenizer.hash(),
+        class_names=run.source.class_names,
+        source=f"{run.source.kind} {run.source.place}",
+        skipped=len(skipped),
+    )
+    kept = [item for item, fault in zip(items, faults, strict=True) if not fault]
+    captions = [item.captions for item in kept] if run.source.captioned else None
+    rows = (_shard_rows(run, start) for start in starts)
+    TokenData.write(run.folder, settings, len(kept), rows, captions)
+
+
+def _absolute(tokenizer: str) -> str:
+    kind, colon, path = tokenizer.partition(":")
+    return f"{kind}:{Path(path).resolve()}" if colon else kind
+
+
+def _batches(items: Sequence[Item], batch: int) -> list[Sequence[Item]]:
+    return [items[start : start + batch] for start in range(0, len(items), batch)]
+
+
+class _Decoder(Dataset[Pixels | str]):
+    """Decodes the items that its sampler hands over, so that no worker holds the whole list."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __getitem__(self, item: Item) -> Pixels | str:
+        try:
+            return load_image(item, self._size)
+        except UnusableImage as error:
+            return str(error)
+
+    def collate(self, found: list[Pixels | str]) -> Decoded:
+        pixels = [image for image in found if not isinstance(image, str)]
+        stacked = np.stack(pixels) if pixels else np.empty((0, self._size, self._size, 3), np.uint8)
+        return Decoded(stacked, [image if isinstance(image, str) else "" for image in found])
+
+
+def _decoded(run: Tokenizing, batches: list[Sequence[Item]]) -> Iterator[Decoded]:
+    """Batches decoded ahead by the workers, in order. Arrays travel through pipes: a container's
+    shared memory is often too small for tensors."""
+    decoder = _Decoder(run.size)
+    loader: DataLoader[Pixels | str] = DataLoader(
+        decoder,
+        batch_sampler=batches,  # type: ignore[arg-type]  # its "indices" are the items themselves
+        num_workers=min(run.workers, len(batches)),
+        collate_fn=decoder.collate,
+        worker_init_fn=_end_with_driver,
+    )
+    yield from loader
+
+
+def _end_with_driver(_: int) -> None:
+    """A worker would wait for ever to be heard by a driver that was killed."""
+    driver = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if driver is not None:
+            driver.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
+    """Rows [2n, 1 + L] of the n usable images of a batch, each before its mirror image."""
+    labels = [i.label or 0 for i, fault in zip(batch, decoded.faults, strict=True) if not fault]
+    if not labels:
+        side = decoded.pixels.shape[1] // tokenizer.factor
+        return np.empty((0, 1 + side * side), np.int32)
+    images = _to_floats(decoded.pixels, _device())
+    both = torch.stack([images, images.flip(3)], dim=1).flatten(0, 1)
+    with torch.inference_mode():
+        tokens = tokenizer.encode(both).flatten(1).cpu().numpy()
+    classes = np.repeat(labels, 2)[:, None]
+    return np.concatenate([classes, tokens], axis=1).astype(np.int32)
+
+
+def _to_floats(pixels: Pixels, device: str = "cpu") -> Tensor:
+    """[n, H, W, 3] in 0 ... 255 to [n, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _shard_path(run: Tokenizing, start: int) -> Path:
+    return run.folder / SHARDS / f"{start:09d}.npz"
+
+
+def _write_shard(
+    run: Tokenizing, start: int, rows: npt.NDArray[np.int32], faults: list[str]
+) -> None:
+    path = _shard_path(run, start)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, rows=rows, faults=np.array(faults, dtype=np.str_))
+    os.replace(partial, path)
+
+
+def _faults(run: Tokenizing, start: int) -> list[str] | None:
+    """The faults of a shard's images; None if it is not there, or cut off."""
+    try:
+        with np.load(_shard_path(run, start), allow_pickle=False) as file:
+            return [str(fault) for fault in file["faults"]]
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile):
+        return None
+
+
+def _shard_rows(run: Tokenizing, start: int) -> npt.NDArray[np.int32]:
+    path = _shard_path(run, start)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows: npt.NDArray[np.int32] = file["rows"]
+            return rows
+    except (EOFError, KeyError, ValueError, BadZipFile):
+        raise ValueError(f"{path}: cannot be read; without it, run again") from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
