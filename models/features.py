@@ -28,13 +28,22 @@ class Features(nn.Module, ABC):
 
     Attributes:
         num_features: F.
+        description: in words, as a protocol says it.
     """
 
     num_features: int
+    description: str
 
     @abstractmethod
     def hash(self) -> str:
         """Of all that decides the features."""
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """(C + RIDGE I)^(-1/2), [F, F]."""
+    values, vectors = torch.linalg.eigh(covariance)
+    matrix: Tensor = vectors * (values.clamp(min=0) + RIDGE).rsqrt() @ vectors.T
+    return matrix
 
 
 class WhitenedPixels(Features):
@@ -51,10 +60,9 @@ class WhitenedPixels(Features):
         super().__init__()
         pixels = real.flatten(1).double()
         self.num_features = pixels.shape[1]
-        values, vectors = torch.linalg.eigh(pixels.T.cov())
-        matrix = vectors * (values.clamp(min=0) + RIDGE).rsqrt() @ vectors.T
         self.register_buffer("mean", pixels.mean(0))
-        self.register_buffer("matrix", matrix)
+        self.register_buffer("matrix", whitening(pixels.T.cov()))
+        self.description = "whitened pixels (ridge 0.01)"
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, ...] in [0, 1] to features [B, F], float64."""
@@ -97,6 +105,7 @@ class PixelsAndClasses(Features):
         self.register_buffer("mean", probabilities.mean(0))
         self.register_buffer("scale", CLASS_DEVIATION / probabilities.std(0))
         self.num_features = self.pixels.num_features + count
+        self.description = f"{self.pixels.description} and class probabilities (deviation 2)"
 
     def probabilities(self, white: Tensor) -> Tensor:
         """Of each class, from whitened pixels [B, P]; [B, C] in [0, 1]."""

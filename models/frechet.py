@@ -19,11 +19,12 @@ from models.hashes import numbers_hash
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean [F] and covariance [F, F] (over n - 1) of n images' features, float64."""
+    """Mean [F] and covariance [F, F] (over n - 1) of n images' features, float64; a published
+    file does not say n."""
 
     mean: Tensor
     covariance: Tensor
-    images: int
+    images: int | None
 
     @functools.cached_property
     def root(self) -> Tensor:
@@ -34,7 +35,8 @@ class Statistics:
 
     def hash(self) -> str:
         """SHA-256 of the numbers."""
-        return numbers_hash(self.mean, self.covariance, torch.tensor(self.images))
+        n = () if self.images is None else (torch.tensor(self.images),)
+        return numbers_hash(self.mean, self.covariance, *n)
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,7 @@ class FrechetDistance(FrechetInceptionDistance):
             raise ValueError(
                 f"the real statistics have the width {tuple(real.mean.shape)}, the features {width}"
             )
-        mean, n = real.mean.double(), real.images
-        self.real_features_sum = mean * n
-        self.real_features_cov_sum = real.covariance.double() * (n - 1) + n * torch.outer(
-            mean, mean
-        )
-        self.real_features_num_samples = torch.tensor(n)
+        self._real = real
 
     def take_sums(self) -> Sums:
         """The sums of the generated images since the last call."""
@@ -104,20 +101,9 @@ class FrechetDistance(FrechetInceptionDistance):
         Raises:
             ValueError: fewer than two images were generated.
         """
-        return frechet_distance(self.statistics(real=True), self.statistics(real=False))
-
-    def statistics(self, real: bool) -> Statistics:
-        """Mean and covariance of one side.
-
-        Raises:
-            ValueError: it has fewer than two images.
-        """
-        side = "real" if real else "fake"
-        n = int(getattr(self, f"{side}_features_num_samples"))
-        if n < 2:
-            raise ValueError(f"{n} {side} images have no covariance; at least 2 are needed")
-        sums = getattr(self, f"{side}_features_sum"), getattr(self, f"{side}_features_cov_sum")
-        return Sums(*sums, n).statistics()
+        sums = self.fake_features_sum, self.fake_features_cov_sum
+        fake = Sums(*sums, int(self.fake_features_num_samples)).statistics()
+        return frechet_distance(self._real, fake)
 
 
 def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:

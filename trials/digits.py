@@ -84,7 +84,7 @@ class DigitsObjective(NATObjective):
         return {
             "dataset": "scikit-learn digits, 1797 images of 8 x 8",
             "protocol": {
-                "features": "whitened pixels (ridge 0.01) and class probabilities (deviation 2)",
+                "features": self._reference[0].description,
                 "features_hash": self._reference[0].hash(),
                 "resize": "none",
                 "quantisation": "17 grey levels, the tokens themselves",
