@@ -3,10 +3,10 @@
     python -m benchmarks.training table           # strategies against FID over training seeds
     python -m benchmarks.training fine-tuning     # the same strategies, from Beta(12, 3)'s weights
     python -m benchmarks.training alternation     # both searched, against generation alone
-    python -m benchmarks.training side-by-side    # wall time and memory of one training and of two
+    python -m benchmarks.training side-by-side    # one training, and two at the same time
 
-Run again, all but the last go on. The common tests measure at n = 10,000 under seed 1001, which no search uses;
-± is the standard error over training seeds.
+Run again, all but the last go on. The common tests measure at n = 10,000 under seed 1001, which no
+search uses; ± is the standard error over training seeds.
 """
 
 from __future__ import annotations
@@ -175,9 +175,8 @@ def side_by_side(steps: int = 8, training_steps: int = 1000, repeats: int = 3) -
                     f"repeat {repeat}, {workers} at once: {max(found):.1f} s, {max(peaks):.2f} GiB"
                 )
         ratios.append(seconds[2] / seconds[1])
-    print(
-        f"ratio: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}"
-    )
+    median = statistics.median(ratios)
+    print(f"ratio: median {median:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
 
 
 @dataclass(frozen=True)

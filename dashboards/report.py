@@ -98,6 +98,11 @@ def with_error(value: float, error: float | None) -> str:
     return f"{value:,.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:,.{digits}f}"
 
 
+def gigaflops(flops: int | None) -> str:
+    """Floating-point operations in units of 1e9."""
+    return "" if flops is None else f"{flops / 1e9:,.3g}"
+
+
 def difference(result: MethodResult, best: MethodResult) -> str:
     """How far a result lies above the best one, and whether that is inside the noise: within two
     combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
@@ -187,6 +192,7 @@ def _row(
         "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",
         "forward_passes": result.forward_passes,
+        "gigaflops": gigaflops(result.flops),
         "seconds": f"{result.seconds:,.0f}" if result.searched else "",
     }
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
+from models.hashes import tensors_hash
 from models.nat import NAT, NATConfig
 from models.published import nat_from_state_dict
 
@@ -30,13 +30,7 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 def weights_hash(nat: NAT) -> str:
     """SHA-256 of the weights with their names and shapes."""
-    digest = hashlib.sha256()
-    state: dict[str, Tensor] = nat.state_dict()
-    for name in sorted(state):
-        tensor = state[name].float().cpu().contiguous()
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return f"sha256:{digest.hexdigest()}"
+    return tensors_hash(nat.state_dict())
 
 
 def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:

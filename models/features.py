@@ -11,6 +11,8 @@ network to be trained would give every machine features of its own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,21 @@ WITHIN_RIDGE = 0.05
 CLASS_DEVIATION = 2.0
 
 
-class WhitenedPixels(nn.Module):
+class Features(nn.Module, ABC):
+    """What images are measured by: a module from images [B, ...] in [0, 1] to features [B, F].
+
+    Attributes:
+        num_features: F.
+    """
+
+    num_features: int
+
+    @abstractmethod
+    def hash(self) -> str:
+        """Of all that decides the features."""
+
+
+class WhitenedPixels(Features):
     """x -> (C + RIDGE I)^(-1/2) (x - m), with m, C the real pixels' mean and covariance.
 
     Args:
@@ -49,7 +65,7 @@ class WhitenedPixels(nn.Module):
         return numbers_hash(self.mean, self.matrix)
 
 
-class PixelsAndClasses(nn.Module):
+class PixelsAndClasses(Features):
     """Whitened pixels and each class's probability by a linear discriminant.
 
     The discriminant takes every class as a Gaussian about its mean, with the pooled covariance of

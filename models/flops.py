@@ -25,4 +25,4 @@ def pass_flops(config: NATConfig) -> int:
     # As matrix products, which the counter knows on every device.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         nat(tokens, classes)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())

@@ -1,8 +1,10 @@
-"""A name for computed numbers: equal on machines that differ in their last digits."""
+"""Names for numbers: of computed ones, equal on machines that differ in their last digits; of
+weights, equal only for equal bits."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -22,4 +24,14 @@ def numbers_hash(*tensors: Tensor) -> str:
         rounded = torch.round(tensor.double().cpu(), decimals=DECIMALS) + 0.0
         digest.update(f"{tuple(rounded.shape)}".encode())
         digest.update(rounded.contiguous().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of float tensors with their names and shapes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].float().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"

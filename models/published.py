@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.nat import NAT, NATConfig
+from models.vqgan import VQGAN, vqgan_config
 
 
 def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
@@ -31,6 +32,30 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
         return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def load_vqgan(path: str | Path) -> VQGAN:
+    """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
+
+    Args:
+        path: a file of torch.save: a state dict, bare or under the key "state_dict".
+
+    Returns:
+        The VQGAN in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, or missing, unexpected or misshapen tensors.
+    """
+    state = read_state_dict(path)
+    try:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        with torch.device("meta"):
+            vqgan = VQGAN(vqgan_config(shapes))
+        check_shapes(shapes, {name: tuple(t.shape) for name, t in vqgan.state_dict().items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    vqgan.load_state_dict(state, assign=True)
+    return vqgan.float().eval()
 
 
 def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:

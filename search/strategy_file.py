@@ -18,7 +18,8 @@ from search.strategy import GenerationStrategy, require_fields
 from search.training_strategy import TrainingStrategy
 
 FORMAT = "autonat-strategy/1"
-OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens")
+OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens", "flops")
+FLOPS_FIELDS = ("pass", "decode")
 PROTOCOL_FIELDS = (
     "features",
     "features_hash",
@@ -108,7 +109,8 @@ class StrategyFile:
     Attributes:
         generation: the four schedules.
         training: the mask-ratio distribution of the measured checkpoint.
-        objective: name, settings, dataset, checkpoint (hash) and tokens (L).
+        objective: name, settings, dataset, checkpoint (hash), tokens (L) and flops, the
+            floating-point operations of one image's forward pass and of its decoding to pixels.
         protocol: how FID was computed: features, features_hash (the weights'), resize,
             quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
@@ -177,6 +179,10 @@ class StrategyFile:
             mlflow=_part("mlflow", parts["mlflow"], MLFLOW_FIELDS),
         )
 
+    def image_flops(self) -> int | None:
+        """See `image_flops`."""
+        return image_flops(self.objective, self.generation)
+
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
@@ -203,9 +209,20 @@ class StrategyFile:
             raise ValueError(f"{path}: {error}") from None
 
 
+def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrategy) -> int | None:
+    """Floating-point operations of an image, its decoding to pixels included; None where the
+    objective does not say what a pass costs."""
+    flops = None if objective is None else objective.get("flops")
+    if flops is None:
+        return None
+    return int(strategy.forward_passes() * flops["pass"] + flops["decode"])
+
+
 def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
     if data is None:
         return None
+    if where == "objective" and isinstance(data, dict):
+        data = {"flops": None} | data  # a field that the first files did not have
     part = require_fields(where, data, names)
     if where == "objective":
         if not isinstance(part["name"], str):
@@ -214,6 +231,11 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
             raise ValueError(f"objective.settings = {part['settings']!r} is not an object")
         if not _is_count(part["tokens"]) or part["tokens"] < 1:
             raise ValueError(f"objective.tokens = {part['tokens']!r} is not a positive integer")
+        flops = part["flops"]
+        if flops is not None:
+            for name, value in require_fields("objective.flops", flops, FLOPS_FIELDS).items():
+                if not _is_count(value):
+                    raise ValueError(f"objective.flops.{name} = {value!r} is not an integer >= 0")
     return part
 
 

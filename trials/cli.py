@@ -16,7 +16,7 @@ import optuna
 import typer
 from rich.table import Table
 
-from dashboards.report import with_error
+from dashboards.report import gigaflops, with_error
 from dashboards.samples import grid, png
 from dashboards.servers import open_dashboards
 from search.strategy import SCHEDULES
@@ -130,7 +130,9 @@ def show(
         row = [f"{schedule[t]:.4f}" if t < len(schedule) else "0" for schedule in values]
         table.add_row(str(t), *row, *([] if counts is None else [str(counts[t])]))
     out.print(table)
-    out.print(f"{generation.forward_passes()} forward passes an image")
+    flops = file.image_flops()
+    cost = "" if flops is None else f", {gigaflops(flops)} GFLOPs with its decoding"
+    out.print(f"{generation.forward_passes()} forward passes an image{cost}")
     if file.training is not None:
         out.print(f"mask ratios in training: {file.training}")
     if file.test is not None:

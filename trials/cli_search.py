@@ -78,7 +78,9 @@ def search(
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
     steps: Annotated[int | None, typer.Option(help="T. (default: 8)")] = None,
-    start: Annotated[Path | None, typer.Option(help="A strategy file to start from.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A strategy file, or a control, to start from.")
+    ] = None,
     optimiser: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
-from models.features import PixelsAndClasses
+from models.features import Features, PixelsAndClasses
 from models.frechet import Statistics, feature_statistics
 from models.nat import NATConfig
 from models.training import TrainingSettings
@@ -74,7 +74,7 @@ class DigitsObjective(NATObjective):
     def _images(self, tokens: Tensor) -> Tensor:
         return tokens_to_images(tokens)
 
-    def _measured_by(self) -> tuple[PixelsAndClasses, Statistics]:
+    def _measured_by(self) -> tuple[Features, Statistics]:
         tokens, classes = digits()
         images = tokens_to_images(tokens)
         features = PixelsAndClasses(images, classes)

@@ -22,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
+from search.strategy_file import image_flops
 from trials.evaluation import Evaluation
 from trials.lab import Lab
 from trials.record import ALTERNATION, Record
@@ -225,6 +226,9 @@ class Mirror:
             values |= {"fid_stopped" if evaluation.stopped else "fid": result.fid}
             values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes
+            flops = image_flops(record.settings["objective"], probe.strategy)
+            if flops is not None:
+                values["flops"] = flops
             for name in ("fid_se", "fid_infinite", "validation_loss"):
                 if getattr(result, name) is not None:
                     values[name] = getattr(result, name)

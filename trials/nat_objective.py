@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.checkpoints import (
     WEIGHTS,
@@ -34,6 +34,8 @@ from models.checkpoints import (
 )
 from models.decoding import generate
 from models.estimator import GROUPS, estimate
+from models.features import Features
+from models.flops import pass_flops
 from models.frechet import FrechetDistance, Statistics, Sums
 from models.nat import NAT, NATConfig
 from models.threads import one_thread
@@ -110,8 +112,12 @@ class NATObjective(ABC):
         """Tokens [B, L] to images in [0, 1], on the device of the tokens."""
 
     @abstractmethod
-    def _measured_by(self) -> tuple[nn.Module, Statistics]:
-        """Features of images, with `num_features`, and the real images' statistics."""
+    def _measured_by(self) -> tuple[Features, Statistics]:
+        """Features of images, and the real images' statistics."""
+
+    def _decode_flops(self) -> int:
+        """Of turning one image's tokens into pixels."""
+        return 0
 
     @abstractmethod
     def _told(self) -> Mapping[str, Any]:
@@ -143,6 +149,7 @@ class NATObjective(ABC):
             **self._told(),
             "checkpoint": None if self._nat is None else weights_hash(self._nat),
             "training": None if self._nat is None else self._strategy.to_json(),
+            "flops": {"pass": pass_flops(self._config), "decode": self._decode_flops()},
         }
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
@@ -312,7 +319,7 @@ class NATObjective(ABC):
         return found
 
     @functools.cached_property
-    def _reference(self) -> tuple[nn.Module, Statistics]:
+    def _reference(self) -> tuple[Features, Statistics]:
         with one_thread():
             return self._measured_by()
 
@@ -332,7 +339,7 @@ class NATObjective(ABC):
         return self.__dict__.copy()
 
     def _check_images(self, images: int) -> None:
-        width = int(self._reference[0].num_features)  # type: ignore[arg-type]
+        width = self._reference[0].num_features
         if images <= width:
             raise ValueError(
                 f"{images} images are too few: the covariance of {width} features is singular "

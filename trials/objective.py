@@ -56,7 +56,8 @@ class Objective(Protocol):
 
         Returns:
             Any of the keys dataset (a name), checkpoint (a hash), training (a TrainingStrategy's
-            JSON) and protocol (how FID is computed, see PROTOCOL_FIELDS).
+            JSON), protocol (how FID is computed, see PROTOCOL_FIELDS) and flops (floating-point
+            operations of one image: {"pass": of a forward pass, "decode": of tokens to pixels}).
         """
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
@@ -237,6 +238,7 @@ def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> di
             "dataset": told.get("dataset"),
             "checkpoint": told.get("checkpoint"),
             "tokens": objective.tokens,
+            "flops": told.get("flops"),
         },
         "training": told.get("training"),
         "protocol": {field: protocol.get(field) for field in PROTOCOL_FIELDS},

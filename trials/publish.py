@@ -171,6 +171,7 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
         "test_fid_se": math.nan if result.fid_se is None else result.fid_se,
         "search_fid": math.nan if result.search_fid is None else result.search_fid,
         "forward_passes": result.forward_passes,
+        "flops": math.nan if result.flops is None else result.flops,
         "images": result.images,
         "converged": math.nan if result.converged is None else result.converged,
     }

@@ -23,7 +23,6 @@ from search.registry import (
     default_settings,
 )
 from search.space import SearchSpace, Space
-from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
@@ -79,7 +78,7 @@ class SearchSettings(BaseModel):
         objective: a registered name, or package.module:Class.
         objective_settings: keywords of the objective.
         steps: T.
-        start: a strategy file to start from (read off at T steps); None is the rule of thumb.
+        start: a strategy file, or the name of a control, to start from (read off at T steps).
         what: is searched: "generation" strategies of a given model, "training" strategies (a model
             is trained for each evaluation, and measured with the start's generation strategy),
             both at once ("joint"), or both in turn, in rounds ("both").
@@ -124,7 +123,7 @@ class SearchSettings(BaseModel):
     objective: str = "digits"
     objective_settings: dict[str, Any] = {}
     steps: PositiveInt = 8
-    start: Path | None = None
+    start: Path = Path("rule of thumb")
     what: Literal["generation", "training", "joint", "both"] = "generation"
     rounds: PositiveInt = 3
     training_optimiser: str = "autonat-greedy"
@@ -239,8 +238,9 @@ class SearchSettings(BaseModel):
         Raises:
             ValueError: bounds or a start that are not valid.
         """
-        start = GenerationStrategy.maskgit(self.steps)
-        if self.start is not None:
+        if str(self.start) in CONTROLS:
+            start = CONTROLS[str(self.start)](self.steps)
+        else:
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
         return Space(start, _bounds(self.bounds), self.frozen, self.max_forward_passes)
 
@@ -301,28 +301,59 @@ WHERE_IT_RUNS = {
 }
 
 
+PRESETS = Path(__file__).parent / "presets"
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """The settings that a YAML study file says; where there is none, those of the preset of that
+    name.
+
+    Raises:
+        ValueError: it cannot be read, or holds no settings.
+    """
+    preset = PRESETS / path.name
+    try:
+        text = (path if path.exists() or not preset.exists() else preset).read_text("utf-8")
+        content = yaml.safe_load(text) or {}
+    except FileNotFoundError:
+        known = ", ".join(sorted(file.name for file in PRESETS.glob("*.yaml")))
+        raise ValueError(f"{path}: no such file; presets: {known}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not a YAML file") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must hold settings by name, not {content!r}")
+    return {str(key): value for key, value in content.items()}
+
+
+def _over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Values over a study file's; of the same objective, its settings one by one."""
+    merged = content | values
+    named = values.get("objective", content.get("objective"))
+    if named == content.get("objective") and "objective_settings" in values:
+        merged["objective_settings"] = {
+            **(content.get("objective_settings") or {}),
+            **values["objective_settings"],
+        }
+    return merged
+
+
 def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
     return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
 
 
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
-    """Settings from a YAML study file, with `values` over it.
+    """Settings from a YAML study file, or the preset of its name, with `values` over it.
+
+    What `values` says of objective_settings goes over the file's one by one.
 
     Raises:
         ValueError: the file cannot be read, or a value is not valid; the field is named.
     """
-    content: Any = {}
-    if study_file is not None:
-        try:
-            content = yaml.safe_load(study_file.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise ValueError(f"{study_file}: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise ValueError(f"{study_file}: not a YAML file") from None
-        if not isinstance(content, dict):
-            raise ValueError(f"{study_file}: must hold settings by name, not {content!r}")
+    content = {} if study_file is None else read_study_file(study_file)
     try:
-        return SearchSettings(**{str(key): value for key, value in content.items()} | values)
+        return SearchSettings(**_over(content, values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

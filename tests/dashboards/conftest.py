@@ -60,6 +60,7 @@ def compared(searches: dict[str, float], steps: int = 8, images: int = 12) -> li
             fids=fids,
             test_images=2000,
             test_seeds=(1, 2, 3, 4, 5),
+            flops=None,
             forward_passes=strategy.forward_passes(),
             images=0,
             seconds=0.0,

@@ -25,6 +25,7 @@ def full() -> StrategyFile:
             "name": "digits",
             "settings": {"width": 32},
             "dataset": "digits",
+            "flops": {"pass": 1000, "decode": 10},
             "checkpoint": "sha256:00",
             "tokens": 64,
         },
@@ -122,7 +123,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
 @pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
-    for name in whole if part is None else whole[part]:
+    for name in (whole if part is None else whole[part]).keys() - {"flops"}:
         content = copy.deepcopy(whole)
         del (content if part is None else content[part])[name]
         with pytest.raises(ValueError, match=f"lacks the field '{name}'"):
@@ -140,6 +141,18 @@ def test_a_file_that_is_no_strategy_file(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match="bad.json: "):
         StrategyFile.read(path)
+
+
+def test_an_image_costs_its_passes_and_its_decoding() -> None:
+    file = full()
+    assert file.image_flops() == 8 * 1000 + 10
+    older = file.to_json()
+    del older["objective"]["flops"]
+    jsonschema.validate(older, SCHEMA)
+    assert StrategyFile.from_json(older).image_flops() is None
+    older["objective"]["flops"] = {"pass": -1, "decode": 0}
+    with pytest.raises(ValueError, match=r"objective.flops.pass = -1 is not an integer >= 0"):
+        StrategyFile.from_json(older)
 
 
 def test_true_is_no_number_of_steps() -> None:
