@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from models.threads import one_thread
 from models.token_data import SETTINGS, TOKENS, TokenData
 from trials import cli_data
 from trials import tokenize as module
@@ -42,6 +43,12 @@ FAULTS = {
 
 def quiet(_: str) -> Callable[[int, int, str], None]:
     return lambda *_: None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
