@@ -286,6 +286,20 @@ def test_the_command(autonat: Autonat, pictures: Path, made: TokenData, tmp_path
     assert f"{tmp_path / 'data' / SKIPPED}  5 images skipped" in out
 
 
+def test_the_published_tokenizer(autonat: Autonat, pictures: Path, tmp_path: Path) -> None:
+    """A checkpoint of the public format; its factor is 2, to be small."""
+    checkpoint = Path(__file__).parents[1] / "models" / "data" / "vqgan.ckpt"
+    words = ["tokenize", pictures, "--size", SIZE, "--tokenizer", f"vqgan:{checkpoint}"]
+    code, _, err = autonat(*words, "--out", tmp_path)
+    assert code == 0, err
+    data = TokenData.open(tmp_path)
+    assert (data.images, data.settings.grid) == (USABLE, (8, 8))
+    image = load_image(next(i for i in open_source(pictures).items if i.label == 0), SIZE)
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255
+    tokens = tokenizer_of(data).encode(pixels)
+    np.testing.assert_array_equal(data.tokens[0], tokens.flatten())
+
+
 def test_ctrl_c_stops_and_the_same_command_goes_on(
     autonat: Autonat,
     pictures: Path,
