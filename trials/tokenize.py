@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ FIT = "patches"
 
 FITTED = "tokenizer.safetensors"
 FIT_IMAGES = 2048
-"""What a tokenizer is fitted on at most, spread over the source."""
+"""What a tokenizer is fitted on at most, drawn from the whole source."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -165,13 +166,12 @@ def _fitted(run: Tokenizing, report: Report) -> Tokenizer:
     """The patches fitted on the images, once."""
     path = run.folder / FITTED
     if not path.exists():
-        step = -(-len(run.source.items) // FIT_IMAGES)
-        sample = replace(run, source=replace(run.source, items=run.source.items[::step]))
-        partial = path.with_name("partial." + path.name)
-        PatchTokenizer.fit(
-            _fit_batches(sample, report), run.factor, run.codebook_size, seed=0
-        ).save(partial)
-        os.replace(partial, path)
+        items = run.source.items
+        # Shuffled: k-means would forget the first class over the last.
+        sample = random.Random(0).sample(items, min(len(items), FIT_IMAGES))
+        fitting = replace(run, source=replace(run.source, items=sample))
+        batches = _fit_batches(fitting, report)
+        PatchTokenizer.fit(batches, run.factor, run.codebook_size, seed=0).save(path)
     return load_tokenizer(f"{FIT}:{path}")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from models.threads import one_thread
 from models.token_data import SETTINGS, TOKENS, TokenData
 from trials import cli_data
 from trials import tokenize as module
@@ -42,6 +43,12 @@ FAULTS = {
 
 def quiet(_: str) -> Callable[[int, int, str], None]:
     return lambda *_: None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +177,7 @@ tokenize(run, lambda name: lambda *_: time.sleep(0.05 if name == "tokenizing" el
 def test_kill_9_loses_and_doubles_nothing(pictures: Path, made: TokenData, tmp_path: Path) -> None:
     """Killed a random while after its next shard, twice, then let through."""
     rng = np.random.default_rng()
+    shutil.copy(made.folder / FITTED, tmp_path)  # another number of threads, another fit
     words = [sys.executable, "-c", CHILD, str(pictures), str(tmp_path)]
     root = str(Path(module.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
@@ -276,6 +284,20 @@ def test_the_command(autonat: Autonat, pictures: Path, made: TokenData, tmp_path
     assert code == 0
     assert "60 images and their mirror images, 4 x 4 tokens each" in out
     assert f"{tmp_path / 'data' / SKIPPED}  5 images skipped" in out
+
+
+def test_the_published_tokenizer(autonat: Autonat, pictures: Path, tmp_path: Path) -> None:
+    """A checkpoint of the public format; its factor is 2, to be small."""
+    checkpoint = Path(__file__).parents[1] / "models" / "data" / "vqgan.ckpt"
+    words = ["tokenize", pictures, "--size", SIZE, "--tokenizer", f"vqgan:{checkpoint}"]
+    code, _, err = autonat(*words, "--out", tmp_path)
+    assert code == 0, err
+    data = TokenData.open(tmp_path)
+    assert (data.images, data.settings.grid) == (USABLE, (8, 8))
+    image = load_image(next(i for i in open_source(pictures).items if i.label == 0), SIZE)
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255
+    tokens = tokenizer_of(data).encode(pixels)
+    np.testing.assert_array_equal(data.tokens[0], tokens.flatten())
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on(
