@@ -163,6 +163,10 @@ class NAT(nn.Module):
         std = 0.02 * math.sqrt(768 / width)
         self.apply(lambda module: _initialise(module, std))
 
+    def without(self, classes: Tensor, dropped: Tensor) -> Tensor:
+        """Classes [B] int64, where `dropped` [B] bool the null class."""
+        return classes.masked_fill(dropped, self.null_class)
+
     def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Logits of every position.
 

@@ -1,4 +1,4 @@
-"""The command that makes data: `autonat tokenize`."""
+"""The commands that make data of images: `autonat tokenize` and `autonat statistics`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from trials.flags import JsonFlag
 from trials.image_sources import open_source
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, stderr
+from trials.real_statistics import PIXELS, pixels_file, real_statistics
 from trials.tokenize import SKIPPED, Tokenizing
 from trials.tokenize import tokenize as run_tokenize
 
 app = typer.Typer()
 
 
+ImagesArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder (class = sub-folder), or a tar or folder of img2dataset's."),
+]
+
+
 @app.command()
 def tokenize(
-    images: Annotated[
-        Path,
-        typer.Argument(help="A folder (class = sub-folder), or a tar or folder of img2dataset's."),
-    ],
+    images: ImagesArgument,
     tokenizer: Annotated[
         str, typer.Option(help="vqgan:PATH, patches:PATH, diffusers:FOLDER, or patches: fit them.")
     ],
@@ -73,3 +77,52 @@ def tokenize(
     out.print(f"{folder}  {data.images} images and their mirror images, {h} x {w} tokens each")
     if data.settings.skipped:
         out.print(f"{folder / SKIPPED}  {data.settings.skipped} images skipped, and why")
+
+
+@app.command()
+def statistics(
+    images: ImagesArgument,
+    path: Annotated[Path, typer.Option("--out", help="A .npz file with mu and sigma.")],
+    features: Annotated[
+        str, typer.Option(help="inception:PATH, pixels:PATH, or pixels: fit them.")
+    ],
+    size: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 256,
+    side: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of small images, for fitted pixels. (default: 8)"),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 2,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure real images: the reference statistics that FID compares with."""
+    if path.suffix != ".npz":
+        raise ValueError(f"--out {path} is not a .npz file")
+    if side is not None and features != PIXELS:
+        raise ValueError(f"--side: only where pixels are fitted, not with {features}")
+    try:
+        with LiveProgress() as progress:
+            source = open_source(images, None, progress.report("listing tars"))
+            reference, skipped = real_statistics(
+                source,
+                features,
+                size,
+                path,
+                side=side or 8,
+                batch=batch,
+                workers=workers,
+                report=progress.report,
+            )
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    for line in skipped:
+        stderr.print(f"skipped {line}")
+    found = reference.statistics
+    told = {"statistics": str(path), "images": found.images, "skipped": len(skipped)}
+    fitted = {"features": str(pixels_file(path))} if features == PIXELS else {}
+    if as_json_:
+        print_json(told | fitted | {"hash": found.hash()})
+        return
+    out.print(f"{path}  {found.images} images, {len(found.mean)} features, {len(skipped)} skipped")
+    if fitted:
+        out.print(f"features  pixels:{pixels_file(path)}")

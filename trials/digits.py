@@ -12,7 +12,7 @@ from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
 from models.features import Features, PixelsAndClasses
 from models.frechet import Statistics, feature_statistics
 from models.nat import NATConfig
-from models.training import TrainingSettings
+from models.training_settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
 from trials.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
 

@@ -37,9 +37,11 @@ from models.estimator import GROUPS, estimate
 from models.features import Features
 from models.flops import pass_flops
 from models.frechet import FrechetDistance, Statistics, Sums
+from models.masked_loss import validation_loss
 from models.nat import NAT, NATConfig
 from models.threads import one_thread
-from models.training import TrainingSettings, train, train_in_rungs, validation_loss
+from models.training import train, train_in_rungs
+from models.training_settings import TrainingSettings
 from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy

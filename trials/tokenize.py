@@ -7,11 +7,9 @@ again only the shard that it was at. The shards are merged at the end, in the so
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from models.patches import PatchTokenizer
+from models.precision import device
 from models.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
 from models.tokenizers import Tokenizer, load_tokenizer
-from trials.image_sources import ImageSource, Item, Report, UnusableImage, load_image
+from trials.image_batches import Decoded, batches_of, decode_batches, to_floats
+from trials.image_sources import ImageSource, Item, Report
 
 SHARD_IMAGES = 1024
 RUN = "tokenize.json"
@@ -39,21 +38,6 @@ FIT = "patches"
 FITTED = "tokenizer.safetensors"
 FIT_IMAGES = 2048
 """What a tokenizer is fitted on at most, drawn from the whole source."""
-
-Pixels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What became of a batch's images.
-
-    Attributes:
-        pixels: [n, size, size, 3] of those that can be used.
-        faults: for each image of the batch the reason why it cannot be used, or "".
-    """
-
-    pixels: Pixels
-    faults: list[str]
 
 
 @dataclass(frozen=True)
@@ -177,12 +161,12 @@ def _fitted(run: Tokenizing, report: Report) -> Tokenizer:
 
 def _fit_batches(run: Tokenizing, report: Report) -> Iterator[Tensor]:
     done = usable = 0
-    for decoded in _decoded(run, _batches(run.source.items, run.batch)):
+    for decoded in decode_batches(batches_of(run.source.items, run.batch), run.size, run.workers):
         done += len(decoded.faults)
         report(done, len(run.source.items), "")
         if len(decoded.pixels):
             usable += len(decoded.pixels)
-            yield _to_floats(decoded.pixels)
+            yield to_floats(decoded.pixels)
     if not usable:
         raise ValueError(f"{run.source.place}: none of {len(run.source.items)} images can be used")
 
@@ -196,9 +180,11 @@ def _encode_shards(run: Tokenizing, tokenizer: Tokenizer, report: Report) -> Non
     missing = [start for start, faults in known.items() if faults is None]
     done = sum(len(faults) for faults in known.values() if faults is not None)
     skipped = sum(bool(fault) for faults in known.values() for fault in faults or ())
-    plan = {start: _batches(items[start : start + step], run.batch) for start in missing}
-    every = _decoded(run, [batch for batches in plan.values() for batch in batches])
-    tokenizer = tokenizer.to(_device())
+    plan = {start: batches_of(items[start : start + step], run.batch) for start in missing}
+    every = decode_batches(
+        [batch for batches in plan.values() for batch in batches], run.size, run.workers
+    )
+    tokenizer = tokenizer.to(device())
     report(done, len(items), _note(skipped))
     for start, batches in plan.items():
         rows, faults = [], []
@@ -248,75 +234,18 @@ def _absolute(tokenizer: str) -> str:
     return f"{kind}:{Path(path).resolve()}" if colon else kind
 
 
-def _batches(items: Sequence[Item], batch: int) -> list[Sequence[Item]]:
-    return [items[start : start + batch] for start in range(0, len(items), batch)]
-
-
-class _Decoder(Dataset[Pixels | str]):
-    """Decodes the items that its sampler hands over, so that no worker holds the whole list."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __getitem__(self, item: Item) -> Pixels | str:
-        try:
-            return load_image(item, self._size)
-        except UnusableImage as error:
-            return str(error)
-
-    def collate(self, found: list[Pixels | str]) -> Decoded:
-        pixels = [image for image in found if not isinstance(image, str)]
-        stacked = np.stack(pixels) if pixels else np.empty((0, self._size, self._size, 3), np.uint8)
-        return Decoded(stacked, [image if isinstance(image, str) else "" for image in found])
-
-
-def _decoded(run: Tokenizing, batches: list[Sequence[Item]]) -> Iterator[Decoded]:
-    """Batches decoded ahead by the workers, in order. Arrays travel through pipes: a container's
-    shared memory is often too small for tensors."""
-    decoder = _Decoder(run.size)
-    loader: DataLoader[Pixels | str] = DataLoader(
-        decoder,
-        batch_sampler=batches,  # type: ignore[arg-type]  # its "indices" are the items themselves
-        num_workers=min(run.workers, len(batches)),
-        collate_fn=decoder.collate,
-        worker_init_fn=_end_with_driver,
-    )
-    yield from loader
-
-
-def _end_with_driver(_: int) -> None:
-    """A worker would wait for ever to be heard by a driver that was killed."""
-    driver = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if driver is not None:
-            driver.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
     """Rows [2n, 1 + L] of the n usable images of a batch, each before its mirror image."""
     labels = [i.label or 0 for i, fault in zip(batch, decoded.faults, strict=True) if not fault]
     if not labels:
         side = decoded.pixels.shape[1] // tokenizer.factor
         return np.empty((0, 1 + side * side), np.int32)
-    images = _to_floats(decoded.pixels, _device())
+    images = to_floats(decoded.pixels, device())
     both = torch.stack([images, images.flip(3)], dim=1).flatten(0, 1)
     with torch.inference_mode():
         tokens = tokenizer.encode(both).flatten(1).cpu().numpy()
     classes = np.repeat(labels, 2)[:, None]
     return np.concatenate([classes, tokens], axis=1).astype(np.int32)
-
-
-def _to_floats(pixels: Pixels, device: str = "cpu") -> Tensor:
-    """[n, H, W, 3] in 0 ... 255 to [n, 3, H, W] in [0, 1]."""
-    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _shard_path(run: Tokenizing, start: int) -> Path:

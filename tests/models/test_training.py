@@ -4,13 +4,17 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from models import training
+from models.masked_loss import Share, draw_batch
 from models.nat import NAT, NATConfig
-from models.training import TrainingSettings, masked_token_loss, train
+from models.rows import MappedRows
+from models.training import train
+from models.training_settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
 
 CONFIG = NATConfig(codebook_size=5, tokens=9, num_classes=2, width=16, depth=2, num_heads=2)
@@ -133,30 +137,62 @@ def test_a_checkpoint_of_another_network_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_masks_and_dropped_classes_are_as_the_paper_says(
-    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masks_and_dropped_classes_are_as_the_paper_says(data: tuple[Tensor, Tensor]) -> None:
     nat = NAT(CONFIG)
-    seen: list[tuple[Tensor, Tensor]] = []
-    forward = nat.forward
-
-    def spy(tokens: Tensor, classes: Tensor) -> Tensor:
-        seen.append((tokens, classes))
-        return forward(tokens, classes)
-
-    monkeypatch.setattr(nat, "forward", spy)
-    torch.manual_seed(0)
-    tokens, classes = data[0].repeat(250, 1), data[1].repeat(250)
     settings = dataclasses.replace(
-        SETTINGS, strategy=TrainingStrategy("beta", {"alpha": 12.0, "beta": 3.0})
+        SETTINGS, strategy=TrainingStrategy("beta", {"alpha": 12.0, "beta": 3.0}), batch_size=10_000
     )
-    masked_token_loss(nat, tokens, classes, settings)
-    masked = seen[0][0] == nat.mask_token
-    assert masked.sum(1).min() >= 1
-    assert masked.float().mean().item() == pytest.approx(0.8, abs=0.01)  # 12 / (12 + 3)
-    assert masked.float().mean(0).tolist() == pytest.approx([0.8] * 9, abs=0.02)
-    dropped = (seen[0][1] == nat.null_class).float().mean().item()
+    (batch,) = draw_batch(nat, settings, *data, 0)
+    assert batch.masked.sum(1).min() >= 1
+    assert batch.masked.float().mean().item() == pytest.approx(0.8, abs=0.01)  # 12 / (12 + 3)
+    assert batch.masked.float().mean(0).tolist() == pytest.approx([0.8] * 9, abs=0.02)
+    dropped = (batch.conditions == nat.null_class).float().mean().item()
     assert dropped == pytest.approx(0.15, abs=0.02)
+    assert batch.weight == 1
+
+
+def test_the_workers_share_what_one_has(data: tuple[Tensor, Tensor]) -> None:
+    nat = NAT(CONFIG)
+    (whole,) = draw_batch(nat, SETTINGS, *data, 3)
+    settings = dataclasses.replace(SETTINGS, microbatch=2)
+    shares = [draw_batch(nat, settings, *data, 3, Share(rank, 3)) for rank in range(3)]
+    for rank, batches in enumerate(shares):
+        for name in ("tokens", "masked", "conditions"):
+            together = torch.cat([getattr(batch, name) for batch in batches])
+            assert torch.equal(together, getattr(whole, name)[rank::3])
+    every = [batch for batches in shares for batch in batches]
+    assert sum(batch.weight for batch in every) == pytest.approx(3)
+    assert len({batch.seed for batch in every}) == len(every)
+
+
+def test_microbatches_add_up_to_the_batch(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, dropout=0.0)
+    whole = train(config, SETTINGS, *data, tmp_path / "whole", silent)
+    divided = dataclasses.replace(SETTINGS, microbatch=3)
+    parts = train(config, divided, *data, tmp_path / "parts", silent)
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
+
+
+def test_bfloat16_trains_alike(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    found: dict[str, float] = {}
+    lines: list[str] = []
+    for precision in ("float32", "bfloat16"):
+        settings = dataclasses.replace(SETTINGS, precision=precision)
+        nat = train(CONFIG, settings, *data, tmp_path / precision, lambda *w: lines.append(w[2]))
+        assert all(weight.dtype == torch.float32 for weight in nat.state_dict().values())
+        found[precision] = float(lines[-1].removeprefix("loss "))
+    assert found["bfloat16"] == pytest.approx(found["float32"], rel=0.1)
+
+
+def test_rows_are_read_from_disk(data: tuple[Tensor, Tensor], tmp_path: Path) -> None:
+    rows = np.concatenate([data[1][:, None].numpy(), data[0].numpy()], axis=1).astype(np.int16)
+    np.save(tmp_path / "tokens.npy", rows)
+    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
+    every = np.arange(len(rows))
+    on_disk = MappedRows(mapped[:, 1:], every), MappedRows(mapped[:, 0], every)
+    one = train(CONFIG, SETTINGS, *data, tmp_path / "memory", silent)
+    assert equal(one, train(CONFIG, SETTINGS, *on_disk, tmp_path / "disk", silent))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +210,8 @@ def test_masks_and_dropped_classes_are_as_the_paper_says(
         ("class_dropout", -0.1),
         ("ema_decay", 1.0),
         ("betas", (0.9, 1.0)),
+        ("precision", "float16"),
+        ("microbatch", 0),
     ],
 )
 def test_settings_outside_their_range_are_named(name: str, value: object) -> None:

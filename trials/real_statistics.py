@@ -1,0 +1,105 @@
+"""Statistics of a source's real images: the reference that FID compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.features import Features
+from models.frechet import Sums
+from models.image_features import fit_pixels, load_features
+from models.precision import device
+from models.reference_statistics import Made, Reference, write_reference
+from trials.image_batches import batches_of, decode_batches, to_floats
+from trials.image_sources import ImageSource, Report
+
+PIXELS = "pixels"
+"""Features that are fitted on the images, and lie beside the statistics."""
+
+
+def real_statistics(
+    source: ImageSource,
+    features: str,
+    size: int,
+    path: Path,
+    *,
+    side: int,
+    batch: int,
+    workers: int,
+    report: Callable[[str], Report],
+) -> tuple[Reference, list[str]]:
+    """Measure all images of a source and write their statistics.
+
+    Args:
+        source: the images.
+        features: a name of `load_features`, or "pixels", which are fitted first and written to
+            `pixels_file(path)`.
+        size: side of the images in pixels.
+        path: of the .npz file.
+        side: of fitted features' small images.
+        batch: images at once.
+        workers: processes that decode; 0: this one.
+        report: gives, for a task by name, what is called with (images done, images, a note).
+
+    Returns:
+        What was written, and NAME: REASON of the images that were skipped.
+
+    Raises:
+        ValueError: unknown features, or fewer images than a covariance needs.
+    """
+    skipped: list[str] = []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if features == PIXELS:
+        fitted = fit_pixels(_images(source, size, batch, workers, [], report("fitting")), side)
+        fitted.save(pixels_file(path))
+        features = f"{PIXELS}:{pixels_file(path)}"
+    network = load_features(features).to(device())
+    sums = _sums(
+        network, _images(source, size, batch, workers, skipped, report("measuring images"))
+    )
+    if sums is None:
+        raise ValueError(f"{source.place}: no image can be used; the first: {skipped[0]}")
+    if sums.images <= network.num_features:
+        raise ValueError(
+            f"{source.place}: {sums.images} images are too few: the covariance of "
+            f"{network.num_features} features is singular below {network.num_features + 1}"
+        )
+    place = f"{source.kind} {source.place}"
+    made = Made(network.description, network.hash(), size, True, place)
+    reference = Reference(sums.statistics(), made)
+    write_reference(path, reference)
+    return reference, skipped
+
+
+def pixels_file(path: Path) -> Path:
+    """Where fitted features lie."""
+    return path.with_suffix(".pixels.safetensors")
+
+
+def _images(
+    source: ImageSource, size: int, batch: int, workers: int, skipped: list[str], report: Report
+) -> Iterator[Tensor]:
+    """Batches [B, 3, size, size] in [0, 1] of what can be used; the rest is noted in `skipped`."""
+    done = 0
+    batches = batches_of(source.items, batch)
+    for items, found in zip(batches, decode_batches(batches, size, workers), strict=True):
+        reasons = zip(items, found.faults, strict=True)
+        skipped += [f"{item.name}: {fault}" for item, fault in reasons if fault]
+        done += len(items)
+        report(done, len(source.items), f"{len(skipped)} skipped" if skipped else "")
+        if len(found.pixels):
+            yield to_floats(found.pixels)
+
+
+def _sums(features: Features, batches: Iterator[Tensor]) -> Sums | None:
+    """Streamed: memory does not grow with the images."""
+    total: Sums | None = None
+    with torch.inference_mode():
+        for images in batches:
+            found = features(images.to(device())).double()
+            more = Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))
+            total = more if total is None else total + more
+    return total
