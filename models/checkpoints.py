@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from models.published import nat_from_state_dict
 
 WEIGHTS = "nat.safetensors"
 SETTINGS = "settings.json"
+NULL_CONTEXT = "null_context"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
@@ -39,7 +39,9 @@ def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     partial = folder / f"{WEIGHTS}.{os.getpid()}.partial"
     state = {name: tensor.contiguous() for name, tensor in nat.state_dict().items()}
-    save_file(state, partial, metadata={"config": json.dumps(asdict(nat.config))})
+    if nat.null_context is not None:
+        state[NULL_CONTEXT] = nat.null_context.contiguous()
+    save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
     os.replace(partial, folder / WEIGHTS)
 
 
@@ -55,7 +57,11 @@ def load_nat_folder(folder: Path) -> NAT:
             names = file.keys()
             state = {name: file.get_tensor(name) for name in names}
             sizes = json.loads((file.metadata() or {})["config"])
-        return nat_from_state_dict(state, NATConfig(**sizes))
+        null_context = state.pop(NULL_CONTEXT, None)
+        nat = nat_from_state_dict(state, NATConfig.from_json(sizes))
+        if null_context is not None:
+            nat.set_null_context(null_context)
+        return nat
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):

@@ -19,15 +19,16 @@ LOWEST_TEMPERATURE = 1e-4
 @torch.inference_mode()
 def generate(
     nat: NAT,
-    classes: Tensor,
+    conditions: Tensor,
     strategy: GenerationStrategy,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Generate an image for each class.
+    """Generate an image for each class or text.
 
     Args:
         nat: in evaluation mode.
-        classes: [B] int64 in [0, num_classes), on the network's device.
+        conditions: classes [B] int64 in [0, num_classes), or states of texts [B, C, E], on the
+            network's device.
         strategy: T <= L steps.
         generator: the source of all randomness, on the network's device.
 
@@ -39,17 +40,15 @@ def generate(
     """
     length = nat.config.tokens
     counts = strategy.masked_counts(length)
-    batch, device = len(classes), classes.device
+    batch, device = len(conditions), conditions.device
     tokens = torch.full((batch, length), nat.mask_token, device=device)
     for t in range(strategy.steps):
         noise = torch.rand((2, batch, length), device=device, generator=generator)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
         if t == 0:
-            # With nothing visible an image is its class: each class is computed only once.
-            kinds, kind = torch.unique(classes, return_inverse=True)
-            logits = guided_logits(nat, tokens[: len(kinds)], kinds, scale)[kind]
+            logits = first_logits(nat, tokens, conditions, scale)
         else:
-            logits = guided_logits(nat, tokens, classes, scale)
+            logits = guided_logits(nat, tokens, conditions, scale)
         masked = tokens == nat.mask_token
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)
@@ -62,12 +61,25 @@ def generate(
     return tokens
 
 
-def guided_logits(nat: NAT, tokens: Tensor, classes: Tensor, scale: float) -> Tensor:
+def first_logits(nat: NAT, tokens: Tensor, conditions: Tensor, scale: float) -> Tensor:
+    """`guided_logits` with nothing visible: an image is its condition, and each class is computed
+    only once, as is that of no class or text."""
+    kinds, kind = conditions, torch.arange(len(conditions), device=conditions.device)
+    if conditions.ndim == 1:
+        kinds, kind = torch.unique(conditions, return_inverse=True)
+    cond = nat(tokens[: len(kinds)], kinds).float()
+    if scale == 0:
+        return cond[kind]  # type: ignore[no-any-return]
+    uncond = nat(tokens[:1], nat.null(kinds[:1])).float()
+    return torch.lerp(uncond, cond, 1 + scale)[kind]
+
+
+def guided_logits(nat: NAT, tokens: Tensor, conditions: Tensor, scale: float) -> Tensor:
     """cond + scale * (cond - uncond), [B, L, K], in one pass; without uncond at a scale of 0."""
     if scale == 0:
-        return nat(tokens, classes).float()  # type: ignore[no-any-return]
-    null = torch.full_like(classes, nat.null_class)
-    both: Tensor = nat(torch.cat([tokens, tokens]), torch.cat([classes, null])).float()
+        return nat(tokens, conditions).float()  # type: ignore[no-any-return]
+    every = torch.cat([conditions, nat.null(conditions)])
+    both: Tensor = nat(torch.cat([tokens, tokens]), every).float()
     cond, uncond = both.chunk(2)
     return torch.lerp(uncond, cond, 1 + scale)
 

@@ -1,13 +1,17 @@
-"""NAT: a class-conditional masked transformer with long skips (AutoNAT, section 5; U-ViT style).
+"""NAT: a masked transformer with long skips (AutoNAT, section 5; U-ViT style), conditioned on a
+class or on the token states of a text encoder.
 
 Module names are those of the published checkpoints, so that a state dict moves both ways.
-B: images, L: tokens an image, S: L + 1 with the class token, D: width, K: codebook size.
+B: images, L: tokens an image, C: tokens of the condition (a class is one), S: C + L, D: width,
+K: codebook size, E: width of a text encoder's states.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +28,13 @@ class NATConfig:
     Attributes:
         codebook_size: K >= 1; the mask token is index K.
         tokens: L >= 1.
-        num_classes: classes >= 1; the null class is index num_classes.
+        num_classes: classes >= 1; the null class is index num_classes. None for text.
         width: D, a multiple of num_heads.
         depth: blocks besides the middle one, an even number >= 0.
         num_heads: attention heads.
         mlp_ratio: hidden width of the MLPs over D.
         dropout: of the embeddings, in training, in [0, 1).
+        context_width: E; None for classes.
 
     Raises:
         ValueError: a size outside its range.
@@ -37,16 +42,22 @@ class NATConfig:
 
     codebook_size: int
     tokens: int
-    num_classes: int
+    num_classes: int | None
     width: int
     depth: int
     num_heads: int
     mlp_ratio: int = 4
     dropout: float = 0.1
+    context_width: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = ("codebook_size", "tokens", "num_classes", "width", "num_heads", "mlp_ratio")
-        for name in sizes:
+        if (self.num_classes is None) == (self.context_width is None):
+            raise ValueError(
+                f"num_classes = {self.num_classes} and context_width = {self.context_width}: "
+                "a NAT takes a class or a text"
+            )
+        condition = "num_classes" if self.context_width is None else "context_width"
+        for name in ("codebook_size", "tokens", condition, "width", "num_heads", "mlp_ratio"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} = {value!r} is not a positive integer")
@@ -58,6 +69,20 @@ class NATConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
+
+    def to_json(self) -> dict[str, Any]:
+        """By name, without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, sizes: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            TypeError: a name that is missing or unknown.
+            ValueError: a size outside its range.
+        """
+        return cls(**{"num_classes": None, **sizes})
 
 
 class Embedding(nn.Module):
@@ -149,10 +174,17 @@ class NAT(nn.Module):
     def __init__(self, config: NATConfig) -> None:
         super().__init__()
         self.config = config
-        self.mask_token, self.null_class = config.codebook_size, config.num_classes
+        self.mask_token, self.null_class = config.codebook_size, config.num_classes or 0
         words, width, dropout = config.codebook_size + 1, config.width, config.dropout
         self.token_emb = Embedding(words, config.tokens, width, dropout)
-        self.context_embed = Embedding(config.num_classes + 1, 1, width, dropout)
+        self.context_embed: nn.Module
+        if config.num_classes is not None:
+            self.context_embed = Embedding(config.num_classes + 1, 1, width, dropout)
+        if config.context_width is not None:
+            self.context_embed = nn.Linear(config.context_width, width)
+        # Of no text, for guidance; the published files do not have it.
+        self.null_context: Tensor
+        self.register_buffer("null_context", None, persistent=False)
         half = config.depth // 2
         self.in_blocks = nn.ModuleList(Block(config, skip=False) for _ in range(half))
         self.mid_block = Block(config, skip=False)
@@ -163,21 +195,42 @@ class NAT(nn.Module):
         std = 0.02 * math.sqrt(768 / width)
         self.apply(lambda module: _initialise(module, std))
 
-    def without(self, classes: Tensor, dropped: Tensor) -> Tensor:
-        """Classes [B] int64, where `dropped` [B] bool the null class."""
-        return classes.masked_fill(dropped, self.null_class)
+    def set_null_context(self, states: Tensor) -> None:
+        """The states [C, E] that a text encoder gives for no text.
 
-    def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
+        Raises:
+            ValueError: of another width, or the NAT takes classes.
+        """
+        if states.ndim != 2 or states.shape[1] != self.config.context_width:
+            raise ValueError(
+                f"a null context of shape {tuple(states.shape)} is not one of width "
+                f"{self.config.context_width}"
+            )
+        self.null_context = states.float()
+
+    def without(self, conditions: Tensor, dropped: Tensor) -> Tensor:
+        """Conditions as in `forward`, where `dropped` [B] bool those of no class or text."""
+        if self.config.num_classes is not None:
+            return conditions.masked_fill(dropped, self.null_class)
+        return torch.where(dropped[:, None, None], self.null_context, conditions)
+
+    def null(self, conditions: Tensor) -> Tensor:
+        """Conditions of no class or text, as many as these."""
+        return self.without(conditions, conditions.new_ones(len(conditions), dtype=torch.bool))
+
+    def forward(self, tokens: Tensor, conditions: Tensor) -> Tensor:
         """Logits of every position.
 
         Args:
             tokens: [B, L] int64 in [0, K]; K is the mask token.
-            classes: [B] int64 in [0, num_classes]; num_classes is the null class.
+            conditions: classes [B] int64 in [0, num_classes], num_classes being the null class;
+                or states of texts [B, C, E].
 
         Returns:
             [B, L, K].
         """
-        context = self.context_embed(classes[:, None])
+        texts = self.config.num_classes is None
+        context = self.context_embed(conditions if texts else conditions[:, None])
         x = torch.cat([context, self.token_emb(tokens)], dim=1)
         skips = []
         for block in self.in_blocks:
@@ -186,7 +239,7 @@ class NAT(nn.Module):
         x = self.mid_block(x)
         for block in self.out_blocks:
             x = block(x, skips.pop())
-        x = self.norm(x)[:, 1:]
+        x = self.norm(x)[:, context.shape[1] :]
         # Detached: the words learn from the input side only, as published.
         logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
         return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]

@@ -14,7 +14,8 @@ from models.vqgan import VQGAN, vqgan_config
 
 
 def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
-    """A NAT from a published state dict; its sizes are read from the shapes.
+    """A NAT from a published state dict; its sizes are read from the shapes. One that takes texts
+    still needs `set_null_context`.
 
     Args:
         path: a file of torch.save: a state dict, bare or under the key "state_dict".
@@ -78,10 +79,12 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) ->
     Raises:
         ValueError: a name that the sizes are read from is missing or has another rank.
     """
+    text = "context_embed.weight" in shapes
+    context = "context_embed.weight" if text else "context_embed.word_embeddings.weight"
     sizes = {
         "token_emb.word_embeddings.weight": 2,
         "token_emb.position_embeddings.weight": 2,
-        "context_embed.word_embeddings.weight": 2,
+        context: 2,
         "mid_block.mlp.fc1.weight": 2,
     }
     for name, rank in sizes.items():
@@ -94,7 +97,8 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) ->
     return NATConfig(
         codebook_size=words - 1,
         tokens=shapes["token_emb.position_embeddings.weight"][0],
-        num_classes=shapes["context_embed.word_embeddings.weight"][0] - 1,
+        num_classes=None if text else shapes[context][0] - 1,
+        context_width=shapes[context][1] if text else None,
         width=width,
         depth=2 * len(blocks),
         num_heads=num_heads,

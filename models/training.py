@@ -131,7 +131,7 @@ def _step(
         waiting: AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(forward, DistributedDataParallel) and number + 1 < len(batches):
             # Gradients meet those of the other workers once, behind the last microbatch.
-            waiting = forward.no_sync()  # type: ignore[no-untyped-call]
+            waiting = forward.no_sync()
         with own_generator(batch.seed), waiting:
             with computing_in(settings.precision):
                 loss = batch.weight * batch_loss(forward, nat, batch, settings.label_smoothing)

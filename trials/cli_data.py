@@ -1,4 +1,4 @@
-"""The commands that make data of images: `autonat tokenize` and `autonat statistics`."""
+"""The commands that make data: `autonat tokenize`, `autonat embed` and `autonat statistics`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from models.contexts import CONTEXTS, store_contexts
+from models.text import load_text_encoder
+from models.token_data import TokenData
 from trials.flags import JsonFlag
 from trials.image_sources import open_source
 from trials.printing import out, print_json
@@ -126,3 +129,23 @@ def statistics(
     out.print(f"{path}  {found.images} images, {len(found.mean)} features, {len(skipped)} skipped")
     if fitted:
         out.print(f"features  pixels:{pixels_file(path)}")
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="Token data with captions.")],
+    encoder: Annotated[str, typer.Option(help="clip:FOLDER or transformer:FOLDER.")],
+    tokens: Annotated[int, typer.Option(min=1, help="A caption.")] = 77,
+    batch: Annotated[int, typer.Option(min=1, help="Captions encoded at once.")] = 64,
+) -> None:
+    """Turn captions into a text encoder's states; run again, it goes on where it was."""
+    data = TokenData.open(folder)
+    try:
+        with LiveProgress() as progress:
+            found = load_text_encoder(encoder, tokens)
+            contexts = store_contexts(data, found, batch, progress.report("embedding captions"))
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
+    captions, count, width = contexts.states.shape
+    out.print(f"{folder / CONTEXTS}  {captions - 1} captions, {count} tokens of width {width} each")

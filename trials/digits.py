@@ -69,7 +69,13 @@ class DigitsObjective(NATObjective):
 
     def _examples(self) -> Examples:
         tokens, classes = digits()
-        return Examples("digits", tokens, classes, torch.arange(len(tokens)) % HELD_OUT == 0)
+        held_out = torch.arange(len(tokens)) % HELD_OUT == 0
+        return Examples(
+            "digits",
+            (tokens, classes),
+            (tokens[~held_out], classes[~held_out]),
+            (tokens[held_out], classes[held_out]),
+        )
 
     def _images(self, tokens: Tensor) -> Tensor:
         return tokens_to_images(tokens)

@@ -39,6 +39,8 @@ from models.flops import pass_flops
 from models.frechet import FrechetDistance, Statistics, Sums
 from models.masked_loss import validation_loss
 from models.nat import NAT, NATConfig
+from models.precision import check_precision, computing_in, device
+from models.rows import Rows
 from models.threads import one_thread
 from models.training import train, train_in_rungs
 from models.training_settings import TrainingSettings
@@ -60,15 +62,15 @@ class Examples:
 
     Attributes:
         name: of the data, as part of the key of what was trained on them.
-        tokens: [N, L] integers in [0, K), in memory or mapped.
-        classes: [N] int64.
-        held_out: [N] bool, of a search's trainings.
+        whole: tokens [N, L] in [0, K) and conditions [N, ...], for a model that is not searched.
+        training: what a search's trainings see of them.
+        held_out: what they do not see.
     """
 
     name: str
-    tokens: Tensor
-    classes: Tensor
-    held_out: Tensor
+    whole: tuple[Rows, Rows]
+    training: tuple[Rows, Rows]
+    held_out: tuple[Rows, Rows]
 
 
 class NATObjective(ABC):
@@ -81,6 +83,7 @@ class NATObjective(ABC):
             noisier.
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
+        precision: in which images are generated (see models.precision).
         checkpoint: hash of weights in the lab's store to measure, in place of training any.
 
     Raises:
@@ -95,13 +98,16 @@ class NATObjective(ABC):
         classes: str,
         chunk: int,
         checkpoint: str | None,
+        precision: str = "float32",
     ) -> None:
         if classes not in CLASS_DRAWS:
             raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
+        check_precision(precision)
         if checkpoint is not None:
             stored_folder(Path(), checkpoint)
         self._config, self._settings, self._strategy = config, settings, settings.strategy
         self._classes, self._chunk, self._checkpoint = classes, chunk, checkpoint
+        self._precision = precision
         self._nat: NAT | None = None
         self.tokens = config.tokens
 
@@ -134,10 +140,9 @@ class NATObjective(ABC):
         key = self._key(examples.name, self._settings)
         folder = lab / "models" / settings_hash(key)
         if not (folder / WEIGHTS).exists():
-            data = examples.tokens, examples.classes
             # So small a network gains nothing from threads, and loses much beside other work.
             with one_thread():
-                nat = train(self._config, self._settings, *data, folder, report)
+                nat = train(self._config, self._settings, *examples.whole, folder, report)
             save_nat(folder, nat, key)
         self._nat = load_nat_folder(folder)
 
@@ -203,9 +208,9 @@ class NATObjective(ABC):
     ) -> Iterator[list[Sums]]:
         """At each rung the sums of groups of images so far. Their size is the last rung's, and a
         multiple of the classes where the images suffice for that."""
-        classes, most = self._config.num_classes, rungs[-1]
+        classes, most = self._config.num_classes or 1, rungs[-1]
         size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
-        distance = FrechetDistance(*self._reference).to(self._device())
+        distance = FrechetDistance(*self._reference).to(device())
         groups: list[Sums] = []
         rest: Sums | None = None
         made = 0
@@ -229,20 +234,30 @@ class NATObjective(ABC):
         """Chunks of tokens [<= chunk, L]. Each has a generator of its own, so that the first
         images of a large n are those of a small one."""
         nat = self._loaded()
-        device = self._device()
         for index, first in enumerate(range(0, images, self._chunk)):
-            generator = torch.Generator(device).manual_seed(_chunk_seed(seed, index))
-            classes = self._draw_classes(first, generator)
+            generator = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
+            conditions = self._conditions(self._draw(first, generator))
             # Whole chunks, so that the noise of an image does not depend on n.
-            yield generate(nat, classes, strategy, generator)[: images - first]
+            with computing_in(self._precision):
+                tokens = generate(nat, conditions, strategy, generator)
+            yield tokens[: images - first]
 
-    def _draw_classes(self, first: int, generator: torch.Generator) -> Tensor:
-        """The classes [chunk] of the images from number `first` on."""
-        count, chunk, device = self._config.num_classes, self._chunk, generator.device
+    def _draw(self, first: int, generator: torch.Generator) -> Tensor:
+        """Numbers of the classes, or texts, [chunk] of the images from number `first` on."""
+        count, chunk, where = self._kinds(), self._chunk, generator.device
         if self._classes == "random":
-            return torch.randint(count, (chunk,), device=device, generator=generator)
-        numbers = torch.arange(first, first + chunk, device=device)
-        return numbers * _stride(count, chunk) % count
+            return torch.randint(count, (chunk,), device=where, generator=generator)
+        numbers = torch.arange(first, first + chunk, device=where)
+        drawn: Tensor = numbers * _stride(count, chunk) % count
+        return drawn
+
+    def _kinds(self) -> int:
+        """How many classes, or texts, there are to generate for."""
+        return self._config.num_classes or 1
+
+    def _conditions(self, drawn: Tensor) -> Tensor:
+        """What the NAT is given for the classes, or texts, of these numbers [B]."""
+        return drawn
 
     def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
         """See `Trains.training_key`."""
@@ -252,7 +267,7 @@ class NATObjective(ABC):
         return key
 
     def _key(self, data: str, settings: TrainingSettings) -> dict[str, Any]:
-        return {"data": data, "config": asdict(self._config), "training": asdict(settings)}
+        return {"data": data, "config": self._config.to_json(), "training": asdict(settings)}
 
     def train(
         self,
@@ -266,13 +281,11 @@ class NATObjective(ABC):
         """See `Trains.train`. Every tenth image is held out for the validation loss."""
         settings = replace(self._settings, strategy=strategy, seed=seed, steps=rungs[-1])
         examples = self._examples()
-        tokens, classes, held_out = examples.tokens, examples.classes, examples.held_out
         begun = None if start is None else self.with_checkpoint(lab, start)._nat
         models = train_in_rungs(
             self._config,
             settings,
-            tokens[~held_out],
-            classes[~held_out],
+            *examples.training,
             folder,
             lambda *_: None,
             rungs,
@@ -283,7 +296,7 @@ class NATObjective(ABC):
             started = time.perf_counter()
             with one_thread():
                 nat = next(models)
-                loss = validation_loss(nat, tokens[held_out], classes[held_out])
+                loss = validation_loss(nat, *examples.held_out)
             seconds += time.perf_counter() - started
             checkpoint = None
             if steps == rungs[-1]:
@@ -305,7 +318,7 @@ class NATObjective(ABC):
         """Measure stored weights from now on."""
         folder = stored_folder(lab, checkpoint)
         nat = load_nat_folder(folder)
-        theirs, ours = asdict(nat.config), asdict(self._config)
+        theirs, ours = nat.config.to_json(), self._config.to_json()
         differing = [f"{k} = {v}, not {ours[k]}" for k, v in theirs.items() if v != ours[k]]
         if differing:
             raise ValueError(
@@ -325,14 +338,11 @@ class NATObjective(ABC):
         with one_thread():
             return self._measured_by()
 
-    def _device(self) -> str:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
     def _loaded(self) -> NAT:
         """The NAT on this process's device."""
         if self._nat is None:
             raise RuntimeError(f"{type(self).__name__}: prepare() comes first")
-        return self._nat.to(self._device())
+        return self._nat.to(device())
 
     def __getstate__(self) -> dict[str, Any]:
         """To a worker it travels from the CPU, for the worker may have another device."""

@@ -72,12 +72,35 @@ def test_unconditional_rows_only_where_guided_and_in_the_same_pass(
     strategy = dataclasses.replace(RULE, guidance_scale=(0.5, 1e-4, 0.0, 1.0), guidance_floor=1e-4)
     seen = spied(nat, monkeypatch)
     run(nat, strategy)
-    # Nothing is visible at the first step, so that a row a class (and one null row) will do.
-    assert [len(tokens) for tokens, _ in seen] == [2 * CLASSES, 6, 6, 12]
-    assert [bool((classes == nat.null_class).any()) for _, classes in seen] == [*strategy.guided]
+    # Nothing is visible at the first step, so that a row a class and one null row will do.
+    assert [len(tokens) for tokens, _ in seen] == [CLASSES, 1, 6, 6, 12]
+    guided = [bool((classes == nat.null_class).any()) for _, classes in seen]
+    assert guided == [False, *strategy.guided]
     tokens, classes = seen[-1]
     assert torch.equal(tokens[:6], tokens[6:])
     assert (classes[6:] == nat.null_class).all()
+
+
+def test_texts_are_decoded_as_classes_are() -> None:
+    torch.manual_seed(0)
+    config = NATConfig(WORDS, LENGTH, None, width=16, depth=2, num_heads=2, context_width=5)
+    nat = NAT(config).eval()
+    nat.set_null_context(torch.randn(3, 5))
+    texts = torch.randn(6, 3, 5)
+    strategy = dataclasses.replace(RULE, guidance_scale=(0.5, 0.0, 0.0, 1.0))
+    tokens = generate(nat, texts, strategy, torch.Generator().manual_seed(0))
+    assert tokens.shape == (6, LENGTH)
+    assert tokens.max() < WORDS
+    again = generate(nat, texts.flip(0), strategy, torch.Generator().manual_seed(0))
+    assert not torch.equal(tokens, again)
+    null = nat.null(texts)
+    assert torch.equal(null, nat.null_context.expand(6, 3, 5))
+    # Guidance towards no text leads nowhere.
+    plain = dataclasses.replace(RULE, guidance_scale=(0.0,) * 4)
+    one, other = (generate(nat, null, s, torch.Generator().manual_seed(1)) for s in (plain, RULE))
+    assert torch.equal(one, other)
+    with pytest.raises(ValueError, match=r"null context of shape \(3, 4\) is not one of width 5"):
+        nat.set_null_context(torch.zeros(3, 4))
 
 
 def test_guidance_at_the_floor_is_no_guidance(nat: NAT) -> None:

@@ -1,0 +1,167 @@
+"""Captions as a text encoder's states, computed once and read from disk while training.
+
+In a folder of token data `contexts.npy` holds [1 + captions, C, E] float16: row 0 is that of no
+text, then the captions in the order of captions.parquet. `contexts.json` says what made them and is
+written last. N: images, C: tokens a caption, E: width of a state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.text import TextEncoder
+from models.token_data import TokenData
+
+CONTEXTS = "contexts.npy"
+SETTINGS = "contexts.json"
+BEGUN = "contexts.begun.json"
+FORMAT = "autonat-contexts/1"
+
+
+@dataclass(frozen=True)
+class TextContexts:
+    """States of a folder's captions.
+
+    Attributes:
+        states: [1 + captions, C, E] float16, memory-mapped; row 0 is that of no text.
+        first: [N] int64, row of each image's first caption.
+        counts: [N] int64, how many it has.
+        encoder: its name.
+        encoder_hash: of its weights.
+    """
+
+    states: npt.NDArray[np.float16]
+    first: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    encoder: str
+    encoder_hash: str
+
+    @property
+    def null(self) -> Tensor:
+        """Of no text, [C, E] float32."""
+        return torch.from_numpy(self.states[0].astype(np.float32))
+
+    def of_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The rows of states that training data's rows see: an image its first caption, its mirror
+        image the second where there is one."""
+        images, mirrored = rows // 2, rows % 2
+        return self.first[images] + np.minimum(mirrored, self.counts[images] - 1)
+
+    @classmethod
+    def open(cls, data: TokenData) -> Self:
+        """Those that lie beside the tokens.
+
+        Raises:
+            ValueError: there are none, or they do not fit the captions.
+        """
+        path = data.folder / SETTINGS
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            states = np.load(data.folder / CONTEXTS, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise ValueError(f"{data.folder}: no contexts; autonat embed makes them") from None
+        except (OSError, ValueError, EOFError):
+            raise ValueError(f"{path}: cannot be read") from None
+        first, counts = _places(data)
+        if told.get("format") != FORMAT or told.get("data") != data.hash():
+            raise ValueError(f"{path}: made for other captions; run autonat embed again")
+        if states.ndim != 3 or len(states) != 1 + counts.sum():
+            raise ValueError(f"{data.folder / CONTEXTS}: {states.shape} does not fit the captions")
+        return cls(states, first, counts, told["encoder"], told["encoder_hash"])
+
+
+def store_contexts(
+    data: TokenData, encoder: TextEncoder, batch: int, report: Callable[[int, int, str], None]
+) -> TextContexts:
+    """Encode a folder's captions, or go on doing so; what is encoded is not encoded again.
+
+    Args:
+        data: with captions.
+        encoder: which.
+        batch: captions at once, >= 1.
+        report: called with (captions done, captions, "").
+
+    Raises:
+        ValueError: no captions, images without one, or contexts of another encoder.
+    """
+    captions = data.captions()
+    if captions is None:
+        raise ValueError(f"{data.folder}: its images have no captions")
+    _places(data)
+    told = {
+        "format": FORMAT,
+        "data": data.hash(),
+        "encoder": encoder.name,
+        "encoder_hash": encoder.hash(),
+    }
+    texts = ["", *captions["caption"].tolist()]
+    shape = (len(texts), encoder.tokens, encoder.width)
+    if (data.folder / SETTINGS).exists():
+        _same(data.folder / SETTINGS, told, shape, data.folder / CONTEXTS)
+        return TextContexts.open(data)
+    states, done = _begun(data.folder, told, shape)
+    for start in range(done, len(texts), batch):
+        report(start, len(texts), "")
+        part = encoder.encode(texts[start : start + batch])
+        states[start : start + batch] = part.numpy().astype(np.float16)
+        states.flush()
+        _write(
+            data.folder / BEGUN, {**told, "shape": shape, "done": min(len(texts), start + batch)}
+        )
+    report(len(texts), len(texts), "")
+    os.replace(data.folder / f"{CONTEXTS}.partial", data.folder / CONTEXTS)
+    _write(data.folder / SETTINGS, told)
+    (data.folder / BEGUN).unlink(missing_ok=True)
+    return TextContexts.open(data)
+
+
+def _begun(
+    folder: Path, told: dict[str, Any], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float16], int]:
+    """The array to fill, and how many of its rows are."""
+    partial = folder / f"{CONTEXTS}.partial"
+    if (folder / BEGUN).exists() and partial.exists():
+        begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+        same = begun.get("shape") == list(shape)
+        if same and all(begun.get(name) == value for name, value in told.items()):
+            return np.load(partial, mmap_mode="r+", allow_pickle=False), int(begun["done"])
+    found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    return found, 0
+
+
+def _same(path: Path, told: dict[str, Any], shape: tuple[int, ...], states: Path) -> None:
+    theirs = json.loads(path.read_text(encoding="utf-8"))
+    found = np.load(states, mmap_mode="r", allow_pickle=False).shape
+    for name in ("data", "encoder_hash"):
+        if theirs.get(name) != told[name]:
+            raise ValueError(f"{path}: made with another {name}; delete it to make them anew")
+    if found != shape:
+        raise ValueError(f"{states}: {found} is not {shape}; delete it to make them anew")
+
+
+def _places(data: TokenData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each image's first caption's row among the states, and how many captions it has."""
+    captions = data.captions()
+    if captions is None:
+        raise ValueError(f"{data.folder}: its images have no captions")
+    counts = np.bincount(captions["image"].to_numpy(), minlength=data.images).astype(np.int64)
+    without = np.flatnonzero(counts == 0)
+    if len(without):
+        raise ValueError(f"{data.folder}: image {without[0]} has no caption")
+    return 1 + np.cumsum(counts) - counts, counts
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(partial, path)
