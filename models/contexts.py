@@ -33,6 +33,7 @@ class TextContexts:
     """States of a folder's captions.
 
     Attributes:
+        data: the images and their captions.
         states: [1 + captions, C, E] float16, memory-mapped; row 0 is that of no text.
         first: [N] int64, row of each image's first caption.
         counts: [N] int64, how many it has.
@@ -40,11 +41,16 @@ class TextContexts:
         encoder_hash: of its weights.
     """
 
+    data: TokenData
     states: npt.NDArray[np.float16]
     first: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     encoder: str
     encoder_hash: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process the folder travels, not its content."""
+        return type(self).open, (self.data,)
 
     @property
     def null(self) -> Tensor:
@@ -77,7 +83,7 @@ class TextContexts:
             raise ValueError(f"{path}: made for other captions; run autonat embed again")
         if states.ndim != 3 or len(states) != 1 + counts.sum():
             raise ValueError(f"{data.folder / CONTEXTS}: {states.shape} does not fit the captions")
-        return cls(states, first, counts, told["encoder"], told["encoder_hash"])
+        return cls(data, states, first, counts, told["encoder"], told["encoder_hash"])
 
 
 def store_contexts(
@@ -115,9 +121,7 @@ def store_contexts(
         part = encoder.encode(texts[start : start + batch])
         states[start : start + batch] = part.numpy().astype(np.float16)
         states.flush()
-        _write(
-            data.folder / BEGUN, {**told, "shape": shape, "done": min(len(texts), start + batch)}
-        )
+        _write(data.folder / BEGUN, {**told, "shape": shape, "done": start + len(part)})
     report(len(texts), len(texts), "")
     os.replace(data.folder / f"{CONTEXTS}.partial", data.folder / CONTEXTS)
     _write(data.folder / SETTINGS, told)
@@ -127,16 +131,15 @@ def store_contexts(
 
 def _begun(
     folder: Path, told: dict[str, Any], shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float16], int]:
+) -> tuple[np.memmap[Any, np.dtype[np.float16]], int]:
     """The array to fill, and how many of its rows are."""
     partial = folder / f"{CONTEXTS}.partial"
     if (folder / BEGUN).exists() and partial.exists():
         begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
         same = begun.get("shape") == list(shape)
         if same and all(begun.get(name) == value for name, value in told.items()):
-            return np.load(partial, mmap_mode="r+", allow_pickle=False), int(begun["done"])
-    found = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    return found, 0
+            return np.lib.format.open_memmap(partial, mode="r+"), int(begun["done"])
+    return np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape), 0
 
 
 def _same(path: Path, told: dict[str, Any], shape: tuple[int, ...], states: Path) -> None:

@@ -214,6 +214,10 @@ class TokenData:
             raise ValueError(f"{folder}: {error.strerror or error}") from None
         return cls.open(folder)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process the folder travels, not its content."""
+        return type(self).open, (self.folder,)
+
     @property
     def images(self) -> int:
         """N; there are twice as many rows."""

@@ -38,11 +38,20 @@ def train(
     conditions: Rows,
     folder: Path,
     report: Callable[[int, int, str], None],
+    null_context: Tensor | None = None,
     share: Share = WHOLE,
 ) -> NAT:
     """Train to the end; see `train_in_rungs`."""
     *_, trained = train_in_rungs(
-        config, settings, tokens, conditions, folder, report, (settings.steps,), share=share
+        config,
+        settings,
+        tokens,
+        conditions,
+        folder,
+        report,
+        (settings.steps,),
+        null_context=null_context,
+        share=share,
     )
     return trained
 
@@ -56,6 +65,7 @@ def train_in_rungs(
     report: Callable[[int, int, str], None],
     rungs: Sequence[int],
     start: NAT | None = None,
+    null_context: Tensor | None = None,
     share: Share = WHOLE,
 ) -> Iterator[NAT]:
     """Train, going on from the folder's checkpoint where there is one.
@@ -64,12 +74,13 @@ def train_in_rungs(
         config: the network's sizes.
         settings: how to train.
         tokens: [N, L] int64 in [0, K).
-        conditions: classes [N] int64.
+        conditions: classes [N] int64, or states of texts [N, C, E].
         folder: for the checkpoint, which is kept; one folder a (config, settings, start).
         report: called with (steps done, steps, loss as text).
         rungs: growing numbers of steps; a checkpoint that has more behind it than the first (see
             `steps_behind`) is no checkpoint for it.
         start: weights to go on from in place of new ones, those of a network of these sizes.
+        null_context: states of no text [C, E], of a NAT that takes texts.
         share: of several workers, which one this is; the first writes the checkpoint.
 
     Yields:
@@ -84,6 +95,8 @@ def train_in_rungs(
         nat = NAT(config).train()
         if start is not None:
             nat.load_state_dict(start.state_dict())
+        if null_context is not None:
+            nat.set_null_context(null_context)
         nat.to(device())
         average = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
     optimiser = torch.optim.AdamW(

@@ -10,6 +10,7 @@ from search.measurement import Measurement
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
+from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
@@ -98,6 +99,7 @@ def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objec
             f"{own[0]} = {settings.objective_settings[own[0]]}: a search of training strategies "
             "trains its own models; fine_tune_from lets them go on from weights"
         )
+    objective.training_key(TrainingStrategy("uniform"), 0)  # or it says why it cannot be trained
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)
     return Trainer(objective, lab.folder, settings.fine_tune_from)

@@ -123,6 +123,14 @@ class NATObjective(ABC):
     def _measured_by(self) -> tuple[Features, Statistics]:
         """Features of images, and the real images' statistics."""
 
+    def _null_context(self) -> Tensor | None:
+        """States of no text [C, E], of a NAT that takes texts."""
+        return None
+
+    def _context_tokens(self) -> int:
+        """C, of a NAT that takes texts."""
+        return 1
+
     def _decode_flops(self) -> int:
         """Of turning one image's tokens into pixels."""
         return 0
@@ -140,9 +148,16 @@ class NATObjective(ABC):
         key = self._key(examples.name, self._settings)
         folder = lab / "models" / settings_hash(key)
         if not (folder / WEIGHTS).exists():
-            # So small a network gains nothing from threads, and loses much beside other work.
+            # A small network gains nothing from threads, and loses much beside other work.
             with one_thread():
-                nat = train(self._config, self._settings, *examples.whole, folder, report)
+                nat = train(
+                    self._config,
+                    self._settings,
+                    *examples.whole,
+                    folder,
+                    report,
+                    self._null_context(),
+                )
             save_nat(folder, nat, key)
         self._nat = load_nat_folder(folder)
 
@@ -156,7 +171,10 @@ class NATObjective(ABC):
             **self._told(),
             "checkpoint": None if self._nat is None else weights_hash(self._nat),
             "training": None if self._nat is None else self._strategy.to_json(),
-            "flops": {"pass": pass_flops(self._config), "decode": self._decode_flops()},
+            "flops": {
+                "pass": pass_flops(self._config, self._context_tokens()),
+                "decode": self._decode_flops(),
+            },
         }
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
@@ -290,6 +308,7 @@ class NATObjective(ABC):
             lambda *_: None,
             rungs,
             begun,
+            self._null_context(),
         )
         seconds = 0.0
         for steps in rungs:
@@ -318,14 +337,21 @@ class NATObjective(ABC):
         """Measure stored weights from now on."""
         folder = stored_folder(lab, checkpoint)
         nat = load_nat_folder(folder)
-        theirs, ours = nat.config.to_json(), self._config.to_json()
-        differing = [f"{k} = {v}, not {ours[k]}" for k, v in theirs.items() if v != ours[k]]
-        if differing:
-            raise ValueError(
-                f"checkpoint {checkpoint[:15]}… is of another network: {', '.join(differing)}"
-            )
+        self._require_config(nat.config, f"checkpoint {checkpoint[:15]}…")
         self._nat = nat
         self._strategy = TrainingStrategy.from_json(read_settings(folder)["strategy"])
+
+    def _require_config(self, config: NATConfig, where: str) -> None:
+        """Refuse weights of another network; where they lie is named."""
+        theirs, ours = config.to_json(), self._config.to_json()
+        differing = [
+            f"{name} = {theirs.get(name)}, not {ours.get(name)}"
+            for name in dict.fromkeys([*theirs, *ours])
+            # What is dropped in training is not of the weights.
+            if theirs.get(name) != ours.get(name) and name != "dropout"
+        ]
+        if differing:
+            raise ValueError(f"{where} is of another network: {', '.join(differing)}")
 
     def _with(self, nat: NAT, strategy: TrainingStrategy) -> Self:
         """This objective on the weights of now; the training goes on with its own."""
