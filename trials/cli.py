@@ -24,6 +24,7 @@ from search.strategy_file import StrategyFile
 from trials.cli_data import app as data_app
 from trials.cli_records import app as records_app
 from trials.cli_search import app as search_app
+from trials.distributed_training import train_together
 from trials.flags import (
     LAB,
     JsonFlag,
@@ -38,11 +39,13 @@ from trials.flags import (
 )
 from trials.lab import Lab
 from trials.launch import prepared, replicate
+from trials.nat_objective import NATObjective
 from trials.objective import Samples, describe, load_objective, registered_objectives
 from trials.printing import out, print_json
 from trials.progress import LiveProgress
 from trials.results import fid_over_n
 from trials.search_run import differences
+from trials.settings import read_settings
 
 app = typer.Typer(
     help="A laboratory for the schedules of masked image generators.",
@@ -57,14 +60,38 @@ app.add_typer(data_app)
 
 @app.command()
 def train(
-    objective: Annotated[str, typer.Option(help="Its name.")] = "digits",
+    study_file: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.yaml", help="Its objective is trained.")
+    ] = None,
+    objective: ObjectiveFlag = None,
     settings: SetFlag = None,
+    workers: Annotated[int, typer.Option(min=1, help="That train together.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(min=0)] = 0.0,
+    ray_address: Annotated[
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
+    ] = None,
     lab: LabFlag = LAB,
     as_json_: JsonFlag = False,
 ) -> None:
     """Prepare an objective: train its generator, once; searches then begin at once."""
-    values = read_assignments(settings)
-    made = prepared(objective, values, Lab.open(lab))
+    given = {"objective": objective, "objective_settings": read_assignments(settings) or None}
+    study = read_settings({k: v for k, v in given.items() if v is not None}, study_file)
+    objective, values = study.objective, study.objective_settings
+    if workers == 1 and ray_address is None:
+        made = prepared(objective, values, Lab.open(lab))
+    else:
+        made = load_objective(objective, values)
+        if not isinstance(made, NATObjective):
+            raise ValueError(f"objective {objective}: only NATs are trained on several workers")
+        with LiveProgress() as progress:
+            train_together(
+                made,
+                Lab.open(lab).folder,
+                progress.report(f"training {objective}"),
+                workers=workers,
+                gpus=gpus_per_worker,
+                address=ray_address,
+            )
     described = describe(objective, values, made)
     if as_json_:
         print_json(described)

@@ -23,6 +23,7 @@ from models.features import Features
 from models.flops import decode_flops
 from models.frechet import Statistics
 from models.image_features import RESIZES, load_features, quantised
+from models.masked_loss import WHOLE, Share
 from models.nat import NATConfig
 from models.precision import device
 from models.published import load_nat
@@ -175,10 +176,10 @@ class ImagesObjective(NATObjective):
                 f"{self._config.codebook_size}"
             )
 
-    def prepare(self, lab: Path, report: Report) -> None:
+    def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
         """Load the published weights, or train; see `NATObjective.prepare`."""
         if self._weights is None or self._checkpoint is not None:
-            super().prepare(lab, report)
+            super().prepare(lab, report, share)
             return
         nat = load_nat(self._weights, self._config.num_heads)
         self._require_config(nat.config, self._weights)

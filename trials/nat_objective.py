@@ -37,7 +37,7 @@ from models.estimator import GROUPS, estimate
 from models.features import Features
 from models.flops import pass_flops
 from models.frechet import FrechetDistance, Statistics, Sums
-from models.masked_loss import validation_loss
+from models.masked_loss import WHOLE, Share, validation_loss
 from models.nat import NAT, NATConfig
 from models.precision import check_precision, computing_in, device
 from models.rows import Rows
@@ -139,8 +139,16 @@ class NATObjective(ABC):
     def _told(self) -> Mapping[str, Any]:
         """Of `describe`: dataset and protocol."""
 
-    def prepare(self, lab: Path, report: Report) -> None:
-        """Train the NAT, or load it from the lab where these settings were trained before."""
+    @property
+    def batch_size(self) -> int:
+        """Images of a training step."""
+        return self._settings.batch_size
+
+    def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
+        """Train the NAT, or load it from the lab where these settings were trained before.
+
+        Of several workers that train together each does this with a share; the first writes.
+        """
         if self._checkpoint is not None:
             self._take(lab, self._checkpoint)
             return
@@ -157,8 +165,12 @@ class NATObjective(ABC):
                     folder,
                     report,
                     self._null_context(),
+                    share,
                 )
-            save_nat(folder, nat, key)
+            if share.rank == 0:
+                save_nat(folder, nat, key)
+            self._nat = nat.cpu()
+            return
         self._nat = load_nat_folder(folder)
 
     def check(self, space: Space, images: int) -> None:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
-import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,15 +22,12 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-import dashboards
-import models
-import search
-import trials
 from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE
 from trials.evaluation import probe_from_json, probe_to_json
 from trials.objective import Measures, Objective, grow_probe
+from trials.ray_session import ray_session
 from trials.study import Job, Source
 
 WORKER_RETRIES = 3
@@ -41,7 +35,6 @@ WORKER_RETRIES = 3
 METRIC = "unused"
 AMOUNT = "amount"
 """Images, or training steps, of a trial so far."""
-CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +174,8 @@ def run_ray(
             be recorded.
     """
     searcher = JobSearcher(source, settings)
-    with _ray(settings, user_modules), _scratch_folder() as scratch:
+    connected = ray_session(settings.address, settings.workers, user_modules)
+    with connected, _scratch_folder() as scratch:
         _check_resources(settings)
         resources = {"cpu": 1, "gpu": settings.gpus_per_trial}
         trainable = tune.with_parameters(EvaluationTrial, objective=objective)
@@ -231,59 +225,6 @@ def _check_resources(settings: RaySettings) -> None:
                 f"a trial asks for {asked:g} {kind}s, but the cluster has "
                 f"{available.get(kind, 0):g}"
             )
-
-
-def _check_address(address: str | None) -> None:
-    """Ray itself tries for minutes before it says that nobody answers."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"ray address {address}: {error}") from None
-
-
-@contextlib.contextmanager
-def _ray(settings: RaySettings, user_modules: Sequence[Path]) -> Iterator[None]:
-    """A connection to Ray, started from an empty folder.
-
-    Ray puts the driver's folder first in every worker's path, so a folder of the user's called
-    models would shadow ours. From an empty one, workers see what is sent with py_modules, then
-    what is installed.
-    """
-    _check_address(settings.address)
-    packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # The record is what resumes a search; Tune's snapshots of its own state only cost time.
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # Ray gives its workers the lowest priority but four; beside other work they would starve.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
-        os.chdir(empty)
-        try:
-            ray.init(
-                address=settings.address or "local",
-                num_cpus=None if settings.address else settings.workers,
-                include_dashboard=None if settings.address else False,
-                _node_ip_address=None if settings.address else "127.0.0.1",
-                runtime_env={"py_modules": [*packages, *map(str, user_modules)]},
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"ray address {settings.address or 'local'}: {reason}") from None
-        finally:
-            os.chdir(before)
-        try:
-            yield
-        finally:
-            ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,83 @@
+"""A connection to Ray: to a cluster, or to one that is started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import ray
+
+import dashboards
+import models
+import search
+import trials
+
+CONNECT_SECONDS = 5.0
+
+
+def _check_address(address: str | None) -> None:
+    """Ray itself tries for minutes before it says that nobody answers."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"ray address {address}: {error}") from None
+
+
+@contextlib.contextmanager
+def ray_session(
+    address: str | None, workers: int, user_modules: Sequence[Path] = ()
+) -> Iterator[None]:
+    """A connection to Ray, started from an empty folder.
+
+    Args:
+        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
+        workers: CPUs of a Ray that is started here.
+        user_modules: files or folders of the user's code to send along.
+
+    Raises:
+        ValueError: no cluster at the address.
+
+    Ray puts the driver's folder first in every worker's path, so a folder of the user's called
+    models would shadow ours. From an empty one, workers see what is sent with py_modules, then
+    what is installed.
+    """
+    _check_address(address)
+    packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # The record is what resumes a search; Tune's snapshots of its own state only cost time.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Ray gives its workers the lowest priority but four; beside other work they would starve.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
+        os.chdir(empty)
+        try:
+            ray.init(
+                address=address or "local",
+                num_cpus=None if address else workers,
+                include_dashboard=None if address else False,
+                _node_ip_address=None if address else "127.0.0.1",
+                runtime_env={"py_modules": [*packages, *map(str, user_modules)]},
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"ray address {address or 'local'}: {reason}") from None
+        finally:
+            os.chdir(before)
+        try:
+            yield
+        finally:
+            ray.shutdown()
