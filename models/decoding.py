@@ -22,6 +22,7 @@ def generate(
     conditions: Tensor,
     strategy: GenerationStrategy,
     generator: torch.Generator | None = None,
+    rows: int | None = None,
 ) -> Tensor:
     """Generate an image for each class or text.
 
@@ -31,6 +32,7 @@ def generate(
             network's device.
         strategy: T <= L steps.
         generator: the source of all randomness, on the network's device.
+        rows: images that the network sees at once; None: all. It changes nothing but rounding.
 
     Returns:
         [B, L] int64 in [0, K).
@@ -46,9 +48,9 @@ def generate(
         noise = torch.rand((2, batch, length), device=device, generator=generator)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
         if t == 0:
-            logits = first_logits(nat, tokens, conditions, scale)
+            logits = first_logits(nat, tokens, conditions, scale, rows)
         else:
-            logits = guided_logits(nat, tokens, conditions, scale)
+            logits = guided_logits(nat, tokens, conditions, scale, rows)
         masked = tokens == nat.mask_token
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)
@@ -61,27 +63,40 @@ def generate(
     return tokens
 
 
-def first_logits(nat: NAT, tokens: Tensor, conditions: Tensor, scale: float) -> Tensor:
+def first_logits(
+    nat: NAT, tokens: Tensor, conditions: Tensor, scale: float, rows: int | None = None
+) -> Tensor:
     """`guided_logits` with nothing visible: an image is its condition, and each class is computed
     only once, as is that of no class or text."""
     kinds, kind = conditions, torch.arange(len(conditions), device=conditions.device)
     if conditions.ndim == 1:
         kinds, kind = torch.unique(conditions, return_inverse=True)
-    cond = nat(tokens[: len(kinds)], kinds).float()
+    cond = _logits(nat, tokens[: len(kinds)], kinds, rows)
     if scale == 0:
-        return cond[kind]  # type: ignore[no-any-return]
+        return cond[kind]
     uncond = nat(tokens[:1], nat.null(kinds[:1])).float()
     return torch.lerp(uncond, cond, 1 + scale)[kind]
 
 
-def guided_logits(nat: NAT, tokens: Tensor, conditions: Tensor, scale: float) -> Tensor:
+def guided_logits(
+    nat: NAT, tokens: Tensor, conditions: Tensor, scale: float, rows: int | None = None
+) -> Tensor:
     """cond + scale * (cond - uncond), [B, L, K], in one pass; without uncond at a scale of 0."""
     if scale == 0:
-        return nat(tokens, conditions).float()  # type: ignore[no-any-return]
+        return _logits(nat, tokens, conditions, rows)
     every = torch.cat([conditions, nat.null(conditions)])
-    both: Tensor = nat(torch.cat([tokens, tokens]), every).float()
-    cond, uncond = both.chunk(2)
+    cond, uncond = _logits(nat, torch.cat([tokens, tokens]), every, rows).chunk(2)
     return torch.lerp(uncond, cond, 1 + scale)
+
+
+def _logits(nat: NAT, tokens: Tensor, conditions: Tensor, rows: int | None) -> Tensor:
+    parts = zip(
+        torch.split(tokens, rows or len(tokens)),
+        torch.split(conditions, rows or len(conditions)),
+        strict=True,
+    )
+    found = [nat(*part).float() for part in parts]
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:

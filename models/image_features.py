@@ -107,11 +107,21 @@ def load_features(name: str) -> Features:
     Raises:
         ValueError: another kind, or a file that is not one of it.
     """
+    kind, path = parse_features(name)
+    return InceptionFeatures(path) if kind == "inception" else _load_pixels(path)
+
+
+def parse_features(name: str) -> tuple[str, str]:
+    """Kind and path of features by name.
+
+    Raises:
+        ValueError: another kind, or no path.
+    """
     kind, _, path = name.partition(":")
     if kind not in RESIZES or not path:
         known = ", ".join(f"{kind}:PATH" for kind in RESIZES)
         raise ValueError(f"features = {name!r} are unknown; known: {known}")
-    return InceptionFeatures(path) if kind == "inception" else _load_pixels(path)
+    return kind, path
 
 
 def _load_pixels(path: str) -> PixelFeatures:

@@ -22,7 +22,7 @@ from models.contexts import TextContexts
 from models.features import Features
 from models.flops import decode_flops
 from models.frechet import Statistics
-from models.image_features import RESIZES, load_features, quantised
+from models.image_features import RESIZES, load_features, parse_features, quantised
 from models.masked_loss import WHOLE, Share
 from models.nat import NATConfig
 from models.precision import device
@@ -40,6 +40,9 @@ from trials.tokenize import tokenizer_of
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
+
+DECODED_AT_ONCE = 25
+"""A decoder's maps of an image are many times larger than the image."""
 
 MOST_HELD_OUT = 4096
 """Rows that a validation loss is computed on, at most."""
@@ -117,7 +120,7 @@ class ImagesObjective(NATObjective):
         **parameters: float,
     ) -> None:
         if (data is None) == (weights is None) and checkpoint is None:
-            raise ValueError(f"data = {data} and weights = {weights}: one of the two is needed")
+            raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
         if chunk < 1:
@@ -163,7 +166,7 @@ class ImagesObjective(NATObjective):
             checkpoint=checkpoint,
             precision=precision,
         )
-        for name in (reference, features.partition(":")[2], weights):
+        for name in (reference, parse_features(features)[1], weights):
             if name is not None and not Path(name).is_file():
                 raise ValueError(f"{name}: no such file")
 
@@ -189,7 +192,10 @@ class ImagesObjective(NATObjective):
 
     def _find_grid(self, given: int | None) -> tuple[int, int]:
         if self._data is not None:
-            return self._data.settings.grid
+            found = self._data.settings.grid
+            if given is not None and (given, given) != found:
+                raise ValueError(f"grid = {given}, but {self._data_folder} has {found}")
+            return found
         if given is None or given < 1:
             raise ValueError(f"grid = {given}: without data the side of the tokens is needed")
         return given, given
@@ -205,7 +211,12 @@ class ImagesObjective(NATObjective):
         if self._prompts is not None:
             return None
         if self._data is not None:
-            return max(1, self._data.num_classes)
+            classes = max(1, self._data.num_classes)
+            if given is not None and given != classes:
+                raise ValueError(
+                    f"num_classes = {given}, but {self._data_folder} has {classes} classes"
+                )
+            return classes
         if given is None:
             raise ValueError("num_classes = None: without data it is needed")
         return given
@@ -281,7 +292,8 @@ class ImagesObjective(NATObjective):
 
     def _images(self, tokens: Tensor) -> Tensor:
         grid = rearrange(tokens, "b (h w) -> b h w", h=self._grid[0])
-        images = self._tokenizer.to(device()).decode(grid)
+        tokenizer = self._tokenizer.to(device())
+        images = torch.cat([tokenizer.decode(part) for part in torch.split(grid, DECODED_AT_ONCE)])
         return quantised(images) if self._quantise else images
 
     def _decode_flops(self) -> int:
@@ -295,7 +307,7 @@ class ImagesObjective(NATObjective):
         features, statistics = self._reference
         made = self._real.made
         texts = self._prompts
-        kind = self._features_name.partition(":")[0]
+        kind, _ = parse_features(self._features_name)
         drawn = f"captions of {self._kinds()} images" if texts is not None else "classes"
         return {
             "dataset": self._dataset(),

@@ -108,6 +108,7 @@ class NATObjective(ABC):
         self._config, self._settings, self._strategy = config, settings, settings.strategy
         self._classes, self._chunk, self._checkpoint = classes, chunk, checkpoint
         self._precision = precision
+        self._rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
         self._nat: NAT | None = None
         self.tokens = config.tokens
 
@@ -265,12 +266,27 @@ class NATObjective(ABC):
         images of a large n are those of a small one."""
         nat = self._loaded()
         for index, first in enumerate(range(0, images, self._chunk)):
-            generator = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
-            conditions = self._conditions(self._draw(first, generator))
+            while (tokens := self._try_chunk(nat, strategy, seed, index)) is None:
+                torch.cuda.empty_cache()
             # Whole chunks, so that the noise of an image does not depend on n.
-            with computing_in(self._precision):
-                tokens = generate(nat, conditions, strategy, generator)
             yield tokens[: images - first]
+
+    def _try_chunk(
+        self, nat: NAT, strategy: GenerationStrategy, seed: int, index: int
+    ) -> Tensor | None:
+        """Tokens [chunk, L]; None where memory did not suffice, for another try in half as large
+        parts."""
+        first = index * self._chunk
+        generator = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
+        conditions = self._conditions(self._draw(first, generator))
+        try:
+            with computing_in(self._precision):
+                return generate(nat, conditions, strategy, generator, self._rows_at_once)
+        except torch.OutOfMemoryError:
+            if self._rows_at_once == 1:
+                raise
+            self._rows_at_once = (self._rows_at_once or 2 * self._chunk) // 2
+            return None
 
     def _draw(self, first: int, generator: torch.Generator) -> Tensor:
         """Numbers of the classes, or texts, [chunk] of the images from number `first` on."""

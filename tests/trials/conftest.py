@@ -5,21 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from models.threads import one_thread
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials import cli
 from trials.digits import DigitsObjective
+from trials.image_sources import open_source
+from trials.images import ImagesObjective
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import describe
+from trials.real_statistics import real_statistics
 from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Study
 from trials.tabulated import tabulate
+from trials.tokenize import Tokenizing, tokenize
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +77,66 @@ def autonat(
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 120 pieces of two photographs (pictures/CLASS/*.png), a caption of each
+    (captions.tsv), their tokens (tokens/, texts/) and their statistics (real.npz)."""
+    root = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(120):
+        name = ("china", "flower")[index % 2]
+        photo = load_sample_images().images[index % 2]
+        y, x = rng.integers(0, 300, 2)
+        file = root / "pictures" / name / f"{index:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo[y : y + 40, x : x + 40]).save(file)
+        lines.append(f"a piece of a photograph of a {name}\t{name}/{file.name}\n")
+    (root / "captions.tsv").write_text("".join(lines))
+    with one_thread():
+        for folder, captions in (("tokens", None), ("texts", root / "captions.tsv")):
+            source = open_source(root / "pictures", captions)
+            run = Tokenizing(source, "patches", 16, root / folder, 4, 32, workers=0)
+            tokenize(run, lambda _: lambda *_: None)
+        real_statistics(
+            open_source(root / "pictures"),
+            "pixels",
+            16,
+            root / "real.npz",
+            side=2,
+            batch=32,
+            workers=0,
+            report=lambda _: lambda *_: None,
+        )
+    return root
+
+
+@pytest.fixture(scope="session")
+def image_settings(squares: Path) -> dict[str, Any]:
+    """Of an images objective that trains in a second."""
+    return {
+        "data": str(squares / "tokens"),
+        "features": f"pixels:{squares / 'real.pixels.safetensors'}",
+        "reference": str(squares / "real.npz"),
+        "width": 16,
+        "depth": 2,
+        "num_heads": 2,
+        "training_steps": 40,
+        "batch_size": 16,
+        "learning_rate": 0.004,
+        "warmup_steps": 5,
+        "ema_decay": 0.9,
+        "chunk": 50,
+    }
+
+
+@pytest.fixture(scope="session")
+def trained_images(
+    image_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> ImagesObjective:
+    """The images objective on pieces of photographs."""
+    objective = ImagesObjective(**image_settings)
+    objective.prepare(tmp_path_factory.mktemp("images"), lambda *_: None)
+    return objective

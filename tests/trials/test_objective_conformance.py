@@ -11,7 +11,6 @@ import pytest
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
-from trials.digits import DigitsObjective
 from trials.objective import Grows, Objective, describe
 from trials.simulated import SimulatedObjective
 from trials.tabulated import TabulatedObjective
@@ -20,13 +19,15 @@ pytestmark = pytest.mark.timeout(1200)
 FOUR = GenerationStrategy.maskgit(4)
 
 
-@pytest.fixture(params=["simulated", "tabulated", "digits"])
+@pytest.fixture(params=["simulated", "tabulated", "digits", "images"])
 def objective(request: pytest.FixtureRequest) -> Objective:
     if request.param == "simulated":
         return SimulatedObjective()
     if request.param == "tabulated":
         return TabulatedObjective(table=str(request.getfixturevalue("small_table")))
-    trained: DigitsObjective = request.getfixturevalue("trained")
+    trained: Objective = request.getfixturevalue(
+        "trained" if request.param == "digits" else "trained_images"
+    )
     return trained
 
 
