@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from einops import rearrange
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from models.codebook import nearest
+from models.codebook import check_images, nearest
 from models.hashes import tensors_hash
 
 FORMAT = "autonat-patches/1"
-BATCH = 4096
-"""Patches of a step of k-means, at least."""
+POOL = 10
+"""Distinct patches a code that k-means begins with; with fewer the codes are worse."""
 
 
 class PatchTokenizer(nn.Module):
@@ -32,14 +35,15 @@ class PatchTokenizer(nn.Module):
     Args:
         patches: [K, P] in [0, 1].
         factor: pixels a side of a patch.
+        seed: that the patches were fitted with, for the record.
     """
 
     patches: Tensor
 
-    def __init__(self, patches: Tensor, factor: int) -> None:
+    def __init__(self, patches: Tensor, factor: int, seed: int | None = None) -> None:
         super().__init__()
         self.register_buffer("patches", patches.float().contiguous())
-        self.factor, self.codebook_size = factor, len(patches)
+        self.factor, self.codebook_size, self.seed = factor, len(patches), seed
 
     @classmethod
     def fit(cls, batches: Iterable[Tensor], factor: int, codebook_size: int, seed: int) -> Self:
@@ -58,33 +62,29 @@ class PatchTokenizer(nn.Module):
         for name, value in (("factor", factor), ("codebook_size", codebook_size)):
             if value < 1:
                 raise ValueError(f"{name} = {value} is not positive")
-        least = max(BATCH, 4 * codebook_size)
-        means = MiniBatchKMeans(codebook_size, random_state=seed, n_init=1, batch_size=least)
-        held: list[Tensor] = []
-        fitted = False
+        means: MiniBatchKMeans | None = None
+        pool: Counter[bytes] = Counter()
         for images in batches:
-            held.append(_patches(images, factor))
-            if sum(map(len, held)) >= least:
-                means.partial_fit(torch.cat(held).numpy())
-                held, fitted = [], True
-        if not fitted:  # the rest of a long stream adds nothing
-            few = torch.cat(held) if held else torch.zeros(0, 1)
-            distinct = len(torch.unique(few, dim=0))
-            if distinct < codebook_size:
-                raise ValueError(
-                    f"{distinct} distinct patches are too few for {codebook_size} codes"
-                )
-            means.partial_fit(few.numpy())
-        return cls(torch.from_numpy(means.cluster_centers_).clamp(0, 1), factor)
+            check_images(images, factor)
+            patches = _patches(images.float().cpu(), factor).numpy()
+            if means is not None:
+                means.partial_fit(patches)
+                continue
+            pool.update(patch.tobytes() for patch in patches)
+            if len(pool) >= POOL * codebook_size:
+                means = _begin(pool, codebook_size, seed)
+        if means is None:
+            means = _begin(pool, codebook_size, seed)
+        return cls(torch.from_numpy(means.cluster_centers_).clamp(0, 1), factor, seed)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
-        rows = images.shape[2] // self.factor
+        check_images(images, self.factor)
         found = nearest(_patches(images, self.factor), self.patches)
-        return found.view(len(images), rows, -1)
+        return found.view(len(images), *(side // self.factor for side in images.shape[2:]))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """See `Tokenizer.decode`."""
         return rearrange(
@@ -98,7 +98,12 @@ class PatchTokenizer(nn.Module):
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        told = {"format": FORMAT, "factor": self.factor}
+        told = {
+            "format": FORMAT,
+            "factor": self.factor,
+            "codebook_size": self.codebook_size,
+            "seed": self.seed,
+        }
         save_file({"patches": self.patches}, partial, metadata={"settings": json.dumps(told)})
         os.replace(partial, path)
 
@@ -112,14 +117,40 @@ class PatchTokenizer(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 told = json.loads((file.metadata() or {})["settings"])
-                patches, factor = file.get_tensor("patches"), told["factor"]
+                if told["format"] != FORMAT:
+                    raise ValueError(f"{path}: format = {told['format']!r} is not {FORMAT!r}")
+                patches, factor, seed = file.get_tensor("patches"), told["factor"], told.get("seed")
         except FileNotFoundError:
             raise ValueError(f"{path}: no such file") from None
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
             raise ValueError(f"{path}: not a patch tokenizer") from None
         if type(factor) is not int or patches.ndim != 2 or patches.shape[1] != 3 * factor**2:
             raise ValueError(f"{path}: codes {tuple(patches.shape)} are not patches of {factor!r}")
-        return cls(patches, factor)
+        return cls(patches, factor, seed)
+
+
+def _begin(pool: Counter[bytes], codebook_size: int, seed: int) -> MiniBatchKMeans:
+    """The first step of k-means, over distinct patches and how often each was seen.
+
+    Raises:
+        ValueError: fewer of them than codes.
+    """
+    if len(pool) < codebook_size:
+        raise ValueError(f"{len(pool)} distinct patches are too few for {codebook_size} codes")
+    means = MiniBatchKMeans(
+        codebook_size,
+        random_state=seed,
+        n_init=1,
+        init_size=POOL * codebook_size,
+        # A rare code stays. Given to a random patch, by default, it would go to the background:
+        # of 64 codes of letters on white paper 9 would be left.
+        reassignment_ratio=0.0,
+        compute_labels=False,
+    )
+    patches = np.frombuffer(b"".join(pool), np.float32).reshape(len(pool), -1)
+    # The last digits of its first distances depend on BLAS's number of threads.
+    with threadpool_limits(1, user_api="blas"):
+        return means.partial_fit(patches, sample_weight=np.fromiter(pool.values(), np.float32))
 
 
 def _patches(images: Tensor, factor: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -114,16 +114,25 @@ def check_shapes(
     Raises:
         ValueError: missing, unexpected or misshapen tensors; the first few are named.
     """
-    for what, names in (
-        ("lacks", [name for name in expected if name not in found]),
-        ("has the unexpected", [name for name in found if name not in expected]),
-    ):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
+    check_names(
+        [name for name in expected if name not in found],
+        [name for name in found if name not in expected],
+    )
     for name, shape in expected.items():
         if found[name] != shape:
             raise ValueError(f"{name} has the shape {found[name]}, not {shape}")
+
+
+def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
+    """Refuse a checkpoint of other names.
+
+    Raises:
+        ValueError: there are some; the first few are named.
+    """
+    for what, names in (("lacks", missing), ("has the unexpected", unexpected)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.codebook import nearest
+from models.codebook import check_images, nearest
 from models.hashes import tensors_hash
 
 GROUPS = 32
@@ -152,18 +152,19 @@ class VQGAN(nn.Module):
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.quantize = Codebook(config)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
+        check_images(images, self.factor)
         codes = self.encoder(images)
         found = nearest(rearrange(codes, "b d h w -> (b h w) d"), self.quantize.embedding.weight)
         return found.view(len(images), *codes.shape[2:])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """See `Tokenizer.decode`."""
         codes = rearrange(self.quantize.embedding(tokens), "b h w d -> b d h w")
-        return self.decoder(codes).clamp(0, 1)  # type: ignore[no-any-return]
+        return self.decoder(codes).float().clamp(0, 1)  # type: ignore[no-any-return]
 
     def hash(self) -> str:
         """SHA-256 of the weights."""
