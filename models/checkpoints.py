@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from models.hashes import tensors_hash
 from models.nat import NAT, NATConfig
@@ -29,8 +30,9 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 
 def weights_hash(nat: NAT) -> str:
-    """SHA-256 of the weights with their names and shapes."""
-    return tensors_hash(nat.state_dict())
+    """SHA-256 of the weights with their names and shapes; of a NAT that takes texts also of its
+    null context, without which it generates other images."""
+    return tensors_hash(_tensors(nat))
 
 
 def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
@@ -38,9 +40,7 @@ def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     partial = folder / f"{WEIGHTS}.{os.getpid()}.partial"
-    state = {name: tensor.contiguous() for name, tensor in nat.state_dict().items()}
-    if nat.null_context is not None:
-        state[NULL_CONTEXT] = nat.null_context.contiguous()
+    state = {name: tensor.contiguous() for name, tensor in _tensors(nat).items()}
     save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
     os.replace(partial, folder / WEIGHTS)
 
@@ -102,3 +102,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{folder / SETTINGS}: cannot be read") from None
     return dict(found)
+
+
+def _tensors(nat: NAT) -> dict[str, Tensor]:
+    """What makes a NAT: its weights, and its null context where it has one."""
+    state: dict[str, Tensor] = nat.state_dict()
+    return state if nat.null_context is None else {**state, NULL_CONTEXT: nat.null_context}

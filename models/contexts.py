@@ -24,6 +24,7 @@ from models.token_data import TokenData
 
 CONTEXTS = "contexts.npy"
 SETTINGS = "contexts.json"
+PARTIAL = "contexts.npy.partial"
 BEGUN = "contexts.begun.json"
 FORMAT = "autonat-contexts/1"
 
@@ -71,17 +72,13 @@ class TextContexts:
             ValueError: there are none, or they do not fit the captions.
         """
         path = data.folder / SETTINGS
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            states = np.load(data.folder / CONTEXTS, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise ValueError(f"{data.folder}: no contexts; autonat embed makes them") from None
-        except (OSError, ValueError, EOFError):
-            raise ValueError(f"{path}: cannot be read") from None
+        if not path.exists():
+            raise ValueError(f"{data.folder}: no contexts; autonat embed makes them")
+        told, states = _read(path), _mapped(data.folder / CONTEXTS)
         first, counts = _places(data)
-        if told.get("format") != FORMAT or told.get("data") != data.hash():
+        if told["data"] != data.hash():
             raise ValueError(f"{path}: made for other captions; run autonat embed again")
-        if states.ndim != 3 or len(states) != 1 + counts.sum():
+        if len(states) != 1 + counts.sum():
             raise ValueError(f"{data.folder / CONTEXTS}: {states.shape} does not fit the captions")
         return cls(data, states, first, counts, told["encoder"], told["encoder_hash"])
 
@@ -98,7 +95,8 @@ def store_contexts(
         report: called with (captions done, captions, "").
 
     Raises:
-        ValueError: no captions, images without one, or contexts of another encoder.
+        ValueError: no captions, images without one, contexts of another encoder, states that
+            float16 does not hold, or a folder that cannot be written or holds too little.
     """
     captions = data.captions()
     if captions is None:
@@ -115,17 +113,21 @@ def store_contexts(
     if (data.folder / SETTINGS).exists():
         _same(data.folder / SETTINGS, told, shape, data.folder / CONTEXTS)
         return TextContexts.open(data)
-    states, done = _begun(data.folder, told, shape)
-    for start in range(done, len(texts), batch):
-        report(start, len(texts), "")
-        part = encoder.encode(texts[start : start + batch])
-        states[start : start + batch] = part.numpy().astype(np.float16)
-        states.flush()
-        _write(data.folder / BEGUN, {**told, "shape": shape, "done": start + len(part)})
-    report(len(texts), len(texts), "")
-    os.replace(data.folder / f"{CONTEXTS}.partial", data.folder / CONTEXTS)
-    _write(data.folder / SETTINGS, told)
-    (data.folder / BEGUN).unlink(missing_ok=True)
+    try:
+        states, done = _begun(data.folder, told, shape)
+        for start in range(done, len(texts), batch):
+            report(start, len(texts), "")
+            states[start : start + batch] = _halved(encoder.encode(texts[start : start + batch]))
+            states.flush()
+            done = min(len(texts), start + batch)
+            _write(data.folder / BEGUN, {**told, "shape": shape, "done": done})
+        report(len(texts), len(texts), "")
+        if (partial := data.folder / PARTIAL).exists():
+            os.replace(partial, data.folder / CONTEXTS)
+        _write(data.folder / SETTINGS, told)
+        (data.folder / BEGUN).unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(f"{data.folder}: {error.strerror or error}") from None
     return TextContexts.open(data)
 
 
@@ -133,18 +135,68 @@ def _begun(
     folder: Path, told: dict[str, Any], shape: tuple[int, ...]
 ) -> tuple[np.memmap[Any, np.dtype[np.float16]], int]:
     """The array to fill, and how many of its rows are."""
-    partial = folder / f"{CONTEXTS}.partial"
-    if (folder / BEGUN).exists() and partial.exists():
-        begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
-        same = begun.get("shape") == list(shape)
-        if same and all(begun.get(name) == value for name, value in told.items()):
-            return np.lib.format.open_memmap(partial, mode="r+"), int(begun["done"])
-    return np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape), 0
+    partial = folder / PARTIAL
+    if (folder / BEGUN).exists():
+        begun = _read(folder / BEGUN)
+        if begun | told == begun and begun.get("shape") == list(shape):
+            done = int(begun["done"])
+            # A run may have ended between its last name and its settings.
+            whole = done == shape[0] and not partial.exists()
+            if (path := folder / CONTEXTS if whole else partial).exists():
+                return np.lib.format.open_memmap(path, mode="r+"), done
+    states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    _reserve(partial)
+    return states, 0
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space on disk: a mapped file that finds none later kills the process.
+
+    Raises:
+        ValueError: there is not that much.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink()
+        raise ValueError(f"{path}: {size / 1e9:.2f} GB: {error.strerror}") from None
+
+
+def _halved(states: Tensor) -> npt.NDArray[np.float16]:
+    half = states.half()
+    if not half.isfinite().all():
+        largest = states.abs().max().item()
+        raise ValueError(f"a text encoder's state of {largest:.4g} is beyond float16")
+    found: npt.NDArray[np.float16] = half.numpy()
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"{path}: cannot be read") from None
+    names = ("data", "encoder", "encoder_hash")
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= {*names}:
+        raise ValueError(f"{path}: not of the format {FORMAT}")
+    return found
+
+
+def _mapped(path: Path) -> npt.NDArray[np.float16]:
+    try:
+        states = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise ValueError(f"{path}: cannot be read") from None
+    if states.ndim != 3 or states.dtype != np.float16:
+        raise ValueError(f"{path}: {states.dtype} of shape {states.shape} is not states of texts")
+    found: npt.NDArray[np.float16] = states
+    return found
 
 
 def _same(path: Path, told: dict[str, Any], shape: tuple[int, ...], states: Path) -> None:
-    theirs = json.loads(path.read_text(encoding="utf-8"))
-    found = np.load(states, mmap_mode="r", allow_pickle=False).shape
+    theirs, found = _read(path), _mapped(states).shape
     for name in ("data", "encoder_hash"):
         if theirs.get(name) != told[name]:
             raise ValueError(f"{path}: made with another {name}; delete it to make them anew")

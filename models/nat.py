@@ -199,19 +199,30 @@ class NAT(nn.Module):
         """The states [C, E] that a text encoder gives for no text.
 
         Raises:
-            ValueError: of another width, or the NAT takes classes.
+            ValueError: not of that shape, of another width, or the NAT takes classes.
         """
         if states.ndim != 2 or states.shape[1] != self.config.context_width:
             raise ValueError(
                 f"a null context of shape {tuple(states.shape)} is not one of width "
                 f"{self.config.context_width}"
             )
-        self.null_context = states.float()
+        self.null_context = states.float().to(self.mlm_layer.bias.device)
 
     def without(self, conditions: Tensor, dropped: Tensor) -> Tensor:
-        """Conditions as in `forward`, where `dropped` [B] bool those of no class or text."""
+        """Conditions as in `forward`, where `dropped` [B] bool those of no class or text.
+
+        Raises:
+            ValueError: texts, and the states of no text are not set or not of their shape.
+        """
         if self.config.num_classes is not None:
             return conditions.masked_fill(dropped, self.null_class)
+        if self.null_context is None:
+            raise ValueError("no null context is set: guidance and dropped texts need one")
+        if conditions.shape[1:] != self.null_context.shape:
+            raise ValueError(
+                f"texts of shape {tuple(conditions.shape)} do not fit the null context's "
+                f"{tuple(self.null_context.shape)}"
+            )
         return torch.where(dropped[:, None, None], self.null_context, conditions)
 
     def null(self, conditions: Tensor) -> Tensor:
@@ -228,9 +239,11 @@ class NAT(nn.Module):
 
         Returns:
             [B, L, K].
+
+        Raises:
+            ValueError: conditions of another shape.
         """
-        texts = self.config.num_classes is None
-        context = self.context_embed(conditions if texts else conditions[:, None])
+        context = self._embed(conditions)
         x = torch.cat([context, self.token_emb(tokens)], dim=1)
         skips = []
         for block in self.in_blocks:
@@ -243,6 +256,17 @@ class NAT(nn.Module):
         # Detached: the words learn from the input side only, as published.
         logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
         return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]
+
+    def _embed(self, conditions: Tensor) -> Tensor:
+        """Conditions as in `forward` to [B, C, D]."""
+        width, shape = self.config.context_width, tuple(conditions.shape)
+        if width is None:
+            if conditions.ndim != 1:
+                raise ValueError(f"conditions of shape {shape} are not classes [B]")
+            return self.context_embed(conditions[:, None])  # type: ignore[no-any-return]
+        if conditions.ndim != 3 or shape[2] != width:
+            raise ValueError(f"conditions of shape {shape} are not states [B, C, {width}]")
+        return self.context_embed(conditions)  # type: ignore[no-any-return]
 
 
 def _initialise(module: nn.Module, std: float) -> None:

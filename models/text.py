@@ -5,16 +5,31 @@ B: captions, C: tokens a caption, E: width of a state.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from models.hashes import tensors_hash
 from models.precision import device
 
 KINDS = ("clip", "transformer")
+UNUSED = ("pooler.", "decoder.")
+"""Weights that no token state of an encoder depends on."""
+FAILURES = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+)
+"""What transformers raises where a folder holds something else than was asked for."""
 
 
 class TextEncoder:
@@ -28,9 +43,13 @@ class TextEncoder:
 
     def __init__(self, name: str, tokenizer: Any, model: Any, tokens: int) -> None:
         self.name, self.tokens = name, tokens
-        self.width = int(model.config.hidden_size)
         self._tokenizer, self._model = tokenizer, model.eval().requires_grad_(False).to(device())
         self._clip = name.startswith("clip:")
+        # The longest caption there is: what fails on it would fail in the middle of a long run.
+        states = self.encode(["a " * tokens])
+        if states.ndim != 3 or states.shape[1] != tokens:
+            raise ValueError(f"its states {tuple(states.shape[1:])} are not one for each token")
+        self.width = states.shape[2]
 
     @torch.inference_mode()
     def encode(self, captions: list[str]) -> Tensor:
@@ -53,20 +72,23 @@ class TextEncoder:
         return found
 
     def hash(self) -> str:
-        """SHA-256 of the weights."""
-        return tensors_hash(self._model.state_dict())
+        """SHA-256 of the weights that states depend on."""
+        state = self._model.state_dict()
+        return tensors_hash({n: state[n] for n in state if not n.startswith(UNUSED)})
 
 
 def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     """An encoder by name: clip:FOLDER (the text half of a CLIP) or transformer:FOLDER (any encoder
-    that transformers' AutoModel loads). Only safetensors are read.
+    that transformers' AutoModel loads; of an encoder-decoder such as T5 the encoder). Only
+    safetensors are read; it computes in float32, whatever the file's precision.
 
     Args:
         name: of the encoder.
         tokens: C >= 1, at most what the encoder knows; 77 for CLIP.
 
     Raises:
-        ValueError: another kind, no such model, or more tokens than it knows.
+        ValueError: another kind, no such model, weights or tokenizer missing from its folder, or
+            more tokens than it knows.
     """
     kind, _, folder = name.partition(":")
     if kind not in KINDS or not folder:
@@ -81,12 +103,50 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     made_by: Any = CLIPTextModel if kind == "clip" else AutoModel
     reads: Any = AutoTokenizer
     try:
-        tokenizer = reads.from_pretrained(folder, local_files_only=True)
-        model = made_by.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0]
+        with _quiet():
+            tokenizer = reads.from_pretrained(folder, local_files_only=True)
+            model, loading = made_by.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        _require_files(folder, tokenizer, loading["missing_keys"])
+        if model.config.is_encoder_decoder:
+            model = model.get_encoder()
+        most = getattr(model.config, "max_position_embeddings", tokens)
+        if 1 <= tokens <= most:
+            return TextEncoder(name, tokenizer, model, tokens)
+    except FAILURES as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(f"{folder}: not a text encoder ({line})") from None
-    most = int(model.config.max_position_embeddings)
-    if not 1 <= tokens <= most:
-        raise ValueError(f"tokens = {tokens} is outside [1, {most}], what {folder} knows")
-    return TextEncoder(name, tokenizer, model, tokens)
+    raise ValueError(f"tokens = {tokens} is outside [1, {most}], what {folder} knows")
+
+
+def _require_files(folder: str, tokenizer: Any, missing: set[str]) -> None:
+    """Refuse what transformers only warns of: it would make up missing weights and words."""
+    names = sorted(name for name in missing if not name.startswith(UNUSED))
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ValueError(f"it lacks {', '.join(names[:3])}{more}")
+    files = sorted(tokenizer.vocab_files_names.values())
+    if not any((Path(folder) / file).is_file() for file in files):
+        raise ValueError(f"it lacks its tokenizer: {' or '.join(files)}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own bars and reports of loading."""
+    from transformers.utils import logging
+
+    theirs: Any = logging
+    verbosity, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
+    theirs.set_verbosity(theirs.CRITICAL)
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(verbosity)
+        if bars:
+            theirs.enable_progress_bar()

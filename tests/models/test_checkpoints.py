@@ -77,3 +77,26 @@ def test_no_file_and_no_safetensors_are_one_line(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"hello")
     with pytest.raises(ValueError, match="not a checkpoint of a NAT"):
         load_nat_folder(tmp_path)
+
+
+def test_the_null_context_is_kept_and_part_of_the_hash(tmp_path: Path) -> None:
+    texts = NAT(NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=3)).eval()
+    plain = weights_hash(texts)
+    save_nat(tmp_path / "plain", texts, {})
+    assert load_nat_folder(tmp_path / "plain").null_context is None
+    texts.set_null_context(torch.ones(2, 3))
+    save_nat(tmp_path / "null", texts, {})
+    loaded = load_nat_folder(tmp_path / "null")
+    assert loaded.config == texts.config
+    assert torch.equal(loaded.null_context, torch.ones(2, 3))
+    assert weights_hash(loaded) == weights_hash(texts) != plain
+    texts.set_null_context(torch.zeros(2, 3))
+    assert weights_hash(texts) not in (weights_hash(loaded), plain)
+
+
+def test_a_null_context_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
+    texts = NAT(NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=3))
+    texts.null_context = torch.ones(2, 4)
+    save_nat(tmp_path, texts, {})
+    with pytest.raises(ValueError, match=r"safetensors: a null context of shape \(2, 4\) is not"):
+        load_nat_folder(tmp_path)

@@ -153,3 +153,25 @@ def test_a_missing_file_and_a_wrong_number_of_heads_are_said(tmp_path: Path) -> 
         load_nat(tmp_path / "missing.pth")
     with pytest.raises(ValueError, match="width = 48 is not a multiple of num_heads = 7"):
         load_nat(DATA / "nat.pth", num_heads=7)
+
+
+def test_a_checkpoint_that_takes_texts_is_known_by_its_shapes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = NATConfig(5, 9, None, width=16, depth=2, num_heads=HEADS, context_width=6)
+    mine = NAT(config).eval()
+    mine.set_null_context(torch.zeros(3, 6))
+    torch.save(mine.state_dict(), tmp_path / "text.pth")
+    loaded = load_nat(tmp_path / "text.pth", HEADS)
+    assert loaded.config == config
+    assert loaded.null_context is None  # the published files have none
+    tokens, texts = torch.full((2, 9), 5), torch.randn(2, 3, 6)
+    with torch.inference_mode():
+        assert torch.equal(loaded(tokens, texts), mine(tokens, texts))
+    for name, line in (
+        ("context_embed.bias", "lacks context_embed.bias"),
+        ("context_embed.weight", "it lacks context_embed.word_embeddings.weight"),
+    ):
+        tensors = {k: v for k, v in mine.state_dict().items() if k != name}
+        torch.save(tensors, tmp_path / "other.pth")
+        with pytest.raises(ValueError, match=rf"other.pth: .*{line}"):
+            load_nat(tmp_path / "other.pth", HEADS)

@@ -217,3 +217,55 @@ def test_rows_are_read_from_disk(data: tuple[Tensor, Tensor], tmp_path: Path) ->
 def test_settings_outside_their_range_are_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} = "):
         dataclasses.replace(SETTINGS, **{name: value})
+
+
+class CountedRows(MappedRows):
+    """Counts what is read from disk."""
+
+    read = 0
+
+    def __getitem__(self, numbers: Tensor, /) -> Tensor:
+        self.read += len(numbers)
+        return super().__getitem__(numbers)
+
+
+def test_texts_are_learned_from_disk_batch_by_batch(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    states = torch.randn(2, 3, 4)  # of two captions
+    np.save(tmp_path / "states.npy", states.half().numpy())
+    mapped = np.load(tmp_path / "states.npy", mmap_mode="r")
+    texts = CountedRows(mapped, data[1].numpy(), torch.float32)
+    config = NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=4)
+    settings = dataclasses.replace(SETTINGS, steps=200, label_smoothing=0.0, ema_decay=0.9)
+    null = torch.zeros(3, 4)
+    nat = train(config, settings, data[0], texts, tmp_path / "t", silent, null_context=null)
+    assert texts.read == 200 * settings.batch_size
+    assert torch.equal(nat.null_context, null)
+    with torch.inference_mode():
+        logits = nat(torch.full((2, 9), nat.mask_token), states.half().float())
+    assert logits.argmax(-1).tolist() == [[0] * 9, [3] * 9]
+
+
+def test_texts_are_dropped_where_classes_would_be(data: tuple[Tensor, Tensor]) -> None:
+    settings = dataclasses.replace(SETTINGS, batch_size=4000)
+    of_classes = NAT(CONFIG)
+    of_texts = NAT(NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=4))
+    of_texts.set_null_context(torch.full((3, 4), 7.0))
+    states = torch.randn(40, 3, 4)
+    (one,) = draw_batch(of_classes, settings, *data, 0)
+    (other,) = draw_batch(of_texts, settings, data[0], states, 0)
+    dropped = one.conditions == of_classes.null_class
+    assert dropped.float().mean().item() == pytest.approx(settings.class_dropout, abs=0.02)
+    assert torch.equal((other.conditions == 7).all((1, 2)), dropped)
+    assert torch.equal(other.masked, one.masked)
+    assert torch.equal(other.tokens, one.tokens)
+
+
+def test_training_on_texts_needs_a_null_context(
+    data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    config = NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=4)
+    with pytest.raises(ValueError, match="no null context is set"):
+        train(config, SETTINGS, data[0], torch.zeros(40, 3, 4), tmp_path, silent)
