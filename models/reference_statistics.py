@@ -71,9 +71,10 @@ def read_reference(path: str | Path) -> Reference:
         ValueError: no such file, or not statistics; what is wrong with them is named.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError(f"{path}: not a .npz file")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path}: not a .npz file")
+        with loaded as file:
             lacking = [name for name in ("mu", "sigma") if name not in file.files]
             if lacking:
                 raise ValueError(f"{path}: lacks {' and '.join(lacking)}; it has {file.files}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,28 @@ def _fit(trainer: TorchTrainer, reasons: list[str]) -> None:
     """Train; start again where workers died, but not where they said why it cannot go on."""
     for left in reversed(range(RETRIES + 1)):
         try:
-            trainer.fit()
+            _fit_aside(trainer)
             return
         except ray.train.TrainingFailedError as error:
             time.sleep(HEARING_SECONDS)
             if reasons or not left:
                 reason = reasons[0] if reasons else _last_line(error)
                 raise ValueError(f"the training failed: {reason}") from None
+
+
+def _fit_aside(trainer: TorchTrainer) -> None:
+    """Train in a thread: in the main one Ray Train would take Ctrl-C for itself, for ever."""
+    ended: Future[None] = Future()
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+            ended.set_result(None)
+        except Exception as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    ended.result()
 
 
 def _work(config: dict[str, Any]) -> None:
