@@ -3,6 +3,7 @@
     python -m benchmarks.training table           # strategies against FID over training seeds
     python -m benchmarks.training fine-tuning     # the same strategies, from Beta(12, 3)'s weights
     python -m benchmarks.training alternation     # both searched, against generation alone
+    python -m benchmarks.training retrained       # what they found, under training seeds of its own
     python -m benchmarks.training side-by-side    # one training, and two at the same time
 
 Run again, all but the last go on. The common tests measure at n = 10,000 under seed 1001, which no
@@ -28,6 +29,7 @@ from search.measurement import Measurement
 from search.optimiser import Probe, Training
 from search.replicates import Replicates
 from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.alternation import alternate
 from trials.digits import DigitsObjective
@@ -53,6 +55,8 @@ STRATEGIES = (
     TrainingStrategy("cosine"),
 )
 GENERATION = ("rule of thumb", "more remask noise")
+NEW_TRAINING_SEEDS = (100, 101, 102)
+TRAINING_STEPS = 1000
 PASSES_A_STEP = 3 * 64
 """What a training step of 64 images costs: a backward pass counts as two forward ones."""
 
@@ -141,6 +145,30 @@ def alternation(
             _search(alone, _exists(f"{alone.name}-"))
         print(f"seed {seed}: {spent:,} forward passes, alone {_passes(alone.full_name()):,}")
     print("final tests: autonat compare --lab benchmarks/lab with", ", ".join(_names(steps)))
+
+
+@app.command()
+def retrained(steps: int = 8, seeds: str = "0,1,2", images: int = 5000) -> None:
+    """The pairs that both searches and generation alone found, each with three new trainings.
+
+    A training search picks the luckiest of its models; new ones show what its strategy is worth.
+    """
+    strategies: dict[str, GenerationStrategy] = {}
+    trainings: dict[str, Training] = {}
+    for search in ("both", "alone"):
+        for found in map(int, seeds.split(",")):
+            path = Lab.open(LAB).results(f"{search}-T{steps}-s{found}") / "best.json"
+            file = StrategyFile.read(path)
+            for seed in NEW_TRAINING_SEEDS:
+                name = f"{search} {found} / {file.training} / {seed}"
+                strategies[name] = file.generation
+                trainings[name] = Training(file.training, TRAINING_STEPS, seed)
+    asked = Replicates(strategies, images, [FINAL_SEED], trainings)
+    frame = pd.DataFrame(_rows(_measured(f"retrained-T{steps}-n{images}", asked)))
+    frame = frame.rename(columns={"generation": "search"})
+    frame.to_parquet(HERE / f"retrained-T{steps}.parquet")
+    summary = frame.groupby(["search", "training"], sort=False)["fid"]
+    print(summary.agg(["mean", "sem", "min", "max"]).round(2).to_string())
 
 
 @app.command()

@@ -80,7 +80,10 @@ def test_a_strategy_file_that_is_not_valid(
     [
         ("--steps 0", "steps: Input should be greater than 0 (got 0)"),
         ("--steps 65", "T = 65 steps, but the image has only 64 tokens"),
-        ("--objective nothing", "unknown objective 'nothing'; known: digits, simulated, tabulated"),
+        (
+            "--objective nothing",
+            "unknown objective 'nothing'; known: digits, images, simulated, tabulated",
+        ),
         ("--objective no:Thing", "objective no:Thing: No module named 'no'"),
         ("--optimiser nothing", "unknown optimiser 'nothing'; known: coarse-to-fine"),
         ("--optimiser-set tpe.nothing=1", "optimiser tpe has no setting 'nothing'"),

@@ -202,7 +202,7 @@ def test_a_preset_searches_small_files_of_the_published_formats(
     autonat: Autonat, published: dict[str, Any], tmp_path: Path
 ) -> None:
     small = [word for k, v in published.items() for word in ("--set", f"{k}={v}")]
-    words = ["--images", 20, "--budget", 60, "--test-images", 20, "--test-seeds", "1"]
+    words = ["--images", 20, "--budget", 160, "--test-images", 20, "--test-seeds", "1"]
     code, out, err = autonat(
         *("search", "imagenet256.yaml", "--name", "p", "--gpus-per-trial", 0, *words, *small),
         *("--set", "precision=float32", "--workers", 1, "--runner", "local", "--json"),
