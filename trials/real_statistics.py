@@ -60,8 +60,6 @@ def real_statistics(
     sums = _sums(
         network, _images(source, size, batch, workers, skipped, report("measuring images"))
     )
-    if sums is None:
-        raise ValueError(f"{source.place}: no image can be used; the first: {skipped[0]}")
     if sums.images <= network.num_features:
         raise ValueError(
             f"{source.place}: {sums.images} images are too few: the covariance of "
@@ -92,14 +90,16 @@ def _images(
         report(done, len(source.items), f"{len(skipped)} skipped" if skipped else "")
         if len(found.pixels):
             yield to_floats(found.pixels)
+    if len(skipped) == done:
+        raise ValueError(f"{source.place}: no image can be used; the first: {skipped[0]}")
 
 
-def _sums(features: Features, batches: Iterator[Tensor]) -> Sums | None:
+def _sums(features: Features, batches: Iterator[Tensor]) -> Sums:
     """Streamed: memory does not grow with the images."""
-    total: Sums | None = None
+    width = features.num_features
+    total = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
     with torch.inference_mode():
         for images in batches:
             found = features(images.to(device())).double()
-            more = Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))
-            total = more if total is None else total + more
+            total += Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))
     return total
