@@ -77,7 +77,9 @@ class TextContexts:
         told, states = _read(path), _mapped(data.folder / CONTEXTS)
         first, counts = _places(data)
         if told["data"] != data.hash():
-            raise ValueError(f"{path}: made for other captions; run autonat embed again")
+            raise ValueError(
+                f"{path}: made for other captions; delete it and run autonat embed again"
+            )
         if len(states) != 1 + counts.sum():
             raise ValueError(f"{data.folder / CONTEXTS}: {states.shape} does not fit the captions")
         return cls(data, states, first, counts, told["encoder"], told["encoder_hash"])

@@ -140,13 +140,25 @@ class TokenData:
         return cls(folder, settings, rows, told["hash"])
 
     @classmethod
-    def from_public(cls, path: str | Path, folder: str | Path, codebook_size: int) -> Self:
+    def from_public(
+        cls,
+        path: str | Path,
+        folder: str | Path,
+        codebook_size: int,
+        *,
+        factor: int | None = None,
+        tokenizer: str | None = None,
+        tokenizer_hash: str | None = None,
+    ) -> Self:
         """Copy a public .npy into a folder of its own; classes are named by their numbers.
 
         Args:
             path: of [rows, 1 + L] integers, L a square; an image's two rows follow each other.
             folder: to make; it must hold no tokens yet.
             codebook_size: K.
+            factor: pixels a side of what a token stands for, if known.
+            tokenizer: its name, if known.
+            tokenizer_hash: its hash, if known.
 
         Raises:
             ValueError: not such an array, or the folder holds tokens.
@@ -162,7 +174,10 @@ class TokenData:
         settings = TokenSettings(
             codebook_size,
             (side, side),
-            class_names=tuple(str(c) for c in range(int(classes.max()) + 1)),
+            None if factor is None else side * factor,
+            tokenizer,
+            tokenizer_hash,
+            tuple(str(c) for c in range(int(classes.max()) + 1)),
             source=f"public {Path(path).name}",
         )
         rows = _mapped(Path(path))

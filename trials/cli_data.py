@@ -15,7 +15,7 @@ from trials.image_sources import open_source
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, stderr
 from trials.real_statistics import PIXELS, pixels_file, real_statistics
-from trials.tokenize import SKIPPED, Tokenizing
+from trials.tokenize import SKIPPED, Tokenizing, take_public
 from trials.tokenize import tokenize as run_tokenize
 
 app = typer.Typer()
@@ -27,9 +27,18 @@ ImagesArgument = Annotated[
 ]
 
 
+TokenizedArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder (class = sub-folder), a tar or folder of img2dataset's, or a public .npy of "
+        "tokens."
+    ),
+]
+
+
 @app.command()
 def tokenize(
-    images: ImagesArgument,
+    images: TokenizedArgument,
     tokenizer: Annotated[
         str, typer.Option(help="vqgan:PATH, patches:PATH, diffusers:FOLDER, or patches: fit them.")
     ],
@@ -56,14 +65,10 @@ def tokenize(
         raise ValueError(f"{names}: only where patches are fitted, not with {tokenizer}")
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {folder} lies within the images")
-    try:
-        with LiveProgress() as progress:
-            source = open_source(images, captions, progress.report("listing tars"))
-            run = Tokenizing(source, tokenizer, size, folder, **given, batch=batch, workers=workers)
-            data = run_tokenize(run, progress.report)
-    except KeyboardInterrupt:
-        stderr.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from None
+    if images.suffix == ".npy":
+        data = take_public(images, tokenizer, folder)
+    else:
+        data = _tokenized(images, captions, tokenizer, size, folder, given, batch, workers)
     told = {
         "folder": str(folder),
         "images": data.images,
@@ -80,6 +85,28 @@ def tokenize(
     out.print(f"{folder}  {data.images} images and their mirror images, {h} x {w} tokens each")
     if data.settings.skipped:
         out.print(f"{folder / SKIPPED}  {data.settings.skipped} images skipped, and why")
+
+
+def _tokenized(
+    images: Path,
+    captions: Path | None,
+    tokenizer: str,
+    size: int,
+    folder: Path,
+    fitted: dict[str, int],
+    batch: int,
+    workers: int,
+) -> TokenData:
+    try:
+        with LiveProgress() as progress:
+            source = open_source(images, captions, progress.report("listing tars"))
+            run = Tokenizing(
+                source, tokenizer, size, folder, **fitted, batch=batch, workers=workers
+            )
+            return run_tokenize(run, progress.report)
+    except KeyboardInterrupt:
+        stderr.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from None
 
 
 @app.command()

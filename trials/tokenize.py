@@ -103,6 +103,25 @@ def tokenize(run: Tokenizing, report: Callable[[str], Report]) -> TokenData:
     return TokenData.open(run.folder)
 
 
+def take_public(path: Path, tokenizer: str, folder: Path) -> TokenData:
+    """Token data from a public .npy, whose tokens a tokenizer of `load_tokenizer` made.
+
+    Raises:
+        ValueError: not such a file, the tokenizer cannot be used, or the folder holds tokens.
+    """
+    if tokenizer == FIT:
+        raise ValueError(f"{path} holds tokens: name the tokenizer that made them, not {FIT}")
+    found = load_tokenizer(tokenizer)
+    return TokenData.from_public(
+        path,
+        folder,
+        found.codebook_size,
+        factor=found.factor,
+        tokenizer=_absolute(tokenizer),
+        tokenizer_hash=found.hash(),
+    )
+
+
 def tokenizer_of(data: TokenData) -> Tokenizer:
     """The tokenizer that token data were made with, to decode them.
 

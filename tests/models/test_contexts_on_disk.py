@@ -164,5 +164,5 @@ def test_contexts_of_other_captions_are_told(data: TokenData) -> None:
     store(data, Lengths())
     told = json.loads((data.folder / SETTINGS).read_text())
     (data.folder / SETTINGS).write_text(json.dumps(told | {"data": "sha256:0"}))
-    with pytest.raises(ValueError, match="made for other captions; run autonat embed again"):
+    with pytest.raises(ValueError, match="made for other captions; delete it"):
         TextContexts.open(data)

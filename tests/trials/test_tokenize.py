@@ -300,6 +300,23 @@ def test_the_published_tokenizer(autonat: Autonat, pictures: Path, tmp_path: Pat
     np.testing.assert_array_equal(data.tokens[0], tokens.flatten())
 
 
+def test_a_public_file_of_tokens(autonat: Autonat, made: TokenData, tmp_path: Path) -> None:
+    """What tokenize writes is that layout."""
+    public = shutil.copy(made.folder / TOKENS, tmp_path / "public.npy")
+    fitted = f"patches:{made.folder / FITTED}"
+    words = ["tokenize", public, "--out", tmp_path / "taken"]
+    code, out, err = autonat(*words, "--tokenizer", fitted)
+    assert code == 0, err
+    assert f"{USABLE} images and their mirror images, 4 x 4 tokens each" in out
+    taken = TokenData.open(tmp_path / "taken")
+    np.testing.assert_array_equal(np.load(taken.folder / TOKENS), np.load(made.folder / TOKENS))
+    assert taken.settings.image_size == SIZE
+    assert tokenizer_of(taken).hash() == tokenizer_of(made).hash()
+    code, _, err = autonat(*words, "--tokenizer", "patches")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "name the tokenizer that made them" in err
+
+
 def test_ctrl_c_stops_and_the_same_command_goes_on(
     autonat: Autonat,
     pictures: Path,
