@@ -1,12 +1,14 @@
 """The command line: `autonat`. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 2 bad input (one line says what), 130 interrupted (what was measured is kept).
+Exit codes: 0 done, 2 bad input (one line says what), 130 interrupted by Ctrl-C
+or SIGTERM (what was measured is kept).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -217,6 +219,8 @@ def main() -> None:
     for noisy in ("alembic", "mlflow", "ray"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    # What a scheduler's preemption sends ends a search as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except ValueError as error:

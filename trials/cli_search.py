@@ -132,6 +132,10 @@ def search(
     ray_address: Annotated[
         str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
     ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="Seconds; an evaluation that hangs is begun again. (default: none)"),
+    ] = None,
     lab: Annotated[
         Path | None,
         typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. (default: autonat-lab)"),
@@ -173,6 +177,7 @@ def search(
         "workers": workers,
         "gpus_per_trial": gpus_per_trial,
         "ray_address": ray_address,
+        "time_limit": time_limit,
         "lab": lab,
         "record_url": record_url,
         "tracking_uri": tracking_uri,

@@ -11,6 +11,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
+from trials.hold import hold
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
@@ -72,19 +73,28 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
 
     try:
         run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
-        for study in run.studies:
-            following.changed(study.record)
-        if settings.runner == "local":
-            run_local(run, measurer)
-        else:
-            module = user_module(settings.objective)
-            spread = RaySettings(
-                settings.workers, settings.gpus_per_trial, settings.ray_address, settings.rungs()
-            )
-            run_ray(run, measurer, spread, [] if module is None else [module])
+        with hold(lab.record_url, run.studies[0].record.name):
+            for study in run.studies:
+                following.changed(study.record)
+            _run(run, measurer, settings)
     finally:
         following.close()
     return Launched(settings, lab, objective, run, mirror)
+
+
+def _run(run: SearchRun, measurer: Objective | Trainer, settings: SearchSettings) -> None:
+    if settings.runner == "local":
+        run_local(run, measurer)
+        return
+    module = user_module(settings.objective)
+    spread = RaySettings(
+        settings.workers,
+        settings.gpus_per_trial,
+        settings.ray_address,
+        settings.rungs(),
+        settings.time_limit,
+    )
+    run_ray(run, measurer, spread, [] if module is None else [module])
 
 
 def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:

@@ -8,6 +8,7 @@ waits. Tune's own files are not needed to resume: the record is.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import math
 import shutil
@@ -47,22 +48,24 @@ class RaySettings:
         address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
         rungs: growing n, or training steps, of a search's evaluations; at each but the last,
             Ray's ASHA stops the worse half. None measures once, at the end.
+        time_limit: seconds of an evaluation, or of a rung, after which its worker is ended.
     """
 
     workers: int
     gpus_per_trial: float
     address: str | None
     rungs: tuple[int, ...] | None = None
+    time_limit: float | None = None
 
 
 class EvaluationTrial(tune.Trainable):
     """One evaluation a trial, in one step or one a rung; the actor and its objective serve many."""
 
     def setup(  # type: ignore[override]
-        self, config: dict[str, Any], objective: Objective | Measures
+        self, config: dict[str, Any], objective: Objective | Measures, time_limit: float | None
     ) -> None:
         """Keep the objective, which comes through Ray's object store."""
-        self._objective = objective
+        self._objective, self._time_limit = objective, time_limit
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -74,8 +77,9 @@ class EvaluationTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Measure it, at the next rung."""
-        result = next(self._results)
+        """Measure it, at the next rung; what hangs ends this process, and Tune begins it again."""
+        with _time_limit(self._time_limit):
+            result = next(self._results)
         if isinstance(result, Failure):
             # Tune wants its metrics in every result, a failure's included.
             told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
@@ -90,8 +94,7 @@ class JobSearcher(Searcher):
 
     def __init__(self, source: Source, settings: RaySettings) -> None:
         super().__init__(metric=METRIC, mode="min")
-        self._source, self._workers = source, settings.workers
-        self._rungs = settings.rungs
+        self._source, self._settings = source, settings
         self._jobs: dict[str, Job] = {}
         self.error: Exception | None = None
 
@@ -103,7 +106,7 @@ class JobSearcher(Searcher):
         """The next job's probe; None while the source waits or all workers have work."""
         if self.error is not None:
             return str(Searcher.FINISHED)
-        if len(self._jobs) >= self._workers:
+        if len(self._jobs) >= self._settings.workers:
             return None
         try:
             job = self._source.next()
@@ -116,7 +119,8 @@ class JobSearcher(Searcher):
             return None
         self._jobs[trial_id] = job
         searched = job.study.space is not None
-        rungs = self._rungs if searched and self._rungs else (amount_asked(job.probe),)
+        rungs = self._settings.rungs if searched else None
+        rungs = rungs or (amount_asked(job.probe),)
         # As text: Tune flattens and copies whatever has parts, for every trial.
         return {"probe": json.dumps(probe_to_json(job.probe)), "rungs": json.dumps(rungs)}
 
@@ -133,7 +137,9 @@ class JobSearcher(Searcher):
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
         elif error:
-            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times")
+            limit = self._settings.time_limit
+            limited = "" if limit is None else f", if not of the time limit of {limit:g} s"
+            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{limited}")
         else:
             return  # stopped from outside: the probe is asked again when the study is resumed
         try:
@@ -178,7 +184,9 @@ def run_ray(
     with connected, _scratch_folder() as scratch:
         _check_resources(settings)
         resources = {"cpu": 1, "gpu": settings.gpus_per_trial}
-        trainable = tune.with_parameters(EvaluationTrial, objective=objective)
+        trainable = tune.with_parameters(
+            EvaluationTrial, objective=objective, time_limit=settings.time_limit
+        )
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
@@ -225,6 +233,18 @@ def _check_resources(settings: RaySettings) -> None:
                 f"a trial asks for {asked:g} {kind}s, but the cluster has "
                 f"{available.get(kind, 0):g}"
             )
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Ends this process, its traceback in Ray's log, unless it is left in time; a hang outside of
+    Python as well."""
+    if seconds is not None:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import ray
@@ -29,6 +32,21 @@ def _check_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ValueError(f"ray address {address}: {error}") from None
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[Callable[[], object]]:
+    """Ray and Tune take signals for themselves, and keep them: a function gives SIGTERM back, and
+    the end all of them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield functools.partial(signal.signal, signal.SIGTERM, before[signal.SIGTERM])
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 @contextlib.contextmanager
@@ -60,7 +78,7 @@ def ray_session(
     os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
     before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
+    with _own_signals() as give_back, tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
         os.chdir(empty)
         try:
             ray.init(
@@ -72,6 +90,7 @@ def ray_session(
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
+            give_back()
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"ray address {address or 'local'}: {reason}") from None

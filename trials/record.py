@@ -7,23 +7,23 @@ What an evaluation was is in its trial's user attributes; the study's own hold i
 
 from __future__ import annotations
 
-import contextlib
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import optuna
 import pandas as pd
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import RDBStorage
 
 from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
 from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.evaluation import Evaluation, evaluation_of, trial_of
+from trials.storage import open_storage, outlast, readable
 
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
@@ -68,8 +68,8 @@ class Best:
 class Record:
     """The evaluations of one study, kept in an Optuna storage."""
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
+    def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
+        self._study, self._storage = study, storage
         self._converged: int | None = study.user_attrs.get("converged")
         self._evaluations = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
 
@@ -81,15 +81,16 @@ class Record:
             ValueError: a study of that name exists, or the storage cannot be written.
         """
         try:
-            with _readable(url):
-                study = optuna.create_study(study_name=name, storage=url, direction="minimize")
+            with readable(url):
+                storage = open_storage(url)
+                study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
         except optuna.exceptions.DuplicatedStudyError:
             raise ValueError(f"study {name} exists already: --resume continues it") from None
-        with _readable(url):
+        with readable(url):
             study.set_user_attr("format", FORMAT)
             study.set_user_attr("study_id", uuid.uuid4().hex)
             study.set_user_attr("settings", dict(settings))
-            return cls(study)
+            return cls(study, storage)
 
     @classmethod
     def open(cls, url: str, name: str) -> Record:
@@ -99,16 +100,17 @@ class Record:
             ValueError: there is none of that name (the known ones are listed), it is no record
                 of autonat, or the storage cannot be read.
         """
-        with _readable(url):
-            names = optuna.study.get_all_study_names(url)
+        with readable(url):
+            storage = open_storage(url)
+            names = optuna.study.get_all_study_names(storage)
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise ValueError(f"no study {name!r} in {url}; known: {known}")
-            study = optuna.load_study(study_name=name, storage=url)
+            study = optuna.load_study(study_name=name, storage=storage)
             found = study.user_attrs.get("format")
             if found != FORMAT:
                 raise ValueError(f"study {name}: format = {found!r} is unknown; known: {FORMAT!r}")
-            return cls(study)
+            return cls(study, storage)
 
     @property
     def name(self) -> str:
@@ -134,14 +136,20 @@ class Record:
         """Write an evaluation; it is kept when this returns.
 
         Raises:
-            ValueError: the storage cannot be written.
+            ValueError: the storage cannot be written. A database server that is away is waited
+                for.
         """
         finished = datetime.now()
         trial = trial_of(probe, result, space, finished)
-        with _readable(str(self._study.study_name)):
-            self._study.add_trial(trial)
+        with readable(str(self._study.study_name)):
+            outlast(self._storage, lambda: self._study.add_trial(trial), lambda: self._holds(probe))
         number = len(self._evaluations)
         self._evaluations.append(Evaluation(number, probe, result, finished))
+
+    def _holds(self, probe: Probe) -> bool:
+        """Whether the storage has a probe's evaluation."""
+        trials = self._study.get_trials(deepcopy=False)[len(self._evaluations) :]
+        return any(trial.user_attrs["probe"] == probe.number for trial in trials)
 
     @property
     def converged(self) -> int | None:
@@ -155,8 +163,12 @@ class Record:
             ValueError: the storage cannot be written.
         """
         if self._converged is None:
-            with _readable(str(self._study.study_name)):
-                self._study.set_user_attr("converged", evaluations)
+            with readable(str(self._study.study_name)):
+                outlast(
+                    self._storage,
+                    lambda: self._study.set_user_attr("converged", evaluations),
+                    lambda: False,
+                )
             self._converged = evaluations
 
     def best(self) -> Best | None:
@@ -221,18 +233,5 @@ def study_names(url: str) -> list[str]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with _readable(url):
-        return sorted(optuna.study.get_all_study_names(url))
-
-
-@contextlib.contextmanager
-def _readable(url: str) -> Iterator[None]:
-    """Storage errors as one line."""
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise ValueError(f"record {url}: {reason}") from None
-    except ImportError as error:
-        raise ValueError(f"record {url}: {error}") from None
+    with readable(url):
+        return sorted(optuna.study.get_all_study_names(open_storage(url)))

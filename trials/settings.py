@@ -115,6 +115,8 @@ class SearchSettings(BaseModel):
         workers: evaluations at the same time.
         gpus_per_trial: GPUs each of them holds.
         ray_address: a running cluster; None starts Ray here.
+        time_limit: seconds after which an evaluation that hangs is ended, and begun again; of a
+            training, seconds a rung. None waits for ever.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -154,6 +156,7 @@ class SearchSettings(BaseModel):
     workers: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
     gpus_per_trial: float = Field(0.0, ge=0)
     ray_address: str | None = None
+    time_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
@@ -185,6 +188,12 @@ class SearchSettings(BaseModel):
             value, usual = getattr(self, name), type(self).model_fields[name].get_default()
             if not applies and value != usual:
                 raise ValueError(f"{name} = {value!r} does not apply to what = {self.what}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_worker_can_be_ended(self) -> SearchSettings:
+        if self.time_limit is not None and self.runner != "ray":
+            raise ValueError("time_limit ends Ray's workers: the runner must be ray")
         return self
 
     @model_validator(mode="after")
@@ -298,6 +307,7 @@ WHERE_IT_RUNS = {
     "workers",
     "gpus_per_trial",
     "ray_address",
+    "time_limit",
 }
 
 

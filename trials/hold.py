@@ -1,0 +1,128 @@
+"""One driver a study: who runs it says so in the record, and again every few seconds.
+
+A driver that was killed says nothing any more, and after a while another takes its place; on the
+same machine, at once.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from trials.storage import STORAGE_ERRORS, open_storage, readable
+
+ATTRIBUTE = "driver"
+BEAT = 5.0
+"""Seconds between two signs of life."""
+STALE = 60.0
+"""Seconds without one after which a driver counts as dead."""
+SETTLE = 0.3
+"""Seconds within which two drivers that begin at once see each other."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Who runs a study.
+
+    Attributes:
+        host: its name.
+        pid: its process there.
+        since: when it began, in words.
+        seen: its last sign of life, in seconds since 1970.
+        token: that no other driver has.
+    """
+
+    host: str
+    pid: int
+    since: str
+    seen: float
+    token: str
+
+    def alive(self) -> bool:
+        """Whether it still runs, as far as one can tell from here."""
+        if self.host == socket.gethostname():
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return False
+            except PermissionError:
+                pass
+        return time.time() - self.seen < STALE
+
+
+@contextlib.contextmanager
+def hold(url: str, name: str) -> Iterator[None]:
+    """Within it this process alone runs the study.
+
+    Args:
+        url: of the record.
+        name: of a study in it.
+
+    Raises:
+        ValueError: another driver runs it, or the storage cannot be used.
+    """
+    with readable(url):
+        storage = open_storage(url)
+        study_id = storage.get_study_id_from_name(name)
+        other = _driver(storage, study_id)
+    if other is not None and other.alive():
+        raise _held(name, other)
+    since = datetime.now().isoformat(" ", "seconds")
+    mine = Driver(socket.gethostname(), os.getpid(), since, time.time(), uuid.uuid4().hex)
+    with readable(url):
+        _write(storage, study_id, mine)
+        time.sleep(SETTLE)
+        first = _driver(storage, study_id)
+    if first is not None and first.token != mine.token:
+        raise _held(name, first)
+    ended = threading.Event()
+    beating = threading.Thread(target=_beat, args=(storage, study_id, mine, ended), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
+        with contextlib.suppress(*STORAGE_ERRORS):
+            last = _driver(storage, study_id)
+            if last is not None and last.token == mine.token:
+                _write(storage, study_id, None)
+        storage.remove_session()
+
+
+def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with contextlib.suppress(*STORAGE_ERRORS):  # the record says so where it matters
+            now = _driver(storage, study_id)
+            if now is not None and now.token != mine.token:
+                _thread.interrupt_main()  # taken over, after a long silence
+                return
+            _write(storage, study_id, Driver(**{**asdict(mine), "seen": time.time()}))
+    storage.remove_session()
+
+
+def _driver(storage: RDBStorage, study_id: int) -> Driver | None:
+    told: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get(ATTRIBUTE)
+    return None if told is None else Driver(**told)
+
+
+def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
+    storage.set_study_user_attr(study_id, ATTRIBUTE, None if driver is None else asdict(driver))
+
+
+def _held(name: str, driver: Driver) -> ValueError:
+    return ValueError(
+        f"study {name} is run by process {driver.pid} on {driver.host} since {driver.since}; "
+        f"should that have died, it can be taken over {STALE:.0f} s after its last sign of life"
+    )
