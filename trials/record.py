@@ -24,6 +24,7 @@ from search.optimiser import RETEST, Probe, Training
 from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.evaluation import Evaluation, evaluation_of, trial_of
+from trials.record_storage import RecordStorage
 
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
@@ -82,7 +83,9 @@ class Record:
         """
         try:
             with _readable(url):
-                study = optuna.create_study(study_name=name, storage=url, direction="minimize")
+                study = optuna.create_study(
+                    study_name=name, storage=RecordStorage(url), direction="minimize"
+                )
         except optuna.exceptions.DuplicatedStudyError:
             raise ValueError(f"study {name} exists already: --resume continues it") from None
         with _readable(url):
@@ -104,7 +107,7 @@ class Record:
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise ValueError(f"no study {name!r} in {url}; known: {known}")
-            study = optuna.load_study(study_name=name, storage=url)
+            study = optuna.load_study(study_name=name, storage=RecordStorage(url))
             found = study.user_attrs.get("format")
             if found != FORMAT:
                 raise ValueError(f"study {name}: format = {found!r} is unknown; known: {FORMAT!r}")
