@@ -43,7 +43,9 @@ def tables(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("space", [Space(START), None])
 def test_it_writes_the_rows_that_optuna_writes(tmp_path: Path, space: Space | None) -> None:
-    urls = {kind: f"sqlite:///{tmp_path}/{kind.__name__}.db" for kind in (RDBStorage, RecordStorage)}
+    urls = {
+        kind: f"sqlite:///{tmp_path}/{kind.__name__}.db" for kind in (RDBStorage, RecordStorage)
+    }
     for kind, url in urls.items():
         study = optuna.create_study(storage=kind(url), study_name="study")
         for result in RESULTS:
