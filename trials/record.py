@@ -69,8 +69,8 @@ class Best:
 class Record:
     """The evaluations of one study, kept in an Optuna storage."""
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
+    def __init__(self, study: optuna.Study, storage: RecordStorage) -> None:
+        self._study, self._storage = study, storage
         self._converged: int | None = study.user_attrs.get("converged")
         self._evaluations = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
 
@@ -83,16 +83,15 @@ class Record:
         """
         try:
             with _readable(url):
-                study = optuna.create_study(
-                    study_name=name, storage=RecordStorage(url), direction="minimize"
-                )
+                storage = RecordStorage(url)
+                study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
         except optuna.exceptions.DuplicatedStudyError:
             raise ValueError(f"study {name} exists already: --resume continues it") from None
         with _readable(url):
             study.set_user_attr("format", FORMAT)
             study.set_user_attr("study_id", uuid.uuid4().hex)
             study.set_user_attr("settings", dict(settings))
-            return cls(study)
+            return cls(study, storage)
 
     @classmethod
     def open(cls, url: str, name: str) -> Record:
@@ -107,11 +106,12 @@ class Record:
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
                 raise ValueError(f"no study {name!r} in {url}; known: {known}")
-            study = optuna.load_study(study_name=name, storage=RecordStorage(url))
+            storage = RecordStorage(url)
+            study = optuna.load_study(study_name=name, storage=storage)
             found = study.user_attrs.get("format")
             if found != FORMAT:
                 raise ValueError(f"study {name}: format = {found!r} is unknown; known: {FORMAT!r}")
-            return cls(study)
+            return cls(study, storage)
 
     @property
     def name(self) -> str:
@@ -142,7 +142,8 @@ class Record:
         finished = datetime.now()
         trial = trial_of(probe, result, space, finished)
         with _readable(str(self._study.study_name)):
-            self._study.add_trial(trial)
+            # Not by the study, whose cache would keep a deep copy of every trial.
+            self._storage.create_new_trial(self._study._study_id, trial)
         number = len(self._evaluations)
         self._evaluations.append(Evaluation(number, probe, result, finished))
 
