@@ -100,6 +100,7 @@ class Sample:
     evaluations: int
     bytes: int
     mirrored: int
+    workers: int
 
 
 class Watch(LiveProgress):
@@ -120,7 +121,12 @@ class Watch(LiveProgress):
         if study.space is None or (done % self._every and done != study.total):
             return
         at, cpu, rss = time.perf_counter(), time.process_time(), self._process.memory_info().rss
-        self.samples.append(Sample(at, cpu, done, rss, self._mirrored()))
+        self.samples.append(Sample(at, cpu, done, rss, self._mirrored(), self._workers()))
+
+    def _workers(self) -> int:
+        """Processes of Ray that evaluate, and have for more than a moment."""
+        names = (child.cmdline()[:1] for child in self._process.children(recursive=True))
+        return sum(name == ["ray::EvaluationTrial"] for name in names)
 
     def _mirrored(self) -> int:
         """Child runs that have ended, counted in MLflow's own tables."""
@@ -135,11 +141,12 @@ class Watch(LiveProgress):
 
 @dataclass(frozen=True)
 class Measured:
-    """A real search: samples, seconds that its evaluations took on average, and seconds that
-    MLflow needed for what was missing there at the end."""
+    """A real search: samples, seconds that its evaluations took on average, workers that were up
+    in the middle of it, and seconds from its last evaluation until MLflow had them all."""
 
     samples: list[Sample]
     own: float
+    workers: int
     catching_up: float
 
     def between(self, first: int, last: int) -> tuple[float, float]:
@@ -159,6 +166,9 @@ def search(evaluations: int, workers: int, latency: float, steps: int, every: in
             objective_settings={"latency": latency},
             steps=steps,
             optimisers=["random"],
+            # Never WAIT: while an optimiser waits, Tune gives the probe of a worker that is
+            # starting to an idle one, and evaluations that cost nothing outrun every start.
+            optimiser_settings={"random": {"max_in_flight": evaluations}},
             budget=evaluations * IMAGES,
             images_per_evaluation=IMAGES,
             controls=[],
@@ -171,9 +181,10 @@ def search(evaluations: int, workers: int, latency: float, steps: int, every: in
             launched = launch(settings, resume=False, progress=watch)
         record = launched.run.studies[0].record
         own = float(np.mean([e.measurement.seconds for e in record.evaluations if e.measurement]))
-        began = time.perf_counter()
         launched.mirror.sync(record)
-        return Measured(watch.samples, own, time.perf_counter() - began)
+        catching_up = time.perf_counter() - watch.samples[-1].at
+        workers_up = watch.samples[len(watch.samples) // 2].workers
+        return Measured(watch.samples, own, workers_up, catching_up)
     finally:
         shutil.rmtree(lab, ignore_errors=True)
 
@@ -198,12 +209,13 @@ def overhead(steps: int) -> None:
     """Of a costless objective, and of one that sleeps 0.2 s."""
     for latency in (0.0, 0.2):
         found = search(400, 2, latency, steps, WARM_UP)
-        wall, cpu = found.between(0, -1)
+        wall, cpu = found.between(len(found.samples) // 2, -1)  # all workers are up by then
         print(
             f"overhead, latency {latency} s: {1000 * (wall - found.own / 2):.1f} ms an evaluation "
             f"(one every {1000 * wall:.1f} ms; of a worker's round "
             f"{1000 * (2 * wall - found.own):.1f} ms beyond the objective's "
-            f"{1000 * found.own:.1f} ms); driver's CPU {1000 * cpu:.1f} ms"
+            f"{1000 * found.own:.1f} ms); driver's CPU {1000 * cpu:.1f} ms; "
+            f"{found.workers} workers were up"
         )
 
 
@@ -226,9 +238,9 @@ def memory(steps: int, evaluations: int) -> None:
         print(
             f"{sample.evaluations:6d} evaluations: {1000 * wall:5.1f} ms each, CPU "
             f"{1000 * cpu:5.1f} ms, driver {(sample.bytes - start.bytes) / 2**20:+6.1f} MiB, "
-            f"{sample.evaluations - sample.mirrored} not in MLflow yet"
+            f"{sample.evaluations - sample.mirrored} not in MLflow yet, {sample.workers} workers"
         )
-    print(f"MLflow had the rest {found.catching_up:.1f} s after the end")
+    print(f"MLflow had all of them {found.catching_up:.1f} s after the last")
 
 
 if __name__ == "__main__":
