@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 ALTERNATION_TAG = "autonat.alternation"
 RETRY_SECONDS = 5.0
+FAR_BEHIND, PAUSE = 100, 0.02
+"""A search that is so many evaluations ahead of a store that answers pauses so many seconds after
+each: only where evaluations take less time than MLflow takes to write them."""
 PAGE = 1000
 
 
@@ -263,14 +267,17 @@ class BackgroundMirror:
     def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
         self._mirror, self._warn = mirror, warn
         self._records: dict[str, Record] = {}
+        self._answers = False
         self._changed, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
         self._thread.start()
 
     def changed(self, record: Record) -> None:
-        """A record has something new."""
+        """A record has something new. Far ahead of the store, this takes PAUSE seconds."""
         self._records[record.study_id] = record
         self._changed.set()
+        if self._answers and self._mirror.behind(record) > FAR_BEHIND:
+            time.sleep(PAUSE)
 
     def close(self) -> None:
         """End the thread after its current write; what is missing then is for `Mirror.sync`."""
@@ -287,7 +294,9 @@ class BackgroundMirror:
                 for record in list(self._records.values()):
                     if not self._closing.is_set():
                         self._mirror.sync(record)
+                        self._answers = True
             except ValueError as error:
+                self._answers = False
                 if not warned:
                     self._warn(f"{error}; the search runs on, autonat sync completes it later")
                     warned = True

@@ -233,7 +233,7 @@ def run_ray(
 def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler:
     """Ray's ASHA over the rungs, which double (Li et al. 2020)."""
     if rungs is None:
-        return Patient()
+        return Patient()  # type: ignore[no-untyped-call]
     return PatientASHA(
         time_attr=AMOUNT,
         metric="fid",
