@@ -26,6 +26,7 @@ class Ledger:
         self._in_flight: dict[int, Probe] = {}
         self._fids: dict[int, float] = {}
         self._done: dict[int, tuple[int, int]] = {}
+        self._saved: dict[int, float] = {}
         self._in_order = 0
 
     def __len__(self) -> int:
@@ -50,7 +51,10 @@ class Ledger:
         del self._in_flight[probe.number]
         self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
         if isinstance(result, Measurement):
-            self._done[probe.number] = (amount_done(probe, result), amount_asked(probe))
+            done, asked = amount_done(probe, result), amount_asked(probe)
+            self._done[probe.number] = (done, asked)
+            if done != asked:
+                self._saved[probe.number] = 1 - done / asked
 
     @property
     def in_flight(self) -> int:
@@ -60,7 +64,7 @@ class Ledger:
     @property
     def spent(self) -> float:
         """What was done, in whole evaluations; a probe in flight may take all of its own."""
-        return math.fsum(done / asked for done, asked in self._done.values())
+        return len(self) - math.fsum(self._saved.values())
 
     def done(self, number: int) -> int:
         """Images, or training steps where the model is trained for it, of a probe."""

@@ -102,10 +102,10 @@ class OptunaSampler:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(dict(self._distributions))
         self._trials.append(trial)
-        values = np.array([trial.params[name] for name in self._space.names])
-        strategy, trained = self._space.pair(values)
+        found = trial.params  # a deep copy at every look
+        strategy, trained = self._space.pair(np.array([found[n] for n in self._space.names]))
         if self._passes:
-            strategy = with_passes(strategy, trial.params[PASSES])
+            strategy = with_passes(strategy, found[PASSES])
         self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation

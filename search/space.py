@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -111,7 +112,7 @@ class Space:
         if limit < least:
             raise ValueError(f"max_forward_passes = {limit}, but {why} needs {least}")
 
-    @property
+    @cached_property
     def free(self) -> tuple[str, ...]:
         """The schedules that are searched."""
         return tuple(name for name in SCHEDULES if name not in self.frozen)
@@ -121,7 +122,7 @@ class Space:
         """For each entry of a vector, its schedule; [D]."""
         return tuple(name for name in self.free for _ in getattr(self.start, name))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """For each entry of a vector, its parameter name; [D]."""
         return tuple(p for p in self.start.parameters() if p.rpartition("_")[0] in self.free)

@@ -11,11 +11,12 @@ import json
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -31,6 +32,9 @@ EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 ALTERNATION_TAG = "autonat.alternation"
 RETRY_SECONDS = 5.0
+FAR_BEHIND, PAUSE = 100, 0.02
+"""A search that is so many evaluations ahead of a store that answers pauses so many seconds after
+each: only where evaluations take less time than MLflow takes to write them."""
 PAGE = 1000
 
 
@@ -208,19 +212,14 @@ class Mirror:
         probe, result = evaluation.probe, evaluation.result
         ended = int(evaluation.finished.timestamp() * 1000)
         seconds = result.seconds if isinstance(result, Measurement) else 0.0
-        run = client.create_run(
-            self._experiment,
-            start_time=ended - int(seconds * 1000),
-            run_name=f"{record.name} {probe.number} {probe.role}",
-            tags={
-                STUDY_TAG: record.study_id,
-                PROBE_TAG: str(probe.number),
-                MLFLOW_PARENT_RUN_ID: parent,
-            },
-        )
-        run_id = run.info.run_id
+        # All tags at once: each later call costs the store several transactions.
+        tags = {
+            STUDY_TAG: record.study_id,
+            PROBE_TAG: str(probe.number),
+            MLFLOW_PARENT_RUN_ID: parent,
+            "role": probe.role,
+        }
         values: dict[str, float] = {"images": evaluation.images}
-        tags = [RunTag("role", probe.role)]
         if isinstance(result, Measurement):
             # FIDs compare at equal n only: one that was stopped early goes by another name.
             values |= {"fid_stopped" if evaluation.stopped else "fid": result.fid}
@@ -233,18 +232,24 @@ class Mirror:
                 if getattr(result, name) is not None:
                     values[name] = getattr(result, name)
         else:
-            tags.append(RunTag("reason", result.reason))
+            tags["reason"] = result.reason
         parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}
         parameters |= probe.strategy.parameters()
         if probe.training is not None:
             parameters |= probe.training.strategy.parameters()
             values["training_steps"] = evaluation.training_steps
-            tags.append(RunTag("training", str(probe.training.strategy)))
+            tags["training"] = str(probe.training.strategy)
+        run = client.create_run(
+            self._experiment,
+            start_time=ended - int(seconds * 1000),
+            run_name=f"{record.name} {probe.number} {probe.role}",
+            tags=tags,
+        )
+        run_id = run.info.run_id
         client.log_batch(
             run_id,
             [Metric(key, value, ended, 0) for key, value in values.items()],
             [Param(key, repr(value)) for key, value in parameters.items()],
-            tags,
         )
         client.log_text(run_id, json.dumps(probe.strategy.to_json(), indent=1), "strategy.json")
         status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[evaluation.state]
@@ -262,14 +267,17 @@ class BackgroundMirror:
     def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
         self._mirror, self._warn = mirror, warn
         self._records: dict[str, Record] = {}
+        self._answers = False
         self._changed, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
         self._thread.start()
 
     def changed(self, record: Record) -> None:
-        """A record has something new."""
+        """A record has something new. Far ahead of the store, this takes PAUSE seconds."""
         self._records[record.study_id] = record
         self._changed.set()
+        if self._answers and self._mirror.behind(record) > FAR_BEHIND:
+            time.sleep(PAUSE)
 
     def close(self) -> None:
         """End the thread after its current write; what is missing then is for `Mirror.sync`."""
@@ -286,7 +294,9 @@ class BackgroundMirror:
                 for record in list(self._records.values()):
                     if not self._closing.is_set():
                         self._mirror.sync(record)
+                        self._answers = True
             except ValueError as error:
+                self._answers = False
                 if not warned:
                     self._warn(f"{error}; the search runs on, autonat sync completes it later")
                     warned = True

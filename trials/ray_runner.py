@@ -20,7 +20,8 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.ledger import amount_asked, amount_done
@@ -161,6 +162,32 @@ class JobSearcher(Searcher):
         """Nothing."""
 
 
+class Patient(FIFOScheduler):
+    """Lets a worker that is starting come up.
+
+    Tune's own gives every free worker to the oldest trial that waits, and kills the worker that is
+    starting for it: where evaluations are shorter than that start, one worker has to do them all.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """None: Tune itself hands free workers to trials that none is starting for."""
+        return None
+
+
+class PatientASHA(Patient, AsyncHyperBandScheduler):
+    """Ray's ASHA, as patient."""
+
+
+class Forgetting(tune.Callback):
+    """Drops what Tune keeps of every metric of a finished trial: 17 KiB that nobody reads."""
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Its history of results; the last one stays."""
+        trial.run_metadata.metric_n_steps.clear()
+
+
 def run_ray(
     source: Source,
     objective: Objective | Measures,
@@ -202,6 +229,7 @@ def run_ray(
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Forgetting()],
                 verbose=0,
             ),
         )
@@ -210,11 +238,11 @@ def run_ray(
         raise searcher.error
 
 
-def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler | None:
+def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler:
     """Ray's ASHA over the rungs, which double (Li et al. 2020)."""
     if rungs is None:
-        return None
-    return AsyncHyperBandScheduler(
+        return Patient()  # type: ignore[no-untyped-call]
+    return PatientASHA(
         time_attr=AMOUNT,
         metric="fid",
         mode="min",

@@ -71,7 +71,11 @@ class Record:
     def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
         self._study, self._storage = study, storage
         self._converged: int | None = study.user_attrs.get("converged")
-        self._evaluations = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
+        self._evaluations: list[Evaluation] = []
+        self._lowest: tuple[Measurement, Probe] | None = None
+        self._retests: list[tuple[Probe, float]] = []
+        for trial in study.get_trials(deepcopy=False):
+            self._note(evaluation_of(trial))
 
     @classmethod
     def create(cls, url: str, name: str, settings: Mapping[str, Any]) -> Record:
@@ -141,14 +145,31 @@ class Record:
         """
         finished = datetime.now()
         trial = trial_of(probe, result, space, finished)
+        # Not by the study, whose cache would keep a deep copy of every trial.
+        number = self._study._study_id
         with readable(str(self._study.study_name)):
-            outlast(self._storage, lambda: self._study.add_trial(trial), lambda: self._holds(probe))
-        number = len(self._evaluations)
-        self._evaluations.append(Evaluation(number, probe, result, finished))
+            outlast(
+                self._storage,
+                lambda: self._storage.create_new_trial(number, trial),
+                lambda: self._holds(probe),
+            )
+        self._note(Evaluation(len(self._evaluations), probe, result, finished))
+
+    def _note(self, evaluation: Evaluation) -> None:
+        """One more; the best is kept up to date, for it is looked at after every evaluation."""
+        self._evaluations.append(evaluation)
+        probe, measured = evaluation.probe, evaluation.measurement
+        if measured is None or evaluation.stopped:
+            return
+        if probe.role == RETEST:
+            self._retests.append((probe, measured.fid))
+        lowest = self._lowest
+        if lowest is None or (measured.fid, probe.number) < (lowest[0].fid, lowest[1].number):
+            self._lowest = (measured, probe)
 
     def _holds(self, probe: Probe) -> bool:
         """Whether the storage has a probe's evaluation."""
-        trials = self._study.get_trials(deepcopy=False)[len(self._evaluations) :]
+        trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
         return any(trial.user_attrs["probe"] == probe.number for trial in trials)
 
     @property
@@ -174,15 +195,11 @@ class Record:
     def best(self) -> Best | None:
         """What the search found: the strategy that its re-tests say is best, or, where it made
         none, that of the lowest single FID, the earlier probe of equals."""
-        measured = [
-            (e.probe, e.measurement) for e in self._evaluations if e.measurement and not e.stopped
-        ]
-        retests = [(p, m.fid) for p, m in measured if p.role == RETEST]
+        retests = self._retests
         if not retests:
-            found = min(measured, key=lambda m: (m[1].fid, m[0].number), default=None)
-            if found is None:
+            if self._lowest is None:
                 return None
-            probe, best = found
+            best, probe = self._lowest
             return Best(probe.strategy, best.fid, probe.training, best.checkpoint)
         last = max(probe.step for probe, _ in retests)
         fids: dict[GenerationStrategy, list[float]] = {

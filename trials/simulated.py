@@ -65,7 +65,8 @@ class SimulatedObjective:
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
         """See `Objective.evaluate`."""
         started = time.perf_counter()
-        time.sleep(self._latency)
+        if self._latency:  # even a sleep of 0 s gives the core away
+            time.sleep(self._latency)
         coordinates = _coordinates(strategy.steps, self.tokens)
         x = coordinates.from_strategy(strategy)
         land = _landscape()
@@ -96,14 +97,12 @@ class SimulatedObjective:
     def best(self, steps: int) -> GenerationStrategy:
         """The strategy of the lowest true FID."""
         coordinates = _coordinates(steps, self.tokens)
-        return coordinates.to_strategy(_best(coordinates))
+        return coordinates.to_strategy(_best(steps, self.tokens))
 
     def _truth(self, coordinates: Coordinates, x: Vector, images: int) -> float:
         land, steps = _landscape(), coordinates.steps
-        away = x - _best(coordinates)
-        parts = coarse(coordinates)
-        curvature = land.curvature[np.ix_(land.rows(coordinates), land.rows(coordinates))]
-        finer = (coordinates.order > FINEST) * land.fine_curvature[coordinates.schedule]
+        away = x - _best(steps, self.tokens)
+        parts, curvature, finer = _form(steps, self.tokens)
         q = away[parts] @ curvature @ away[parts] + finer @ away**2
         floor = land.floor + STEPS_WEIGHT * (1 / steps - 1 / land.steps)
         fid = math.exp(float(radial(np.asarray(q), floor, land.scale)))
@@ -179,7 +178,19 @@ def _coordinates(steps: int, tokens: int) -> Coordinates:
     return Coordinates(Space(GenerationStrategy.maskgit(steps)), max(tokens, steps))
 
 
-def _best(coordinates: Coordinates) -> Vector:
+@lru_cache(maxsize=16)
+def _best(steps: int, tokens: int) -> Vector:
+    coordinates = _coordinates(steps, tokens)
     x = np.zeros(len(coordinates))
     x[coarse(coordinates)] = _landscape().best[_landscape().rows(coordinates)]
     return x
+
+
+@lru_cache(maxsize=16)
+def _form(steps: int, tokens: int) -> tuple[list[int], Vector, Vector]:
+    """The quadratic form: which coordinates are coarse [K], their curvature [K, K], and that of
+    each of the finer ones, 0 for the others [D]."""
+    land, coordinates = _landscape(), _coordinates(steps, tokens)
+    rows = land.rows(coordinates)
+    finer = (coordinates.order > FINEST) * land.fine_curvature[coordinates.schedule]
+    return coarse(coordinates), land.curvature[np.ix_(rows, rows)], finer

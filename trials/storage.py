@@ -11,6 +11,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from trials.record_storage import RecordStorage
+
 logger = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 600.0
@@ -25,7 +27,7 @@ def open_storage(url: str) -> RDBStorage:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it cannot be opened; `readable` makes it one line.
     """
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import mlflow
@@ -12,6 +13,7 @@ from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
+from trials import mirror as mirror_module
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.mirror import BackgroundMirror, Mirror
@@ -155,3 +157,37 @@ def test_an_address_that_nobody_answers_stops_nothing_and_is_said_once(
         mirror.sync(record)
     assert "\n" not in str(caught.value)
     assert mirror.behind(record) == 9
+
+
+def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
+    lab: Lab, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "FAR_BEHIND", 2)
+    monkeypatch.setattr(mirror_module, "PAUSE", 0.1)
+
+    def seconds(following: BackgroundMirror) -> float:
+        began = time.monotonic()
+        following.changed(record)
+        return time.monotonic() - began
+
+    answering, said = Mirror(lab), []
+    following = BackgroundMirror(answering, said.append)
+    following.changed(record)
+    deadline = time.monotonic() + 60
+    while answering.behind(record) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert seconds(following) < 0.05  # nothing is missing
+    monkeypatch.setattr(answering, "behind", lambda _: 3)
+    while seconds(following) < 0.1 and time.monotonic() < deadline:
+        time.sleep(0.02)  # the thread has written, but not yet noted that it could
+    assert time.monotonic() < deadline
+    following.close()
+
+    nobody = Mirror(Lab.open(tmp_path / "other", lab.record_url, "http://127.0.0.1:9"))
+    following = BackgroundMirror(nobody, said.append)
+    following.changed(record)
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert nobody.behind(record) == len(record.evaluations) > 2
+    assert seconds(following) < 0.05
+    following.close()

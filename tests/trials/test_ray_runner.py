@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from search.measurement import Failure
+from search.measurement import Failure, Measurement
 from search.optimiser import DONE, Budget
 from search.registry import make_optimiser
+from search.replicates import Replicates
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
@@ -104,6 +105,22 @@ def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
     reasons = [e.result.reason for e in record.evaluations if isinstance(e.result, Failure)]
     assert set(reasons) <= {"RuntimeError: too much guidance"}
     assert len(reasons) < 12
+
+
+def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -> None:
+    """Tune's own scheduler kills each worker that starts while another is free, so one does all."""
+
+    class Marking(SimulatedObjective):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+            (tmp_path / f"worker-{os.getpid()}").touch()
+            return super().evaluate(strategy, images, seed)
+
+    record = Record.create(lab.record_url, "study", {})
+    strategies = {"start": SPACE.start}
+    source = Study(Replicates(strategies, 100, range(300)), record, SPACE, 300, lambda _: None)
+    run_ray(source, Marking(latency=0.05), TWO)
+    assert len(record.evaluations) == 300
+    assert len(list(tmp_path.glob("worker-*"))) == 2
 
 
 def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
