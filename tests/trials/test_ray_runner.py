@@ -123,6 +123,28 @@ def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -
     assert len(list(tmp_path.glob("worker-*"))) == 2
 
 
+def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path) -> None:
+    class Hanging(SimulatedObjective):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+            tries = len(list(tmp_path.glob(f"{seed}-*")))
+            (tmp_path / f"{seed}-{tries}").touch()
+            if seed == 1 or (seed == 2 and tries == 0):
+                time.sleep(600)
+            return super().evaluate(strategy, images, seed)
+
+    record = Record.create(lab.record_url, "study", {})
+    asked = Replicates({"start": SPACE.start}, 100, [1, 2, 3, 4])
+    source = Study(asked, record, SPACE, 4, lambda _: None)
+    run_ray(source, Hanging(), RaySettings(2, 0, None, time_limit=1.0))
+    assert source.finished
+    results = {e.probe.seed: e.result for e in record.evaluations}
+    reason = "its worker died 4 times, if not of the time limit of 1 s"
+    assert results.pop(1) == Failure(reason)
+    assert all(isinstance(result, Measurement) for result in results.values())
+    assert len(list(tmp_path.glob("1-*"))) == 4
+    assert len(list(tmp_path.glob("2-*"))) == 2
+
+
 def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     with pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"):
@@ -158,7 +180,7 @@ def test_an_address_that_nobody_answers_is_one_line(lab: Lab) -> None:
         run_ray(study(record, "random", 4), SimulatedObjective(), settings)
 
 
-def test_ctrl_c_and_sigkill_leave_a_study_that_resumes(lab: Lab) -> None:
+def test_ctrl_c_sigterm_and_sigkill_leave_a_study_that_resumes(lab: Lab) -> None:
     words = "--objective simulated --set latency=0.3 --steps 2 --optimiser tpe --budget 2400"
     words += " --images 100 --test-images 100 --workers 2 --name cut"
     command = [str(Path(sys.executable).with_name("autonat")), "search", *words.split()]
@@ -175,14 +197,15 @@ def test_ctrl_c_and_sigkill_leave_a_study_that_resumes(lab: Lab) -> None:
             time.sleep(0.2)
         os.kill(process.pid, stop)
         _, said = process.communicate(timeout=60)
-        if stop == signal.SIGINT:
+        if stop != signal.SIGKILL:
             assert "autonat search --resume cut" in said
         return process.returncode
 
     assert run_until(4, command, signal.SIGINT) == 130
     resume = [command[0], "search", "--resume", "cut", "--lab", str(lab.folder)]
-    run_until(10, resume, signal.SIGKILL)
-    assert 10 <= finished() < 24
+    assert run_until(8, resume, signal.SIGTERM) == 130
+    run_until(12, resume, signal.SIGKILL)
+    assert 12 <= finished() < 24
     subprocess.run(resume, check=True, capture_output=True, timeout=120, cwd=lab.folder)
     record = Record.open(lab.record_url, "cut-tpe")
     numbers = sorted(e.probe.number for e in record.evaluations)
