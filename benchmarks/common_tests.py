@@ -23,7 +23,7 @@ from trials.lab import Lab
 from trials.launch import prepare
 from trials.objective import describe, load_objective
 from trials.progress import LiveProgress
-from trials.ray_runner import RaySettings, run_ray
+from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.record import Record, study_names
 from trials.results import spent
 from trials.search_run import search_records
@@ -208,4 +208,6 @@ def _measure(
         record = Record.create(lab.record_url, name, told)
         asked = Replicates({name: s for s, name in missing.items()}, images, [seed])
         study = Study(asked, record, None, len(missing), progress.follow)
-        run_ray(study, objective, RaySettings(WORKERS, 0.0, None))
+        spread = RaySettings(WORKERS, 0.0, None)
+        with ray_workers(spread):
+            run_ray(study, objective, spread)

@@ -38,7 +38,7 @@ from trials.launch import launch
 from trials.objective import describe
 from trials.progress import LiveProgress
 from trials.publish import publish
-from trials.ray_runner import RaySettings, run_ray
+from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.record import Record, study_names
 from trials.search_run import search_records
 from trials.settings import TRAINING_FIELDS, SearchSettings, read_settings
@@ -195,7 +195,9 @@ def side_by_side(steps: int = 8, training_steps: int = 1000, repeats: int = 3) -
                     workers,
                     lambda study: None,
                 )
-                run_ray(study, trainer, RaySettings(workers, 0.0, None))
+                spread = RaySettings(workers, 0.0, None)
+                with ray_workers(spread):
+                    run_ray(study, trainer, spread)
                 found = [d.measurement.seconds for d in record.evaluations if d.measurement]
                 seconds[workers] = max(found)
                 peaks = [int(file.read_text()) / 2**20 for file in lab.folder.glob("*.peak")]
@@ -319,7 +321,9 @@ def _measured(name: str, asked: Replicates, start: str | None = None) -> Record:
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
             study = Study(asked, record, None, total, progress.follow)
-            run_ray(study, Trainer(objective, lab.folder, start), RaySettings(WORKERS, 0.0, None))
+            spread = RaySettings(WORKERS, 0.0, None)
+            with ray_workers(spread):
+                run_ray(study, Trainer(objective, lab.folder, start), spread)
     return record
 
 

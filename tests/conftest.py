@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pytest
+
+# A job that a shell runs in the background ignores Ctrl-C, and so would whatever is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _status = pytest.StashKey[int]()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.strategy_file import StrategyFile
+from trials.hold import hold
 from trials.lab import Lab
 from trials.launch import check, resumed_settings
 from trials.objective import Trains, load_objective
@@ -64,18 +65,19 @@ def alternate(settings: SearchSettings, *, resume: bool, search: Search) -> list
     _check(settings, lab)
     _record(settings, lab, resume)
     rounds: list[Round] = []
-    while len(rounds) < settings.rounds and not has_ended(rounds):
-        last = rounds[-1].best if rounds else None
-        number = len(rounds) + 1
-        training = training_half(settings, number, last, lab)
-        model = _searched(training, lab, search)
-        if model is None:
-            return None
-        generation = generation_half(settings, number, model, lab)
-        best = _searched(generation, lab, search)
-        if best is None:
-            return None
-        rounds.append(Round(training.full_name(), generation.full_name(), best))
+    with hold(lab.record_url, f"{settings.full_name()}-{ALTERNATION}"):
+        while len(rounds) < settings.rounds and not has_ended(rounds):
+            last = rounds[-1].best if rounds else None
+            number = len(rounds) + 1
+            training = training_half(settings, number, last, lab)
+            model = _searched(training, lab, search)
+            if model is None:
+                return None
+            generation = generation_half(settings, number, model, lab)
+            best = _searched(generation, lab, search)
+            if best is None:
+                return None
+            rounds.append(Round(training.full_name(), generation.full_name(), best))
     _keep_best(settings, rounds, lab)
     return rounds
 

@@ -1,7 +1,7 @@
 """The command line: `autonat`. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 2 bad input (one line says what), 130 interrupted by Ctrl-C
-or SIGTERM (what was measured is kept).
+Exit codes: 0 done, 1 the doctor found what keeps a search from running, 2 bad input (one line says
+what), 130 interrupted by Ctrl-C or SIGTERM (what was measured is kept).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from trials.cli_data import app as data_app
 from trials.cli_records import app as records_app
 from trials.cli_search import app as search_app
 from trials.distributed_training import train_together
+from trials.doctor import examine
 from trials.flags import (
     LAB,
     JsonFlag,
@@ -202,6 +204,31 @@ def dashboard(
     """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
     where = Lab.open(lab, record_url, tracking_uri)
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
+
+
+@app.command()
+def doctor(
+    ray_address: Annotated[
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: none is looked at)")
+    ] = None,
+    gpus_per_trial: Annotated[float, typer.Option(min=0, help="That a search asks for.")] = 0.0,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
+    findings = []
+    for finding in examine(Lab.open(lab, record_url, tracking_uri), ray_address, gpus_per_trial):
+        findings.append(finding)
+        if not as_json_:
+            out.print(f"{finding.state:8} {finding.what}: {finding.found}", markup=False)
+            if finding.advice:
+                out.print(f"{'':8} {finding.advice}", markup=False)
+    if as_json_:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

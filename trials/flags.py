@@ -14,10 +14,18 @@ LabFlag = Annotated[
     Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
 ]
 RecordFlag = Annotated[
-    str | None, typer.Option("--record-url", help="Optuna storage. (default: SQLite in the lab)")
+    str | None,
+    typer.Option(
+        "--record-url",
+        envvar="AUTONAT_RECORD_URL",
+        help="Optuna storage. (default: SQLite in the lab)",
+    ),
 ]
 TrackingFlag = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow. (default: SQLite in the lab)")
+    str | None,
+    typer.Option(
+        "--tracking-uri", envvar="AUTONAT_TRACKING_URI", help="MLflow. (default: SQLite in the lab)"
+    ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 SetFlag = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from trials.objective import (
     user_module,
 )
 from trials.progress import LiveProgress
-from trials.ray_runner import RaySettings, run_ray
+from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.search_run import SearchRun, differences, recorded_settings
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
 from trials.study import Study
@@ -62,31 +63,6 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     check(settings, objective, lab)
     measurer = _measurer(settings, objective, lab)
-    if not isinstance(measurer, Trainer):
-        prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
-    mirror = Mirror(lab)
-    following = BackgroundMirror(mirror, progress.say)
-
-    def listen(study: Study) -> None:
-        following.changed(study.record)
-        progress.follow(study)
-
-    try:
-        run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
-        with hold(lab.record_url, run.studies[0].record.name):
-            for study in run.studies:
-                following.changed(study.record)
-            _run(run, measurer, settings)
-    finally:
-        following.close()
-    return Launched(settings, lab, objective, run, mirror)
-
-
-def _run(run: SearchRun, measurer: Objective | Trainer, settings: SearchSettings) -> None:
-    if settings.runner == "local":
-        run_local(run, measurer)
-        return
-    module = user_module(settings.objective)
     spread = RaySettings(
         settings.workers,
         settings.gpus_per_trial,
@@ -94,7 +70,28 @@ def _run(run: SearchRun, measurer: Objective | Trainer, settings: SearchSettings
         settings.rungs(),
         settings.time_limit,
     )
-    run_ray(run, measurer, spread, [] if module is None else [module])
+    with contextlib.ExitStack() as stack:
+        if settings.runner == "ray":
+            module = user_module(settings.objective)
+            stack.enter_context(ray_workers(spread, [] if module is None else [module]))
+        if not isinstance(measurer, Trainer):
+            prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+        mirror = Mirror(lab)
+        following = stack.enter_context(BackgroundMirror(mirror, progress.say))
+
+        def listen(study: Study) -> None:
+            following.changed(study.record)
+            progress.follow(study)
+
+        run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
+        stack.enter_context(hold(lab.record_url, run.studies[0].record.name))
+        for study in run.studies:
+            following.changed(study.record)
+        if settings.runner == "ray":
+            run_ray(run, measurer, spread)
+        else:
+            run_local(run, measurer)
+    return Launched(settings, lab, objective, run, mirror)
 
 
 def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:

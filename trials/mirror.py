@@ -27,6 +27,7 @@ from search.strategy_file import image_flops
 from trials.evaluation import Evaluation
 from trials.lab import Lab
 from trials.record import ALTERNATION, Record
+from trials.storage import without_password
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
@@ -38,6 +39,14 @@ each: only where evaluations take less time than MLflow takes to write them."""
 PAGE = 1000
 
 
+def tracking_client(uri: str) -> MlflowClient:
+    """A client that gives up soon: MLflow's own retries would hold up the end of a search for
+    minutes, and we retry ourselves."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    return MlflowClient(uri)
+
+
 class Mirror:
     """Writes records to one MLflow store. Used from one thread at a time.
 
@@ -46,9 +55,6 @@ class Mirror:
     """
 
     def __init__(self, lab: Lab) -> None:
-        # MLflow's own retries would hold up the end of a search for minutes; we retry ourselves.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         self._lab = lab
         self._client: MlflowClient | None = None
         self._experiment = ""
@@ -117,7 +123,7 @@ class Mirror:
 
     def _away(self, error: Exception) -> ValueError:
         reason = str(error).splitlines()[0][:300]
-        return ValueError(f"tracking {self._lab.tracking_uri}: {reason}")
+        return ValueError(f"tracking {without_password(self._lab.tracking_uri)}: {reason}")
 
     def _sync(self, record: Record) -> int:
         client = self._connected()
@@ -137,7 +143,7 @@ class Mirror:
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            client = MlflowClient(self._lab.tracking_uri)
+            client = tracking_client(self._lab.tracking_uri)
             found = client.get_experiment_by_name(EXPERIMENT)
             if found is None:
                 own = self._lab.tracking_uri.startswith("sqlite:")
@@ -278,6 +284,12 @@ class BackgroundMirror:
         self._changed.set()
         if self._answers and self._mirror.behind(record) > FAR_BEHIND:
             time.sleep(PAUSE)
+
+    def __enter__(self) -> BackgroundMirror:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the thread after its current write; what is missing then is for `Mirror.sync`."""

@@ -109,6 +109,6 @@ def show_transfer(
         out.print(f"at home, T = {file.generation.steps}: FID {own}, n = {file.test.images}")
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object."""
+def print_json(value: dict[str, Any] | list[Any]) -> None:
+    """One JSON value."""
     print(json.dumps(value, allow_nan=False))

@@ -13,6 +13,7 @@ import json
 import math
 import shutil
 import tempfile
+import types
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,52 +189,55 @@ class Forgetting(tune.Callback):
         trial.run_metadata.metric_n_steps.clear()
 
 
-def run_ray(
-    source: Source,
-    objective: Objective | Measures,
-    settings: RaySettings,
-    user_modules: Sequence[Path] = (),
-) -> None:
-    """Run a source's jobs until it is done, or until Ctrl-C.
+@contextlib.contextmanager
+def ray_workers(settings: RaySettings, user_modules: Sequence[Path] = ()) -> Iterator[None]:
+    """A connection to a Ray that can do the work.
+
+    Args:
+        settings: how the work is spread.
+        user_modules: files or folders of the user's code to send along.
+
+    Raises:
+        ValueError: no cluster at the address, or more than it has is asked for.
+    """
+    with ray_session(settings.address, settings.workers, user_modules):
+        _check_resources(settings)
+        yield
+
+
+def run_ray(source: Source, objective: Objective | Measures, settings: RaySettings) -> None:
+    """Run a source's jobs until it is done, or until Ctrl-C; within `ray_workers`.
 
     Args:
         source: of jobs.
         objective: prepared, or a trainer; sent to the workers by pickle.
         settings: how the work is spread.
-        user_modules: files or folders of the user's code to send along.
 
     Raises:
-        ValueError: no cluster at the address, or more than it has is asked for; a result cannot
-            be recorded.
+        ValueError: a result cannot be recorded.
     """
     searcher = JobSearcher(source, settings)
-    connected = ray_session(settings.address, settings.workers, user_modules)
-    with connected, _scratch_folder() as scratch:
-        _check_resources(settings)
-        resources = {"cpu": 1, "gpu": settings.gpus_per_trial}
-        trainable = tune.with_parameters(
-            EvaluationTrial, objective=objective, time_limit=settings.time_limit
+    trainable = tune.with_parameters(
+        EvaluationTrial, objective=objective, time_limit=settings.time_limit
+    )
+    with _scratch_folder() as scratch, _session_folder(scratch):
+        tune.run(
+            trainable,
+            name="trials",
+            storage_path=str(scratch),
+            resources_per_trial={"cpu": 1, "gpu": settings.gpus_per_trial},
+            search_alg=searcher,
+            scheduler=_scheduler(settings.rungs),
+            num_samples=-1,
+            max_concurrent_trials=settings.workers,
+            reuse_actors=True,
+            max_failures=WORKER_RETRIES,
+            raise_on_failed_trial=False,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            callbacks=[Forgetting()],
+            verbose=0,
+            _remote=False,  # over Ray's client, Tune would move to the cluster, and the record not
         )
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=_scheduler(settings.rungs),
-                num_samples=-1,
-                max_concurrent_trials=settings.workers,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=str(scratch),
-                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Forgetting()],
-                verbose=0,
-            ),
-        )
-        tuner.fit()
     if searcher.error is not None:
         raise searcher.error
 
@@ -273,6 +277,20 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _session_folder(scratch: Path) -> Iterator[None]:
+    """Over Ray's client (ray://…) there is no node here whose folder Tune could use."""
+    worker: Any = ray._private.worker
+    if worker._global_node is not None:
+        yield
+        return
+    worker._global_node = types.SimpleNamespace(get_session_dir_path=lambda: str(scratch))
+    try:
+        yield
+    finally:
+        worker._global_node = None
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
 
 import dashboards
 import models
@@ -21,6 +22,8 @@ import search
 import trials
 
 CONNECT_SECONDS = 5.0
+REASON = 300
+"""Characters of a reason."""
 
 
 def _check_address(address: str | None) -> None:
@@ -91,8 +94,9 @@ def ray_session(
                 log_to_driver=False,
             )
             give_back()
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
-            reason = str(error).splitlines()[0]
+        except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
+            # Versions that clash stand on lines of their own.
+            reason = " ".join(str(error).split())[:REASON]
             raise ValueError(f"ray address {address or 'local'}: {reason}") from None
         finally:
             os.chdir(before)

@@ -23,7 +23,7 @@ from search.optimiser import RETEST, Probe, Training
 from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.evaluation import Evaluation, evaluation_of, trial_of
-from trials.storage import open_storage, outlast, readable
+from trials.storage import open_storage, outlast, readable, without_password
 
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
@@ -109,7 +109,7 @@ class Record:
             names = optuna.study.get_all_study_names(storage)
             if name not in names:
                 known = ", ".join(sorted(names)) or "none"
-                raise ValueError(f"no study {name!r} in {url}; known: {known}")
+                raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
             study = optuna.load_study(study_name=name, storage=storage)
             found = study.user_attrs.get("format")
             if found != FORMAT:

@@ -18,6 +18,7 @@ from trials.lab import Lab
 from trials.objective import Objective, describe
 from trials.record import ALTERNATION, Record, study_names
 from trials.settings import SearchSettings
+from trials.storage import without_password
 from trials.study import Job, Study
 
 Listener = Callable[[Study], None]
@@ -182,9 +183,8 @@ def search_records(lab: Lab, name: str) -> list[Record]:
     if not named:
         ends = [(study, f"-{suffix}") for study in known for suffix in suffixes]
         names = sorted({study.removesuffix(end) for study, end in ends if study.endswith(end)})
-        raise ValueError(
-            f"no search {name!r} in {lab.record_url}; known: {', '.join(names) or 'none'}"
-        )
+        where = without_password(lab.record_url)
+        raise ValueError(f"no search {name!r} in {where}; known: {', '.join(names) or 'none'}")
     return named
 
 

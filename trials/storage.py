@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from trials.record_storage import RecordStorage
@@ -30,6 +31,14 @@ def open_storage(url: str) -> RDBStorage:
     return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
+def without_password(url: str) -> str:
+    """A URL to be shown."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return url
+
+
 @contextlib.contextmanager
 def readable(what: str) -> Iterator[None]:
     """Storage errors as one line.
@@ -40,9 +49,10 @@ def readable(what: str) -> Iterator[None]:
     try:
         yield
     except STORAGE_ERRORS as error:
-        raise ValueError(f"record {what}: {_reason(error)}") from None
+        raise ValueError(f"record {without_password(what)}: {_reason(error)}") from None
     except (ImportError, RuntimeError) as error:
-        raise ValueError(f"record {what}: {str(error).splitlines()[0]}") from None
+        line = str(error).splitlines()[0]
+        raise ValueError(f"record {without_password(what)}: {line}") from None
 
 
 def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[[], bool]) -> None:

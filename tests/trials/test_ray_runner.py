@@ -1,14 +1,11 @@
-"""On a real Ray, started once for each test as the command line does."""
+"""On a real Ray. Tests that need one of their own come first; the others share one."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +19,8 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import load_objective, user_module
-from trials.ray_runner import RaySettings, run_ray
-from trials.record import Record, study_names
+from trials.ray_runner import RaySettings, ray_workers, run_ray
+from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Study
 
@@ -71,6 +68,52 @@ def fids(record: Record) -> dict[int, float | None]:
     return {e.probe.number: e.measurement and e.measurement.fid for e in record.evaluations}
 
 
+def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "__init__.py").write_text("wrong = True\n")
+    (folder / "mine.py").write_text(textwrap.dedent(OWN))
+    monkeypatch.chdir(folder)
+    objective = load_objective("mine:Generator", {"marks": str(tmp_path)})
+    module = user_module("mine:Generator")
+    assert module is not None
+    record = Record.create(lab.record_url, "own", {})
+    source = study(record, "random", 12)
+    with ray_workers(TWO, [module]):
+        run_ray(source, objective, TWO)
+    assert source.finished
+    assert (tmp_path / "died").exists()
+    assert len(record.evaluations) == 12
+    reasons = [e.result.reason for e in record.evaluations if isinstance(e.result, Failure)]
+    assert set(reasons) <= {"RuntimeError: too much guidance"}
+    assert len(reasons) < 12
+
+
+def test_more_gpus_than_there_are_is_said_at_once() -> None:
+    with (
+        pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"),
+        ray_workers(RaySettings(1, 99, None)),
+    ):
+        pass
+
+
+def test_an_address_that_nobody_answers_is_one_line() -> None:
+    with (
+        pytest.raises(ValueError, match="^ray address 127.0.0.1:9: "),
+        ray_workers(RaySettings(1, 0, "127.0.0.1:9")),
+    ):
+        pass
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    with ray_workers(TWO):
+        yield
+
+
+@pytest.mark.usefixtures("two_workers")
 def test_ray_finds_what_one_process_finds(lab: Lab) -> None:
     parallel = Record.create(lab.record_url, "parallel", {})
     began = time.monotonic()
@@ -85,28 +128,7 @@ def test_ray_finds_what_one_process_finds(lab: Lab) -> None:
     assert (times[-1] - times[0]) / (len(times) - 1) < 0.2, f"{times[-1] - began:.1f} s in all"
 
 
-def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "mine"
-    (folder / "models").mkdir(parents=True)
-    (folder / "models" / "__init__.py").write_text("wrong = True\n")
-    (folder / "mine.py").write_text(textwrap.dedent(OWN))
-    monkeypatch.chdir(folder)
-    objective = load_objective("mine:Generator", {"marks": str(tmp_path)})
-    module = user_module("mine:Generator")
-    assert module is not None
-    record = Record.create(lab.record_url, "own", {})
-    source = study(record, "random", 12)
-    run_ray(source, objective, TWO, [module])
-    assert source.finished
-    assert (tmp_path / "died").exists()
-    assert len(record.evaluations) == 12
-    reasons = [e.result.reason for e in record.evaluations if isinstance(e.result, Failure)]
-    assert set(reasons) <= {"RuntimeError: too much guidance"}
-    assert len(reasons) < 12
-
-
+@pytest.mark.usefixtures("two_workers")
 def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -> None:
     """Tune's own scheduler kills each worker that starts while another is free, so one does all."""
 
@@ -123,6 +145,7 @@ def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -
     assert len(list(tmp_path.glob("worker-*"))) == 2
 
 
+@pytest.mark.usefixtures("two_workers")
 def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path) -> None:
     class Hanging(SimulatedObjective):
         def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
@@ -145,12 +168,7 @@ def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path
     assert len(list(tmp_path.glob("2-*"))) == 2
 
 
-def test_more_gpus_than_there_are_is_said_at_once(lab: Lab) -> None:
-    record = Record.create(lab.record_url, "study", {})
-    with pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"):
-        run_ray(study(record, "random", 4), SimulatedObjective(), RaySettings(1, 99, None))
-
-
+@pytest.mark.usefixtures("two_workers")
 def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     source = study(record, "random", 24)
@@ -171,48 +189,3 @@ def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> No
     # Resuming it is replay: nothing is left to do.
     again = study(Record.open(lab.record_url, "study"), "random", 24)
     assert again.next() is DONE
-
-
-def test_an_address_that_nobody_answers_is_one_line(lab: Lab) -> None:
-    record = Record.create(lab.record_url, "study", {})
-    settings = RaySettings(1, 0, "127.0.0.1:9")
-    with pytest.raises(ValueError, match="^ray address 127.0.0.1:9: "):
-        run_ray(study(record, "random", 4), SimulatedObjective(), settings)
-
-
-def test_ctrl_c_sigterm_and_sigkill_leave_a_study_that_resumes(lab: Lab) -> None:
-    words = "--objective simulated --set latency=0.3 --steps 2 --optimiser tpe --budget 2400"
-    words += " --images 100 --test-images 100 --workers 2 --name cut"
-    command = [str(Path(sys.executable).with_name("autonat")), "search", *words.split()]
-    command += ["--lab", str(lab.folder)]
-
-    def finished() -> int:
-        if "cut-tpe" not in study_names(lab.record_url):
-            return 0
-        return len(Record.open(lab.record_url, "cut-tpe").evaluations)
-
-    def run_until(evaluations: int, command: list[str], stop: int) -> int:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=lab.folder)
-        while finished() < evaluations and process.poll() is None:
-            time.sleep(0.2)
-        os.kill(process.pid, stop)
-        _, said = process.communicate(timeout=60)
-        if stop != signal.SIGKILL:
-            assert "autonat search --resume cut" in said
-        return process.returncode
-
-    assert run_until(4, command, signal.SIGINT) == 130
-    resume = [command[0], "search", "--resume", "cut", "--lab", str(lab.folder)]
-    assert run_until(8, resume, signal.SIGTERM) == 130
-    run_until(12, resume, signal.SIGKILL)
-    assert 12 <= finished() < 24
-    subprocess.run(resume, check=True, capture_output=True, timeout=120, cwd=lab.folder)
-    record = Record.open(lab.record_url, "cut-tpe")
-    numbers = sorted(e.probe.number for e in record.evaluations)
-    assert numbers == list(range(24))
-    whole = Record.create(lab.record_url, "whole", {})
-    budget = Budget(2400, 100)
-    space = Space(GenerationStrategy.maskgit(2))
-    optimiser = make_optimiser("tpe", space, budget, 0)
-    run_local(Study(optimiser, whole, space, 24, lambda _: None), SimulatedObjective())
-    assert fids(record) == fids(whole)

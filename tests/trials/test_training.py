@@ -26,7 +26,7 @@ from trials.digits import DigitsObjective
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import evaluate_probe, grow_probe, load_objective, user_module
-from trials.ray_runner import RaySettings, run_ray
+from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.record import Record, study_names
 from trials.study import Study
 from trials.training import Trainer
@@ -263,7 +263,9 @@ def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
     record = Record.create(lab.record_url, "ray", {})
     made = make_optimiser("autonat-greedy", SPACE, budget, 0)
     source = Study(made, record, SPACE, 5, lambda _: None)
-    run_ray(source, Trainer(objective, lab.folder), RaySettings(2, 0, None), [module])  # type: ignore[arg-type]
+    spread = RaySettings(2, 0, None)
+    with ray_workers(spread, [module]):  # type: ignore[list-item]
+        run_ray(source, Trainer(objective, lab.folder), spread)
     assert source.finished
     assert (folder / "resumed").read_text() == "40"
 
@@ -280,7 +282,9 @@ def test_asha_stops_trainings_and_none_that_stopped_is_ranked(lab: Lab) -> None:
     budget = TrainingBudget(80 * 6, 80, 100)
     made = make_optimiser("random", SPACE, budget, 0)
     source = Study(made, record, SPACE, 6, lambda _: None)
-    run_ray(source, Trainer(small(), lab.folder), RaySettings(2, 0, None, rungs=RUNGS))
+    spread = RaySettings(2, 0, None, rungs=RUNGS)
+    with ray_workers(spread):
+        run_ray(source, Trainer(small(), lab.folder), spread)
     states = [e.state for e in record.evaluations]
     assert "PRUNED" in states
     assert sum(e.training_steps for e in record.evaluations) <= 80 * 6

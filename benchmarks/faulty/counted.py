@@ -1,0 +1,79 @@
+"""A simulated objective that writes down what it begins and ends, so that faults can be counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import ray
+
+from search.measurement import Measurement
+from search.strategy import GenerationStrategy
+from trials.simulated import SimulatedObjective
+
+
+class Counted(SimulatedObjective):
+    """Measures as the simulated objective does.
+
+    Args:
+        marks: file that every evaluation adds a line to when it begins and when it ends.
+        latency: seconds that an evaluation sleeps.
+        hang: of how many evaluations the first try hangs.
+        gigabytes: memory that the first try of some evaluations takes, and keeps until it is
+            ended.
+        greedy: of how many evaluations.
+    """
+
+    def __init__(
+        self,
+        *,
+        marks: str,
+        latency: float = 0.0,
+        hang: int = 0,
+        gigabytes: float = 0.0,
+        greedy: int = 0,
+    ) -> None:
+        super().__init__(latency=latency)
+        self._marks, self._hang = Path(marks), hang
+        self._gigabytes, self._greedy = gigabytes, greedy
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """See `Objective.evaluate`."""
+        asked = json.dumps([strategy.to_json(), images, seed], sort_keys=True)
+        key = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        self._mark("begin", key)
+        if self._first("hang", key, self._hang):
+            time.sleep(3600)
+        if self._first("greedy", key, self._greedy):
+            _take(self._gigabytes)
+        result = super().evaluate(strategy, images, seed)
+        self._mark("end", key)
+        return result
+
+    def _first(self, what: str, key: str, most: int) -> bool:
+        """Whether this is one of the first `most` evaluations, and its first try."""
+        if most == 0:
+            return False
+        done = [line.split() for line in self._marks.read_text().splitlines()]
+        had = {name for _, kind, name, _ in done if kind == what}
+        if key in had or len(had) >= most:
+            return False
+        self._mark(what, key)
+        return True
+
+    def _mark(self, kind: str, key: str) -> None:
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here"
+        with self._marks.open("a") as file:  # one write: lines of several processes stay whole
+            file.write(f"{time.time():.3f} {kind} {key} {node}\n")
+
+
+def _take(gigabytes: float) -> None:
+    """Fill memory until something ends this process."""
+    held = []
+    while len(held) < 16 * gigabytes:
+        held.append(np.ones(2**26, np.uint8))
+        time.sleep(0.02)
+    time.sleep(3600)
