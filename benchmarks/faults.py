@@ -58,7 +58,7 @@ class Outcome:
         evaluations: in the record at the end.
         lost: that the record held once, and does not any more.
         twice: that it holds more than once.
-        again: that were begun more than once.
+        again: that were begun more often than once, every further time.
         same: whether evaluations and winners are those of a search without faults.
         recovery: seconds until it went on, each time that it was seen.
     """
@@ -165,7 +165,7 @@ class Search:
             for name in study_names(self.url)
             for evaluation in Record.open(self.url, name).evaluations
         ]
-        begun = Counter(key for _, kind, key, _ in marks(self) if kind == "begin")
+        begun = sum(kind == "begin" for _, kind, *_ in marks(self))
         asked = _uninterrupted(self.evaluations)
         return Outcome(
             fault,
@@ -173,7 +173,7 @@ class Search:
             len(recorded),
             self.lost,
             len(recorded) - len(set(recorded)),
-            sum(count > 1 for count in begun.values()),
+            begun - len(recorded),
             (found, self.winners()) == asked,
             tuple(recovery),
         )

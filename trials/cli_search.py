@@ -41,6 +41,7 @@ from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.search_run import search_records
 from trials.settings import SearchSettings, read_settings
+from trials.storage import without_password
 from trials.transfer import (
     REFINED,
     Transferred,
@@ -306,6 +307,8 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
         published = _search(settings, resume)
     if published is None:
         where = "" if settings.lab == LAB else f" --lab {settings.lab}"
+        if settings.record_url is not None:
+            where += f" --record-url {without_password(settings.record_url)}"
         line = f"interrupted; autonat search --resume {name}{where} goes on from here"
         print(line, file=sys.stderr)
         raise typer.Exit(130)
@@ -314,7 +317,9 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
         print(line, file=sys.stderr)
     show_results(published.results, as_json_, published, name)
     if not as_json_:
-        mlflow, dashboard_ = dashboard_commands(lab.record_url, lab.tracking_uri, lab.artifacts)
+        mlflow, dashboard_ = dashboard_commands(
+            without_password(lab.record_url), lab.tracking_uri, lab.artifacts
+        )
         out.print(f"best strategy     {published.best}")
         out.print(f"report            {published.report}")
         out.print(f"MLflow UI         {mlflow}")

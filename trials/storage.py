@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 OUTAGE_SECONDS = 600.0
 """For how long a database server may be away."""
 AGAIN_SECONDS = 1.0
+MAKERS = 2
+"""Other processes that are given the time to make a storage's tables."""
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
 
 
@@ -28,6 +30,11 @@ def open_storage(url: str) -> RDBStorage:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it cannot be opened; `readable` makes it one line.
     """
+    for _ in range(MAKERS):
+        # Of processes that make the tables at the same time, one succeeds.
+        with contextlib.suppress(SQLAlchemyError):
+            return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
+        time.sleep(AGAIN_SECONDS / 2)
     return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
