@@ -1,0 +1,1 @@
+"""Launcher files of Ray clusters: what docs/cluster.md starts; no code."""
