@@ -1,1 +1,1 @@
-"""Launcher files of Ray clusters: what docs/cluster.md starts; no code."""
+"""Launcher files of Ray clusters (docs/cluster.md); a package, so that a wheel has them."""
