@@ -1,0 +1,1 @@
+"""Tables of real evaluations, and the simulated landscape; a package, so that a wheel has them."""
