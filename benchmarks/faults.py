@@ -203,11 +203,15 @@ def marks(search: Search) -> list[tuple[float, str, str, str]]:
 
 
 def driver_killed(
-    folder: Path, tries: int = 20, runner: str = "ray", life: float = 12.0
+    folder: Path,
+    tries: int = 20,
+    runner: str = "ray",
+    life: float = 12.0,
+    evaluations: int = 150,
 ) -> Outcome:
     """SIGKILL at random moments of one search, from its first second on."""
     rng = np.random.default_rng(0)
-    search = Search(folder, 150, 0.2 if runner == "ray" else 0.01, runner)
+    search = Search(folder, evaluations, 0.2, runner)
     recovery: list[float] = []
     killed = 0
     while killed < tries:
@@ -226,11 +230,13 @@ def driver_killed(
     return search.outcome(f"driver, SIGKILL ({runner})", killed, recovery)
 
 
-def driver_stopped(folder: Path, runner: str = "ray", by: int = signal.SIGTERM) -> Outcome:
+def driver_stopped(
+    folder: Path, runner: str = "ray", by: int = signal.SIGTERM, evaluations: int = 40
+) -> Outcome:
     """SIGTERM, as a scheduler's preemption gives it, or SIGINT, which is Ctrl-C."""
-    search = Search(folder, runner=runner)
+    search = Search(folder, evaluations, runner=runner)
     process = search.start()
-    search.wait_for(20)
+    search.wait_for(evaluations)
     os.kill(process.pid or 0, by)
     _finish(process, 130)
     search.look()
@@ -240,10 +246,25 @@ def driver_stopped(folder: Path, runner: str = "ray", by: int = signal.SIGTERM) 
     return search.outcome(f"driver, {signal.Signals(by).name}", 1, recovery)
 
 
-def worker_killed(folder: Path, tries: int = 5) -> Outcome:
-    """SIGKILL of a worker that measures."""
+def two_drivers(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
+    """A second driver of a search that runs.
+
+    Returns:
+        What it did, and what the second was told.
+    """
+    search = Search(folder, evaluations, runner="local")
+    process = search.start()
+    search.wait_for(5)
+    _finish(search.start(resume=True), 2)
+    said = (folder / "log").read_text().splitlines()[-1]
+    _finish(process)
+    return search.outcome("a second driver", 1, []), said
+
+
+def worker_killed(folder: Path, tries: int = 5, evaluations: int = 60) -> Outcome:
+    """SIGKILL of a worker, that measures or waits for the next probe."""
     rng = np.random.default_rng(0)
-    search = Search(folder, 60)
+    search = Search(folder, evaluations)
     process, faults = search.start(), []
     search.wait_for(5)
     for _ in range(tries):
@@ -255,7 +276,7 @@ def worker_killed(folder: Path, tries: int = 5) -> Outcome:
     return search.outcome("worker, SIGKILL", tries, _begun_again(search, faults))
 
 
-def node_lost(folder: Path) -> tuple[Outcome, int]:
+def node_lost(folder: Path, evaluations: int = 40) -> tuple[Outcome, int]:
     """One node of two dies, raylet and workers; another is added.
 
     Returns:
@@ -265,7 +286,7 @@ def node_lost(folder: Path) -> tuple[Outcome, int]:
     try:
         cluster.add_node(num_cpus=1)
         second = cluster.add_node(num_cpus=1)
-        search = Search(folder, more=("--ray-address", cluster.address))
+        search = Search(folder, evaluations, 0.6, more=("--ray-address", cluster.address))
         process = search.start()
         _until(lambda: len({node for *_, node in marks(search)}) == 2)
         cluster.remove_node(second, allow_graceful=False)
@@ -279,7 +300,7 @@ def node_lost(folder: Path) -> tuple[Outcome, int]:
         cluster.shutdown()
 
 
-def mlflow_away(folder: Path, runner: str = "ray", away: float = 8.0) -> tuple[Outcome, int]:
+def mlflow_away(folder: Path) -> tuple[Outcome, int]:
     """The MLflow server dies and comes back; what recovers is the mirror.
 
     Returns:
@@ -287,30 +308,34 @@ def mlflow_away(folder: Path, runner: str = "ray", away: float = 8.0) -> tuple[O
     """
     folder.mkdir(parents=True, exist_ok=True)
     with mlflow_server(folder) as server:
-        search = Search(folder, runner=runner, more=("--tracking-uri", server.uri))
+        # Long enough that it still runs when the server is back.
+        search = Search(folder, 60, 1.0, more=("--tracking-uri", server.uri))
         process = search.start()
         _until(lambda: bool(_mirrored(server)))
         server.stop()
         search.wait_for(len(search.look()) + 10)
-        time.sleep(away / 2)
         server.start()
         back = time.time()
         held = len(_mirrored(server))
         _until(lambda: len(_mirrored(server)) > held)
         recovery = [time.time() - back]
         _finish(process)
-        ours = Counter(search.look())
+        ours = Counter(search.look().keys())
         outcome = search.outcome("MLflow server away", 1, recovery)
         return outcome, (_mirrored(server) - ours).total() + (ours - _mirrored(server)).total()
 
 
 def postgresql_restarted(
-    folder: Path, tries: int = 3, runner: str = "ray", away: float = 3.0
+    folder: Path,
+    tries: int = 3,
+    runner: str = "ray",
+    away: float = 3.0,
+    evaluations: int = 40,
 ) -> Outcome:
     """The record's server dies under the search, and is started again."""
     with postgresql() as server:
         server.execute("create database record")
-        search = Search(folder, runner=runner, record_url=server.url("record"))
+        search = Search(folder, evaluations, runner=runner, record_url=server.url("record"))
         process, recovery = search.start(), []
         for _ in range(tries):
             search.wait_for(len(search.seen) + 10)
@@ -324,14 +349,14 @@ def postgresql_restarted(
         return search.outcome("PostgreSQL restarted", tries, recovery)
 
 
-def disk_full(folder: Path) -> tuple[Outcome, str]:
+def disk_full(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
     """The record's file cannot grow; later it can.
 
     Returns:
         What it did, and the line that the driver ended with.
     """
-    search = Search(folder, latency=0.0, runner="local")
-    process = search.start(most=2**18)
+    search = Search(folder, evaluations, 0.0, "local")
+    process = search.start(most=200_000)
     _finish(process, 2)
     said = (folder / "log").read_text().splitlines()[-1]
     search.look()
@@ -349,12 +374,12 @@ def hanging(folder: Path) -> Outcome:
     return search.outcome("hangs, time limit 3 s", len(faults), _begun_again(search, faults))
 
 
-def out_of_memory(folder: Path, gigabytes: float = 2.0) -> Outcome:
-    """Evaluations that take more memory than Ray's monitor allows."""
+def out_of_memory(folder: Path, gigabytes: float = 6.0, evaluations: int = 40) -> Outcome:
+    """Evaluations that take more memory than Ray's monitor allows, which is half of it."""
     memory = psutil.virtual_memory()
     allowed = 1 - (memory.available - gigabytes / 2 * 2**30) / memory.total
     ray = {"memory_usage_threshold": f"{allowed:.4f}", "memory_monitor_refresh_ms": "100"}
-    search = Search(folder, settings={"gigabytes": gigabytes, "greedy": 2})
+    search = Search(folder, evaluations, settings={"gigabytes": gigabytes, "greedy": 2})
     _finish(search.start(environment={f"RAY_{name}": value for name, value in ray.items()}))
     faults = [at for at, kind, *_ in marks(search) if kind == "greedy"]
     return search.outcome("out of memory", len(faults), _begun_again(search, faults))
@@ -363,6 +388,7 @@ def out_of_memory(folder: Path, gigabytes: float = 2.0) -> Outcome:
 FAULTS: dict[str, Callable[[Path], Any]] = {
     "driver": driver_killed,
     "preemption": driver_stopped,
+    "second": two_drivers,
     "worker": worker_killed,
     "node": node_lost,
     "mlflow": mlflow_away,
@@ -401,13 +427,13 @@ def _until(there: Callable[[], bool]) -> None:
 
 
 def _workers(driver: ForkServerProcess) -> list[int]:
-    """Processes of the local Ray of a driver that hold an objective."""
+    """Processes of the local Ray of a driver that hold an objective, busy or not."""
     found: list[int] = []
 
     def there() -> bool:
         for process in psutil.Process(driver.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if "EvaluationTrial" in " ".join(process.cmdline()):
+            with contextlib.suppress(psutil.Error, IndexError):
+                if process.cmdline()[0].startswith(("ray::EvaluationTrial", "ray::_Inner")):
                     found.append(process.pid)
         return bool(found)
 
@@ -436,7 +462,7 @@ def _mirrored(server: MLflowServer) -> Counter[tuple[str, int]]:
     return Counter(
         (str(run.info.run_name).split()[0], int(run.data.tags["autonat.probe"]))
         for run in runs
-        if "autonat.probe" in run.data.tags and run.info.status == "FINISHED"
+        if "mlflow.parentRunId" in run.data.tags and run.info.status == "FINISHED"
     )
 
 

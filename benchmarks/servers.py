@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -69,7 +70,11 @@ class MLflowServer:
         words += ["--host", "127.0.0.1", "--port", str(self._port)]
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *words], stdout=log, stderr=log, start_new_session=True
+                [sys.executable, *words],
+                stdout=log,
+                stderr=log,
+                # Its job workers would outlive it.
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:

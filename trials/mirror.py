@@ -40,10 +40,10 @@ PAGE = 1000
 
 
 def tracking_client(uri: str) -> MlflowClient:
-    """A client that gives up soon: MLflow's own retries would hold up the end of a search for
-    minutes, and we retry ourselves."""
+    """A client that gives up soon, for we retry ourselves, and does not write to stdout."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     return MlflowClient(uri)
 
 

@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import tempfile
-import types
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
 from search.ledger import amount_asked, amount_done
@@ -32,6 +32,7 @@ from trials.evaluation import probe_from_json, probe_to_json
 from trials.objective import Measures, Objective, grow_probe
 from trials.ray_session import ray_session
 from trials.study import Job, Source
+from trials.tune_repairs import LOW_MEMORY, repaired_tune
 
 WORKER_RETRIES = 3
 """How often a probe is run again when its worker dies, before it counts as failed."""
@@ -92,12 +93,23 @@ class EvaluationTrial(tune.Trainable):
 
 
 class JobSearcher(Searcher):
-    """A source of jobs as Tune's search algorithm. It limits what is in flight by itself."""
+    """A source of jobs as Tune's search algorithm. It limits what is in flight by itself.
+
+    Attributes:
+        out_of_memory: trials whose worker Ray ended for its memory.
+        too_early: trials that failed before Tune would let them: it does not try those again
+            whose worker died between two trials.
+        error: why a result could not be recorded, or no job be had.
+    """
 
     def __init__(self, source: Source, settings: RaySettings) -> None:
         super().__init__(metric=METRIC, mode="min")
         self._source, self._settings = source, settings
         self._jobs: dict[str, Job] = {}
+        self._again: deque[Job] = deque()
+        self._tries: Counter[tuple[str, int]] = Counter()
+        self.out_of_memory: set[str] = set()
+        self.too_early: set[str] = set()
         self.error: Exception | None = None
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -111,12 +123,12 @@ class JobSearcher(Searcher):
         if len(self._jobs) >= self._settings.workers:
             return None
         try:
-            job = self._source.next()
+            job = self._again.popleft() if self._again else self._source.next()
         except Exception as error:  # Tune would hide it in an error of its own
             self.error = error
             return str(Searcher.FINISHED)
-        if job is DONE:
-            return str(Searcher.FINISHED)
+        if job is DONE:  # unless one that is in flight has to be begun again
+            return None if self._jobs else str(Searcher.FINISHED)
         if not isinstance(job, Job):
             return None
         self._jobs[trial_id] = job
@@ -138,16 +150,26 @@ class JobSearcher(Searcher):
             outcome: Measurement | Failure = Measurement.from_json(told)
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
+        elif error and trial_id in self.too_early and self._may_begin_again(job):
+            self._again.append(job)
+            return
         elif error:
             limit = self._settings.time_limit
-            limited = "" if limit is None else f", if not of the time limit of {limit:g} s"
-            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{limited}")
+            why = "" if limit is None else f", if not of the time limit of {limit:g} s"
+            if trial_id in self.out_of_memory:
+                why = ", the last time out of memory"
+            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{why}")
         else:
             return  # stopped from outside: the probe is asked again when the study is resumed
         try:
             job.finish(outcome)
         except Exception as failed:
             self.error = failed
+
+    def _may_begin_again(self, job: Job) -> bool:
+        name = (job.study.record.name, job.probe.number)
+        self._tries[name] += 1
+        return self._tries[name] <= WORKER_RETRIES
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, for Tune keeps a pickle of its searcher, which nobody reads."""
@@ -169,6 +191,17 @@ class Patient(FIFOScheduler):
     Tune's own gives every free worker to the oldest trial that waits, and kills the worker that is
     starting for it: where evaluations are shorter than that start, one worker has to do them all.
     """
+
+    searcher: JobSearcher
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Tell the searcher, which learns that a trial failed, but not of what."""
+        super().on_trial_error(tune_controller, trial)
+        errors = Path(str(trial.error_file))
+        if LOW_MEMORY in errors.read_text().rpartition("Failure #")[2]:
+            self.searcher.out_of_memory.add(trial.trial_id)
+        if trial.should_recover():  # type: ignore[no-untyped-call]
+            self.searcher.too_early.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """None: Tune itself hands free workers to trials that none is starting for."""
@@ -220,14 +253,14 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
     trainable = tune.with_parameters(
         EvaluationTrial, objective=objective, time_limit=settings.time_limit
     )
-    with _scratch_folder() as scratch, _session_folder(scratch):
+    with _scratch_folder() as scratch, repaired_tune(scratch):
         tune.run(
             trainable,
             name="trials",
             storage_path=str(scratch),
             resources_per_trial={"cpu": 1, "gpu": settings.gpus_per_trial},
             search_alg=searcher,
-            scheduler=_scheduler(settings.rungs),
+            scheduler=_scheduler(settings.rungs, searcher),
             num_samples=-1,
             max_concurrent_trials=settings.workers,
             reuse_actors=True,
@@ -242,18 +275,21 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
         raise searcher.error
 
 
-def _scheduler(rungs: tuple[int, ...] | None) -> TrialScheduler:
-    """Ray's ASHA over the rungs, which double (Li et al. 2020)."""
+def _scheduler(rungs: tuple[int, ...] | None, searcher: JobSearcher) -> Patient:
+    """Ray's ASHA over the rungs, which double (Li et al. 2020), or none."""
     if rungs is None:
-        return Patient()  # type: ignore[no-untyped-call]
-    return PatientASHA(
-        time_attr=AMOUNT,
-        metric="fid",
-        mode="min",
-        grace_period=rungs[0],
-        max_t=rungs[-1],
-        reduction_factor=2,
-    )
+        scheduler = Patient()  # type: ignore[no-untyped-call]
+    else:
+        scheduler = PatientASHA(
+            time_attr=AMOUNT,
+            metric="fid",
+            mode="min",
+            grace_period=rungs[0],
+            max_t=rungs[-1],
+            reduction_factor=2,
+        )
+    scheduler.searcher = searcher
+    return scheduler
 
 
 def _check_resources(settings: RaySettings) -> None:
@@ -277,20 +313,6 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-@contextlib.contextmanager
-def _session_folder(scratch: Path) -> Iterator[None]:
-    """Over Ray's client (ray://…) there is no node here whose folder Tune could use."""
-    worker: Any = ray._private.worker
-    if worker._global_node is not None:
-        yield
-        return
-    worker._global_node = types.SimpleNamespace(get_session_dir_path=lambda: str(scratch))
-    try:
-        yield
-    finally:
-        worker._global_node = None
 
 
 @contextlib.contextmanager

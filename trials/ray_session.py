@@ -97,6 +97,7 @@ def ray_session(
         except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
             # Versions that clash stand on lines of their own.
             reason = " ".join(str(error).split())[:REASON]
+            ray.shutdown()  # it may be half connected
             raise ValueError(f"ray address {address or 'local'}: {reason}") from None
         finally:
             os.chdir(before)

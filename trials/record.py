@@ -66,11 +66,20 @@ class Best:
 
 
 class Record:
-    """The evaluations of one study, kept in an Optuna storage."""
+    """The evaluations of one study, kept in an Optuna storage.
+
+    Attributes:
+        name: the study's.
+        study_id: that no other study in the world has.
+    """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
         self._study, self._storage = study, storage
-        self._converged: int | None = study.user_attrs.get("converged")
+        # Read once: the storage may be away when somebody asks.
+        told = study.user_attrs
+        self.name, self.study_id = study.study_name, str(told["study_id"])
+        self._settings = dict(told["settings"])
+        self._converged: int | None = told.get("converged")
         self._evaluations: list[Evaluation] = []
         self._lowest: tuple[Measurement, Probe] | None = None
         self._retests: list[tuple[Probe, float]] = []
@@ -117,19 +126,9 @@ class Record:
             return cls(study, storage)
 
     @property
-    def name(self) -> str:
-        """The study's name."""
-        return self._study.study_name
-
-    @property
-    def study_id(self) -> str:
-        """A name that no other study in the world has."""
-        return str(self._study.user_attrs["study_id"])
-
-    @property
     def settings(self) -> dict[str, Any]:
         """What was searched and how, as given to `create`."""
-        return dict(self._study.user_attrs["settings"])
+        return dict(self._settings)
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -147,7 +146,7 @@ class Record:
         trial = trial_of(probe, result, space, finished)
         # Not by the study, whose cache would keep a deep copy of every trial.
         number = self._study._study_id
-        with readable(str(self._study.study_name)):
+        with readable(self.name):
             outlast(
                 self._storage,
                 lambda: self._storage.create_new_trial(number, trial),
@@ -184,7 +183,7 @@ class Record:
             ValueError: the storage cannot be written.
         """
         if self._converged is None:
-            with readable(str(self._study.study_name)):
+            with readable(self.name):
                 outlast(
                     self._storage,
                     lambda: self._study.set_user_attr("converged", evaluations),

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from ray.cluster_utils import Cluster
 from sklearn.datasets import load_sample_images
 
+from benchmarks.servers import PostgreSQL, postgresql
 from models.threads import one_thread
 from search.optimiser import Budget
 from search.registry import make_optimiser
@@ -50,6 +52,26 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_local(Study(optimiser, record, space, 150, lambda _: None), objective)
     tabulate([record], folder / "small.parquet")
     return folder / "small.parquet"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server."""
+    with postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A Ray cluster of two nodes on this machine, that says of one that it has a GPU; it takes
+    drivers, and clients on port 23571."""
+    head = {"num_cpus": 1, "ray_client_server_port": 23571}
+    found = Cluster(initialize_head=True, head_node_args=head)
+    found.add_node(num_cpus=1, num_gpus=1)
+    try:
+        yield found
+    finally:
+        found.shutdown()
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""Faults are really made, by benchmarks/faults.py: nothing that was measured is lost or doubled."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults import (
+    Outcome,
+    disk_full,
+    driver_killed,
+    driver_stopped,
+    node_lost,
+    out_of_memory,
+    postgresql_restarted,
+    two_drivers,
+    worker_killed,
+)
+
+FEW = 20
+"""Evaluations of each optimiser."""
+
+
+def unharmed(outcome: Outcome, tries: int) -> bool:
+    """As if nothing had happened."""
+    assert outcome.tries == tries, outcome
+    assert (outcome.lost, outcome.twice, outcome.same) == (0, 0, True), outcome
+    return True
+
+
+def test_a_driver_killed_20_times_at_random_moments(tmp_path: Path) -> None:
+    outcome = driver_killed(tmp_path, 20, "local", 2.5, FEW)
+    assert unharmed(outcome, 20)
+    assert outcome.again <= 20  # what was in flight
+    assert len(outcome.recovery) > 3  # some lives measured something
+
+
+@pytest.mark.parametrize(
+    ("runner", "by"), [("ray", signal.SIGTERM), ("local", signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_driver_that_is_told_to_stop(tmp_path: Path, runner: str, by: signal.Signals) -> None:
+    assert unharmed(driver_stopped(tmp_path, runner, by, FEW), 1)
+    assert "autonat search --resume faults" in (tmp_path / "log").read_text()
+
+
+def test_a_second_driver_is_told_of_the_first(tmp_path: Path) -> None:
+    outcome, said = two_drivers(tmp_path, FEW)
+    assert unharmed(outcome, 1)
+    assert outcome.again == 0
+    assert said.startswith("autonat: study faults-cmaes is run by process ")
+
+
+def test_killed_workers(tmp_path: Path) -> None:
+    outcome = worker_killed(tmp_path, 3, FEW)
+    assert unharmed(outcome, 3)
+    assert outcome.again <= 3
+
+
+def test_a_node_lost_and_another_added(tmp_path: Path) -> None:
+    outcome, on_the_added = node_lost(tmp_path, FEW)
+    assert unharmed(outcome, 1)
+    assert outcome.again <= 1
+    assert on_the_added > 0
+
+
+def test_a_record_whose_server_restarts(tmp_path: Path) -> None:
+    outcome = postgresql_restarted(tmp_path, 2, "local", 1.0, FEW)
+    assert unharmed(outcome, 2)
+    assert outcome.again == 0
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    outcome, said = disk_full(tmp_path, FEW)
+    assert unharmed(outcome, 1)
+    assert said.startswith("autonat: record faults-")
+    assert "disk" in said
+
+
+def test_evaluations_that_take_too_much_memory(tmp_path: Path) -> None:
+    outcome = out_of_memory(tmp_path, evaluations=FEW)
+    assert unharmed(outcome, 2)
+    assert outcome.again >= 2

@@ -1,0 +1,91 @@
+"""Of a PostgreSQL server; SQLite's ways are in test_record.py."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from benchmarks.servers import PostgreSQL
+from search.measurement import Failure
+from search.optimiser import Probe
+from search.strategy import GenerationStrategy
+from trials.record import Record, study_names
+from trials.storage import without_password
+
+STRATEGY = GenerationStrategy.maskgit(2)
+
+
+def probe(number: int) -> Probe:
+    return Probe(number, STRATEGY, 100, 2**31 + number, number, "start")
+
+
+@pytest.fixture(scope="module")
+def url(database: PostgreSQL) -> str:
+    database.execute("create database record", "create role reader login", "create database bare")
+    return database.url("record")
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(
+    database: PostgreSQL,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: 0.0)  # Optuna's own attempts take no time
+    record = Record.create(url, "study", {})
+    record.add(probe(0), Failure("no"), None)
+    database.stop()
+    assert record.name == "study"  # whoever looks meanwhile sees it
+    assert record.settings == {}
+    starting = threading.Timer(1.5, database.start)
+    starting.start()
+    record.add(probe(1), Failure("no"), None)
+    starting.join()
+    assert "the record's server is away" in caplog.text
+    again = Record.open(url, "study")
+    assert [evaluation.probe.number for evaluation in again.evaluations] == [0, 1]
+
+
+def test_two_that_make_its_tables_at_the_same_time(database: PostgreSQL, tmp_path: Path) -> None:
+    database.execute("create database fresh")
+    code = "import sys; from trials.record import study_names; print(study_names(sys.argv[1]))"
+    words = [sys.executable, "-c", code, database.url("fresh")]
+    pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in pair] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "said"),
+    [
+        ("record", "reader", "permission denied for table"),
+        ("bare", "reader", "permission denied for schema public"),
+        ("record", "nobody", 'role "nobody" does not exist'),
+        ("nowhere", "postgres", 'database "nowhere" does not exist'),
+    ],
+)
+def test_a_database_without_rights_is_one_line(
+    database: PostgreSQL, url: str, name: str, user: str, said: str
+) -> None:
+    study_names(url)  # has its tables
+    with pytest.raises(ValueError, match=f"^record postgresql://{user}.*{said}") as caught:
+        Record.create(database.url(name, user), "mine", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_nobody_started_is_one_line_without_the_password() -> None:
+    with pytest.raises(
+        ValueError, match="^record postgresql://me:\\*\\*\\*@127.0.0.1:9/x: "
+    ) as caught:
+        study_names("postgresql://me:secret@127.0.0.1:9/x")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_url_is_shown_as_it_is() -> None:
+    assert without_password("nonsense") == "nonsense"
+    assert without_password("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
