@@ -80,19 +80,12 @@ def ray_session(
     # Ray gives its workers the lowest priority but four; beside other work they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    modules = [*packages, *map(str, user_modules)]
     before = Path.cwd()
     with _own_signals() as give_back, tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
         os.chdir(empty)
         try:
-            ray.init(
-                address=address or "local",
-                num_cpus=None if address else workers,
-                include_dashboard=None if address else False,
-                _node_ip_address=None if address else "127.0.0.1",
-                runtime_env={"py_modules": [*packages, *map(str, user_modules)]},
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            _connect(address, workers, modules)
             give_back()
         except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
             # Versions that clash stand on lines of their own.
@@ -105,3 +98,22 @@ def ray_session(
             yield
         finally:
             ray.shutdown()
+
+
+def _connect(address: str | None, workers: int, modules: list[str]) -> None:
+    init = functools.partial(
+        ray.init,
+        address=address or "local",
+        num_cpus=None if address else workers,
+        include_dashboard=None if address else False,
+        _node_ip_address=None if address else "127.0.0.1",
+        runtime_env={"py_modules": modules},
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    try:
+        init()
+    except ConnectionAbortedError:
+        # The server behind ray:// forks beside its own threads: now and then one hangs for 30 s.
+        ray.shutdown()
+        init()
