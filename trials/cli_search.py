@@ -306,10 +306,7 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
     else:
         published = _search(settings, resume)
     if published is None:
-        where = "" if settings.lab == LAB else f" --lab {settings.lab}"
-        if settings.record_url is not None:
-            where += f" --record-url {without_password(settings.record_url)}"
-        line = f"interrupted; autonat search --resume {name}{where} goes on from here"
+        line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
         print(line, file=sys.stderr)
         raise typer.Exit(130)
     if published.behind:
@@ -324,6 +321,17 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
         out.print(f"report            {published.report}")
         out.print(f"MLflow UI         {mlflow}")
         out.print(f"Optuna dashboard  {dashboard_}")
+
+
+def _where(settings: SearchSettings) -> str:
+    """The flags that say again where a search is."""
+    flags = {
+        "--lab": None if settings.lab == LAB else str(settings.lab),
+        "--record-url": settings.record_url and without_password(settings.record_url),
+        "--tracking-uri": settings.tracking_uri and without_password(settings.tracking_uri),
+        "--ray-address": settings.ray_address,
+    }
+    return "".join(f" {flag} {value}" for flag, value in flags.items() if value is not None)
 
 
 def _search(settings: SearchSettings, resume: bool) -> Published | None:

@@ -267,7 +267,7 @@ class BackgroundMirror:
 
     Args:
         mirror: used by the thread alone until `close`.
-        warn: told once when the store stops answering, in one line.
+        warn: told in one line when the store stops answering, and when it answers again.
     """
 
     def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
@@ -307,6 +307,9 @@ class BackgroundMirror:
                     if not self._closing.is_set():
                         self._mirror.sync(record)
                         self._answers = True
+                if warned:
+                    self._warn("tracking: it answers again")
+                    warned = False
             except ValueError as error:
                 self._answers = False
                 if not warned:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from benchmarks.servers import mlflow_server
 from search.measurement import Failure, Measurement
 from search.optimiser import Budget
 from search.registry import make_optimiser
@@ -22,6 +24,7 @@ from trials.simulated import SimulatedObjective
 from trials.study import Study
 
 SPACE = Space(GenerationStrategy.maskgit(2))
+GOOD = Measurement(1.5, None, 100, 4, 0.1)
 
 
 def settings() -> dict[str, object]:
@@ -157,6 +160,40 @@ def test_an_address_that_nobody_answers_stops_nothing_and_is_said_once(
         mirror.sync(record)
     assert "\n" not in str(caught.value)
     assert mirror.behind(record) == 9
+
+
+def test_a_server_that_goes_away_and_comes_back(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.3)
+
+    def until(there: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not there():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    said: list[str] = []
+    with mlflow_server(tmp_path) as server:
+        lab = Lab.open(tmp_path / "served", tracking_uri=server.uri)
+        mirror = Mirror(lab)
+        following = BackgroundMirror(mirror, said.append)
+        following.changed(record)
+        until(lambda: mirror.behind(record) == 0)
+        server.stop()
+        last = record.evaluations[-1].probe
+        record.add(last.__class__(9, last.strategy, 100, last.seed, 9, "sample"), GOOD, SPACE)
+        following.changed(record)
+        until(lambda: bool(said))
+        assert mirror.behind(record) == 1
+        server.start()
+        until(lambda: len(said) == 2)
+        following.close()
+        assert mirror.behind(record) == 0
+        assert "the search runs on" in said[0]
+        assert said[1] == "tracking: it answers again"
+        probes = sorted(int(run.data.tags["autonat.probe"]) for run in children(lab, record))
+    assert probes == list(range(10))
 
 
 def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
