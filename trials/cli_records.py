@@ -26,6 +26,7 @@ from trials.record import ALTERNATION, study_names
 from trials.results import MethodResult, method_results, pareto_front
 from trials.search_run import recorded_settings, search_records
 from trials.settings import read_settings
+from trials.storage import without_password
 from trials.tabulated import tabulate as tabulate_records
 
 app = typer.Typer()
@@ -136,7 +137,7 @@ def sync(
             complete(where, search_name, records, mirror)
     for alternation in sorted(alternations):
         complete_alternation(where, alternation, recorded_rounds(where, alternation), mirror)
-    out.print(f"{added} evaluations added to {where.tracking_uri}")
+    out.print(f"{added} evaluations added to {without_password(where.tracking_uri)}")
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -315,7 +317,7 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
     show_results(published.results, as_json_, published, name)
     if not as_json_:
         mlflow, dashboard_ = dashboard_commands(
-            without_password(lab.record_url), lab.tracking_uri, lab.artifacts
+            without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
         )
         out.print(f"best strategy     {published.best}")
         out.print(f"report            {published.report}")
@@ -324,14 +326,19 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
 
 
 def _where(settings: SearchSettings) -> str:
-    """The flags that say again where a search is."""
+    """The flags that say again where a search is; not those that the environment says."""
     flags = {
         "--lab": None if settings.lab == LAB else str(settings.lab),
-        "--record-url": settings.record_url and without_password(settings.record_url),
-        "--tracking-uri": settings.tracking_uri and without_password(settings.tracking_uri),
+        "--record-url": settings.record_url,
+        "--tracking-uri": settings.tracking_uri,
         "--ray-address": settings.ray_address,
     }
-    return "".join(f" {flag} {value}" for flag, value in flags.items() if value is not None)
+    said = {os.environ.get(name) for name in ("AUTONAT_RECORD_URL", "AUTONAT_TRACKING_URI")}
+    return "".join(
+        f" {flag} {shlex.quote(without_password(value))}"
+        for flag, value in flags.items()
+        if value is not None and value not in said
+    )
 
 
 def _search(settings: SearchSettings, resume: bool) -> Published | None:

@@ -30,10 +30,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trials.lab import Lab
 from trials.mirror import tracking_client
+from trials.ray_runner import has_room
 from trials.ray_session import ray_session
-from trials.storage import open_storage, readable, without_password
+from trials.record import study_names
+from trials.storage import first_line, open_storage, readable, without_password
 
-PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "pydantic")
+PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "mlflow", "pydantic")
 """What a worker needs beside autonat itself, which a search sends along."""
 LITTLE_SPACE = 2**30
 """Bytes free in the lab."""
@@ -124,12 +126,12 @@ def _record(url: str) -> Finding:
     try:
         with readable(url):
             storage = open_storage(url)
-            studies = len(optuna.study.get_all_study_names(storage))
             began = time.monotonic()
             optuna.create_study(study_name=name, storage=storage)
             seconds = time.monotonic() - began
             optuna.delete_study(study_name=name, storage=storage)
             storage.remove_session()
+            studies = len(study_names(url))
     except ValueError as error:
         advice = "start its server, install autonat[postgres], or grant its user rights"
         return Finding("record", "failed", str(error), advice)
@@ -145,7 +147,8 @@ def _tracking(lab: Lab) -> Finding:
         experiments = len(tracking_client(uri).search_experiments())
         server = _server_version(uri) if uri.startswith(("http:", "https:")) else None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = f"{without_password(uri)}: {str(error).splitlines()[0][:300]}"
+        shown = without_password(uri)
+        reason = f"{shown}: {first_line(error).replace(uri, shown)[:300]}"
         advice = "searches run without it, autonat sync completes it later; start mlflow server"
         return Finding("MLflow", "warning", reason, advice)
     found = f"{without_password(uri)}, {experiments} experiments"
@@ -173,9 +176,9 @@ def _cluster(lab: Lab, address: str, gpus_per_trial: float) -> Iterator[Finding]
             known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
             nodes = [node for node in known if node["Alive"]]
             found = f"{address}, {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
-            if gpus < gpus_per_trial or cpus < 1:
+            if not has_room(nodes, gpus_per_trial):
                 advice = (
-                    f"a trial asks for 1 CPU and {gpus_per_trial:g} GPUs: add nodes that have them"
+                    f"add a node that has 1 CPU and {gpus_per_trial:g} GPUs, as a trial asks for"
                 )
                 yield Finding("Ray", "failed", found, advice)
             else:

@@ -29,6 +29,7 @@ from trials.objective import (
 )
 from trials.progress import LiveProgress
 from trials.ray_runner import RaySettings, ray_workers, run_ray
+from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
 from trials.study import Study
@@ -76,15 +77,20 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
             stack.enter_context(ray_workers(spread, [] if module is None else [module]))
         if not isinstance(measurer, Trainer):
             prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
-        mirror = Mirror(lab)
-        following = stack.enter_context(BackgroundMirror(mirror, progress.say))
 
         def listen(study: Study) -> None:
             following.changed(study.record)
             progress.follow(study)
 
+        first = f"{settings.full_name()}-{settings.optimisers[0]}"
+        begun = resume and first in study_names(lab.record_url)
+        if begun:  # before its record is read, to which nobody may add then
+            stack.enter_context(hold(lab.record_url, first))
         run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
-        stack.enter_context(hold(lab.record_url, run.studies[0].record.name))
+        if not begun:
+            stack.enter_context(hold(lab.record_url, first))
+        mirror = Mirror(lab)
+        following = stack.enter_context(BackgroundMirror(mirror, progress.say))
         for study in run.studies:
             following.changed(study.record)
         if settings.runner == "ray":

@@ -27,7 +27,7 @@ from search.strategy_file import image_flops
 from trials.evaluation import Evaluation
 from trials.lab import Lab
 from trials.record import ALTERNATION, Record
-from trials.storage import without_password
+from trials.storage import first_line, without_password
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
@@ -61,8 +61,12 @@ class Mirror:
         self._parents: dict[str, str] = {}
         self._mirrored: dict[str, set[int]] = {}
 
-    def sync(self, record: Record) -> int:
+    def sync(self, record: Record, stopped: Callable[[], bool] = lambda: False) -> int:
         """Bring MLflow up to the record.
+
+        Args:
+            record: of a study.
+            stopped: asked before every evaluation whether to leave the others for later.
 
         Returns:
             How many evaluations were added.
@@ -71,7 +75,7 @@ class Mirror:
             ValueError: the store does not answer.
         """
         try:
-            return self._sync(record)
+            return self._sync(record, stopped)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise self._away(error) from None
 
@@ -122,10 +126,10 @@ class Mirror:
         return len(record.evaluations) - len(self._mirrored.get(record.study_id, ()))
 
     def _away(self, error: Exception) -> ValueError:
-        reason = str(error).splitlines()[0][:300]
-        return ValueError(f"tracking {without_password(self._lab.tracking_uri)}: {reason}")
+        uri, shown = self._lab.tracking_uri, without_password(self._lab.tracking_uri)
+        return ValueError(f"tracking {shown}: {first_line(error).replace(uri, shown)[:300]}")
 
-    def _sync(self, record: Record) -> int:
+    def _sync(self, record: Record, stopped: Callable[[], bool]) -> int:
         client = self._connected()
         if record.study_id not in self._parents:
             self._parents[record.study_id] = self._find_or_start_parent(record)
@@ -135,7 +139,7 @@ class Mirror:
         mirrored = self._mirrored[record.study_id]
         added = 0
         for evaluation in record.evaluations:
-            if evaluation.probe.number not in mirrored:
+            if evaluation.probe.number not in mirrored and not stopped():
                 self._add_child(client, parent, record, evaluation)
                 mirrored.add(evaluation.probe.number)
                 added += 1
@@ -305,7 +309,7 @@ class BackgroundMirror:
             try:
                 for record in list(self._records.values()):
                     if not self._closing.is_set():
-                        self._mirror.sync(record)
+                        self._mirror.sync(record, self._closing.is_set)
                         self._answers = True
                 if warned:
                     self._warn("tracking: it answers again")

@@ -22,6 +22,7 @@ from trials.mirror import Mirror
 from trials.objective import Objective, Samples, Trains
 from trials.record import Record
 from trials.results import MethodResult, method_results, strategy_file
+from trials.storage import without_password
 
 SAMPLES, SAMPLE_SEED = 40, 0
 
@@ -68,7 +69,10 @@ def publish(
         optimiser = record.settings["optimiser"]
         if optimiser not in by_method:
             continue
-        run = {"tracking_uri": lab.tracking_uri, "run_id": mirror.parent(record)}
+        run = {
+            "tracking_uri": without_password(lab.tracking_uri),
+            "run_id": mirror.parent(record),
+        }
         files[optimiser] = folder / f"{optimiser}.json"
         strategy_file(record, by_method[optimiser], run).write(files[optimiser])
     if not files:

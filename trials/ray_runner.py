@@ -14,7 +14,7 @@ import math
 import shutil
 import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,7 @@ class JobSearcher(Searcher):
 
     Attributes:
         out_of_memory: trials whose worker Ray ended for its memory.
-        too_early: trials that failed before Tune would let them: it does not try those again
-            whose worker died between two trials.
+        died_between: trials whose worker died before it began them; Tune does not try those again.
         error: why a result could not be recorded, or no job be had.
     """
 
@@ -109,7 +108,7 @@ class JobSearcher(Searcher):
         self._again: deque[Job] = deque()
         self._tries: Counter[tuple[str, int]] = Counter()
         self.out_of_memory: set[str] = set()
-        self.too_early: set[str] = set()
+        self.died_between: set[str] = set()
         self.error: Exception | None = None
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -150,7 +149,7 @@ class JobSearcher(Searcher):
             outcome: Measurement | Failure = Measurement.from_json(told)
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
-        elif error and trial_id in self.too_early and self._may_begin_again(job):
+        elif error and trial_id in self.died_between and self._may_begin_again(job):
             self._again.append(job)
             return
         elif error:
@@ -185,6 +184,21 @@ class JobSearcher(Searcher):
         """Nothing."""
 
 
+class WhenNothingCanBeRecorded(tune.Stopper):
+    """Ends the run at once: what is measured after that would be lost."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Trials end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the record refused a result."""
+        return self._searcher.error is not None
+
+
 class Patient(FIFOScheduler):
     """Lets a worker that is starting come up.
 
@@ -197,11 +211,14 @@ class Patient(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Tell the searcher, which learns that a trial failed, but not of what."""
         super().on_trial_error(tune_controller, trial)
-        errors = Path(str(trial.error_file))
-        if LOW_MEMORY in errors.read_text().rpartition("Failure #")[2]:
-            self.searcher.out_of_memory.add(trial.trial_id)
-        if trial.should_recover():  # type: ignore[no-untyped-call]
-            self.searcher.too_early.add(trial.trial_id)
+        errors = Path(str(trial.error_file)).read_text()
+        # One that ran and may be tried again by Tune itself has the status ERROR here.
+        between = trial.status == Trial.PENDING and trial.should_recover()  # type: ignore[no-untyped-call]
+        for found, trials in (
+            (LOW_MEMORY in errors.rpartition("Failure #")[2], self.searcher.out_of_memory),
+            (between, self.searcher.died_between),
+        ):
+            (trials.add if found else trials.discard)(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """None: Tune itself hands free workers to trials that none is starting for."""
@@ -268,6 +285,7 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
             raise_on_failed_trial=False,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
             callbacks=[Forgetting()],
+            stop=WhenNothingCanBeRecorded(searcher),
             verbose=0,
             _remote=False,  # over Ray's client, Tune would move to the cluster, and the record not
         )
@@ -293,14 +311,20 @@ def _scheduler(rungs: tuple[int, ...] | None, searcher: JobSearcher) -> Patient:
 
 
 def _check_resources(settings: RaySettings) -> None:
-    """More than the cluster has would wait for ever."""
-    available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for kind, asked in (("CPU", 1.0), ("GPU", settings.gpus_per_trial)):
-        if asked > available.get(kind, 0):
-            raise ValueError(
-                f"a trial asks for {asked:g} {kind}s, but the cluster has "
-                f"{available.get(kind, 0):g}"
-            )
+    """More than a node has would wait for ever."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    if not has_room(nodes, settings.gpus_per_trial):
+        most = max(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
+        raise ValueError(
+            f"a trial asks for 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the "
+            f"cluster has both; the most GPUs of a node are {most:g}"
+        )
+
+
+def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:
+    """Whether one of a cluster's nodes (`ray.nodes()`) has a CPU and that many GPUs."""
+    found = (node["Resources"] for node in nodes if node["Alive"])
+    return any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in found)
 
 
 @contextlib.contextmanager

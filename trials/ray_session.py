@@ -64,7 +64,7 @@ def ray_session(
         user_modules: files or folders of the user's code to send along.
 
     Raises:
-        ValueError: no cluster at the address.
+        ValueError: no cluster at the address, or the connection broke.
 
     Ray puts the driver's folder first in every worker's path, so a folder of the user's called
     models would shadow ours. From an empty one, workers see what is sent with py_modules, then
@@ -88,16 +88,21 @@ def ray_session(
             _connect(address, workers, modules)
             give_back()
         except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
-            # Versions that clash stand on lines of their own.
-            reason = " ".join(str(error).split())[:REASON]
             ray.shutdown()  # it may be half connected
-            raise ValueError(f"ray address {address or 'local'}: {reason}") from None
+            raise ValueError(f"ray address {address or 'local'}: {_reason(error)}") from None
         finally:
             os.chdir(before)
         try:
             yield
+        except (ConnectionError, RayError) as error:
+            raise ValueError(f"ray address {address or 'local'}: {_reason(error)}") from None
         finally:
             ray.shutdown()
+
+
+def _reason(error: Exception) -> str:
+    """In one line: versions that clash stand on lines of their own."""
+    return " ".join(str(error).split())[:REASON] or type(error).__name__
 
 
 def _connect(address: str | None, workers: int, modules: list[str]) -> None:

@@ -93,16 +93,19 @@ class Record:
         Raises:
             ValueError: a study of that name exists, or the storage cannot be written.
         """
-        try:
-            with readable(url):
-                storage = open_storage(url)
-                study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
-        except optuna.exceptions.DuplicatedStudyError:
-            raise ValueError(f"study {name} exists already: --resume continues it") from None
         with readable(url):
-            study.set_user_attr("format", FORMAT)
-            study.set_user_attr("study_id", uuid.uuid4().hex)
+            storage = open_storage(url)
+            study = optuna.create_study(
+                study_name=name, storage=storage, direction="minimize", load_if_exists=True
+            )
+            told = study.user_attrs
+            if "format" in told or study.get_trials(deepcopy=False):
+                raise ValueError(f"study {name} exists already: --resume continues it")
+            # Where it exists, whoever began to make it was killed; the format comes last.
+            if "study_id" not in told:
+                study.set_user_attr("study_id", uuid.uuid4().hex)
             study.set_user_attr("settings", dict(settings))
+            study.set_user_attr("format", FORMAT)
             return cls(study, storage)
 
     @classmethod
@@ -115,9 +118,9 @@ class Record:
         """
         with readable(url):
             storage = open_storage(url)
-            names = optuna.study.get_all_study_names(storage)
+            names = study_names(url)
             if name not in names:
-                known = ", ".join(sorted(names)) or "none"
+                known = ", ".join(names) or "none"
                 raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
             study = optuna.load_study(study_name=name, storage=storage)
             found = study.user_attrs.get("format")
@@ -244,10 +247,11 @@ class Record:
 
 
 def study_names(url: str) -> list[str]:
-    """The names of all studies in a storage.
+    """The names of all studies in a storage that were made to the end.
 
     Raises:
         ValueError: the storage cannot be read.
     """
     with readable(url):
-        return sorted(optuna.study.get_all_study_names(open_storage(url)))
+        studies = open_storage(url).get_all_studies()
+    return sorted(study.study_name for study in studies if "format" in study.user_attrs)

@@ -8,6 +8,7 @@ reads these.
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -15,11 +16,26 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial
 
 
 class RecordStorage(RDBStorage):
     """Whole trials at once; all else is as in RDBStorage."""
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        """Without Optuna's own attempts for a finished one: a commit whose answer was lost would
+        be made twice. `trials.storage.outlast` looks before it tries again."""
+        if template_trial is None or not template_trial.state.is_finished():
+            return super()._create_new_trial(study_id, template_trial)
+        with _create_scoped_session(self.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+            trial = self._get_prepared_new_trial(study_id, template_trial, session)
+            frozen = copy.deepcopy(template_trial)
+            frozen.number, frozen._trial_id = int(trial.number), int(trial.trial_id)
+        return frozen
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Any

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from trials.record_storage import RecordStorage
 
@@ -19,6 +25,8 @@ logger = logging.getLogger(__name__)
 OUTAGE_SECONDS = 600.0
 """For how long a database server may be away."""
 AGAIN_SECONDS = 1.0
+LOCKED = "database is locked"
+CONNECT_SECONDS = 10
 MAKERS = 2
 """Other processes that are given the time to make a storage's tables."""
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
@@ -30,20 +38,32 @@ def open_storage(url: str) -> RDBStorage:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it cannot be opened; `readable` makes it one line.
     """
+    server = url.startswith("postgresql")
+    # Of processes that make the tables at the same time, one succeeds.
+    collided = (IntegrityError, ProgrammingError, *(() if server else (OperationalError,)))
+    more = {"connect_args": {"connect_timeout": CONNECT_SECONDS}} if server else {}
     for _ in range(MAKERS):
-        # Of processes that make the tables at the same time, one succeeds.
-        with contextlib.suppress(SQLAlchemyError):
-            return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
+        with contextlib.suppress(*collided):
+            return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
         time.sleep(AGAIN_SECONDS / 2)
-    return RecordStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
 
 
 def without_password(url: str) -> str:
     """A URL to be shown."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parts = make_url(url)
     except SQLAlchemyError:
         return url
+    if "password" in parts.query:
+        parts = parts.update_query_dict({"password": "***"})
+    shown = parts.render_as_string(hide_password=True)
+    return shown if "***" in shown else url
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or its name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
@@ -58,15 +78,15 @@ def readable(what: str) -> Iterator[None]:
     except STORAGE_ERRORS as error:
         raise ValueError(f"record {without_password(what)}: {_reason(error)}") from None
     except (ImportError, RuntimeError) as error:
-        line = str(error).splitlines()[0]
-        raise ValueError(f"record {without_password(what)}: {line}") from None
+        raise ValueError(f"record {without_password(what)}: {first_line(error)}") from None
 
 
 def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[[], bool]) -> None:
     """Write; while the database server is away, wait for it and try again.
 
     Args:
-        storage: that is written to. A file is never away: what fails there fails at once.
+        storage: that is written to. A file is never away, only locked for a while by another
+            process: what else fails there fails at once.
         write: one transaction.
         written: whether it is there; asked when an attempt ended in an error.
 
@@ -84,7 +104,7 @@ def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[
         except STORAGE_ERRORS as error:
             server = storage.engine.dialect.name != "sqlite"
             lost = isinstance(_cause(error), (OperationalError, InterfaceError))
-            if not (server and lost) or time.monotonic() > until:
+            if not ((server and lost) or LOCKED in _reason(error)) or time.monotonic() > until:
                 raise
             if not failed:
                 logger.warning("the record's server is away (%s); waiting for it", _reason(error))
@@ -98,4 +118,4 @@ def _cause(error: Exception) -> BaseException:
 
 def _reason(error: Exception) -> str:
     cause = _cause(error)
-    return str(getattr(cause, "orig", None) or cause).splitlines()[0]
+    return first_line(getattr(cause, "orig", None) or cause)

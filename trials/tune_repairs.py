@@ -13,8 +13,15 @@ from typing import Any
 
 import ray
 from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    WorkerCrashedError,
+)
 
+DEATHS = (LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
 LOW_MEMORY = "running low on memory"
 """What Ray says of a worker that it ended for that."""
 
@@ -38,9 +45,7 @@ def _one_workers_death() -> Iterator[None]:
     failed = manager._actor_task_failed
 
     def died(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, RayError) and not isinstance(
-            exception, RayActorError | RayTaskError
-        ):
+        if isinstance(exception, DEATHS):
             exception = RayActorError(error_msg=str(exception))
         failed(self, tracked_actor_task, exception)
 

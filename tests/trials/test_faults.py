@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import (
-    Outcome,
     disk_full,
     driver_killed,
     driver_stopped,
@@ -18,6 +17,7 @@ from benchmarks.faults import (
     two_drivers,
     worker_killed,
 )
+from benchmarks.watched_search import Outcome
 
 FEW = 20
 """Evaluations of each optimiser."""
@@ -31,7 +31,7 @@ def unharmed(outcome: Outcome, tries: int) -> bool:
 
 
 def test_a_driver_killed_20_times_at_random_moments(tmp_path: Path) -> None:
-    outcome = driver_killed(tmp_path, 20, "local", 2.5, FEW)
+    outcome = driver_killed(tmp_path, 20, "local", 2.5, FEW, 0.4)
     assert unharmed(outcome, 20)
     assert outcome.again <= 20  # what was in flight
     assert len(outcome.recovery) > 3  # some lives measured something

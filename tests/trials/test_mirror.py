@@ -65,6 +65,13 @@ def record(lab: Lab) -> Record:
     return record
 
 
+def until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def children(lab: Lab, record: Record) -> list[mlflow.entities.Run]:
     client = MlflowClient(lab.tracking_uri)
     experiment = client.get_experiment_by_name("autonat")
@@ -144,16 +151,13 @@ def test_in_the_background_it_follows_a_search(lab: Lab, record: Record) -> None
     warnings: list[str] = []
     following = BackgroundMirror(mirror, warnings.append)
     following.changed(record)
+    until(lambda: mirror.behind(record) == 0)
     following.close()
-    mirror.sync(record)
-    assert mirror.behind(record) == 0
     assert len(children(lab, record)) == 9
     assert warnings == []
 
 
-def test_an_address_that_nobody_answers_stops_nothing_and_is_said_once(
-    record: Record, tmp_path: Path
-) -> None:
+def test_an_address_that_nobody_answers_is_one_line(record: Record, tmp_path: Path) -> None:
     away = Lab.open(tmp_path / "lab", tracking_uri="http://127.0.0.1:9")
     mirror = Mirror(away)
     with pytest.raises(ValueError, match="^tracking http://127.0.0.1:9: ") as caught:
@@ -166,12 +170,6 @@ def test_a_server_that_goes_away_and_comes_back(
     record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.3)
-
-    def until(there: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not there():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
     said: list[str] = []
     with mlflow_server(tmp_path) as server:

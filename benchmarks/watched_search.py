@@ -1,0 +1,234 @@
+"""A search from the command line, in a process that can be killed, whose every step is counted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from trials import cli
+from trials.record import Record, study_names
+
+NAME = "faults"
+HERE = Path(__file__).parent / "faulty"
+OPTIMISERS = ("cmaes", "coarse-to-fine")
+IMAGES = 100
+SECONDS = 300.0
+"""After which something that is waited for does not come any more."""
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["benchmarks.watched_search"])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fault did.
+
+    Attributes:
+        fault: in words.
+        tries: how often it was made.
+        evaluations: in the record at the end.
+        lost: that the record held once, and does not any more.
+        twice: that it holds more than once.
+        again: that were begun more often than once, every further time.
+        same: whether evaluations and winners are those of a search without faults.
+        recovery: seconds until it went on, each time that it was seen.
+    """
+
+    fault: str
+    tries: int
+    evaluations: int
+    lost: int
+    twice: int
+    again: int
+    same: bool
+    recovery: tuple[float, ...]
+
+
+@dataclass
+class Search:
+    """A search from the command line, in a folder of its own.
+
+    Attributes:
+        folder: made if it is missing.
+        evaluations: of each optimiser.
+        latency: seconds that each of them sleeps.
+        runner: ray or local.
+        workers: with ray.
+        record_url: of another record than the lab's own.
+        more: words for the command line.
+        settings: of the objective.
+    """
+
+    folder: Path
+    evaluations: int = 40
+    latency: float = 0.2
+    runner: str = "ray"
+    workers: int = 2
+    record_url: str | None = None
+    more: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    seen: dict[tuple[str, int], float] = field(default_factory=dict)
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.marks.touch()
+
+    @property
+    def marks(self) -> Path:
+        """What the objective wrote down."""
+        return self.folder / "marks"
+
+    @property
+    def url(self) -> str:
+        """Of the record."""
+        return self.record_url or f"sqlite:///{self.folder / 'lab' / 'record.db'}"
+
+    def start(
+        self,
+        *,
+        resume: bool = False,
+        most: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> ForkServerProcess:
+        """A driver; with `most`, one that cannot write files of more bytes."""
+        words = ["search", "--lab", str(self.folder / "lab"), "--runner", self.runner, *self.more]
+        if self.record_url is not None:
+            words += ["--record-url", self.record_url]
+        if self.runner == "ray":
+            words += ["--workers", str(self.workers)]
+        if resume:
+            words += ["--resume", NAME]
+        else:
+            words += ["--name", NAME, "--steps", "2", "--objective", "counted:Counted"]
+            given = {"marks": str(self.marks), "latency": self.latency, **self.settings}
+            words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
+            words += [word for name in OPTIMISERS for word in ("--optimiser", name)]
+            words += ["--budget", str(self.evaluations * IMAGES), "--images", str(IMAGES)]
+            words += ["--test-images", str(IMAGES)]
+        more = (self.folder / "log", most, dict(environment or {}))
+        process = _forks.Process(target=_drive, args=(words, *more))
+        process.start()
+        return process
+
+    def look(self) -> dict[tuple[str, int], float]:
+        """The FID of every evaluation in the record; what it held before and not now is lost."""
+        rows = [
+            ((name, evaluation.probe.number), evaluation.measurement.fid)
+            for name in study_names(self.url)
+            for evaluation in Record.open(self.url, name).evaluations
+            if evaluation.measurement
+        ]
+        now = dict(rows)
+        self.lost += sum(now.get(key) != fid for key, fid in self.seen.items())
+        self.seen = now
+        return now
+
+    def wait_for(self, evaluations: int) -> None:
+        """Until the record holds so many."""
+        until(lambda: self.begun() and len(self.look()) >= evaluations)
+
+    def outcome(self, fault: str, tries: int, recovery: list[float]) -> Outcome:
+        """When the search is over."""
+        found = self.look()
+        recorded = [
+            (name, evaluation.probe.number)
+            for name in study_names(self.url)
+            for evaluation in Record.open(self.url, name).evaluations
+        ]
+        begun = sum(kind == "begin" for _, kind, *_ in marks(self))
+        asked = uninterrupted(self.evaluations)
+        return Outcome(
+            fault,
+            tries,
+            len(recorded),
+            self.lost,
+            len(recorded) - len(set(recorded)),
+            begun - len(recorded),
+            (found, self.winners()) == asked,
+            tuple(recovery),
+        )
+
+    def winners(self) -> dict[str, str]:
+        """The best strategies that were published, by method."""
+        files = (self.folder / "lab" / "results" / NAME).glob("*.json")
+        return {f.stem: json.dumps(json.loads(f.read_text())["generation"]) for f in files}
+
+    def begun(self) -> bool:
+        """Whether there is something to resume."""
+        if self.record_url is None and not (self.folder / "lab" / "record.db").exists():
+            return False
+        with contextlib.suppress(ValueError):  # its tables are being made
+            return any(name.startswith(NAME) for name in study_names(self.url))
+        return False
+
+    def begins_after(self, moment: float) -> list[float]:
+        """Seconds until evaluations began that began after a moment."""
+        return [at - moment for at, kind, *_ in marks(self) if kind == "begin" and at > moment]
+
+
+def marks(search: Search) -> list[tuple[float, str, str, str]]:
+    """Time, kind, evaluation and node of all that the objective wrote down."""
+    lines = [line.split() for line in search.marks.read_text().splitlines()]
+    return [(float(at), kind, key, node) for at, kind, key, node in lines]
+
+
+def _drive(words: list[str], log: Path, most: int | None, environment: dict[str, str]) -> None:
+    """The command line, in this process."""
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(HERE)
+    if most is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    sys.argv = ["autonat", *words]
+    cli.main()
+
+
+def finish(process: ForkServerProcess, code: int = 0) -> None:
+    process.join(SECONDS)
+    if process.exitcode != code:
+        raise RuntimeError(f"the driver ended with {process.exitcode}, not {code}")
+
+
+def until(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + SECONDS
+    while not there():
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited for {SECONDS:.0f} s")
+        time.sleep(0.1)
+
+
+_whole: dict[int, tuple[dict[tuple[str, int], float], dict[str, str]]] = {}
+
+
+def uninterrupted(evaluations: int) -> tuple[dict[tuple[str, int], float], dict[str, str]]:
+    """Evaluations and winners of a search that nothing happens to."""
+    if evaluations not in _whole:
+        with a_folder() as folder:
+            search = Search(folder, evaluations, 0.0, "local")
+            finish(search.start())
+            _whole[evaluations] = search.look(), search.winners()
+    return _whole[evaluations]
+
+
+@contextlib.contextmanager
+def a_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="autonat-faults-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
