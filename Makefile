@@ -17,8 +17,9 @@ help:
 demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
+# Two at a time: many tests wait for Ray to start. A file's tests share what they set up.
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory lint
 
 lint: $(INSTALLED)

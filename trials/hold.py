@@ -6,9 +6,9 @@ same machine, at once.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
@@ -106,7 +106,8 @@ def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Eve
         with contextlib.suppress(*STORAGE_ERRORS):  # the record says so where it matters
             now = _driver(storage, study_id)
             if now is not None and now.token != mine.token:
-                _thread.interrupt_main()  # taken over, after a long silence
+                # Taken over, after a long silence: as Ctrl-C, which ends a wait as well.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 return
             _write(storage, study_id, Driver(**{**asdict(mine), "seen": time.time()}))
     storage.remove_session()

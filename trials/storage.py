@@ -55,10 +55,11 @@ def without_password(url: str) -> str:
         parts = make_url(url)
     except SQLAlchemyError:
         return url
+    if not (parts.password or "password" in parts.query):
+        return url
     if "password" in parts.query:
-        parts = parts.update_query_dict({"password": "***"})
-    shown = parts.render_as_string(hide_password=True)
-    return shown if "***" in shown else url
+        parts = parts.update_query_dict({"password": "-"})
+    return parts.render_as_string(hide_password=True)
 
 
 def first_line(error: BaseException) -> str:

@@ -60,7 +60,7 @@ def test_nodes_are_asked_for_their_versions_gpus_and_the_lab(
     *_, ray, first, second = examine(lab, cluster.address, gpus_per_trial=2)
     assert (ray.what, ray.state) == ("Ray", "failed")
     assert "2 nodes, 2 CPUs, 1 GPUs" in ray.found
-    assert "a trial asks for 1 CPU and 2 GPUs" in ray.advice
+    assert "add a node that has 1 CPU and 2 GPUs" in ray.advice
     by_state = {node.state: node for node in (first, second)}
     assert set(by_state) == {"warning", "failed"}
     assert "optuna 5." in by_state["warning"].found

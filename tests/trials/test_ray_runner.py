@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, Budget
+from search.optimiser import DONE, WAIT, Budget, Signal
 from search.registry import make_optimiser
 from search.replicates import Replicates
 from search.space import Space
@@ -19,10 +22,10 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import load_objective, user_module
-from trials.ray_runner import RaySettings, ray_workers, run_ray
+from trials.ray_runner import RaySettings, has_room, ray_workers, run_ray
 from trials.record import Record
 from trials.simulated import SimulatedObjective
-from trials.study import Study
+from trials.study import Job, Study
 
 SPACE = Space(GenerationStrategy.maskgit(3))
 SIMULATED = SimulatedObjective()
@@ -93,7 +96,7 @@ def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
 
 def test_more_gpus_than_there_are_is_said_at_once() -> None:
     with (
-        pytest.raises(ValueError, match="asks for 99 GPUs, but the cluster has 0"),
+        pytest.raises(ValueError, match="1 CPU and 99 GPUs, but no node of the cluster has both"),
         ray_workers(RaySettings(1, 99, None)),
     ):
         pass
@@ -189,3 +192,67 @@ def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> No
     # Resuming it is replay: nothing is left to do.
     again = study(Record.open(lab.record_url, "study"), "random", 24)
     assert again.next() is DONE
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_a_worker_that_dies_between_two_evaluations_costs_none(lab: Lab) -> None:
+    class Dying(SimulatedObjective):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+            if seed == 1:
+                time.sleep(4)
+            if seed == 2:
+                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            return super().evaluate(strategy, images, seed)
+
+    class Waiting:
+        """Gives two jobs, and the others when both are done."""
+
+        def __init__(self, study: Study) -> None:
+            self.study, self.given = study, 0
+
+        def next(self) -> Job | Signal:
+            if self.given == 2 and len(self.study.record.evaluations) < 2:
+                return WAIT
+            self.given += 1
+            return self.study.next()
+
+    record = Record.create(lab.record_url, "study", {})
+    asked = Replicates({"start": SPACE.start}, 100, [1, 2, 3, 4, 5, 6])
+    run_ray(Waiting(Study(asked, record, SPACE, 6, lambda _: None)), Dying(), TWO)
+    assert [evaluation.state for evaluation in record.evaluations] == ["COMPLETE"] * 6
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_a_record_that_refuses_ends_the_run_at_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(SimulatedObjective):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+            if seed == 1:
+                time.sleep(600)
+            return super().evaluate(strategy, images, seed)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("record study: disk full")
+
+    record = Record.create(lab.record_url, "study", {})
+    monkeypatch.setattr(record, "add", refuse)
+    asked = Replicates({"start": SPACE.start}, 100, [1, 2, 3])
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="disk full"):
+        run_ray(Study(asked, record, SPACE, 3, lambda _: None), Slow(), TWO)
+    assert time.monotonic() - began < 60
+
+
+def test_room_is_on_one_node() -> None:
+    cpu, gpu = {"CPU": 8.0}, {"GPU": 2.0}
+
+    def nodes(*resources: dict[str, float]) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": has} for has in resources]
+
+    assert has_room(nodes(cpu), 0)
+    assert has_room(nodes(cpu, cpu | gpu), 2)
+    assert has_room(nodes(cpu | gpu), 0.5)
+    assert not has_room(nodes(cpu, gpu), 1)
+    assert not has_room(nodes(cpu | gpu, cpu | gpu), 4)
+    assert not has_room([{"Alive": False, "Resources": cpu}], 0)

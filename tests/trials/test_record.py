@@ -120,9 +120,35 @@ def test_a_study_is_not_made_twice_nor_opened_unmade(lab: Lab) -> None:
         Record.open(lab.record_url, "other")
 
 
-def test_a_study_that_is_not_ours_is_refused(lab: Lab) -> None:
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_study_whose_making_was_cut_off_is_made_anew(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    whole = optuna.Study.set_user_attr
+    left = [None] * written
+
+    def cut(study: optuna.Study, key: str, value: object) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        whole(study, key, value)
+
+    monkeypatch.setattr(optuna.Study, "set_user_attr", cut)
+    with pytest.raises(KeyboardInterrupt):
+        Record.create(lab.record_url, "study", {"a": 1})
+    monkeypatch.undo()
+    assert study_names(lab.record_url) == []
+    with pytest.raises(ValueError, match="no study 'study'"):
+        Record.open(lab.record_url, "study")
+    Record.create(lab.record_url, "study", {"a": 2})
+    assert Record.open(lab.record_url, "study").settings == {"a": 2}
+    with pytest.raises(ValueError, match="exists already"):
+        Record.create(lab.record_url, "study", {"a": 2})
+
+
+def test_a_study_that_is_not_ours_is_not_seen(lab: Lab) -> None:
     optuna.create_study(study_name="foreign", storage=lab.record_url)
-    with pytest.raises(ValueError, match="study foreign: format = None"):
+    with pytest.raises(ValueError, match="no study 'foreign'"):
         Record.open(lab.record_url, "foreign")
 
 

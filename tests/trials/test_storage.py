@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages._rdb.storage import _create_scoped_session
+from sqlalchemy.exc import OperationalError
 
 from benchmarks.servers import PostgreSQL
 from search.measurement import Failure
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
+from trials import record_storage
 from trials.record import Record, study_names
 from trials.storage import without_password
 
@@ -33,10 +39,8 @@ def url(database: PostgreSQL) -> str:
 def test_a_server_that_is_away_for_a_while_is_waited_for(
     database: PostgreSQL,
     url: str,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(random, "random", lambda: 0.0)  # Optuna's own attempts take no time
     record = Record.create(url, "study", {})
     record.add(probe(0), Failure("no"), None)
     database.stop()
@@ -48,6 +52,28 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     starting.join()
     assert "the record's server is away" in caplog.text
     again = Record.open(url, "study")
+    assert [evaluation.probe.number for evaluation in again.evaluations] == [0, 1]
+
+
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record.create(url, "answers", {})
+    lost = [True]
+
+    @contextlib.contextmanager
+    def losing(session: Any) -> Iterator[Any]:
+        with _create_scoped_session(session) as opened:
+            yield opened
+        if lost.pop() if lost else False:
+            cause = OperationalError("commit", {}, Exception("server closed the connection"))
+            raise StorageInternalError("commit") from cause
+
+    monkeypatch.setattr(record_storage, "_create_scoped_session", losing)
+    record.add(probe(0), Failure("no"), None)
+    record.add(probe(1), Failure("no"), None)
+    assert not lost
+    again = Record.open(url, "answers")
     assert [evaluation.probe.number for evaluation in again.evaluations] == [0, 1]
 
 
@@ -89,3 +115,5 @@ def test_a_server_that_nobody_started_is_one_line_without_the_password() -> None
 def test_what_is_no_url_is_shown_as_it_is() -> None:
     assert without_password("nonsense") == "nonsense"
     assert without_password("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
+    assert "secret" not in without_password("postgresql://db/x?password=secret&user=me")
+    assert without_password("http://me:secret@host:5000") == "http://me:***@host:5000"
