@@ -36,9 +36,9 @@ def driver_killed(
     folder: Path,
     tries: int = 20,
     runner: str = "ray",
-    life: float = 12.0,
+    life: float = 24.0,
     evaluations: int = 150,
-    latency: float = 0.2,
+    latency: float = 0.6,
 ) -> Outcome:
     """SIGKILL at random moments of one search, from its first second on."""
     rng = np.random.default_rng(0)

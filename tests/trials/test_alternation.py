@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from search.strategy_file import StrategyFile
 from trials import alternation
 from trials.digits import DigitsObjective
+from trials.hold import hold
 from trials.lab import Lab
 from trials.mirror import ALTERNATION_TAG
 from trials.record import Record, study_names
@@ -119,6 +120,11 @@ def test_interrupted_and_resumed_equals_not_interrupted(
         nonlocal count
         count += 1
         if count == evaluations:
+            with (
+                pytest.raises(ValueError, match="study a-alternation is run by process"),
+                hold(Lab.open(lab).record_url, "a-alternation"),
+            ):
+                pass
             raise KeyboardInterrupt
         return measure(self, *words)
 
