@@ -146,6 +146,16 @@ def test_a_study_whose_making_was_cut_off_is_made_anew(
         Record.create(lab.record_url, "study", {"a": 2})
 
 
+def test_a_record_of_a_newer_autonat_is_refused(lab: Lab) -> None:
+    Record.create(lab.record_url, "study", {})
+    study = optuna.load_study(study_name="study", storage=lab.record_url)
+    study.set_user_attr("format", "autonat-record/2")
+    with pytest.raises(ValueError, match="study study: format = 'autonat-record/2' is unknown"):
+        Record.open(lab.record_url, "study")
+    with pytest.raises(ValueError, match="exists already"):
+        Record.create(lab.record_url, "study", {})
+
+
 def test_a_study_that_is_not_ours_is_not_seen(lab: Lab) -> None:
     optuna.create_study(study_name="foreign", storage=lab.record_url)
     with pytest.raises(ValueError, match="no study 'foreign'"):
