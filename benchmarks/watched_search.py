@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from trials import cli
+from trials import entry
 from trials.record import Record, study_names
 
 NAME = "faults"
@@ -28,7 +28,7 @@ SECONDS = 300.0
 """After which something that is waited for does not come any more."""
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["benchmarks.watched_search"])
+_forks.set_forkserver_preload(["benchmarks.watched_search", "trials.cli"])
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _drive(words: list[str], log: Path, most: int | None, environment: dict[str,
     if most is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     sys.argv = ["autonat", *words]
-    cli.main()
+    entry.main()
 
 
 def finish(process: ForkServerProcess, code: int = 0) -> None:

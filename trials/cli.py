@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import warnings
 from dataclasses import asdict
@@ -44,7 +43,7 @@ from trials.flags import (
 from trials.lab import Lab
 from trials.launch import prepared, replicate
 from trials.nat_objective import NATObjective
-from trials.objective import Samples, describe, load_objective, registered_objectives
+from trials.objective import Objective, Samples, describe, load_objective, registered_objectives
 from trials.printing import out, print_json
 from trials.progress import LiveProgress
 from trials.results import fid_over_n
@@ -81,21 +80,12 @@ def train(
     given = {"objective": objective, "objective_settings": read_assignments(settings) or None}
     study = read_settings({k: v for k, v in given.items() if v is not None}, study_file)
     objective, values = study.objective, study.objective_settings
-    if workers == 1 and ray_address is None:
-        made = prepared(objective, values, Lab.open(lab))
-    else:
-        made = load_objective(objective, values)
-        if not isinstance(made, NATObjective):
-            raise ValueError(f"objective {objective}: only NATs are trained on several workers")
-        with LiveProgress() as progress:
-            train_together(
-                made,
-                Lab.open(lab).folder,
-                progress.report(f"training {objective}"),
-                workers=workers,
-                gpus=gpus_per_worker,
-                address=ray_address,
-            )
+    try:
+        made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
+    except KeyboardInterrupt:
+        line = "interrupted; the same command goes on from the last checkpoint, if there is one"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130) from None
     described = describe(objective, values, made)
     if as_json_:
         print_json(described)
@@ -219,7 +209,7 @@ def doctor(
 ) -> None:
     """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
     findings = []
-    for finding in examine(Lab.open(lab, record_url, tracking_uri), ray_address, gpus_per_trial):
+    for finding in examine(lab, record_url, tracking_uri, ray_address, gpus_per_trial):
         findings.append(finding)
         if not as_json_:
             out.print(f"{finding.state:8} {finding.what}: {finding.found}", markup=False)
@@ -246,16 +236,36 @@ def main() -> None:
     for noisy in ("alembic", "mlflow", "ray"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    # What a scheduler's preemption sends ends a search as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except ValueError as error:
         print(f"autonat: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("autonat: interrupted", file=sys.stderr)
-        sys.exit(130)
+
+
+def _trained(
+    objective: str,
+    values: dict[str, Any],
+    lab: Path,
+    workers: int,
+    gpus_per_worker: float,
+    ray_address: str | None,
+) -> Objective:
+    if workers == 1 and ray_address is None:
+        return prepared(objective, values, Lab.open(lab))
+    made = load_objective(objective, values)
+    if not isinstance(made, NATObjective):
+        raise ValueError(f"objective {objective}: only NATs are trained on several workers")
+    with LiveProgress() as progress:
+        train_together(
+            made,
+            Lab.open(lab).folder,
+            progress.report(f"training {objective}"),
+            workers=workers,
+            gpus=gpus_per_worker,
+            address=ray_address,
+        )
+    return made
 
 
 def _objective_of(

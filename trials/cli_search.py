@@ -309,6 +309,8 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
         published = _search(settings, resume)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
+        if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
+            line = "interrupted before there was anything to resume"
         print(line, file=sys.stderr)
         raise typer.Exit(130)
     if published.behind:
@@ -326,12 +328,15 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
 
 
 def _where(settings: SearchSettings) -> str:
-    """The flags that say again where a search is; not those that the environment says."""
+    """The flags that say again where a search runs; not those that the environment says."""
     flags = {
         "--lab": None if settings.lab == LAB else str(settings.lab),
         "--record-url": settings.record_url,
         "--tracking-uri": settings.tracking_uri,
         "--ray-address": settings.ray_address,
+        "--workers": None if settings.workers == os.cpu_count() else str(settings.workers),
+        "--gpus-per-trial": f"{settings.gpus_per_trial:g}" if settings.gpus_per_trial else None,
+        "--time-limit": None if settings.time_limit is None else f"{settings.time_limit:g}",
     }
     said = {os.environ.get(name) for name in ("AUTONAT_RECORD_URL", "AUTONAT_TRACKING_URI")}
     return "".join(

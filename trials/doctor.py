@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trials.lab import Lab
 from trials.mirror import tracking_client
 from trials.ray_runner import has_room
-from trials.ray_session import ray_session
+from trials.ray_session import TOKEN, ray_session
 from trials.record import study_names
 from trials.storage import first_line, open_storage, readable, without_password
 
@@ -79,14 +79,27 @@ class NodeReport:
     lab: bool
 
 
-def examine(lab: Lab, address: str | None, gpus_per_trial: float) -> Iterator[Finding]:
+def examine(
+    folder: Path,
+    record_url: str | None,
+    tracking_uri: str | None,
+    address: str | None,
+    gpus_per_trial: float,
+) -> Iterator[Finding]:
     """Look at everything, one finding after the other.
 
     Args:
-        lab: with its record and its MLflow store.
+        folder: of the lab.
+        record_url: None is the lab's own.
+        tracking_uri: None is the lab's own.
         address: of a Ray cluster; None leaves Ray out, for each search then starts its own.
         gpus_per_trial: that a search would ask for.
     """
+    try:
+        lab = Lab.open(folder, record_url, tracking_uri)
+    except ValueError as error:
+        yield Finding("lab", "failed", str(error), "name a folder that can be written with --lab")
+        return
     yield _lab(lab)
     yield _record(lab.record_url)
     yield _tracking(lab)
@@ -133,7 +146,7 @@ def _record(url: str) -> Finding:
             storage.remove_session()
             studies = len(study_names(url))
     except ValueError as error:
-        advice = "start its server, install autonat[postgres], or grant its user rights"
+        advice = "start its server, install autonat[postgres], or mend its user's rights"
         return Finding("record", "failed", str(error), advice)
     found = f"{without_password(url)}, {studies} studies, one made in {seconds:.2f} s"
     if seconds > SLOW:
@@ -144,12 +157,12 @@ def _record(url: str) -> Finding:
 def _tracking(lab: Lab) -> Finding:
     uri = lab.tracking_uri
     try:
-        experiments = len(tracking_client(uri).search_experiments())
         server = _server_version(uri) if uri.startswith(("http:", "https:")) else None
+        experiments = len(tracking_client(uri).search_experiments())
     except (MlflowException, SQLAlchemyError, OSError) as error:
         shown = without_password(uri)
         reason = f"{shown}: {first_line(error).replace(uri, shown)[:300]}"
-        advice = "searches run without it, autonat sync completes it later; start mlflow server"
+        advice = "searches run without it, and autonat sync completes it later; mend its server"
         return Finding("MLflow", "warning", reason, advice)
     found = f"{without_password(uri)}, {experiments} experiments"
     if server is None or server == mlflow.__version__:
@@ -185,7 +198,7 @@ def _cluster(lab: Lab, address: str, gpus_per_trial: float) -> Iterator[Finding]
                 yield Finding("Ray", "ok", found)
             yield from _nodes(lab, nodes)
     except ValueError as error:
-        advice = "start the cluster, install its versions here, or carry its token here"
+        advice = f"start the cluster, install its versions here, or carry {TOKEN}"
         yield Finding("Ray", "failed", str(error), advice)
 
 

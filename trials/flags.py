@@ -27,7 +27,7 @@ TrackingFlag = Annotated[
         "--tracking-uri", envvar="AUTONAT_TRACKING_URI", help="MLflow. (default: SQLite in the lab)"
     ),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 SetFlag = Annotated[
     list[str] | None, typer.Option("--set", help="NAME=VALUE of the objective; repeatable.")
 ]

@@ -123,7 +123,7 @@ def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
 
 
 def _held(name: str, driver: Driver) -> ValueError:
-    return ValueError(
-        f"study {name} is run by process {driver.pid} on {driver.host} since {driver.since}; "
-        f"should that have died, it can be taken over {STALE:.0f} s after its last sign of life"
-    )
+    line = f"study {name} is run by process {driver.pid} on {driver.host} since {driver.since}"
+    if driver.host != socket.gethostname():
+        line += f"; should that have died, it can be taken over {STALE:.0f} s after its last sign"
+    return ValueError(line)

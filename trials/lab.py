@@ -33,6 +33,8 @@ class Lab:
         folder = folder.expanduser().resolve()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"lab {folder}: not a folder") from None
         except OSError as error:
             raise ValueError(f"lab {folder}: {error.strerror}") from None
         if not os.access(folder, os.W_OK | os.X_OK):

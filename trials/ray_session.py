@@ -22,6 +22,7 @@ import search
 import trials
 
 CONNECT_SECONDS = 5.0
+TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
 REASON = 300
 """Characters of a reason."""
 
@@ -89,7 +90,10 @@ def ray_session(
             give_back()
         except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
             ray.shutdown()  # it may be half connected
-            raise ValueError(f"ray address {address or 'local'}: {_reason(error)}") from None
+            reason = _reason(error)
+            if address is not None and "mismatch" not in reason:
+                reason += f"; something answers there: is it a Ray, and {TOKEN}?"
+            raise ValueError(f"ray address {address or 'local'}: {reason}") from None
         finally:
             os.chdir(before)
         try:

@@ -17,7 +17,7 @@ from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials import cli
+from trials import entry
 from trials.digits import DigitsObjective
 from trials.image_sources import open_source
 from trials.images import ImagesObjective
@@ -92,7 +92,7 @@ def autonat(
         monkeypatch.setattr(sys, "argv", ["autonat", *map(str, words)])
         code = 0
         try:
-            cli.main()
+            entry.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         said = capsys.readouterr()

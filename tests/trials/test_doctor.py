@@ -40,7 +40,8 @@ def test_what_does_not_answer_is_named_with_what_to_do(autonat: Run, tmp_path: P
         "failed",
     ]
     assert lines[2].strip().startswith("start its server")
-    assert "Connection refused" in lines[-2]
+    assert lines[3].endswith("Connection refused>")
+    assert lines[-2].endswith("Connection refused")
 
 
 def test_an_own_url_comes_from_the_environment(
@@ -57,7 +58,7 @@ def test_nodes_are_asked_for_their_versions_gpus_and_the_lab(
 ) -> None:
     here = doctor._versions() | {"optuna": "4.0.0"}
     monkeypatch.setattr(doctor, "_versions", lambda: here)
-    *_, ray, first, second = examine(lab, cluster.address, gpus_per_trial=2)
+    *_, ray, first, second = examine(lab.folder, None, None, cluster.address, gpus_per_trial=2)
     assert (ray.what, ray.state) == ("Ray", "failed")
     assert "2 nodes, 2 CPUs, 1 GPUs" in ray.found
     assert "add a node that has 1 CPU and 2 GPUs" in ray.advice
@@ -78,3 +79,12 @@ def test_a_lab_that_a_node_does_not_see(tmp_path: Path) -> None:
     assert finding.state == "warning"
     assert "does not see the lab" in finding.found
     assert "storage that all nodes share" in finding.advice
+
+
+def test_a_lab_that_cannot_be_written(autonat: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, out, _ = autonat("doctor", "--lab", tmp_path / "file", "--json")
+    (finding,) = json.loads(out)
+    assert code == 1
+    assert finding["state"] == "failed"
+    assert "not a folder" in finding["found"]
