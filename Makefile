@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 
 # Two at a time: many tests wait for Ray to start. A file's tests share what they set up.
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 
 lint: $(INSTALLED)

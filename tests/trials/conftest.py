@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from ray.cluster_utils import Cluster
 from sklearn.datasets import load_sample_images
@@ -34,9 +36,13 @@ from trials.tokenize import Tokenizing, tokenize
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> DigitsObjective:
-    """The digits objective as the demo trains it."""
+    """The digits objective as the demo trains it, once for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     objective = DigitsObjective()
-    objective.prepare(tmp_path_factory.mktemp("digits"), lambda *_: None)
+    with FileLock(folder / "digits.lock"):
+        objective.prepare(folder / "digits", lambda *_: None)
     return objective
 
 
