@@ -29,7 +29,7 @@ from mlflow.tracking import MlflowClient
 from ray.cluster_utils import Cluster
 
 from benchmarks.servers import MLflowServer, mlflow_server, postgresql
-from benchmarks.watched_search import Outcome, Search, a_folder, finish, marks, until
+from benchmarks.watched_search import Outcome, Search, finish, marks, scratch, until
 
 
 def driver_killed(
@@ -279,8 +279,8 @@ def main() -> None:
     """Make the faults that are named, all by default, and print what they did."""
     rows = []
     for name in sys.argv[1:] or list(FAULTS):
-        with a_folder() as folder:
-            found = FAULTS[name](folder)
+        with scratch() as folder:
+            found = FAULTS[name](Path(folder))
         outcome, note = found if isinstance(found, tuple) else (found, "")
         seconds = outcome.recovery
         told = f"{np.median(seconds):.1f} (to {max(seconds):.1f})" if seconds else ""

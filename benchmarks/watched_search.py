@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
 import resource
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -64,8 +64,7 @@ class Search:
         folder: made if it is missing.
         evaluations: of each optimiser.
         latency: seconds that each of them sleeps.
-        runner: ray or local.
-        workers: with ray.
+        runner: ray, with two workers, or local.
         record_url: of another record than the lab's own.
         more: words for the command line.
         settings: of the objective.
@@ -75,7 +74,6 @@ class Search:
     evaluations: int = 40
     latency: float = 0.2
     runner: str = "ray"
-    workers: int = 2
     record_url: str | None = None
     more: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -108,7 +106,7 @@ class Search:
         if self.record_url is not None:
             words += ["--record-url", self.record_url]
         if self.runner == "ray":
-            words += ["--workers", str(self.workers)]
+            words += ["--workers", "2"]
         if resume:
             words += ["--resume", NAME]
         else:
@@ -199,36 +197,33 @@ def _drive(words: list[str], log: Path, most: int | None, environment: dict[str,
 
 
 def finish(process: ForkServerProcess, code: int = 0) -> None:
+    """Wait for a driver's end, which has to be with that exit code."""
     process.join(SECONDS)
     if process.exitcode != code:
         raise RuntimeError(f"the driver ended with {process.exitcode}, not {code}")
 
 
 def until(there: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
+    """Wait for something, which has to come."""
+    deadline = time.monotonic() + SECONDS
     while not there():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"waited for {SECONDS:.0f} s")
         time.sleep(0.1)
 
 
+scratch = functools.partial(
+    tempfile.TemporaryDirectory, prefix="autonat-faults-", ignore_cleanup_errors=True
+)
+"""A folder for one search."""
 _whole: dict[int, tuple[dict[tuple[str, int], float], dict[str, str]]] = {}
 
 
 def uninterrupted(evaluations: int) -> tuple[dict[tuple[str, int], float], dict[str, str]]:
     """Evaluations and winners of a search that nothing happens to."""
     if evaluations not in _whole:
-        with a_folder() as folder:
-            search = Search(folder, evaluations, 0.0, "local")
+        with scratch() as folder:
+            search = Search(Path(folder), evaluations, 0.0, "local")
             finish(search.start())
             _whole[evaluations] = search.look(), search.winners()
     return _whole[evaluations]
-
-
-@contextlib.contextmanager
-def a_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="autonat-faults-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

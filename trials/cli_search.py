@@ -42,7 +42,7 @@ from trials.publish import Published, publish
 from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.search_run import search_records
-from trials.settings import SearchSettings, read_settings
+from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
 from trials.storage import without_password
 from trials.transfer import (
     REFINED,
@@ -329,21 +329,15 @@ def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
 
 def _where(settings: SearchSettings) -> str:
     """The flags that say again where a search runs; not those that the environment says."""
-    flags = {
-        "--lab": None if settings.lab == LAB else str(settings.lab),
-        "--record-url": settings.record_url,
-        "--tracking-uri": settings.tracking_uri,
-        "--ray-address": settings.ray_address,
-        "--workers": None if settings.workers == os.cpu_count() else str(settings.workers),
-        "--gpus-per-trial": f"{settings.gpus_per_trial:g}" if settings.gpus_per_trial else None,
-        "--time-limit": None if settings.time_limit is None else f"{settings.time_limit:g}",
-    }
-    said = {os.environ.get(name) for name in ("AUTONAT_RECORD_URL", "AUTONAT_TRACKING_URI")}
-    return "".join(
-        f" {flag} {shlex.quote(without_password(value))}"
-        for flag, value in flags.items()
-        if value is not None and value not in said
-    )
+    said = {os.environ.get(f"AUTONAT_{name}") for name in ("LAB", "RECORD_URL", "TRACKING_URI")}
+    words = ""
+    for name in (n for n in SearchSettings.model_fields if n in WHERE_IT_RUNS - {"name"}):
+        value = getattr(settings, name)
+        usual = SearchSettings.model_fields[name].get_default(call_default_factory=True)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if value != usual and text not in said:
+            words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
+    return words
 
 
 def _search(settings: SearchSettings, resume: bool) -> Published | None:

@@ -22,7 +22,7 @@ from ray.util.queue import Empty, Queue
 from models.masked_loss import Share
 from trials.nat_objective import NATObjective
 from trials.objective import Report
-from trials.ray_session import ray_session
+from trials.ray_session import last_line, ray_session
 
 RETRIES = 3
 """How often the workers are started again after one died; they go on from the last checkpoint."""
@@ -98,7 +98,7 @@ def _fit(trainer: TorchTrainer, reasons: list[str]) -> None:
         except ray.train.TrainingFailedError as error:
             time.sleep(HEARING_SECONDS)
             if reasons or not left:
-                reason = reasons[0] if reasons else _last_line(error)
+                reason = reasons[0] if reasons else last_line(error)
                 raise ValueError(f"the training failed: {reason}") from None
 
 
@@ -157,9 +157,3 @@ def _check_resources(workers: int, gpus: float) -> None:
                 f"{workers} workers ask for {asked:g} {kind}s, but the cluster has "
                 f"{has.get(kind, 0):g}"
             )
-
-
-def _last_line(error: Exception) -> str:
-    """Of Ray's long account, the worker's own error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

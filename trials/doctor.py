@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trials.lab import Lab
 from trials.mirror import tracking_client
 from trials.ray_runner import has_room
-from trials.ray_session import TOKEN, ray_session
+from trials.ray_session import TOKEN, last_line, ray_session
 from trials.record import study_names
 from trials.storage import first_line, open_storage, readable, without_password
 
@@ -221,8 +221,12 @@ def _nodes(lab: Lab, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
             try:
                 told = ray.get(answer, timeout=max(0.1, until - time.monotonic()))
             except (GetTimeoutError, RayError) as error:
-                reason = str(error).strip().splitlines()[-1][:300]
-                yield Finding(what, "failed", reason, "look at its logs: /tmp/ray/session_latest")
+                yield Finding(
+                    what,
+                    "failed",
+                    last_line(error)[:300],
+                    "look at its logs: /tmp/ray/session_latest",
+                )
             else:
                 yield _node(what, told, node["Resources"].get("GPU", 0))
     finally:

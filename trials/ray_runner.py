@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import json
 import math
-import shutil
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -270,11 +269,15 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
     trainable = tune.with_parameters(
         EvaluationTrial, objective=objective, time_limit=settings.time_limit
     )
-    with _scratch_folder() as scratch, repaired_tune(scratch):
+    # For Tune's own files, which nobody reads; some may come late.
+    with (
+        tempfile.TemporaryDirectory(prefix="autonat-tune-", ignore_cleanup_errors=True) as scratch,
+        repaired_tune(scratch),
+    ):
         tune.run(
             trainable,
             name="trials",
-            storage_path=str(scratch),
+            storage_path=scratch,
             resources_per_trial={"cpu": 1, "gpu": settings.gpus_per_trial},
             search_alg=searcher,
             scheduler=_scheduler(settings.rungs, searcher),
@@ -337,13 +340,3 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """For Tune's own files, which nobody reads."""
-    folder = Path(tempfile.mkdtemp(prefix="autonat-tune-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -126,3 +126,9 @@ def _connect(address: str | None, workers: int, modules: list[str]) -> None:
         # The server behind ray:// forks beside its own threads: now and then one hangs for 30 s.
         ray.shutdown()
         init()
+
+
+def last_line(error: Exception) -> str:
+    """Of Ray's long account, the worker's own error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -118,7 +118,7 @@ class Record:
         """
         with readable(url):
             storage = open_storage(url)
-            names = study_names(url)
+            names = _names(storage)
             if name not in names:
                 known = ", ".join(names) or "none"
                 raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
@@ -253,5 +253,9 @@ def study_names(url: str) -> list[str]:
         ValueError: the storage cannot be read.
     """
     with readable(url):
-        studies = open_storage(url).get_all_studies()
+        return _names(open_storage(url))
+
+
+def _names(storage: RDBStorage) -> list[str]:
+    studies = storage.get_all_studies()
     return sorted(study.study_name for study in studies if "format" in study.user_attrs)

@@ -368,6 +368,6 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             what = f"unknown; known: {', '.join(SearchSettings.model_fields)}"
         raise ValueError(f"{where}: {what} (got {first['input']!r})" if where else what) from None

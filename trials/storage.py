@@ -108,7 +108,7 @@ def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[
             if not ((server and lost) or LOCKED in _reason(error)) or time.monotonic() > until:
                 raise
             if not failed:
-                logger.warning("the record's server is away (%s); waiting for it", _reason(error))
+                logger.warning("the record cannot be written now (%s); waiting", _reason(error))
             failed = True
             time.sleep(AGAIN_SECONDS)
 

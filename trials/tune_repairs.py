@@ -1,6 +1,6 @@
 """What Ray's Tune (2.60) gets wrong, put right while a search runs.
 
-Tune has no public place for either; tests/trials/test_faults.py says when Ray has mended them.
+Tune has no public place for either. test_faults.py and test_ray_session.py need them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -27,7 +26,7 @@ LOW_MEMORY = "running low on memory"
 
 
 @contextlib.contextmanager
-def repaired_tune(scratch: Path) -> Iterator[None]:
+def repaired_tune(scratch: str) -> Iterator[None]:
     """Within it Tune survives workers that run out of memory, and runs over Ray's client.
 
     Args:
@@ -57,13 +56,13 @@ def _one_workers_death() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _session_folder(scratch: Path) -> Iterator[None]:
+def _session_folder(scratch: str) -> Iterator[None]:
     """Over Ray's client (ray://…) there is no node here whose folder Tune could use."""
     worker: Any = ray._private.worker
     if worker._global_node is not None:
         yield
         return
-    worker._global_node = types.SimpleNamespace(get_session_dir_path=lambda: str(scratch))
+    worker._global_node = types.SimpleNamespace(get_session_dir_path=lambda: scratch)
     try:
         yield
     finally:

@@ -131,7 +131,7 @@ def test_interrupted_and_resumed_equals_not_interrupted(
     monkeypatch.setattr(DigitsObjective, "evaluate", interrupting)
     code, _, err = autonat(*BOTH, "--lab", lab)
     assert code == 130
-    assert f"autonat search --resume a --lab {lab} goes on from here" in err
+    assert f"autonat search --resume a --lab {lab} --runner local goes on from here" in err
     monkeypatch.setattr(DigitsObjective, "evaluate", measure)
     words = ("search", "--resume", "a", "--lab", lab, "--runner", "local", "--json")
     code, out, err = autonat(*words)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 from setuptools import find_packages  # type: ignore[import-untyped]
 from setuptools.command.build_py import build_py  # type: ignore[import-untyped]
@@ -61,6 +62,8 @@ def parse(words: list[str]) -> None:
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_ray_accepts_the_launcher(name: str) -> None:
     validate_config(launcher(name))
+    with pytest.raises(ValidationError):
+        validate_config(launcher(name) | {"nonsense": 1})
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)

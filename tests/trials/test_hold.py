@@ -72,7 +72,9 @@ def test_a_driver_that_died_here_is_followed_at_once(url: str) -> None:
     dead.wait()
     say(url, pid=dead.pid)
     with hold(url, "study"):
-        pass
+        found = told(url)
+    assert found is not None
+    assert found["pid"] == os.getpid()
 
 
 def test_one_that_died_elsewhere_after_a_while(url: str) -> None:

@@ -50,7 +50,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     starting.start()
     record.add(probe(1), Failure("no"), None)
     starting.join()
-    assert "the record's server is away" in caplog.text
+    assert "the record cannot be written now" in caplog.text
     again = Record.open(url, "study")
     assert [evaluation.probe.number for evaluation in again.evaluations] == [0, 1]
 
