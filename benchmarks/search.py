@@ -87,6 +87,7 @@ def arms(budget: int) -> list[Arm]:
         Arm("ours", ours, 250, budget // 10),
         Arm("", ours, 500, 10 * budget, most_seeds=1),
         Arm("", ("cmaes", "tpe"), 250, budget),
+        Arm("gp", ("gp",), 250, budget),
         Arm("published", reference, 500, budget, classes="random"),
         Arm("published", reference, 1000, budget, classes="random"),
         Arm("published", reference, 2000, budget, classes="random"),

@@ -8,14 +8,17 @@ own, so that a difference carries two independent errors.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from search.bound import Vector
+from search.first_strategies import best_of
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
 from search.space import Space
+from search.strategy import GenerationStrategy
 
 MOMENTUM = 0.5
 MAX_STEPS = 100
@@ -35,12 +38,14 @@ class AutoNATReference:
         budget: steps end when it does not pay for another whole step.
         seed: the evaluations' seeds derive from it.
         tokens: L, for `whole_tokens`.
+        first: strategies to measure before the first step, which then descends from the best of
+            them; not published. None by default: the descent begins at the space's start.
         common_random_numbers: one seed a step in place of one an evaluation. Not published.
         whole_tokens: a ratio is moved by one token in place of 0.01, which often moves none. Not
             published.
 
     Raises:
-        ValueError: a budget smaller than one step (1 + D evaluations).
+        ValueError: a budget smaller than one step (1 + D evaluations) and what comes before it.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class AutoNATReference:
         budget: Budget,
         seed: int,
         tokens: int | None = None,
+        first: Sequence[GenerationStrategy] = (),
         *,
         common_random_numbers: bool = False,
         whole_tokens: bool = False,
@@ -58,12 +64,14 @@ class AutoNATReference:
         self._space, self._images, self._seed = space, budget.images_per_evaluation, seed
         self._common = common_random_numbers
         self._batch = 1 + len(space.names)
-        self._steps = min(MAX_STEPS, budget.evaluations // self._batch)
-        if self._steps == 0:
+        self._first = first
+        self._steps = min(MAX_STEPS, (budget.evaluations - len(first)) // self._batch)
+        if self._steps < 1:
+            before = f"{len(first)} first strategies and " if first else ""
             raise ValueError(
                 f"budget = {budget.images} images is less than one step of AutoNAT's search: "
-                f"1 + {len(space.names)} evaluations of {self._images} images need "
-                f"{self._batch * self._images}"
+                f"{before}1 + {len(space.names)} evaluations of {self._images} images need "
+                f"{(len(first) + self._batch) * self._images}"
             )
         is_ratio = np.array([name == "mask_ratio" for name in space.schedule_of])
         ratio = 1 / tokens if whole_tokens and tokens is not None else RATIO_PERTURBATION
@@ -81,25 +89,33 @@ class AutoNATReference:
     def ask(self) -> Probe | Signal:
         """The next probe of the step; WAIT at the end of a step for its last results."""
         number = len(self._ledger)
-        step, coordinate = divmod(number, self._batch)
+        if number < len(self._first):
+            return self._enter(self._first[number], 0, "control" if number else "start")
+        step, coordinate = divmod(number - len(self._first), self._batch)
         if step == self._steps:
             return DONE
-        if step > 0 and coordinate == 0:
-            first = (step - 1) * self._batch
+        if number > 0 and coordinate == 0:
             if self._ledger.told_in_order() < number:
                 return WAIT
-            self._descend(first)
+            if step > 0:
+                self._descend(number - self._batch)
+            else:
+                self._x = self._space.to_vector(best_of(self._first, self._ledger))
         x, role = self._x.copy(), "base"
         if coordinate > 0:
             role = self._space.names[coordinate - 1]
             x[coordinate - 1] += self._perturbation[coordinate - 1]
         strategy = self._space.from_vector(np.minimum(x, self._ceiling))
-        seed = evaluation_seed(self._seed, step if self._common else number)
-        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
+        return self._enter(strategy, step + bool(self._first), role)
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
+
+    def _enter(self, strategy: GenerationStrategy, step: int, role: str) -> Probe:
+        number = len(self._ledger)
+        seed = evaluation_seed(self._seed, step if self._common else number)
+        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
 
     def _descend(self, first: int) -> None:
         """One step of SGD from the batch whose base is probe `first`."""

@@ -20,8 +20,8 @@ from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
-from search.controls import CONTROLS
 from search.coordinates import COARSE_ORDER, Coordinates
+from search.first_strategies import first_points
 from search.gaussian_process import Data, GaussianProcess, fit
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
@@ -167,20 +167,13 @@ class CoarseToFine:
     def _make_design(self) -> list[Vector]:
         """The start, strategies that are known to be good without search, then points that fill
         the space of levels and slopes evenly."""
-        start = self._coordinates.from_strategy(self._space.start)
         coarse = np.flatnonzero(self._coordinates.order <= COARSE_ORDER)
         # Until the first result is due there is no model to ask: the design fills that time.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
-        points = [start]
-        for control in CONTROLS.values():
-            strategy = control(self._coordinates.steps)
-            if strategy.steps == self._coordinates.steps:
-                point = self._coordinates.from_strategy(strategy)
-                if not any(np.allclose(point, known) for known in points):
-                    points.append(point)
+        points = list(first_points(self._space, self._coordinates).values())
         for row in unit:
-            point = np.zeros_like(start)
+            point = np.zeros(len(self._coordinates))
             point[coarse] = (2 * row - 1) * self._reach()[coarse]
             points.append(point)
         return points

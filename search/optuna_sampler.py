@@ -9,6 +9,8 @@ no others, whichever workers were faster.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -17,6 +19,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
+from search.first_strategies import best_of
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import (
@@ -29,6 +32,7 @@ from search.optimiser import (
     evaluation_seed,
 )
 from search.space import SearchSpace, Space, with_passes
+from search.strategy import GenerationStrategy
 
 PASSES = "forward_passes"
 ROUNDING = 1e-9
@@ -38,10 +42,12 @@ class OptunaSampler:
     """Minimises FID with an Optuna sampler, from the space's start.
 
     Args:
-        sampler: seeded by whoever makes it.
+        make_sampler: the sampler of a space and a seed.
         space: its bounds and scales become Optuna distributions.
         budget: asked until it is spent; what stopped probes leave of theirs pays for more.
         seed: the evaluations' seeds derive from it.
+        first: strategies of the space to measure before the sampler proposes any; it then starts
+            from the best of them, and knows them all. By default the space's start alone.
         passes: minimise forward passes an image beside FID. They are then a parameter of their
             own, from T to what the space allows; the smallest guidance scales give way.
         max_in_flight: probes that may be out at once, >= 1, and the delay of results; give it at
@@ -55,10 +61,11 @@ class OptunaSampler:
 
     def __init__(
         self,
-        sampler: BaseSampler,
+        make_sampler: Callable[[SearchSpace, int], BaseSampler],
         space: SearchSpace,
         budget: Budget | TrainingBudget,
         seed: int,
+        first: Sequence[GenerationStrategy] = (),
         passes: bool = False,
         *,
         max_in_flight: int = 4,
@@ -68,8 +75,8 @@ class OptunaSampler:
             raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._common = max_in_flight, common_random_numbers
+        self._make_sampler, self._first = make_sampler, first
         self._distributions: dict[str, BaseDistribution] = {**distributions(space)}
-        start: dict[str, float] = dict(zip(space.names, space.start_vector.tolist(), strict=True))
         self._passes = passes
         if passes:
             if not isinstance(space, Space):
@@ -79,10 +86,11 @@ class OptunaSampler:
                 raise ValueError("forward passes can only fall where guidance_scale may reach 0")
             steps, most = space.start.steps, space.max_forward_passes
             self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
-            start[PASSES] = space.start.forward_passes()
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
+        sampler = make_sampler(space, seed)
         self._study = optuna.create_study(directions=directions, sampler=sampler)
-        self._study.enqueue_trial(start)
+        for values in self._first_values():
+            self._study.enqueue_trial(values)
         self._trials: list[Trial] = []
         self._spent_passes: list[int] = []
         self._released = 0
@@ -94,10 +102,15 @@ class OptunaSampler:
         if self._ledger.spent + 1 > self._budget.evaluations + ROUNDING:
             return WAIT if self._ledger.in_flight else DONE
         due = max(0, number - self._max_in_flight + 1)
+        if number >= len(self._first) > 0:
+            due = max(due, len(self._first))
         if self._ledger.told_in_order() < due:
             return WAIT
         while self._released < due:
             self._release(self._released)
+        if self._first and number == len(self._first) and isinstance(self._space, Space):
+            best = replace(self._space, start=best_of(self._first, self._ledger))
+            self._study.sampler = self._make_sampler(best, self._seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(dict(self._distributions))
@@ -109,13 +122,23 @@ class OptunaSampler:
         self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation
-        role = "start" if number == 0 else "sample"
+        role = "start" if number == 0 else "control" if number < len(self._first) else "sample"
         training = self._budget.training(trained, seed)
         return self._ledger.ask(Probe(number, strategy, images, seed, number, role, training))
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
+
+    def _first_values(self) -> Iterator[dict[str, float]]:
+        """What the first trials are told to take, by parameter."""
+        space, names = self._space, self._space.names
+        if not isinstance(space, Space):
+            yield dict(zip(names, space.start_vector.tolist(), strict=True))
+            return
+        for strategy in self._first or [space.start]:
+            values = dict(zip(names, space.to_vector(strategy).tolist(), strict=True))
+            yield values | ({PASSES: strategy.forward_passes()} if self._passes else {})
 
     def _release(self, number: int) -> None:
         """Let the sampler know a result; Optuna has a state of its own for failures."""

@@ -21,9 +21,11 @@ from optuna.samplers import (
 from search.autonat_greedy import AutoNATGreedy
 from search.autonat_reference import AutoNATReference
 from search.coarse_to_fine import CoarseToFine
+from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.optuna_sampler import OptunaSampler
 from search.space import SearchSpace, Space
+from search.strategy import GenerationStrategy
 from search.training_space import TrainingSpace
 
 SAMPLERS: Mapping[str, Callable[[SearchSpace, int], BaseSampler]] = {
@@ -74,6 +76,7 @@ def make_optimiser(
     seed: int,
     settings: Mapping[str, Any] | None = None,
     tokens: int | None = None,
+    controls_first: bool = False,
 ) -> Optimiser:
     """The optimiser of that name.
 
@@ -85,10 +88,13 @@ def make_optimiser(
         seed: of the optimiser's own choices and of its evaluations, >= 0.
         settings: keyword settings of the optimiser's class.
         tokens: L of the objective, for those who move whole tokens.
+        controls_first: measure the controls that need no search before anything else (see
+            `first_strategies`), as coarse-to-fine always does.
 
     Raises:
         ValueError: a name that is unknown or searches another space (those that do are listed),
-            a setting that the optimiser does not have, or one whose value it refuses.
+            a setting that the optimiser does not have, or one whose value it refuses; controls
+            first where generation strategies are not what is searched.
     """
     settings = dict(settings or {})
     known = default_settings(name)
@@ -100,22 +106,30 @@ def make_optimiser(
     if seed < 0:
         raise ValueError(f"seed = {seed} is negative")
     settings = known | settings
+    first: list[GenerationStrategy] = []
+    if controls_first:
+        if not isinstance(space, Space):
+            raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
+        first = list(first_strategies(space, tokens).values())
     if isinstance(space, Space) and isinstance(budget, Budget):
         if name == "coarse-to-fine":
             return CoarseToFine(space, budget, seed, tokens, **settings)
         if name in DESCENTS:
-            return AutoNATReference(space, budget, seed, tokens, **settings)
+            return AutoNATReference(space, budget, seed, tokens, first, **settings)
     trains = isinstance(space, TrainingSpace) and isinstance(budget, TrainingBudget)
     if name == "autonat-greedy" and trains:
         return AutoNATGreedy(space, budget, seed, **settings)  # type: ignore[arg-type]
     if name not in SAMPLERS and not (name == PARETO and isinstance(space, Space)):
         raise ValueError(f"optimiser {name} does not search {type(space).__name__}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
-        warnings.simplefilter("ignore", FutureWarning)
-        sampler = SAMPLERS["nsgaii" if name == PARETO else name](space, seed)
-    return OptunaSampler(sampler, space, budget, seed, name == PARETO, **settings)
+
+    def make_sampler(space: SearchSpace, seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
+            warnings.simplefilter("ignore", FutureWarning)
+            return SAMPLERS["nsgaii" if name == PARETO else name](space, seed)
+
+    return OptunaSampler(make_sampler, space, budget, seed, first, name == PARETO, **settings)
 
 
 def default_settings(name: str) -> dict[str, Any]:

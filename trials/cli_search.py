@@ -123,6 +123,10 @@ def search(
     budget: Annotated[int | None, typer.Option(help="Images a method. (default: 50000)")] = None,
     images: Annotated[int | None, typer.Option(help="An evaluation. (default: 500)")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the optimisers. (default: 0)")] = None,
+    controls_first: Annotated[
+        bool | None,
+        typer.Option("--controls-first", help="Every method measures the controls first."),
+    ] = None,
     control: Annotated[
         list[str] | None,
         typer.Option(help=f"{', '.join(CONTROLS)}; repeatable. (default: rule of thumb)"),
@@ -173,6 +177,7 @@ def search(
         "budget": budget,
         "images_per_evaluation": images,
         "seed": seed,
+        "controls_first": controls_first,
         "controls": control,
         "test_images": test_images,
         "test_seeds": read_seeds(test_seeds) if test_seeds else None,

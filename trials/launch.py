@@ -145,7 +145,8 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         )
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
-        make_optimiser(name, space, budget, settings.seed, own, objective.tokens)
+        first = settings.controls_first
+        make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
 
 
 def resumed_settings(

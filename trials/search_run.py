@@ -110,8 +110,15 @@ class SearchRun:
     def _optimiser(self, name: str) -> Any:
         settings = self.settings
         own = settings.optimiser_settings[name]
-        budget = settings.budget_of_one()
-        return make_optimiser(name, self._space, budget, settings.seed, own, self._tokens)
+        return make_optimiser(
+            name,
+            self._space,
+            settings.budget_of_one(),
+            settings.seed,
+            own,
+            self._tokens,
+            settings.controls_first,
+        )
 
     def _search_settings(self, optimiser: str) -> dict[str, Any]:
         return {

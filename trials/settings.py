@@ -105,6 +105,8 @@ class SearchSettings(BaseModel):
         scheduler: "asha" measures at a quarter, at half and at the whole of n, or of the training
             steps, and Ray's ASHA stops the worse half at the first two; None measures once.
         seed: of the optimisers.
+        controls_first: every method begins by measuring the start and the controls of this T, as
+            coarse-to-fine always does; those that start from a point take the best of them.
         controls: strategies without search to test beside the winners.
         test_images: n of an evaluation of the final test.
         test_seeds: its seeds.
@@ -146,6 +148,7 @@ class SearchSettings(BaseModel):
     images_per_evaluation: PositiveInt = 500
     scheduler: Literal["asha"] | None = None
     seed: Seed = 0
+    controls_first: bool = False
     controls: list[str] = ["rule of thumb"]
     test_images: PositiveInt = 2000
     test_seeds: list[Seed] = Field([1, 2, 3], min_length=1)
@@ -179,6 +182,7 @@ class SearchSettings(BaseModel):
         """What a search would not look at is not what somebody meant."""
         trains = self.what != "generation"
         for name, applies in (
+            ("controls_first", self.what == "generation"),
             *((name, trains) for name in TRAINING_FIELDS),
             *(
                 (name, self.what == "both")
@@ -286,8 +290,11 @@ class SearchSettings(BaseModel):
 
     def problem(self) -> dict[str, Any]:
         """What is searched and how, as JSON: all that may not change when a study is resumed.
-        Where it runs may."""
-        return self.model_dump(mode="json", exclude=WHERE_IT_RUNS)
+        Where it runs may. LATER fields that are not used are left out, so that what was searched
+        before there were any is the same problem under the same derived name."""
+        usual = {name: SearchSettings.model_fields[name].get_default() for name in LATER}
+        unused = {name for name, value in usual.items() if getattr(self, name) == value}
+        return self.model_dump(mode="json", exclude=WHERE_IT_RUNS | unused)
 
     def full_name(self) -> str:
         """The search's name, derived from what is searched where it is not given."""
@@ -309,6 +316,9 @@ WHERE_IT_RUNS = {
     "ray_address",
     "time_limit",
 }
+
+LATER = {"controls_first"}
+"""Settings that the first records do not have."""
 
 
 PRESETS = Path(__file__).parent / "presets"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from search.bound import Bound
+from search.first_strategies import first_strategies
 from search.measurement import Failure, Measurement
 from search.optimiser import (
     DONE,
@@ -43,7 +46,7 @@ TRAINING = 0
 TRAINING_STEPS = 50
 CASES = [(name, steps) for name in OPTIMISERS for steps in (2, 4) if (name, steps) != ("gp", 4)]
 CASES += [(name, TRAINING) for name in TRAINING_OPTIMISERS if name != "gp"]
-"""Optimisers and T. The Gaussian process is slow: once is enough."""
+"""Optimisers and T. Optuna's Gaussian process is slow: once is enough."""
 
 Result = Measurement | Failure
 Pick = Callable[[list[Probe]], int]
@@ -236,6 +239,59 @@ def test_order_of_results_is_irrelevant(name: str, steps: int, workers: int, pic
     assert run(make(name, steps), workers=workers, pick=pick) == plain_run(name, steps)
 
 
+def with_controls_first(name: str, space: Space | None = None) -> Optimiser:
+    """Of 20 evaluations, the controls among them."""
+    space = space or Space(GenerationStrategy.maskgit(2))
+    return make_optimiser(name, space, Budget(20 * IMAGES, IMAGES), 1, None, 64, True)
+
+
+@each_name
+def test_controls_come_first_and_are_the_same_for_all(name: str) -> None:
+    first = first_strategies(Space(GenerationStrategy.maskgit(2)), 64)
+    assert [*first] == ["start", "random order", "more remask noise", "published"]
+    probes = run(with_controls_first(name), patchy, workers=4, pick=last)
+    assert [probe.strategy for probe in probes[:4]] == [*first.values()]
+    assert probes[0].role == "start"
+    # coarse-to-fine always begins with them, as part of its design.
+    control = "design" if name == "coarse-to-fine" else "control"
+    assert {probe.role for probe in probes[1:4]} == {control}
+    assert len(probes) == (4 + 2 * 7 if name in OWN_CLAMPS else 20)
+    record = {probe.number: patchy(probe) for probe in probes[:9] if probe.number not in (2, 5)}
+    assert replay(with_controls_first(name), record) == probes
+
+
+@each_name
+def test_controls_that_come_first_are_cut_at_the_bounds(name: str) -> None:
+    start = GenerationStrategy.maskgit(2)
+    bounds = {"remask_temperature": Bound(0.3, 2.0), "guidance_scale": Bound(0.25, 4.0)}
+    frozen = () if name == PARETO else ("sampling_temperature",)
+    if name == PARETO:
+        del bounds["guidance_scale"]
+    space = Space(start, bounds, frozen)
+    first = first_strategies(space, 64)
+    assert first["random order"].remask_temperature == (2.0,)
+    made = with_controls_first(name, space)
+    for strategy in first.values():
+        probe = made.ask()
+        assert isinstance(probe, Probe)
+        assert probe.strategy == strategy
+        made.tell(probe, measured(3.0))
+
+
+@pytest.mark.parametrize("name", ["autonat-reference", "cmaes"])
+def test_a_search_from_one_point_begins_at_the_best_of_the_first(name: str) -> None:
+    def away(probe: Probe) -> float:  # lowest at "more remask noise"
+        return abs(math.log(probe.strategy.remask_temperature[0] / 10))
+
+    probes = run(with_controls_first(name), lambda probe: measured(away(probe)))
+    assert np.median([away(probe) for probe in probes[4:11]]) < 0.5 * away(probes[0])
+
+
+def test_a_training_space_has_no_controls() -> None:
+    with pytest.raises(ValueError, match="controls_first: a TrainingSpace has no controls"):
+        make_optimiser("tpe", space_of(TRAINING), budget_of(TRAINING, 9), 1, None, 64, True)
+
+
 @each_case
 def test_failures_are_survived(name: str, steps: int) -> None:
     probes = run(make(name, steps, failed=3), patchy, workers=4, pick=last)
@@ -329,6 +385,18 @@ def test_samplers_keep_max_in_flight(name: str) -> None:
     assert isinstance(probes[0], Probe)
     optimiser.tell(probes[0], measured(2.0))
     assert isinstance(optimiser.ask(), Probe)
+
+
+def test_the_gaussian_process_goes_the_fast_way() -> None:
+    """Without greenlet Optuna warns, once a process, and is several times slower."""
+    words = """
+import optuna
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+study = optuna.create_study(sampler=optuna.samplers.GPSampler(seed=0, n_startup_trials=1))
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+"""
+    said = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert "greenlet" not in said.stderr
 
 
 def test_unknown_optimiser_names_the_known_ones() -> None:

@@ -1,0 +1,52 @@
+"""What every method of a search measures first, where all are to begin with the same knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.bound import Vector
+from search.controls import CONTROLS
+from search.coordinates import Coordinates
+from search.ledger import Ledger
+from search.space import Space
+from search.strategy import GenerationStrategy
+
+START = "start"
+
+
+def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:
+    """The start and the controls of its T as curves, by name; those equal to one before are left
+    out."""
+    points = {START: coordinates.from_strategy(space.start)}
+    for name, control in CONTROLS.items():
+        strategy = control(coordinates.steps)
+        if strategy.steps == coordinates.steps:
+            point = coordinates.from_strategy(strategy)
+            if not any(np.allclose(point, known) for known in points.values()):
+                points[name] = point
+    return points
+
+
+def first_strategies(space: Space, tokens: int | None = None) -> dict[str, GenerationStrategy]:
+    """The space's start, and the controls of its T as coarse-to-fine measures them: cut at the
+    bounds, with the start's frozen schedules and no more forward passes than the space allows.
+
+    Args:
+        space: what is searched.
+        tokens: L where it is known: mask ratios then stand for whole tokens.
+    """
+    coordinates = Coordinates(space, tokens)
+    points = first_points(space, coordinates)
+    del points[START]
+    controls = {name: coordinates.to_strategy(point) for name, point in points.items()}
+    return {START: space.start, **controls}
+
+
+def best_of(strategies: Sequence[GenerationStrategy], ledger: Ledger) -> GenerationStrategy:
+    """The strategy of the lowest FID, where the first probes measured these; the first one where
+    all failed."""
+    fids = [None if ledger.stopped(i) else ledger.fid(i) for i in range(len(strategies))]
+    found = [(fid, i) for i, fid in enumerate(fids) if fid is not None]
+    return strategies[min(found)[1] if found else 0]
