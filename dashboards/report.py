@@ -16,6 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
+from dashboards.formatting import difference, gigaflops, with_error
 from dashboards.landscape import landscape
 from search.strategy import SCHEDULES, GenerationStrategy
 from trials.results import MethodResult
@@ -86,41 +87,6 @@ def write_report(
         plotly=Markup(get_plotlyjs()),
     )
     return _write(path, text)
-
-
-def with_error(value: float, error: float | None) -> str:
-    """A number with its standard error, both to the error's second digit."""
-    if not math.isfinite(value):
-        return "no number"
-    if error is None or not 0 < error < math.inf:
-        return f"{value:#.4g}".rstrip(".")
-    digits = _digits(error)
-    return f"{value:,.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:,.{digits}f}"
-
-
-def gigaflops(flops: int | None) -> str:
-    """Floating-point operations in units of 1e9."""
-    return "" if flops is None else f"{flops / 1e9:,.3g}"
-
-
-def difference(result: MethodResult, best: MethodResult) -> str:
-    """How far a result lies above the best one, and whether that is inside the noise: within two
-    combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
-    if result is best:
-        return "best"
-    gap = result.fid - best.fid
-    if not math.isfinite(gap):
-        return "–"
-    if not result.fid_se or not best.fid_se:
-        return f"+{gap:.3g}, error unknown"
-    combined = math.hypot(result.fid_se, best.fid_se)
-    noise = ", inside the noise" if gap <= 2 * combined else ""
-    return f"+{gap:.{_digits(combined)}f}{noise}"
-
-
-def _digits(error: float) -> int:
-    """Decimals that show an error > 0 to its second digit."""
-    return max(0, 1 - math.floor(math.log10(error)))
 
 
 def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:

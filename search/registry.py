@@ -5,45 +5,69 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
-
-from search.autonat_greedy import AutoNATGreedy
-from search.autonat_reference import AutoNATReference
-from search.coarse_to_fine import CoarseToFine
 from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
-from search.optuna_sampler import OptunaSampler
 from search.space import SearchSpace, Space
 from search.strategy import GenerationStrategy
 from search.training_space import TrainingSpace
 
-SAMPLERS: Mapping[str, Callable[[SearchSpace, int], BaseSampler]] = {
-    "random": lambda space, seed: RandomSampler(seed=seed),
-    "qmc": lambda space, seed: QMCSampler(
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+# Each imports what it makes: whoever only asks for names waits neither for Optuna nor for SciPy.
+def _random(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+def _qmc(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import QMCSampler
+
+    return QMCSampler(
         scramble=True, seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
-    ),
+    )
+
+
+def _tpe(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
     # Optuna 5's defaults, pinned: a comparison must not change with the version.
-    "tpe": lambda space, seed: TPESampler(
-        n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed
-    ),
-    "cmaes": lambda space, seed: CmaEsSampler(
+    return TPESampler(n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed)
+
+
+def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import CmaEsSampler
+
+    return CmaEsSampler(
         x0={n: float(v) for n, v in zip(space.names, space.start_vector, strict=True)},
         seed=seed,
         warn_independent_sampling=False,
-    ),
-    "gp": lambda space, seed: GPSampler(seed=seed, n_startup_trials=10),
-    "nsgaii": lambda space, seed: NSGAIISampler(population_size=20, seed=seed),
+    )
+
+
+def _gp(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed, n_startup_trials=10)
+
+
+def _nsgaii(space: SearchSpace, seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(population_size=20, seed=seed)
+
+
+SAMPLERS: Mapping[str, Callable[[SearchSpace, int], BaseSampler]] = {
+    "random": _random,
+    "qmc": _qmc,
+    "tpe": _tpe,
+    "cmaes": _cmaes,
+    "gp": _gp,
+    "nsgaii": _nsgaii,
 }
 """Optuna's samplers, each seeded and started at the space's start."""
 
@@ -111,25 +135,28 @@ def make_optimiser(
         if not isinstance(space, Space):
             raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
         first = list(first_strategies(space, tokens).values())
+    make = _face(name)
     if isinstance(space, Space) and isinstance(budget, Budget):
         if name == "coarse-to-fine":
-            return CoarseToFine(space, budget, seed, tokens, **settings)
+            return make(space, budget, seed, tokens, **settings)
         if name in DESCENTS:
-            return AutoNATReference(space, budget, seed, tokens, first, **settings)
+            return make(space, budget, seed, tokens, first, **settings)
     trains = isinstance(space, TrainingSpace) and isinstance(budget, TrainingBudget)
     if name == "autonat-greedy" and trains:
-        return AutoNATGreedy(space, budget, seed, **settings)  # type: ignore[arg-type]
+        return make(space, budget, seed, **settings)
     if name not in SAMPLERS and not (name == PARETO and isinstance(space, Space)):
         raise ValueError(f"optimiser {name} does not search {type(space).__name__}")
 
     def make_sampler(space: SearchSpace, seed: int) -> BaseSampler:
+        from optuna.exceptions import ExperimentalWarning
+
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.simplefilter("ignore", ExperimentalWarning)
             # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
             warnings.simplefilter("ignore", FutureWarning)
             return SAMPLERS["nsgaii" if name == PARETO else name](space, seed)
 
-    return OptunaSampler(make_sampler, space, budget, seed, first, name == PARETO, **settings)
+    return make(make_sampler, space, budget, seed, first, name == PARETO, **settings)
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -140,14 +167,27 @@ def default_settings(name: str) -> dict[str, Any]:
     """
     if name not in ALL_OPTIMISERS:
         raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(ALL_OPTIMISERS)}")
-    own: Mapping[str, type] = {
-        "coarse-to-fine": CoarseToFine,
-        "autonat-greedy": AutoNATGreedy,
-        **dict.fromkeys(DESCENTS, AutoNATReference),
-    }
-    face = own.get(name, OptunaSampler)
-    parameters = inspect.signature(face).parameters.values()
+    parameters = inspect.signature(_face(name)).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
     if name == "autonat-common-numbers":
         defaults = dict.fromkeys(defaults, True)
     return defaults
+
+
+def _face(name: str) -> Callable[..., Optimiser]:
+    """The class of that optimiser, whose keywords are its settings."""
+    if name == "coarse-to-fine":
+        from search.coarse_to_fine import CoarseToFine
+
+        return CoarseToFine
+    if name == "autonat-greedy":
+        from search.autonat_greedy import AutoNATGreedy
+
+        return AutoNATGreedy
+    if name in DESCENTS:
+        from search.autonat_reference import AutoNATReference
+
+        return AutoNATReference
+    from search.optuna_sampler import OptunaSampler
+
+    return OptunaSampler

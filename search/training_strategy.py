@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta as beta_distribution
-from scipy.stats import truncnorm
 
 from search.bound import Bound
 from search.strategy import read_number
@@ -59,7 +57,9 @@ class Distribution:
 
 
 def _beta(uniforms: Ratios, alpha: float, beta: float) -> Ratios:
-    return np.asarray(beta_distribution.ppf(uniforms, alpha, beta), dtype=np.float64)
+    from scipy.stats import beta as distribution  # takes over a second to import
+
+    return np.asarray(distribution.ppf(uniforms, alpha, beta), dtype=np.float64)
 
 
 def _cosine(uniforms: Ratios) -> Ratios:
@@ -71,6 +71,8 @@ def _uniform(uniforms: Ratios) -> Ratios:
 
 
 def _truncated_normal(uniforms: Ratios, mean: float, deviation: float) -> Ratios:
+    from scipy.stats import truncnorm
+
     low, high = -mean / deviation, (1 - mean) / deviation
     found = truncnorm.ppf(uniforms, low, high, loc=mean, scale=deviation)
     return np.clip(np.asarray(found, dtype=np.float64), 0.0, 1.0)

@@ -12,22 +12,17 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import optuna
 import typer
 from rich.table import Table
 
-from dashboards.report import gigaflops, with_error
-from dashboards.samples import grid, png
-from dashboards.servers import open_dashboards
+from dashboards.formatting import gigaflops, with_error
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
 from trials.cli_data import app as data_app
 from trials.cli_records import app as records_app
 from trials.cli_search import app as search_app
-from trials.distributed_training import train_together
-from trials.doctor import examine
 from trials.flags import (
     LAB,
     JsonFlag,
@@ -41,14 +36,11 @@ from trials.flags import (
     read_seeds,
 )
 from trials.lab import Lab
-from trials.launch import prepared, replicate
-from trials.nat_objective import NATObjective
-from trials.objective import Objective, Samples, describe, load_objective, registered_objectives
 from trials.printing import out, print_json
 from trials.progress import LiveProgress
-from trials.results import fid_over_n
-from trials.search_run import differences
-from trials.settings import read_settings
+
+if TYPE_CHECKING:
+    from trials.objective import Objective
 
 app = typer.Typer(
     help="A laboratory for the schedules of masked image generators.",
@@ -77,6 +69,9 @@ def train(
     as_json_: JsonFlag = False,
 ) -> None:
     """Prepare an objective: train its generator, once; searches then begin at once."""
+    from trials.objective import describe
+    from trials.settings import read_settings
+
     given = {"objective": objective, "objective_settings": read_assignments(settings) or None}
     study = read_settings({k: v for k, v in given.items() if v is not None}, study_file)
     objective, values = study.objective, study.objective_settings
@@ -104,6 +99,11 @@ def evaluate(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy file again, on any seeds."""
+    from trials.launch import prepared, replicate
+    from trials.objective import describe, load_objective
+    from trials.results import fid_over_n
+    from trials.search_run import differences
+
     file = StrategyFile.read(strategy)
     chosen = read_seeds(seeds) if seeds else list(file.test.seeds) if file.test else [1, 2, 3]
     n = images or (file.test.images if file.test else 2000)
@@ -173,6 +173,10 @@ def sample(
     lab: LabFlag = LAB,
 ) -> None:
     """Draw the first images that a strategy generates."""
+    from dashboards.samples import grid, png
+    from trials.launch import prepared
+    from trials.objective import Samples
+
     file = StrategyFile.read(strategy)
     name, values = _objective_of(file, objective, settings)
     made = prepared(name, values, Lab.open(lab))
@@ -192,6 +196,8 @@ def dashboard(
     lab: LabFlag = LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
 ) -> None:
     """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
+    from dashboards.servers import open_dashboards
+
     where = Lab.open(lab, record_url, tracking_uri)
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
 
@@ -208,6 +214,8 @@ def doctor(
     as_json_: JsonFlag = False,
 ) -> None:
     """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
+    from trials.doctor import examine
+
     findings = []
     for finding in examine(lab, record_url, tracking_uri, ray_address, gpus_per_trial):
         findings.append(finding)
@@ -224,16 +232,16 @@ def doctor(
 @app.command()
 def objectives() -> None:
     """List the registered objectives."""
+    from trials.objective import registered_objectives
+
     for name, point in sorted(registered_objectives().items()):
         out.print(f"{name}  {point.value}")
 
 
 def main() -> None:
     """Run the command line."""
-    # The driver only waits: what it leaves free is the workers'.
-    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for noisy in ("alembic", "mlflow", "ray"):
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for noisy in ("alembic", "ray"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     try:
@@ -251,8 +259,14 @@ def _trained(
     gpus_per_worker: float,
     ray_address: str | None,
 ) -> Objective:
+    from trials.launch import prepared
+    from trials.objective import load_objective
+
     if workers == 1 and ray_address is None:
         return prepared(objective, values, Lab.open(lab))
+    from trials.distributed_training import train_together
+    from trials.nat_objective import NATObjective
+
     made = load_objective(objective, values)
     if not isinstance(made, NATObjective):
         raise ValueError(f"objective {objective}: only NATs are trained on several workers")

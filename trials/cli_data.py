@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.contexts import CONTEXTS, store_contexts
-from models.text import load_text_encoder
-from models.token_data import TokenData
 from trials.flags import JsonFlag
-from trials.image_sources import open_source
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, stderr
-from trials.real_statistics import PIXELS, pixels_file, real_statistics
-from trials.tokenize import SKIPPED, Tokenizing, take_public
-from trials.tokenize import tokenize as run_tokenize
+
+if TYPE_CHECKING:
+    from models.token_data import TokenData
 
 app = typer.Typer()
 
@@ -65,6 +61,8 @@ def tokenize(
         raise ValueError(f"{names}: only where patches are fitted, not with {tokenizer}")
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {folder} lies within the images")
+    from trials.tokenize import SKIPPED, take_public
+
     if images.suffix == ".npy":
         data = take_public(images, tokenizer, folder)
     else:
@@ -97,6 +95,10 @@ def _tokenized(
     batch: int,
     workers: int,
 ) -> TokenData:
+    from trials.image_sources import open_source
+    from trials.tokenize import Tokenizing
+    from trials.tokenize import tokenize as run_tokenize
+
     try:
         with LiveProgress() as progress:
             source = open_source(images, captions, progress.report("listing tars"))
@@ -126,6 +128,9 @@ def statistics(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure real images: the reference statistics that FID compares with."""
+    from trials.image_sources import open_source
+    from trials.real_statistics import PIXELS, pixels_file, real_statistics
+
     if path.suffix != ".npz":
         raise ValueError(f"--out {path} is not a .npz file")
     if side is not None and features != PIXELS:
@@ -166,6 +171,10 @@ def embed(
     batch: Annotated[int, typer.Option(min=1, help="Captions encoded at once.")] = 64,
 ) -> None:
     """Turn captions into a text encoder's states; run again, it goes on where it was."""
+    from models.contexts import CONTEXTS, store_contexts
+    from models.text import load_text_encoder
+    from models.token_data import TokenData
+
     data = TokenData.open(folder)
     try:
         with LiveProgress() as progress:

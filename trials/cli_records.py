@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from dashboards.report import with_error
+from dashboards.formatting import with_error
 from search.public_yaml import read_public, write_public
 from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
-from trials.alternation import recorded_rounds
 from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
 from trials.lab import Lab
-from trials.launch import prepared, replicate
-from trials.mirror import Mirror
-from trials.objective import load_objective
 from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
-from trials.publish import complete, publish
-from trials.publish_alternation import complete_alternation, publish_alternation
-from trials.record import ALTERNATION, study_names
-from trials.results import MethodResult, method_results, pareto_front
-from trials.search_run import recorded_settings, search_records
-from trials.settings import read_settings
-from trials.storage import without_password
-from trials.tabulated import tabulate as tabulate_records
+
+if TYPE_CHECKING:
+    from trials.results import MethodResult
 
 app = typer.Typer()
 
@@ -40,6 +31,9 @@ def compare(
     as_json_: JsonFlag = False,
 ) -> None:
     """Print the final tests of searches side by side."""
+    from trials.results import method_results
+    from trials.search_run import search_records
+
     where = Lab.open(lab, record_url)
     protocol: tuple[str, Any] | None = None
     results: list[MethodResult] = []
@@ -95,6 +89,16 @@ def report(
     tracking_uri: TrackingFlag = None,
 ) -> None:
     """Write a search's strategy files and HTML report again, from its record."""
+    from trials.alternation import recorded_rounds
+    from trials.launch import prepared
+    from trials.mirror import Mirror
+    from trials.objective import load_objective
+    from trials.publish import publish
+    from trials.publish_alternation import publish_alternation
+    from trials.record import ALTERNATION, study_names
+    from trials.search_run import recorded_settings, search_records
+    from trials.settings import read_settings
+
     where = Lab.open(lab, record_url, tracking_uri)
     if f"{name}-{ALTERNATION}" in study_names(where.record_url):
         settings = read_settings(recorded_settings(where, name) | {"name": name, "lab": lab})
@@ -121,6 +125,14 @@ def sync(
     tracking_uri: TrackingFlag = None,
 ) -> None:
     """Bring MLflow up to the record."""
+    from trials.alternation import recorded_rounds
+    from trials.mirror import Mirror
+    from trials.publish import complete
+    from trials.publish_alternation import complete_alternation
+    from trials.record import ALTERNATION, study_names
+    from trials.search_run import search_records
+    from trials.storage import without_password
+
     where = Lab.open(lab, record_url, tracking_uri)
     known = study_names(where.record_url)
     ends = ("test", *ALL_OPTIMISERS)
@@ -148,6 +160,9 @@ def tabulate(
     record_url: RecordFlag = None,
 ) -> None:
     """Turn the records of searches into a table for --objective tabulated --set table=OUT."""
+    from trials.search_run import search_records
+    from trials.tabulated import tabulate as tabulate_records
+
     if target.suffix != ".parquet":
         raise ValueError(f"{target}: a table's name ends in .parquet")
     where = Lab.open(lab, record_url)
@@ -166,6 +181,10 @@ def front(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure the Pareto front of FID and forward passes again, on seeds no search saw."""
+    from trials.launch import prepared, replicate
+    from trials.results import pareto_front
+    from trials.search_run import search_records
+
     where = Lab.open(lab, record_url)
     records = search_records(where, name)
     settings, described = records[0].settings["search"], records[0].settings["objective"]

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dashboards.servers import dashboard_commands
-from models.checkpoints import settings_hash
 from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
-from trials.alternation import alternate
 from trials.flags import (
     LAB,
     JsonFlag,
@@ -33,24 +27,8 @@ from trials.flags import (
     read_seeds,
 )
 from trials.lab import Lab
-from trials.launch import check, launch, prepare, resumed_settings
-from trials.mirror import Mirror
-from trials.objective import load_objective
-from trials.printing import out, show_results, show_transfer
+from trials.printing import show_transfer
 from trials.progress import LiveProgress
-from trials.publish import Published, publish
-from trials.publish_alternation import publish_alternation
-from trials.record import study_names
-from trials.search_run import search_records
-from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
-from trials.storage import without_password
-from trials.transfer import (
-    REFINED,
-    Transferred,
-    measure_transfer,
-    target_settings,
-    transferred_file,
-)
 
 app = typer.Typer()
 DEMO_OPTIMISERS = ["autonat-reference", "tpe", "cmaes", "random"]
@@ -191,10 +169,14 @@ def search(
         "tracking_uri": tracking_uri,
     }
     given = {key: value for key, value in flags.items() if value is not None}
+    from trials.launch import resumed_settings
+    from trials.search_command import run
+    from trials.settings import read_settings
+
     if resume is not None:
-        _run(resumed_settings(resume, given, study_file), resume=True, as_json_=as_json_)
+        run(resumed_settings(resume, given, study_file), resume=True, as_json_=as_json_)
     else:
-        _run(read_settings(given, study_file), resume=False, as_json_=as_json_)
+        run(read_settings(given, study_file), resume=False, as_json_=as_json_)
 
 
 @app.command()
@@ -211,6 +193,10 @@ def demo(
     as_json_: JsonFlag = False,
 ) -> None:
     """The main job on real digits: train, search with four methods, test, report."""
+    from trials.record import study_names
+    from trials.search_command import run
+    from trials.settings import read_settings
+
     more = [name for name in optimiser or [] if name not in DEMO_OPTIMISERS]
     known = study_names(Lab.open(lab).record_url)
     number = 1
@@ -228,7 +214,7 @@ def demo(
     }
     if workers is not None:
         values["workers"] = workers
-    _run(read_settings(values), resume=False, as_json_=as_json_)
+    run(read_settings(values), resume=False, as_json_=as_json_)
 
 
 @app.command()
@@ -247,6 +233,13 @@ def transfer(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy on another model (--set width=64) or at other T, and refine it there."""
+    from models.checkpoints import settings_hash
+    from trials.launch import check, prepare
+    from trials.objective import load_objective
+    from trials.search_command import refined
+    from trials.settings import read_settings
+    from trials.transfer import Transferred, measure_transfer, target_settings, transferred_file
+
     file = StrategyFile.read(strategy)
     where, seeds = Lab.open(lab), read_seeds(test_seeds)
     lengths = read_counts("steps", steps) if steps else [file.generation.steps]
@@ -280,101 +273,8 @@ def transfer(
         start = where.results("transfer") / f"T{length}-{key}.json"
         own.write(start)
         more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
-        refined = _refined(read_settings(given | more), where)
-        if refined is None:
+        found_there = refined(read_settings(given | more), where)
+        if found_there is None:
             raise typer.Exit(130)
-        found.append(refined)
+        found.append(found_there)
     show_transfer(file, rows, as_json_)
-
-
-def _refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
-    """What a search found from the transferred strategy; a search that was done is only read."""
-    name = settings.full_name()
-    best = lab.results(name) / "best.json"
-    if not best.exists():
-        resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
-        if resume:
-            settings = resumed_settings(name, {"lab": settings.lab}, None)
-        if _search(settings.completed(), resume) is None:
-            return None
-    file = StrategyFile.read(best)
-    if file.test is None:
-        raise ValueError(f"{best}: no final test")
-    return Transferred(REFINED, file.generation, file.test)
-
-
-def _run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
-    """Search, publish, print."""
-    settings = settings.completed()
-    name = settings.full_name()
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    if settings.what == "both":
-        published = _alternate(settings.model_copy(update={"name": name}), lab, resume)
-    else:
-        published = _search(settings, resume)
-    if published is None:
-        line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
-        if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
-            line = "interrupted before there was anything to resume"
-        print(line, file=sys.stderr)
-        raise typer.Exit(130)
-    if published.behind:
-        line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
-        print(line, file=sys.stderr)
-    show_results(published.results, as_json_, published, name)
-    if not as_json_:
-        mlflow, dashboard_ = dashboard_commands(
-            without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
-        )
-        out.print(f"best strategy     {published.best}")
-        out.print(f"report            {published.report}")
-        out.print(f"MLflow UI         {mlflow}")
-        out.print(f"Optuna dashboard  {dashboard_}")
-
-
-def _where(settings: SearchSettings) -> str:
-    """The flags that say again where a search runs; not those that the environment says."""
-    said = {os.environ.get(f"AUTONAT_{name}") for name in ("LAB", "RECORD_URL", "TRACKING_URI")}
-    words = ""
-    for name in (n for n in SearchSettings.model_fields if n in WHERE_IT_RUNS - {"name"}):
-        value = getattr(settings, name)
-        usual = SearchSettings.model_fields[name].get_default(call_default_factory=True)
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        if value != usual and text not in said:
-            words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
-    return words
-
-
-def _search(settings: SearchSettings, resume: bool) -> Published | None:
-    """A search and what it publishes, or None if it was interrupted."""
-    with LiveProgress() as progress:
-        try:
-            launched = launch(settings, resume=resume, progress=progress)
-        except KeyboardInterrupt:
-            return None
-        if not launched.run.finished:
-            return None
-        name, lab = settings.full_name(), launched.lab
-        records = search_records(lab, name)
-        return publish(lab, name, records, launched.objective, launched.mirror)
-
-
-def _alternate(settings: SearchSettings, lab: Lab, resume: bool) -> Published | None:
-    """An alternation and what it publishes, or None if it was interrupted."""
-    behind = 0
-
-    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
-        nonlocal behind
-        published = _search(half, resume_half)
-        if published is None:
-            return None
-        behind += published.behind
-        return published.best
-
-    rounds = alternate(settings, resume=resume, search=search_half)
-    if rounds is None:
-        return None
-    objective = load_objective(settings.objective, settings.objective_settings)
-    results, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
-    best = lab.results(settings.full_name()) / "best.json"
-    return Published(results, best, report, behind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.measurement import Measurement
 from search.registry import make_optimiser
@@ -14,8 +14,6 @@ from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.hold import hold
 from trials.lab import Lab
-from trials.local_runner import run_local
-from trials.mirror import BackgroundMirror, Mirror
 from trials.objective import (
     TRAINED_BY,
     Checks,
@@ -28,12 +26,14 @@ from trials.objective import (
     user_module,
 )
 from trials.progress import LiveProgress
-from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
-from trials.study import Study
-from trials.training import Trainer
+
+if TYPE_CHECKING:
+    from trials.mirror import Mirror
+    from trials.study import Study
+    from trials.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
         ValueError: whatever is not valid, found before anything costly starts; or the record
             cannot be written.
     """
+    from trials.local_runner import run_local
+    from trials.mirror import BackgroundMirror, Mirror
+    from trials.ray_runner import RaySettings, ray_workers, run_ray
+    from trials.training import Trainer
+
     settings = settings.completed()
     objective = load_objective(settings.objective, settings.objective_settings)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
@@ -112,6 +117,8 @@ def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objec
             f"{own[0]} = {settings.objective_settings[own[0]]}: a search of training strategies "
             "trains its own models; fine_tune_from lets them go on from weights"
         )
+    from trials.training import Trainer
+
     objective.training_key(TrainingStrategy("uniform"), 0)  # or it says why it cannot be trained
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)

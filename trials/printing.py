@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from dashboards.report import difference, gigaflops, with_error
-from search.strategy_file import StrategyFile
-from trials.publish import Published
-from trials.results import MethodResult, as_json
-from trials.transfer import Transferred, gaps_kept
+from dashboards.formatting import difference, gigaflops, with_error
+
+if TYPE_CHECKING:
+    from search.strategy_file import StrategyFile
+    from trials.publish import Published
+    from trials.results import MethodResult
+    from trials.transfer import Transferred
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 
@@ -27,6 +29,8 @@ def show_results(
 ) -> None:
     """The table of final tests, best first, or one JSON object."""
     if as_json_:
+        from trials.results import as_json
+
         paths = published and {"best": str(published.best), "report": str(published.report)}
         print_json({"name": name, **(paths or {}), "results": as_json(results)})
         return
@@ -78,6 +82,8 @@ def show_transfer(
     file: StrategyFile, rows: Mapping[int, Sequence[Transferred]], as_json_: bool
 ) -> None:
     """What a strategy is worth on another model and at other T."""
+    from trials.transfer import gaps_kept
+
     if as_json_:
         told = [
             {

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from trials.study import Study
+if TYPE_CHECKING:
+    from trials.study import Study
 
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""

@@ -73,6 +73,8 @@ def ray_session(
     """
     _check_address(address)
     packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
+    # The driver only waits: what it leaves free is the workers'.
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # The record is what resumes a search; Tune's snapshots of its own state only cost time.

@@ -12,10 +12,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pandas as pd
 from optuna.storages import RDBStorage
 
 from search.measurement import Failure, Measurement
@@ -24,6 +23,9 @@ from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.evaluation import Evaluation, evaluation_of, trial_of
 from trials.storage import open_storage, outlast, readable, without_password
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
@@ -217,6 +219,8 @@ class Record:
         """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
         stopped one (PRUNED) the images that it was given and its FID at that n. Where models were
         trained, there is a column for each parameter of their training strategies, too."""
+        import pandas as pd
+
         rows = []
         trained: dict[str, None] = {}
         for evaluation in self._evaluations:

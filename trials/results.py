@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
 from trials.record import Best, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = ("autonat", "torch", "optuna", "ray", "mlflow", "torchmetrics", "numpy", "scipy")
 
@@ -216,6 +218,8 @@ def _result(
     record: Record | None,
     objective: Mapping[str, Any] | None,
 ) -> MethodResult:
+    import pandas as pd
+
     best = None if record is None else record.best()
     tested = tests.get(name)
     strategy = best.strategy if best else tests[name].strategy

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
@@ -20,6 +21,8 @@ from sqlalchemy.exc import (
 
 from trials.record_storage import RecordStorage
 
+# It tells of every study that is made, on stderr.
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 600.0

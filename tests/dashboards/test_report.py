@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.report import difference, with_error, write_report
+from dashboards.formatting import difference, with_error
+from dashboards.report import write_report
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
 from trials.results import MethodResult

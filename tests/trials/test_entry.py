@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trials import cli, cli_search
+from trials import cli, search_command
 
 Autonat = Callable[..., tuple[int, str, str]]
 
@@ -35,7 +35,7 @@ def interrupted(*_: Any, **__: Any) -> None:
 def test_what_was_not_begun_is_not_to_be_resumed(
     autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_search, "launch", interrupted)
+    monkeypatch.setattr(search_command, "launch", interrupted)
     code, _, err = autonat("search", "--objective", "simulated", "--lab", tmp_path / "lab")
     assert (code, err) == (130, "interrupted before there was anything to resume\n")
 

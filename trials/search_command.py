@@ -1,0 +1,123 @@
+"""What the commands that search do once their flags are read: search, publish, print.
+
+Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do so when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+from dashboards.servers import dashboard_commands
+from search.strategy_file import StrategyFile
+from trials.alternation import alternate
+from trials.lab import Lab
+from trials.launch import launch, resumed_settings
+from trials.mirror import Mirror
+from trials.objective import load_objective
+from trials.printing import out, show_results
+from trials.progress import LiveProgress
+from trials.publish import Published, publish
+from trials.publish_alternation import publish_alternation
+from trials.record import study_names
+from trials.search_run import search_records
+from trials.settings import WHERE_IT_RUNS, SearchSettings
+from trials.storage import without_password
+from trials.transfer import REFINED, Transferred
+
+
+def run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
+    """Search, publish, print."""
+    settings = settings.completed()
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if settings.what == "both":
+        published = _alternate(settings.model_copy(update={"name": name}), lab, resume)
+    else:
+        published = _search(settings, resume)
+    if published is None:
+        line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
+        if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
+            line = "interrupted before there was anything to resume"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130)
+    if published.behind:
+        line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
+        print(line, file=sys.stderr)
+    show_results(published.results, as_json_, published, name)
+    if not as_json_:
+        mlflow, dashboard_ = dashboard_commands(
+            without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
+        )
+        out.print(f"best strategy     {published.best}")
+        out.print(f"report            {published.report}")
+        out.print(f"MLflow UI         {mlflow}")
+        out.print(f"Optuna dashboard  {dashboard_}")
+
+
+def _where(settings: SearchSettings) -> str:
+    """The flags that say again where a search runs; not those that the environment says."""
+    said = {os.environ.get(f"AUTONAT_{name}") for name in ("LAB", "RECORD_URL", "TRACKING_URI")}
+    words = ""
+    for name in (n for n in SearchSettings.model_fields if n in WHERE_IT_RUNS - {"name"}):
+        value = getattr(settings, name)
+        usual = SearchSettings.model_fields[name].get_default(call_default_factory=True)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if value != usual and text not in said:
+            words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
+    return words
+
+
+def _search(settings: SearchSettings, resume: bool) -> Published | None:
+    """A search and what it publishes, or None if it was interrupted."""
+    with LiveProgress() as progress:
+        try:
+            launched = launch(settings, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            return None
+        if not launched.run.finished:
+            return None
+        name, lab = settings.full_name(), launched.lab
+        records = search_records(lab, name)
+        return publish(lab, name, records, launched.objective, launched.mirror)
+
+
+def _alternate(settings: SearchSettings, lab: Lab, resume: bool) -> Published | None:
+    """An alternation and what it publishes, or None if it was interrupted."""
+    behind = 0
+
+    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
+        nonlocal behind
+        published = _search(half, resume_half)
+        if published is None:
+            return None
+        behind += published.behind
+        return published.best
+
+    rounds = alternate(settings, resume=resume, search=search_half)
+    if rounds is None:
+        return None
+    objective = load_objective(settings.objective, settings.objective_settings)
+    results, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
+    best = lab.results(settings.full_name()) / "best.json"
+    return Published(results, best, report, behind)
+
+
+def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
+    """What a search found from the transferred strategy; a search that was done is only read."""
+    name = settings.full_name()
+    best = lab.results(name) / "best.json"
+    if not best.exists():
+        resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+        if resume:
+            settings = resumed_settings(name, {"lab": settings.lab}, None)
+        if _search(settings.completed(), resume) is None:
+            return None
+    file = StrategyFile.read(best)
+    if file.test is None:
+        raise ValueError(f"{best}: no final test")
+    return Transferred(REFINED, file.generation, file.test)
