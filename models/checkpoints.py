@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from models.hashes import tensors_hash
 from models.nat import NAT, NATConfig
 from models.published import nat_from_state_dict
+from models.tensor_file import read_tensors
 
 WEIGHTS = "nat.safetensors"
 SETTINGS = "settings.json"
@@ -52,19 +52,16 @@ def load_nat_folder(folder: Path) -> NAT:
         ValueError: no checkpoint there, or not one of a NAT; the file is named.
     """
     path = folder / WEIGHTS
+    file = read_tensors(path)
+    state = dict(file.tensors)
     try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            state = {name: file.get_tensor(name) for name in names}
-            sizes = json.loads((file.metadata() or {})["config"])
+        sizes = json.loads(file.metadata["config"])
         null_context = state.pop(NULL_CONTEXT, None)
         nat = nat_from_state_dict(state, NATConfig.from_json(sizes))
         if null_context is not None:
             nat.set_null_context(null_context)
         return nat
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, json.JSONDecodeError):
         raise ValueError(f"{path}: not a checkpoint of a NAT") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

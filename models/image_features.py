@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch.nn.functional as nn_functional
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from models.features import Features, whitening
 from models.frechet import Sums
 from models.hashes import tensors_hash
 from models.inception import FEATURES, load_inception
+from models.tensor_file import read_tensors
 
 PIXELS_FORMAT = "autonat-pixels/1"
 RESIZES = {"inception": "bilinear to 299 x 299, no antialiasing", "pixels": "areas' means"}
@@ -125,13 +125,11 @@ def parse_features(name: str) -> tuple[str, str]:
 
 
 def _load_pixels(path: str) -> PixelFeatures:
+    file = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            side = json.loads((file.metadata() or {})["settings"])["side"]
-            mean, matrix = file.get_tensor("mean"), file.get_tensor("matrix")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+        side = json.loads(file.metadata["settings"])["side"]
+        mean, matrix = file.tensors["mean"], file.tensors["matrix"]
+    except (KeyError, TypeError, json.JSONDecodeError):
         raise ValueError(f"{path}: not pixel features") from None
     if type(side) is not int or mean.shape != (3 * side**2,) or matrix.shape != 2 * mean.shape:
         raise ValueError(f"{path}: not pixel features of a side of {side!r}")

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.published import check_shapes, read_state_dict
+from models.published import check_shapes
+from models.tensor_file import read_tensors
 
 FEATURES = 2048
 SIDE = 299
@@ -197,9 +198,10 @@ def load_inception(path: str | Path) -> Inception:
     """The network from pytorch-fid's file, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected or misshapen tensors.
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
     """
-    state = read_state_dict(path)
+    state = read_tensors(path).tensors
     with torch.device("meta"):
         network = Inception()
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -15,7 +15,6 @@ from typing import Self
 import numpy as np
 import torch
 from einops import rearrange
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from models.codebook import check_images, nearest
 from models.hashes import tensors_hash
+from models.tensor_file import read_tensors
 
 FORMAT = "autonat-patches/1"
 POOL = 10
@@ -114,16 +114,15 @@ class PatchTokenizer(nn.Module):
         Raises:
             ValueError: no such file, or not one that `save` wrote.
         """
+        file = read_tensors(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                told = json.loads((file.metadata() or {})["settings"])
-                if told["format"] != FORMAT:
-                    raise ValueError(f"{path}: format = {told['format']!r} is not {FORMAT!r}")
-                patches, factor, seed = file.get_tensor("patches"), told["factor"], told.get("seed")
-        except FileNotFoundError:
-            raise ValueError(f"{path}: no such file") from None
-        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError):
+            told = json.loads(file.metadata["settings"])
+            form, patches = told["format"], file.tensors["patches"]
+            factor, seed = told["factor"], told.get("seed")
+        except (KeyError, TypeError, json.JSONDecodeError):
             raise ValueError(f"{path}: not a patch tokenizer") from None
+        if form != FORMAT:
+            raise ValueError(f"{path}: format = {form!r} is not {FORMAT!r}")
         if type(factor) is not int or patches.ndim != 2 or patches.shape[1] != 3 * factor**2:
             raise ValueError(f"{path}: codes {tuple(patches.shape)} are not patches of {factor!r}")
         return cls(patches, factor, seed)

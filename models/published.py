@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.nat import NAT, NATConfig
+from models.tensor_file import read_tensors
 from models.vqgan import VQGAN, vqgan_config
 
 
@@ -18,16 +18,17 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
     still needs `set_null_context`.
 
     Args:
-        path: a file of torch.save: a state dict, bare or under the key "state_dict".
+        path: of torch.save or safetensors (see models.tensor_file).
         num_heads: attention heads, which no shape tells (8 in the published models).
 
     Returns:
         The NAT in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected or misshapen tensors.
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
     """
-    state = read_state_dict(path)
+    state = read_tensors(path).tensors
     try:
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
@@ -39,15 +40,16 @@ def load_vqgan(path: str | Path) -> VQGAN:
     """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
 
     Args:
-        path: a file of torch.save: a state dict, bare or under the key "state_dict".
+        path: of torch.save or safetensors (see models.tensor_file).
 
     Returns:
         The VQGAN in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected or misshapen tensors.
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
     """
-    state = read_state_dict(path)
+    state = read_tensors(path).tensors
     try:
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         with torch.device("meta"):
@@ -133,25 +135,3 @@ def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a torch.save file, bare or under the key "state_dict"; on the CPU.
-
-    Raises:
-        ValueError: no such file, or not a state dict.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        raise ValueError(f"{path}: not a checkpoint of tensors") from None
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: not a state dict")
-    for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ValueError(f"{path}: not a state dict ({name!r} is no tensor)")
-    return content

@@ -119,10 +119,10 @@ def test_too_few_patches() -> None:
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "t.safetensors"
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match="No such file"):
         PatchTokenizer.load(file)
     file.write_text("{}")
-    with pytest.raises(ValueError, match="not a patch tokenizer"):
+    with pytest.raises(ValueError, match="not a checkpoint of tensors"):
         PatchTokenizer.load(file)
     PatchTokenizer(torch.rand(2, 12), 2).save(file)
     codes = load_file(file)

@@ -175,3 +175,13 @@ def test_a_checkpoint_that_takes_texts_is_known_by_its_shapes(tmp_path: Path) ->
         torch.save(tensors, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=rf"other.pth: .*{line}"):
             load_nat(tmp_path / "other.pth", HEADS)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"ema": s, "model": {}}])
+def test_a_public_text_checkpoint_with_its_buffer(wrap: Any, tmp_path: Path) -> None:
+    """MUSE's and AdaNAT's hold position numbers; their own loaders drop them."""
+    config = NATConfig(5, 9, None, width=16, depth=2, num_heads=HEADS, context_width=6)
+    mine = NAT(config).state_dict()
+    mine["token_emb.position_ids"] = torch.arange(9)[None]
+    torch.save(wrap({f"module.{name}": t for name, t in mine.items()}), tmp_path / "text.pth")
+    assert load_nat(tmp_path / "text.pth", HEADS).config == config
