@@ -11,12 +11,14 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from models.frechet import Statistics
+from models.regular_files import not_a_file
 
 PROTOCOL = "protocol"
 
@@ -70,45 +72,101 @@ def read_reference(path: str | Path) -> Reference:
     Raises:
         ValueError: no such file, or not statistics; what is wrong with them is named.
     """
+    if (reason := not_a_file(path)) is not None:
+        raise ValueError(f"{path}: {reason}")
+    arrays = _arrays(path)
+    lacking = [name for name in ("mu", "sigma") if name not in arrays]
+    if lacking:
+        raise ValueError(f"{path}: lacks {' and '.join(lacking)}; it has {[*arrays]}")
+    try:
+        images, made = _told(arrays.get(PROTOCOL))
+        mean, covariance = _checked(arrays["mu"], arrays["sigma"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Reference(Statistics(mean, covariance, images), made)
+
+
+def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """What is read of a .npz, by name, and the names of all else; nothing is unpickled.
+
+    Raises:
+        ValueError: not such a file.
+    """
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path}: not a .npz file")
+            raise ValueError("one array")
         with loaded as file:
-            lacking = [name for name in ("mu", "sigma") if name not in file.files]
-            if lacking:
-                raise ValueError(f"{path}: lacks {' and '.join(lacking)}; it has {file.files}")
-            mean, covariance = file["mu"], file["sigma"]
-            told = json.loads(str(file[PROTOCOL])) if PROTOCOL in file.files else {}
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or 'not a .npz file'}") from None
-    except (BadZipFile, EOFError, json.JSONDecodeError):
-        raise ValueError(f"{path}: not a .npz file of statistics") from None
-    except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path}: not a .npz file of numbers") from None
-    _check(path, mean, covariance)
-    statistics = Statistics(
-        torch.from_numpy(mean.astype(np.float64)),
-        torch.from_numpy(covariance.astype(np.float64)),
-        told.pop("images", None),
-    )
+            known = ("mu", "sigma", PROTOCOL)
+            return {name: file[name] if name in known else np.empty(0) for name in file.files}
+    except MemoryError:
+        raise
+    except Exception:  # of any type: whatever the parsers of zip, .npy and its header stumble over
+        raise ValueError(
+            f"{path}: not a .npz file of numbers, or damaged; objects are not unpickled"
+        ) from None
+
+
+def _told(protocol: npt.NDArray[Any] | None) -> tuple[int | None, Made | None]:
+    """How many images, and how they were made, where the file says so.
+
+    Raises:
+        ValueError: it says it in another way than `write_reference`.
+    """
+    if protocol is None:
+        return None, None
     try:
-        return Reference(statistics, Made(**told) if told else None)
-    except TypeError:
-        raise ValueError(f"{path}: its protocol is not one that this version writes") from None
+        told = json.loads(str(protocol))
+        images = told.pop("images", None)
+        made = Made(**told) if told else None
+    except (json.JSONDecodeError, AttributeError, TypeError):
+        raise ValueError("its protocol is damaged, or not one that this version writes") from None
+    if images is not None and (type(images) is not int or images < 2):
+        raise ValueError(f"its protocol has images = {images!r}, not an integer >= 2")
+    for name, value in {} if made is None else asdict(made).items():
+        kinds: dict[str, type] = {"size": int, "quantised": bool}
+        if type(value) is not kinds.get(name, str) or (name == "size" and value < 1):
+            raise ValueError(f"its protocol has {name} = {value!r}")
+    return images, made
 
 
-def _check(path: str | Path, mean: Any, covariance: Any) -> None:
+def _checked(mean: npt.NDArray[Any], covariance: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
+    """Both in float64.
+
+    Raises:
+        ValueError: not the mean and the covariance of anything.
+    """
     for name, value in (("mu", mean), ("sigma", covariance)):
         if value.dtype.kind != "f":
-            raise ValueError(f"{path}: {name} is not an array of floats")
+            raise ValueError(f"{name} is not an array of floats")
         if not np.isfinite(value).all():
-            raise ValueError(f"{path}: {name} is not finite")
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+            raise ValueError(f"{name} is not finite")
+    if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
         raise ValueError(
-            f"{path}: mu {mean.shape} and sigma {covariance.shape} are not a mean and a covariance"
+            f"mu {mean.shape} and sigma {covariance.shape} are not a mean and a covariance"
         )
     if not np.allclose(covariance, covariance.T, rtol=1e-4, atol=1e-8 * np.abs(covariance).max()):
-        raise ValueError(f"{path}: sigma is not symmetric")
+        raise ValueError("sigma is not symmetric")
+    found = torch.from_numpy(covariance.astype(np.float64))
+    _require_positive(found)
+    return torch.from_numpy(mean.astype(np.float64)), found
+
+
+def _require_positive(covariance: Tensor) -> None:
+    """Refuse a covariance with a negative eigenvalue, beyond the rounding of a float32 file.
+
+    Raises:
+        ValueError: there is one.
+    """
+    rounding = len(covariance) * torch.finfo(torch.float32).eps
+    # Cholesky is a tenth of the work of eigenvalues, which are asked only where it fails.
+    ridge = covariance.diagonal().max().clamp(min=0) * rounding
+    _, failed = torch.linalg.cholesky_ex(covariance + ridge * torch.eye(len(covariance)))
+    if not failed:
+        return
+    values = torch.linalg.eigvalsh((covariance + covariance.T) / 2)
+    if values[0] < -rounding * values[-1].clamp(min=0):
+        raise ValueError(
+            f"sigma is no covariance: it has the eigenvalue {values[0]:.4g}, its largest being "
+            f"{values[-1]:.4g}"
+        )

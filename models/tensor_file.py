@@ -40,6 +40,7 @@ UNUSED = ("position_ids", "n_averaged")
 """Buffers that no network of ours needs, by the end of their names; public loaders drop them."""
 
 COUNTERS = "num_batches_tracked"
+QUANTISED = "quantised models are not read"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 HARMLESS: list[Any] = [
@@ -132,10 +133,32 @@ def check_tensors(tensors: Mapping[str, Tensor]) -> None:
             continue
         if tensor.dtype not in FLOATS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise ValueError(f"{name} is {kind}, not of floating point; was the model quantised?")
+            raise ValueError(f"{name} is {kind}, not of floating point; {QUANTISED}")
         if not tensor.isfinite().all():
             what = "NaN" if tensor.isnan().any() else "an infinity"
             raise ValueError(f"{name} holds {what}")
+
+
+def check_types(folder: str | Path, stem: str) -> None:
+    """Refuse a quantised model before a library turns its integers into floats without a word.
+
+    Args:
+        folder: where STEM.safetensors lies, or its shards.
+        stem: as the library has it.
+
+    Raises:
+        ValueError: a weight that is not of floating point, or a file that is none; both are named.
+    """
+    files = [*Path(folder).glob(f"{stem}.safetensors"), *Path(folder).glob(f"{stem}-*.safetensors")]
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError):
+            raise ValueError(f"{path.name} is damaged or cut off") from None
+        for name, kind in kinds.items():
+            if name.endswith((".weight", ".bias")) and kind not in ("F16", "BF16", "F32", "F64"):
+                raise ValueError(f"{name} is {kind}, not of floating point; {QUANTISED}")
 
 
 def _head(path: str | Path) -> bytes:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.hashes import tensors_hash
 from models.precision import device
+from models.tensor_file import check_tensors, check_types
 
 KINDS = ("clip", "transformer")
 UNUSED = ("pooler.", "decoder.")
@@ -103,6 +104,7 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     made_by: Any = CLIPTextModel if kind == "clip" else AutoModel
     reads: Any = AutoTokenizer
     try:
+        check_types(folder, "model")
         with _quiet():
             tokenizer = reads.from_pretrained(folder, local_files_only=True)
             model, loading = made_by.from_pretrained(
@@ -113,6 +115,7 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
                 output_loading_info=True,
             )
         _require_files(folder, tokenizer, loading["missing_keys"])
+        check_tensors(dict(model.named_parameters()))
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
         most = getattr(model.config, "max_position_embeddings", tokens)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -24,6 +23,7 @@ from models.masked_loss import WHOLE, Batch, Share, batch_loss, draw_batch, own_
 from models.nat import NAT, NATConfig
 from models.precision import computing_in, device
 from models.rows import Rows
+from models.tensor_file import load_torch
 from models.training_settings import TrainingSettings
 
 CHECKPOINT = "training.pt"
@@ -173,8 +173,8 @@ def _save(
 def steps_behind(folder: Path) -> int:
     """How many steps the checkpoint in a folder has behind it; 0 without one that can be read."""
     try:
-        return int(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["step"])
-    except (pickle.UnpicklingError, OSError, EOFError, LookupError, RuntimeError, TypeError):
+        return int(load_torch(folder / CHECKPOINT)["step"])
+    except (LookupError, TypeError, ValueError):
         return 0
 
 
@@ -183,18 +183,10 @@ def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim
     if not path.exists():
         return 0
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = load_torch(path)
         nat.load_state_dict(state["nat"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         return int(state["step"])
-    except (
-        pickle.UnpicklingError,
-        OSError,
-        EOFError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ):
+    except (LookupError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path}: not a training checkpoint of this network") from None

