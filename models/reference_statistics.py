@@ -123,10 +123,13 @@ def _told(protocol: npt.NDArray[Any] | None) -> tuple[int | None, Made | None]:
         raise ValueError("its protocol is damaged, or not one that this version writes") from None
     if images is not None and (type(images) is not int or images < 2):
         raise ValueError(f"its protocol has images = {images!r}, not an integer >= 2")
-    for name, value in {} if made is None else asdict(made).items():
-        kinds: dict[str, type] = {"size": int, "quantised": bool}
-        if type(value) is not kinds.get(name, str) or (name == "size" and value < 1):
+    fields: dict[str, Any] = {} if made is None else asdict(made)
+    kinds: dict[str, type] = {"size": int, "quantised": bool}
+    for name, value in fields.items():
+        if type(value) is not kinds.get(name, str):
             raise ValueError(f"its protocol has {name} = {value!r}")
+    if made is not None and made.size < 1:
+        raise ValueError(f"its protocol has size = {made.size}")
     return images, made
 
 
