@@ -41,7 +41,7 @@ class Estimate:
 
 
 def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
-    """FID from the sums of groups of images, in any number from 1.
+    """FID from the sums of groups of images, in any number from 1, on the device of `real`.
 
     Not finite where the features are not. The standard error is the infinitesimal jackknife's
     (Efron 1982, chapter 6) with a group in place of an image.

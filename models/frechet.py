@@ -3,6 +3,10 @@
 The sums are torchmetrics': float64, streamed, so that memory does not grow with n. The real side
 is precomputed, and the distance takes symmetric eigenvalues in float64 where torchmetrics takes
 eigenvalues of a matrix that is not symmetric. F: features an image.
+
+Sums stay where the features were computed, and a distance is computed where its sums are: on the
+CPU, its eigenvalues would take longer than a GPU's features. Who holds the real side moves it there
+once (`Statistics.to`).
 """
 
 from __future__ import annotations
@@ -32,6 +36,14 @@ class Statistics:
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
         return root
+
+    def to(self, device: str | torch.device) -> Statistics:
+        """These statistics on a device; the same object where they are there. Their root is taken
+        anew there, so that it does not tell by its last digits where they were before."""
+        mean = self.mean.to(device)
+        if mean is self.mean:
+            return self
+        return Statistics(mean, self.covariance.to(device), self.images)
 
     def hash(self) -> str:
         """SHA-256 of the numbers."""
@@ -120,7 +132,8 @@ def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), a float64 scalar (Heusel et al. 2017, eq. 6).
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), a float64 scalar (Heusel et al. 2017, eq. 6),
+    of two sides on one device.
 
     The trace of the root is the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2), which
     is symmetric. NaN where a side is not finite.

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.nat import NAT
-from models.precision import device
 from models.rows import Rows
 from models.training_settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
@@ -81,12 +80,12 @@ def draw_batch(
     own = torch.arange(share.rank, size, share.world)
     found = []
     for number, part in enumerate(torch.split(own, settings.microbatch or len(own))):
-        seen = conditions[rows[part]].to(device())
+        seen = conditions[rows[part]].to(nat.device)
         found.append(
             Batch(
-                tokens=tokens[rows[part]].to(device()),
-                masked=masked[part].to(device()),
-                conditions=nat.without(seen, dropped[part].to(device())),
+                tokens=tokens[rows[part]].to(nat.device),
+                masked=masked[part].to(nat.device),
+                conditions=nat.without(seen, dropped[part].to(nat.device)),
                 weight=int(masked[part].sum()) / total * share.world,
                 seed=seed + 1 + number * share.world + share.rank,
             )
@@ -125,8 +124,8 @@ def validation_loss(nat: NAT, tokens: Rows, conditions: Rows, repeats: int = 4) 
         for _ in range(repeats):
             for part in torch.split(torch.arange(len(tokens)), VALIDATION_BATCH):
                 masked, _dropped = _draw_masks(plain, len(part), nat.config.tokens)
-                seen = conditions[part].to(device())
-                batch = Batch(tokens[part].to(device()), masked.to(device()), seen, 1.0, 0)
+                seen = conditions[part].to(nat.device)
+                batch = Batch(tokens[part].to(nat.device), masked.to(nat.device), seen, 1.0, 0)
                 losses.append(len(part) * batch_loss(nat, nat, batch, 0.0).item())
     return math.fsum(losses) / (repeats * len(tokens))
 
@@ -143,8 +142,8 @@ def _draw_masks(settings: TrainingSettings, batch: int, length: int) -> tuple[Te
 
 @contextmanager
 def own_generator(seed: int) -> Iterator[None]:
-    """Torch's global generator seeded, and given back as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Torch's global generators, the CPU's and each GPU's, seeded, and given back as they were."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 

@@ -195,6 +195,11 @@ class NAT(nn.Module):
         std = 0.02 * math.sqrt(768 / width)
         self.apply(lambda module: _initialise(module, std))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; what it is given must be there too."""
+        return self.mlm_layer.bias.device
+
     def set_null_context(self, states: Tensor) -> None:
         """The states [C, E] that a text encoder gives for no text.
 
@@ -206,7 +211,7 @@ class NAT(nn.Module):
                 f"a null context of shape {tuple(states.shape)} is not one of width "
                 f"{self.config.context_width}"
             )
-        self.null_context = states.float().to(self.mlm_layer.bias.device)
+        self.null_context = states.float().to(self.device)
 
     def without(self, conditions: Tensor, dropped: Tensor) -> Tensor:
         """Conditions as in `forward`, where `dropped` [B] bool those of no class or text.

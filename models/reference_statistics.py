@@ -52,15 +52,16 @@ class Reference:
 
 def write_reference(path: Path, reference: Reference) -> None:
     """Write it, whole or not at all."""
-    told: dict[str, Any] = {"images": reference.statistics.images}
+    statistics = reference.statistics.to("cpu")
+    told: dict[str, Any] = {"images": statistics.images}
     if reference.made is not None:
         told |= asdict(reference.made)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
         np.savez(
             file,
-            mu=reference.statistics.mean.numpy(),
-            sigma=reference.statistics.covariance.numpy(),
+            mu=statistics.mean.numpy(),
+            sigma=statistics.covariance.numpy(),
             protocol=np.array(json.dumps(told)),
         )
     os.replace(partial, path)

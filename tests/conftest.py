@@ -3,8 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
+
+from tests.fake_cuda import fake_cuda
 
 # A job that a shell runs in the background ignores Ctrl-C, and so would whatever is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,3 +27,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[_status])
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A card that is not there (see tests.fake_cuda)."""
+    with fake_cuda(monkeypatch):
+        yield

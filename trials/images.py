@@ -327,12 +327,16 @@ class ImagesObjective(NATObjective):
             return f"of {Path(str(self._weights)).name}"
         return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
 
+    def _move(self, where: str) -> None:
+        """As `NATObjective._move`, with the tokenizer."""
+        super()._move(where)
+        if "_tokenizer" in self.__dict__:
+            self._tokenizer = self._tokenizer.to(where)
+
     def __getstate__(self) -> dict[str, Any]:
         """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""
         state = super().__getstate__()
         state.pop("_data", None)
-        if "_tokenizer" in state:
-            state["_tokenizer"] = state["_tokenizer"].to("cpu")
         return state
 
 

@@ -211,8 +211,9 @@ class NATObjective(ABC):
         started, seconds = time.perf_counter(), 0.0
         grouped = self._grouped(strategy, rungs, seed)
         for images in rungs:
-            with one_thread(), torch.inference_mode():
-                found = estimate(self._reference[1], next(grouped))
+            with one_thread(), torch.inference_mode(), computing_in("float32"):
+                groups = next(grouped)  # which moves the reference beside them
+                found = estimate(self._reference[1], groups)
             seconds += time.perf_counter() - started
             yield Measurement(
                 fid=found.fid,
@@ -226,7 +227,7 @@ class NATObjective(ABC):
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """The classes in turn; seeded as `evaluate`, so they are its images."""
-        with one_thread(), torch.inference_mode():
+        with one_thread(), torch.inference_mode(), computing_in("float32"):
             made = [self._images(tokens) for tokens in self._generate(strategy, images, seed)]
         pixels = (torch.cat(made).clamp(0, 1) * 255).byte().cpu()
         if pixels.ndim == 4:
@@ -393,15 +394,24 @@ class NATObjective(ABC):
             return self._measured_by()
 
     def _loaded(self) -> NAT:
-        """The NAT on this process's device."""
+        """The NAT, on this process's device, as all that it is measured by."""
         if self._nat is None:
             raise RuntimeError(f"{type(self).__name__}: prepare() comes first")
-        return self._nat.to(device())
+        self._move(device())
+        return self._nat
+
+    def _move(self, where: str) -> None:
+        """All that images are made and measured by, as far as it is loaded, to a device: that of
+        the process before it measures, the CPU before it travels."""
+        if self._nat is not None:
+            self._nat.to(where)
+        if "_reference" in self.__dict__:
+            features, real = self._reference
+            self._reference = features.to(where), real.to(where)
 
     def __getstate__(self) -> dict[str, Any]:
         """To a worker it travels from the CPU, for the worker may have another device."""
-        if self._nat is not None:
-            self._nat.to("cpu")
+        self._move("cpu")
         return self.__dict__.copy()
 
     def _check_images(self, images: int) -> None:

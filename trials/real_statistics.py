@@ -11,7 +11,7 @@ from torch import Tensor
 from models.features import Features
 from models.frechet import Sums
 from models.image_features import fit_pixels, load_features
-from models.precision import device
+from models.precision import computing_in, device
 from models.reference_statistics import Made, Reference, write_reference
 from trials.image_batches import batches_of, decode_batches, to_floats
 from trials.image_sources import ImageSource, Report
@@ -98,7 +98,7 @@ def _sums(features: Features, batches: Iterator[Tensor]) -> Sums:
     """Streamed: memory does not grow with the images."""
     width = features.num_features
     total = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
-    with torch.inference_mode():
+    with torch.inference_mode(), computing_in("float32"):
         for images in batches:
             found = features(images.to(device())).double()
             total += Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))
