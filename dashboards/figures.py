@@ -23,11 +23,14 @@ SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd
 CONTROL_COLOUR = "#7d828a"
 """For everything that was not searched."""
 RULE_OF_THUMB = "rule of thumb"
+CHANCE = 1000.0
+"""A remask temperature above it leaves the order to chance alone, whatever its value."""
 
 FID_TICKS = [m * 10.0**k for k in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
 """Ticks of a log axis; Plotly's own write 20 as 2."""
 
 _INK, _RULE = "#33373d", "rgba(125, 130, 138, 0.28)"
+_DASHES = ("dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 
 
@@ -54,6 +57,8 @@ def schedules(
 ) -> go.Figure:
     """The four schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
 
+    A value above CHANCE is drawn at the upper edge, so that it does not flatten the others.
+
     Args:
         strategies: by label, all of the same T, at least one.
         tokens: L, for the counts in force.
@@ -74,9 +79,11 @@ def schedules(
         row, column = i // 2 + 1, i % 2 + 1
         if schedule_length(schedule, steps) == 0:
             _say(figure, "no value: the only step fixes it", row, column)
+        values = [value for s in drawn.values() for value in getattr(s, schedule)]
+        edge = 1.1 * max((value for value in values if value <= CHANCE), default=CHANCE)
         for j, (label, strategy) in enumerate(drawn.items()):
             if schedule_length(schedule, steps):
-                line = _schedule_line(label, strategy, schedule, tokens, colour, j)
+                line = _schedule_line(label, strategy, schedule, tokens, colour, j, edge)
                 figure.add_trace(
                     line.update(showlegend=i == SCHEDULES.index("guidance_scale")), row, column
                 )
@@ -177,23 +184,25 @@ def _schedule_line(
     tokens: int,
     colour: Mapping[str, str],
     place: int,
+    edge: float,
 ) -> go.Scatter:
     values = getattr(strategy, schedule)
-    rule = label == RULE_OF_THUMB
     style = colour.get(label, CONTROL_COLOUR)
+    dash = _DASHES[place % len(_DASHES)] if style == CONTROL_COLOUR else "solid"
     name = html.escape(label)
-    hover = "%{y:.4g} at step %{x}"
+    hover, told = "%{customdata:.4g} at step %{x}", values
     if schedule == "mask_ratio":
+        told = strategy.masked_counts(tokens)[:-1]
         hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
     return go.Scatter(
         x=list(range(len(values))),
-        y=values,
+        y=[min(value, edge) for value in values],
         name=name,
         legendgroup=name,
         mode="lines+markers",
-        line={"color": style, "width": 2, "dash": "dash" if rule else "solid"},
+        line={"color": style, "width": 2, "dash": "dash" if label == RULE_OF_THUMB else dash},
         marker={"color": style, "size": 6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-        customdata=strategy.masked_counts(tokens)[:-1] if schedule == "mask_ratio" else None,
+        customdata=told,
         hovertemplate=f"{hover}<extra>{name}</extra>",
     )
 

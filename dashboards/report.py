@@ -166,11 +166,10 @@ def _row(
 def _schedules(
     named: Mapping[str, MethodResult], tokens: int, colour: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """For each T that was searched, the figure and the numbers in it."""
+    """For each T that was searched, the figure and the numbers in it; controls of that T too."""
     sections = []
-    searches = {label: r.strategy for label, r in named.items() if r.searched}
-    for steps in sorted({s.steps for s in searches.values()}):
-        drawn = {label: s for label, s in searches.items() if s.steps == steps}
+    for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
+        drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
         rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
         sections.append(
             {

@@ -1,7 +1,8 @@
 """The strategy file (JSON, "autonat-strategy/1"): a schedule with all that its number depends on.
 
-Its schema is published beside this module as strategy.schema.json. Every field is required; what
-does not apply is null, so that a file never leaves open whether something was forgotten.
+Its schema is published beside this module as strategy.schema.json. Every field is written; what
+does not apply is null, so that a file never leaves open whether something was forgotten. Those
+that the first files did not have may be missing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PROTOCOL_FIELDS = (
 )
 SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "fid")
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
+LATER_FIELDS = ("baseline", "best_control")
+"""Fields that the first files did not have."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,23 @@ class FinalTest:
 
 
 @dataclass(frozen=True)
+class Control:
+    """A strategy that needs no search, in the same final test: what a found one has to beat.
+
+    Attributes:
+        name: of the control.
+        test: its final test; of the same n and seeds as the file's own.
+    """
+
+    name: str
+    test: FinalTest
+
+    def to_json(self) -> dict[str, Any]:
+        """A `baseline` or `best_control` part of the strategy file."""
+        return {"name": self.name, "test": self.test.to_json()}
+
+
+@dataclass(frozen=True)
 class StrategyFile:
     """A generation strategy and everything that was in force when it was measured.
 
@@ -114,6 +134,10 @@ class StrategyFile:
         protocol: how FID was computed: features, features_hash (the weights'), resize,
             quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
+        baseline: the rule of thumb, or what else the search started from, in that final test; None
+            where it was not measured.
+        best_control: the control with the lowest FID in that final test, likewise. Below it the
+            search has found something.
         search: study, optimiser with its settings and seed, space, budget, what was spent, and
             the FID that the search itself saw; None for a strategy that no search found.
         versions: of the packages in force, by name.
@@ -125,6 +149,8 @@ class StrategyFile:
     objective: Mapping[str, Any] | None = None
     protocol: Mapping[str, Any] | None = None
     test: FinalTest | None = None
+    baseline: Control | None = None
+    best_control: Control | None = None
     search: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
     mlflow: Mapping[str, str | None] | None = None
@@ -149,6 +175,8 @@ class StrategyFile:
             "objective": None if self.objective is None else dict(self.objective),
             "protocol": None if self.protocol is None else dict(self.protocol),
             "test": None if self.test is None else self.test.to_json(),
+            "baseline": None if self.baseline is None else self.baseline.to_json(),
+            "best_control": None if self.best_control is None else self.best_control.to_json(),
             "search": None if self.search is None else dict(self.search),
             "versions": None if self.versions is None else dict(self.versions),
             "mlflow": None if self.mlflow is None else dict(self.mlflow),
@@ -164,6 +192,8 @@ class StrategyFile:
         """
         if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
             raise ValueError(f"format = {data['format']!r} is unknown; known: {FORMAT!r}")
+        if isinstance(data, dict):
+            data = dict.fromkeys(LATER_FIELDS) | data
         parts = require_fields(
             "the strategy file", data, ("format", *(f.name for f in fields(cls)))
         )
@@ -173,7 +203,9 @@ class StrategyFile:
             training=None if training is None else TrainingStrategy.from_json(training),
             objective=_part("objective", parts["objective"], OBJECTIVE_FIELDS),
             protocol=_part("protocol", parts["protocol"], PROTOCOL_FIELDS),
-            test=None if test is None else _final_test(test),
+            test=None if test is None else _final_test("test", test),
+            baseline=_control("baseline", parts["baseline"]),
+            best_control=_control("best_control", parts["best_control"]),
             search=_part("search", parts["search"], SEARCH_FIELDS),
             versions=_versions(parts["versions"]),
             mlflow=_part("mlflow", parts["mlflow"], MLFLOW_FIELDS),
@@ -239,12 +271,24 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
     return part
 
 
-def _final_test(data: Any) -> FinalTest:
-    checked = require_fields("test", data, tuple(f.name for f in fields(FinalTest)))
+def _final_test(where: str, data: Any) -> FinalTest:
+    checked = require_fields(where, data, tuple(f.name for f in fields(FinalTest)))
     for name in ("fids", "seeds"):
         if not isinstance(checked[name], list):
-            raise ValueError(f"test.{name} = {checked[name]!r} is not a list")
+            raise ValueError(f"{where}.{name} = {checked[name]!r} is not a list")
     return FinalTest(**checked)
+
+
+def _control(where: str, data: Any) -> Control | None:
+    if data is None:
+        return None
+    part = require_fields(where, data, ("name", "test"))
+    if not isinstance(part["name"], str):
+        raise ValueError(f"{where}.name = {part['name']!r} is not a string")
+    try:
+        return Control(part["name"], _final_test("test", part["test"]))
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}") from None
 
 
 def _versions(data: Any) -> dict[str, str] | None:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile, image_flops
+from search.strategy_file import Control, FinalTest, StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
 from trials.record import Best, Record
 
@@ -74,6 +74,21 @@ class MethodResult:
         """Whether a search found the strategy."""
         return self.search_fid is not None or len(self.evaluations) > 0
 
+    @property
+    def test(self) -> FinalTest | None:
+        """The final test, where it gave a number."""
+        if not math.isfinite(self.fid):
+            return None
+        n, seeds = self.test_images, self.test_seeds
+        return FinalTest(self.fid, self.fid_se, self.fids, n, seeds, self.forward_passes)
+
+
+class ControlsBeside(NamedTuple):
+    """The controls that a strategy file names beside its own number."""
+
+    baseline: Control | None
+    best: Control | None
+
 
 def method_results(records: list[Record]) -> list[MethodResult]:
     """The results of a search's records: the searches in their order, then the controls.
@@ -95,7 +110,10 @@ def method_results(records: list[Record]) -> list[MethodResult]:
 
 
 def strategy_file(
-    record: Record, test: MethodResult | None, mlflow: Mapping[str, str | None] | None
+    record: Record,
+    test: MethodResult | None,
+    mlflow: Mapping[str, str | None] | None,
+    controls: ControlsBeside | None = None,
 ) -> StrategyFile:
     """The best strategy of a study with everything that was in force.
 
@@ -103,6 +121,7 @@ def strategy_file(
         record: of a search.
         test: its final test, where there is one.
         mlflow: tracking_uri and run_id of its parent run.
+        controls: of the same final test.
 
     Raises:
         ValueError: the study holds no measurement.
@@ -111,23 +130,16 @@ def strategy_file(
     if best is None:
         raise ValueError(f"study {record.name}: no evaluation has succeeded")
     settings = record.settings
-    tested = test is not None and math.isfinite(test.fid)
+    controls = controls or ControlsBeside(None, None)
     training, objective = _model(settings, best)
     return StrategyFile(
         generation=best.strategy,
         training=training,
         objective=objective,
         protocol=settings["protocol"],
-        test=FinalTest(
-            test.fid,
-            test.fid_se,
-            test.fids,
-            test.test_images,
-            test.test_seeds,
-            test.forward_passes,
-        )
-        if test is not None and tested
-        else None,
+        test=None if test is None else test.test,
+        baseline=controls.baseline,
+        best_control=controls.best,
         search={
             "study": record.name,
             "optimiser": settings["optimiser"],
@@ -138,9 +150,14 @@ def strategy_file(
             "spent": spent(record),
             "fid": best.fid,
         },
-        versions={name: version(name) for name in PACKAGES},
+        versions=versions(),
         mlflow=mlflow,
     )
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a number may depend on."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def _model(

@@ -17,6 +17,7 @@ from dashboards.figures import (
     final_test,
     schedules,
 )
+from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
 
 RULE = GenerationStrategy.maskgit(8)
@@ -41,6 +42,18 @@ def test_schedules_show_the_values_and_the_counts_in_force() -> None:
     assert {trace.line.dash for trace in rule} == {"dash"}
     assert tuple(rule[0].y) == RULE.mask_ratio
     assert sum(trace.showlegend is not False for trace in figure.data) == 2
+
+
+def test_controls_are_drawn_apart_and_chance_does_not_flatten_the_others() -> None:
+    names = ["random order", "more remask noise"]
+    drawn = {name: CONTROLS[name](8) for name in names}
+    figure = schedules(drawn, 64, dict.fromkeys(names, CONTROL_COLOUR))
+    remask = [trace for trace in figure.data if trace.yaxis == "y2"]
+    assert [trace.name for trace in remask] == [RULE_OF_THUMB, *names]
+    assert len({trace.line.dash for trace in remask}) == 3
+    assert max(remask[1].y) == pytest.approx(11.0)
+    assert max(remask[2].y) == pytest.approx(10.0)
+    assert tuple(remask[1].customdata) == (1e6,) * 7
 
 
 def test_one_step_has_two_empty_schedules_and_says_so() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 import search
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import Control, FinalTest, StrategyFile
 from search.training_strategy import TrainingStrategy
 
+LATER = ("baseline", "best_control")
 SCHEMA = json.loads((Path(search.__path__[0]) / "strategy.schema.json").read_text())
 
 
@@ -38,6 +40,8 @@ def full() -> StrategyFile:
             "classes": "equal numbers",
         },
         test=FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, generation.forward_passes()),
+        baseline=Control("rule of thumb", FinalTest.of({1: 8.0, 2: 9.0, 3: 7.5}, 1000, 8)),
+        best_control=Control("random order", FinalTest.of({1: 6.0, 2: 6.5, 3: 7.0}, 1000, 4)),
         search={
             "study": "s",
             "optimiser": "tpe",
@@ -98,6 +102,10 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("test", "seeds", 0), -1, "test.seeds[0] = -1"),
     (("test", "images"), 0, "test.images = 0"),
     (("test", "forward_passes"), 7, "test.forward_passes = 7, but the generation strategy takes 8"),
+    (("baseline", "name"), 3, "baseline.name = 3 is not a string"),
+    (("best_control", "test", "fid"), NAN, "best_control.test.fid = nan is not a finite number"),
+    (("best_control", "test", "seeds"), "1", "best_control.test.seeds = '1' is not a list"),
+    (("best_control",), "random order", "best_control must be an object"),
     (("versions",), ["a"], "versions must map"),
 ]
 
@@ -123,7 +131,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
 @pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
-    for name in (whole if part is None else whole[part]).keys() - {"flops"}:
+    for name in (whole if part is None else whole[part]).keys() - {"flops", *LATER}:
         content = copy.deepcopy(whole)
         del (content if part is None else content[part])[name]
         with pytest.raises(ValueError, match=f"lacks the field '{name}'"):
@@ -153,6 +161,16 @@ def test_an_image_costs_its_passes_and_its_decoding() -> None:
     older["objective"]["flops"] = {"pass": -1, "decode": 0}
     with pytest.raises(ValueError, match=r"objective.flops.pass = -1 is not an integer >= 0"):
         StrategyFile.from_json(older)
+
+
+def test_files_without_controls_are_read() -> None:
+    older = full().to_json()
+    for name in LATER:
+        del older[name]
+    jsonschema.validate(older, SCHEMA)
+    assert StrategyFile.from_json(older) == dataclasses.replace(
+        full(), baseline=None, best_control=None
+    )
 
 
 def test_true_is_no_number_of_steps() -> None:
