@@ -13,7 +13,7 @@ from search.public_yaml import read_public, write_public
 from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
 from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
-from trials.lab import Lab
+from trials.lab import Lab, file_name
 from trials.printing import out, print_json, show_results
 from trials.progress import LiveProgress
 
@@ -51,11 +51,19 @@ def compare(
 def export(
     name: NameArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT", help=".json, or .yaml as published.")],
-    optimiser: Annotated[str | None, typer.Option(help="(default: the best one's)")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", "--optimiser", help="Or a control. (default: the best one searched)"
+        ),
+    ] = None,
     lab: LabFlag = LAB,
 ) -> None:
-    """Write a search's best strategy: a strategy file, or the public code's YAML."""
-    source = Lab.open(lab).results(name) / f"{optimiser or 'best'}.json"
+    """Write a search's best strategy, or a control: a strategy file, or the public code's YAML."""
+    source = Lab.open(lab).results(name) / file_name(method or "best")
+    if method is not None and not source.exists():
+        known = sorted(path.stem for path in source.parent.glob("*.json"))
+        raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
     file = StrategyFile.read(source)
     try:
         if target.suffix in (".yaml", ".yml"):

@@ -55,3 +55,8 @@ class Lab:
         folder = self.folder / "results" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def file_name(method: str) -> str:
+    """Of the strategy file of a method or a control, in the folder of its search's results."""
+    return f"{method.replace(' ', '-')}.json"

@@ -28,11 +28,14 @@ def show_results(
     name: str | None = None,
 ) -> None:
     """The table of final tests, best first, or one JSON object."""
+    from dashboards.standing import same_first, standing
+
     if as_json_:
         from trials.results import as_json
 
         paths = published and {"best": str(published.best), "report": str(published.report)}
-        print_json({"name": name, **(paths or {}), "results": as_json(results)})
+        told = {"name": name, **(paths or {}), "results": as_json(results)}
+        print_json(told if published is None else told | {"standing": standing(results)})
         return
     ranked = sorted(results, key=lambda r: (r.fid != r.fid, r.fid))
     table = Table(
@@ -70,6 +73,11 @@ def show_results(
             "the models are those that the searches trained and chose, of one training seed each: "
             "± holds the noise of measuring them, not that of training"
         )
+    if published and published.first:
+        out.print(same_first(published.first))
+    line = published and standing(results)
+    if line:
+        out.print(line)
     for r in ranked:
         if r.converged is not None:
             out.print(

@@ -17,7 +17,8 @@ import pandas as pd
 
 from dashboards.report import Trainings, write_report
 from models.checkpoints import WEIGHTS, stored_folder
-from trials.lab import Lab
+from trials.controls import control_file, controls_beside
+from trials.lab import Lab, file_name
 from trials.mirror import Mirror
 from trials.objective import Objective, Samples, Trains
 from trials.record import Record
@@ -36,12 +37,14 @@ class Published:
         best: the strategy file of the search with the lowest final test.
         report: the HTML report.
         behind: evaluations that MLflow does not have yet.
+        first: names of the strategies that every method measured first, if they were told to.
     """
 
     results: list[MethodResult]
     best: Path
     report: Path
     behind: int
+    first: tuple[str, ...] = ()
 
 
 def publish(
@@ -65,6 +68,7 @@ def publish(
     searches = [record for record in records if record.settings["kind"] == "search"]
     _try_sync(mirror, records)
     files: dict[str, Path] = {}
+    beside = controls_beside(results)
     for record in searches:
         optimiser = record.settings["optimiser"]
         if optimiser not in by_method:
@@ -73,13 +77,16 @@ def publish(
             "tracking_uri": without_password(lab.tracking_uri),
             "run_id": mirror.parent(record),
         }
-        files[optimiser] = folder / f"{optimiser}.json"
-        strategy_file(record, by_method[optimiser], run).write(files[optimiser])
+        files[optimiser] = folder / file_name(optimiser)
+        strategy_file(record, by_method[optimiser], run, beside).write(files[optimiser])
     if not files:
         raise ValueError(
             f"search {name}: no evaluation has succeeded; the reasons are in its record"
         )
     settings = searches[0].settings
+    for result in results:
+        if not result.searched:
+            control_file(settings, result, beside).write(folder / file_name(result.method))
     report = write_report(
         folder / "report.html",
         results,
@@ -94,7 +101,8 @@ def publish(
     partial = folder / "best.json.partial"
     shutil.copyfile(files[best], partial)
     os.replace(partial, folder / "best.json")
-    return Published(results, folder / "best.json", report, behind)
+    first = tuple(settings.get("first", ()))
+    return Published(results, folder / "best.json", report, behind, first)
 
 
 def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror) -> int:
@@ -106,7 +114,7 @@ def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror) -> int:
     folder, behind = lab.results(name), 0
     by_method = {result.method: result for result in method_results(records)}
     for record in records:
-        files = [folder / f"{record.settings.get('optimiser')}.json", folder / "report.html"]
+        files = [folder / file_name(str(record.settings.get("optimiser"))), folder / "report.html"]
         files += _weights(lab, record, by_method)
         try:
             present = [file for file in files if file.exists()]
@@ -201,6 +209,7 @@ def facts_of(settings: dict[str, Any]) -> dict[str, str]:
         "checkpoint": objective["checkpoint"],
         "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
         "budget": _budget(search),
+        "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
         "search seed": str(search["seed"]),
         "features": protocol["features"],
         "quantisation": protocol["quantisation"],

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from search.controls import CONTROLS
+from search.first_strategies import first_strategies
 from search.optimiser import WAIT, Signal, Training
 from search.registry import ALL_OPTIMISERS, make_optimiser
 from search.replicates import Replicates
@@ -129,7 +130,11 @@ class SearchRun:
             "optimiser": optimiser,
             "optimiser_settings": self.settings.optimiser_settings[optimiser],
             "space": self._space.to_json(),
+            **({"first": self._first()} if self.settings.controls_first else {}),
         }
+
+    def _first(self) -> list[str]:
+        return [*first_strategies(self.settings.generation_space(), self._tokens)]
 
     def _test_study(self) -> Study:
         candidates = self.candidates()

@@ -13,7 +13,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from search.strategy import GenerationStrategy
-from search.strategy_file import StrategyFile
+from search.strategy_file import Control, StrategyFile
 from trials.lab import Lab
 from trials.record import Record, study_names
 
@@ -255,9 +255,19 @@ def test_the_table_and_the_other_commands(autonat: Autonat, searched: Path, tmp_
         "manual_samp_temp",
         "manual_cfg",
     }
+    words = ("export", "small", tmp_path / "rule.json", "--lab", searched, "--method")
+    assert "'nix'; known: best, random, rule-of-thumb, tpe" in one_line(*autonat(*words, "nix"))
+    assert autonat(*words, "rule of thumb")[0] == 0
+    rule = StrategyFile.read(tmp_path / "rule.json")
+    assert rule.generation == GenerationStrategy.maskgit(2)
+    assert rule.search is None
+    assert rule.test is not None
+    assert rule.test.fid == methods["rule of thumb"]["fid"]
     assert autonat("import", tmp_path / "out.yaml", tmp_path / "again.json")[0] == 0
     exported = StrategyFile.read(tmp_path / "again.json").generation
-    best = StrategyFile.read(searched / "results" / "small" / "best.json").generation
+    file = StrategyFile.read(searched / "results" / "small" / "best.json")
+    assert file.best_control == file.baseline == Control("rule of thumb", rule.test)
+    best = file.generation
     assert dataclasses.replace(exported, guidance_floor=best.guidance_floor) == best
     code, out, _ = autonat("show", searched / "results" / "small" / "best.json")
     assert code == 0

@@ -1,0 +1,42 @@
+"""What may be said in a sentence of a search's methods and controls together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dashboards.report import with_error
+from trials.controls import best_control, best_searched
+from trials.results import MethodResult
+
+
+def standing(results: Sequence[MethodResult]) -> str | None:
+    """How the best of the searched methods stands to the best control; None where there are not
+    both. A difference within two combined standard errors is inside the noise."""
+    found, control = best_searched(results), best_control(results)
+    if found is None or control is None:
+        return None
+    gap, combined = control.fid - found.fid, None
+    if found.fid_se and control.fid_se:
+        combined = math.hypot(found.fid_se, control.fid_se)
+    by = with_error(abs(gap), combined)
+    if combined is not None and abs(gap) <= 2 * combined:
+        return (
+            f"{found.method} ends level with the best control, {control.method}, which needs no "
+            f"search: their difference, {by}, is inside the noise"
+        )
+    if gap > 0:
+        return f"{found.method} ends below the best control, {control.method}, by {by}"
+    return (
+        f"no method beats the best control: {control.method}, which needs no search, ends below "
+        f"{found.method}, the best of those searched, by {by}"
+    )
+
+
+def same_first(names: Sequence[str]) -> str:
+    """That all methods began with the strategies of these names."""
+    *most, last = names
+    return (
+        f"every method measured the same {len(names)} strategies first: the {', '.join(most)} and "
+        f"{last}, cut at the bounds of what is searched"
+    )
