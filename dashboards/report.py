@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from dashboards import figures, samples
 from dashboards.formatting import difference, gigaflops, with_error
 from dashboards.landscape import landscape
+from dashboards.standing import standing
 from search.strategy import SCHEDULES, GenerationStrategy
 from trials.results import MethodResult
 
@@ -70,6 +71,7 @@ def write_report(
         title=title,
         facts=facts,
         summary=_summary(named),
+        standing=_standing(results),
         tests=_tests(results),
         rows=[_row(label, result, named, colour) for label, result in _ranked(named)],
         trained=any(r.training is not None for r in results),
@@ -126,6 +128,12 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
         return said + "."
     noise = ", a difference inside the noise" if "noise" in difference(rule, best) else ""
     return said + f"; the rule of thumb has {with_error(rule.fid, rule.fid_se)}{noise}."
+
+
+def _standing(results: Sequence[MethodResult]) -> str:
+    """How search and controls compare, where all went through one final test."""
+    said = standing(results) if len(_tests(results)) == 1 else None
+    return "" if said is None else f"{said[0].upper()}{said[1:]}."
 
 
 def _tests(results: Iterable[MethodResult]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dashboards.report import with_error
+from dashboards.formatting import with_error
 from trials.controls import best_control, best_searched
 from trials.results import MethodResult
 
@@ -36,6 +36,8 @@ def standing(results: Sequence[MethodResult]) -> str | None:
 def same_first(names: Sequence[str]) -> str:
     """That all methods began with the strategies of these names."""
     *most, last = names
+    if not most:
+        return f"every method measured the same strategy first: the {last}"
     return (
         f"every method measured the same {len(names)} strategies first: the {', '.join(most)} and "
         f"{last}, cut at the bounds of what is searched"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.controls import CONTROLS
 from search.strategy_file import Control, StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.results import ControlsBeside, MethodResult, versions
@@ -16,7 +17,8 @@ BASELINES = ("rule of thumb", START)
 
 def best_control(results: Sequence[MethodResult]) -> MethodResult | None:
     """The control with the lowest final test, or None where none has a number."""
-    return _lowest([result for result in results if not result.searched])
+    known = (*CONTROLS, START)
+    return _lowest([r for r in results if not r.searched and r.method in known])
 
 
 def best_searched(results: Sequence[MethodResult]) -> MethodResult | None:

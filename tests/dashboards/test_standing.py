@@ -1,0 +1,66 @@
+"""How searches and controls are compared in a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dashboards.report import write_report
+from dashboards.standing import same_first, standing
+from trials.results import MethodResult
+
+Results = Callable[..., list[MethodResult]]
+
+
+def with_fid(result: MethodResult, fid: float) -> MethodResult:
+    return dataclasses.replace(result, fid=fid, fid_se=0.03)
+
+
+@pytest.mark.parametrize(
+    ("fid", "said"),
+    [
+        (4.0, "tpe ends below the best control, more remask noise, by 1.000\xa0±\xa00.042"),
+        (
+            5.05,
+            "tpe ends level with the best control, more remask noise, which needs no search: "
+            "their difference, 0.050\xa0±\xa00.042, is inside the noise",
+        ),
+        (
+            6.0,
+            "no method beats the best control: more remask noise, which needs no search, ends "
+            "below tpe, the best of those searched, by 1.000\xa0±\xa00.042",
+        ),
+    ],
+)
+def test_the_best_search_stands_to_the_best_control(
+    tmp_path: Path, results: Results, fid: float, said: str
+) -> None:
+    found = results({"tpe": 3.9, "cmaes": 9.0})
+    found = [
+        with_fid(r, fid if r.method == "tpe" else 5.0 if r.method == "more remask noise" else 9.0)
+        for r in found
+    ]
+    assert standing(found) == said
+    page = write_report(tmp_path / "r.html", found, title="t", tokens=64, facts={})
+    assert f"{said[0].upper()}{said[1:]}." in page.read_text(encoding="utf-8")
+
+
+def test_without_controls_or_numbers_nothing_is_said(results: Results) -> None:
+    found = results({"tpe": 3.9})
+    assert standing(found[:1]) is None
+    assert standing(found[1:]) is None
+    assert standing([with_fid(r, math.nan) for r in found]) is None
+    before = dataclasses.replace(found[1], method="before")  # an alternation's, and no control
+    assert standing([found[0], before]) is None
+
+
+def test_the_same_first_strategies() -> None:
+    assert same_first(["start", "random order", "published"]) == (
+        "every method measured the same 3 strategies first: the start, random order and "
+        "published, cut at the bounds of what is searched"
+    )
+    assert "the same strategy first: the start" in same_first(["start"])
