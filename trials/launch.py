@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.measurement import Measurement
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.hold import hold
 from trials.lab import Lab
+from trials.measured import evaluate_probe
 from trials.objective import (
     TRAINED_BY,
     Checks,
@@ -22,13 +24,14 @@ from trials.objective import (
     Prepares,
     Report,
     Trains,
+    describe,
     load_objective,
-    user_module,
 )
 from trials.progress import LiveProgress
 from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
+from trials.user_code import check_travels, explained, user_modules
 
 if TYPE_CHECKING:
     from trials.mirror import Mirror
@@ -69,6 +72,9 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     check(settings, objective, lab)
     measurer = _measurer(settings, objective, lab)
+    _check_travels(settings, measurer)
+    if isinstance(measurer, Trainer) or not isinstance(objective, Prepares):
+        describe(settings.objective, settings.objective_settings, objective)
     spread = RaySettings(
         settings.workers,
         settings.gpus_per_trial,
@@ -78,10 +84,12 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     )
     with contextlib.ExitStack() as stack:
         if settings.runner == "ray":
-            module = user_module(settings.objective)
-            stack.enter_context(ray_workers(spread, [] if module is None else [module]))
-        if not isinstance(measurer, Trainer):
+            own = user_modules(settings.objective)
+            module = settings.objective.partition(":")[0] if own else None
+            stack.enter_context(ray_workers(spread, own, module))
+        if not isinstance(measurer, Trainer) and isinstance(objective, Prepares):
             prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+            _check_travels(settings, measurer)  # with what it made
 
         def listen(study: Study) -> None:
             following.changed(study.record)
@@ -103,6 +111,11 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
         else:
             run_local(run, measurer)
     return Launched(settings, lab, objective, run, mirror)
+
+
+def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> None:
+    if settings.runner == "ray":
+        check_travels(f"objective {settings.objective}", measurer)
 
 
 def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:
@@ -143,7 +156,8 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
             settings.images_per_evaluation,
             settings.test_images,
         ):
-            objective.check(settings.generation_space(), images)
+            with explained(f"objective {settings.objective}, in check()", type(objective)):
+                objective.check(settings.generation_space(), images)
     grows = settings.what != "generation" or isinstance(objective, Grows)
     if settings.scheduler and not grows:
         raise ValueError(
@@ -187,9 +201,16 @@ def resumed_settings(
 
 
 def prepare(objective: Objective, lab: Path, report: Report) -> None:
-    """Let an objective do what it does before its first evaluation, if anything."""
+    """Let an objective do what it does before its first evaluation, if anything.
+
+    Raises:
+        ValueError: it cannot.
+    """
     if isinstance(objective, Prepares):
-        objective.prepare(lab, report)
+        made_by = type(objective)
+        what = f"objective {made_by.__module__}:{made_by.__name__}, in prepare()"
+        with explained(what, made_by):
+            objective.prepare(lab, report)
 
 
 def replicate(
@@ -205,13 +226,16 @@ def replicate(
         The test, and what was measured with each seed.
 
     Raises:
-        ValueError: more steps than tokens, or a FID that is not finite.
+        ValueError: more steps than tokens, or an evaluation that failed.
     """
     strategy.masked_counts(objective.tokens)
     measured: list[Measurement] = []
-    for done, seed in enumerate(seeds, 1):
-        measured.append(objective.evaluate(strategy, images, seed))
-        report(done, len(seeds), f"FID {measured[-1].fid:.3f}")
+    for number, seed in enumerate(seeds):
+        found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
+        if isinstance(found, Failure):
+            raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
+        measured.append(found)
+        report(len(measured), len(seeds), f"FID {found.fid:.3f}")
     fids = dict(zip(seeds, (m.fid for m in measured), strict=True))
     return FinalTest.of(fids, images, strategy.forward_passes()), measured
 

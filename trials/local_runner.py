@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from search.optimiser import DONE
-from trials.objective import Measures, Objective, evaluate_probe
+from trials.measured import Measures, evaluate_probe
+from trials.objective import Objective
 from trials.study import Job, Source
 
 

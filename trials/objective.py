@@ -6,27 +6,24 @@ point group `autonat.objectives`, or `package.module:Class` of a user's own.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from search.ledger import amount_asked
-from search.measurement import Failure, Measurement
-from search.optimiser import Probe
+from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
-from search.strategy_file import PROTOCOL_FIELDS
+from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
+from trials.user_code import OURS, explained, in_one_line, own_class
 
 ENTRY_POINT_GROUP = "autonat.objectives"
 
@@ -181,9 +178,10 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
 
     Raises:
         ValueError: an unknown name (the known ones are listed), a module or class that does not
-            import, a class that lacks a method, a setting that it does not have or refuses.
+            import, a class that lacks a method or has one of another signature, a setting that it
+            does not have or refuses.
     """
-    made_by = _own_class(name) if ":" in name else _registered_class(name)
+    made_by = own_class(name) if ":" in name else _registered_class(name)
     for method in ("evaluate", "describe"):
         if not callable(getattr(made_by, method, None)):
             raise ValueError(f"objective {name} lacks the method {method}")
@@ -191,11 +189,41 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
         inspect.signature(made_by).bind(**settings)
     except TypeError as error:
         raise ValueError(f"objective {name}: {error}") from None
-    objective: Objective = made_by(**settings)
+    with explained(f"objective {name}, when it is made", made_by):
+        objective: Objective = made_by(**settings)
     tokens = getattr(objective, "tokens", None)
-    if not isinstance(tokens, int) or tokens < 1:
+    if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 1:
         raise ValueError(f"objective {name}: tokens = {tokens!r} is not a positive integer")
+    _check_signatures(name, objective)
     return objective
+
+
+def _check_signatures(name: str, objective: object) -> None:
+    """Each method that we may call takes what the protocols above say."""
+    optional = (Prepares, Checks, Grows, Samples, Trains)
+    for protocol in (Objective, *(p for p in optional if isinstance(objective, p))):
+        for method, wanted in vars(protocol).items():
+            own = getattr(objective, method, None)
+            if method.startswith("_") or not inspect.isfunction(wanted) or not callable(own):
+                continue
+            parameters = list(inspect.signature(wanted).parameters)[1:]
+            try:
+                signature = inspect.signature(own)
+            except ValueError:  # not written in Python
+                continue
+            try:
+                signature.bind(*parameters)
+            except TypeError:
+                raise ValueError(
+                    f"objective {name}: its method is {method}{_plain_signature(signature)}, where "
+                    f"{method}({', '.join(parameters)}) is called"
+                ) from None
+
+
+def _plain_signature(signature: inspect.Signature) -> str:
+    """Without types."""
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(inspect.Signature(parameters))
 
 
 def registered_objectives() -> dict[str, EntryPoint]:
@@ -203,96 +231,68 @@ def registered_objectives() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def user_module(name: str) -> Path | None:
-    """The file or folder to send to the workers for an objective `package.module:Class`; None
-    for one that an installed package provides."""
-    if ":" not in name:
-        return None
-    top = name.partition(":")[0].partition(".")[0]
-    file = getattr(sys.modules[top], "__file__", None)
-    if file is None:
-        raise ValueError(f"objective {name}: the package {top} has no __init__.py")
-    path = Path(file).resolve()
-    return path.parent if path.name == "__init__.py" else path
-
-
 def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
     """An objective's description with every field of the strategy file; what it leaves out is
     null.
 
     Returns:
-        A dict with the keys objective, training and protocol.
+        A dict of JSON values with the keys objective, training and protocol.
+
+    Raises:
+        ValueError: it describes itself in something else than JSON values, or in other fields than
+            those of a strategy file.
     """
-    told = dict(objective.describe())
-    protocol = dict(told.get("protocol") or {})
+    with explained(f"objective {name}, in describe()", type(objective)):
+        said = objective.describe()
+    if not isinstance(said, Mapping):
+        raise ValueError(f"objective {name}: describe() returned {said!r}, not a dict")
+    told = {key: plain_json(f"objective {name}: its {key}", said[key]) for key in said}
+    told_of_fid = told.get("protocol") or {}
+    protocol = told_of_fid if isinstance(told_of_fid, dict) else {"": told_of_fid}
     unknown = [key for key in protocol if key not in PROTOCOL_FIELDS]
     if unknown:
         raise ValueError(
             f"objective {name}: its protocol has the unknown field {unknown[0]!r}; "
             f"known: {', '.join(PROTOCOL_FIELDS)}"
         )
-    return {
+    described = {
         "objective": {
             "name": name,
-            "settings": dict(settings),
+            "settings": plain_json(f"objective {name}: its setting", dict(settings)),
             "dataset": told.get("dataset"),
             "checkpoint": told.get("checkpoint"),
-            "tokens": objective.tokens,
+            "tokens": int(objective.tokens),
             "flops": told.get("flops"),
         },
         "training": told.get("training"),
         "protocol": {field: protocol.get(field) for field in PROTOCOL_FIELDS},
     }
+    try:  # or the strategy files of a whole search could not be read in the end
+        StrategyFile.from_json(StrategyFile(GenerationStrategy.maskgit(1)).to_json() | described)
+    except ValueError as error:
+        raise ValueError(f"objective {name}: it describes itself with {error}") from None
+    return described
 
 
-@runtime_checkable
-class Measures(Protocol):
-    """Whatever measures whole probes, what they train included, in place of an objective."""
+def plain_json(what: str, value: Any) -> Any:
+    """A value as JSON has it: paths become text; arrays and tensors, lists; scalars, numbers.
 
-    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
-        """A measurement at each rung; rungs grow, and the last is what the probe asks for."""
-
-
-def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement | Failure:
-    """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
-    *_, last = grow_probe(objective, probe, (amount_asked(probe),))
-    return last
-
-
-def grow_probe(
-    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
-) -> Iterator[Measurement | Failure]:
-    """Measure a probe at growing n, or after growing training; a Failure is the last."""
-    measurements = _measurements(objective, probe, rungs)
-    for _ in rungs:
-        result = _guarded(lambda: next(measurements))
-        yield result
-        if isinstance(result, Failure):
-            return
-
-
-def _measurements(
-    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
-) -> Iterator[Measurement]:
-    if isinstance(objective, Measures):
-        yield from objective.measure(probe, rungs)
-    elif len(rungs) > 1 and isinstance(objective, Grows):
-        yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
-    else:
-        yield objective.evaluate(probe.strategy, probe.images, probe.seed)
-
-
-def _guarded(measure: Callable[[], Measurement]) -> Measurement | Failure:
-    started = time.perf_counter()
-    try:
-        found = measure()
-    except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}".splitlines()[0][:500])
-    if not isinstance(found, Measurement):
-        return Failure(f"evaluate returned {type(found).__name__}, not a Measurement")
-    if not math.isfinite(found.fid):
-        return Failure(f"FID = {found.fid} after {time.perf_counter() - started:.1f} s")
-    return found
+    Raises:
+        ValueError: there is no such form; `what` is named.
+    """
+    if isinstance(value, Path):
+        return str(value)
+    if callable(as_list := getattr(value, "tolist", None)):
+        value = as_list()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(f"{what}.{key}", part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(f"{what}[{i}]", part) for i, part in enumerate(value)]
+    raise ValueError(f"{what} = {repr(value)[:80]} is not a JSON value")
 
 
 def _registered_class(name: str) -> Any:
@@ -302,19 +302,10 @@ def _registered_class(name: str) -> Any:
             f"unknown objective {name!r}; known: {', '.join(sorted(known))}, "
             "or package.module:Class of your own"
         )
-    return known[name].load()
-
-
-def _own_class(name: str) -> Any:
-    module_name, _, class_name = name.partition(":")
-    # Last in the path: a user's folder may hold a package called models, and ours must win.
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
+    point = known[name]
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"objective {name}: {error}") from None
-    if not isinstance(getattr(module, class_name, None), type):
-        raise ValueError(f"objective {name}: {module_name} has no class {class_name!r}")
-    return getattr(module, class_name)
+        return point.load()
+    except (Exception, SystemExit) as error:
+        if point.value.partition(".")[0] in OURS:
+            raise
+        raise ValueError(f"objective {name} ({point.value}): {in_one_line(error)}") from None

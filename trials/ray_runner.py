@@ -28,10 +28,12 @@ from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE
 from trials.evaluation import probe_from_json, probe_to_json
-from trials.objective import Measures, Objective, grow_probe
+from trials.measured import Measures, grow_probe
+from trials.objective import Objective
 from trials.ray_session import ray_session
 from trials.study import Job, Source
 from trials.tune_repairs import LOW_MEMORY, repaired_tune
+from trials.user_code import import_module
 
 WORKER_RETRIES = 3
 """How often a probe is run again when its worker dies, before it counts as failed."""
@@ -239,18 +241,26 @@ class Forgetting(tune.Callback):
 
 
 @contextlib.contextmanager
-def ray_workers(settings: RaySettings, user_modules: Sequence[Path] = ()) -> Iterator[None]:
+def ray_workers(
+    settings: RaySettings, user_modules: Sequence[Path] = (), module: str | None = None
+) -> Iterator[None]:
     """A connection to a Ray that can do the work.
 
     Args:
         settings: how the work is spread.
         user_modules: files or folders of the user's code to send along.
+        module: of the user's code, that the workers must be able to import.
 
     Raises:
-        ValueError: no cluster at the address, or more than it has is asked for.
+        ValueError: no cluster at the address, more than it has is asked for, or the module does
+            not import there.
     """
     with ray_session(settings.address, settings.workers, user_modules):
         _check_resources(settings)
+        if module is not None:
+            reason = ray.get(ray.remote(import_module).remote(module))
+            if reason is not None:
+                raise ValueError(f"{module} does not import in a worker: {reason}")
         yield
 
 

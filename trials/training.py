@@ -22,6 +22,7 @@ from models.checkpoints import settings_hash
 from models.training import steps_behind
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
+from trials.measured import checked
 from trials.objective import Trained, Trains
 
 
@@ -67,7 +68,8 @@ class Trainer:
                         model = next(models)
                         if model.checkpoint is not None:
                             _finish(folder, steps, model)
-                    measured = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
+                    found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
+                    measured = checked(found, probe.strategy, probe.images)
                     _write(file, asdict(_with_training(measured, steps, model)))
                 yield _read_measurement(file)
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, Optimiser, Probe, Signal
-from trials.objective import Measures, Objective, evaluate_probe
+from trials.measured import Measures, evaluate_probe
+from trials.objective import Objective
 
 BLOCK = 4096
 """Probes that are drawn together."""

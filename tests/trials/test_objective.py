@@ -7,7 +7,7 @@ import pytest
 
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.objective import describe, load_objective, registered_objectives, user_module
+from trials.objective import describe, load_objective, registered_objectives
 from trials.simulated import SimulatedObjective
 
 OWN = """
@@ -52,9 +52,6 @@ def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
     described = describe("own_objectives:Generator", {"scale": 2.5}, objective)
     assert described["protocol"]["features"] == "mine"
     assert described["protocol"]["resize"] is None
-    module = user_module("own_objectives:Generator")
-    assert module is not None
-    assert module.name == "own_objectives.py"
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
-from trials.objective import load_objective, user_module
+from trials.objective import load_objective
 from trials.ray_runner import RaySettings, has_room, ray_workers, run_ray
 from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Job, Study
+from trials.user_code import user_modules
 
 SPACE = Space(GenerationStrategy.maskgit(3))
 SIMULATED = SimulatedObjective()
@@ -35,6 +36,7 @@ OWN = """
     import os, signal
     from pathlib import Path
     from search.measurement import Measurement
+    from tinynet import limit
 
     class Generator:
         tokens = 16
@@ -43,13 +45,13 @@ OWN = """
         def describe(self):
             return {}
         def evaluate(self, strategy, images, seed):
-            import models
+            import models, late.module
             ours = hasattr(models, "__file__") and "wrong" not in vars(models)
             mark = Path(self.marks) / "died"
             if not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-            if strategy.guidance_scale[0] > 3.5:
+            if strategy.guidance_scale[0] > limit:
                 raise RuntimeError("too much guidance")
             fid = strategy.sampling_temperature[0] if ours else float("nan")
             return Measurement(fid, None, images, strategy.forward_passes(), 0.0)
@@ -71,27 +73,46 @@ def fids(record: Record) -> dict[int, float | None]:
     return {e.probe.number: e.measurement and e.measurement.fid for e in record.evaluations}
 
 
-def test_own_objective_beside_a_package_called_models_and_a_worker_that_dies(
+def test_own_objective_with_helpers_beside_our_names_and_a_worker_that_dies(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "mine"
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "__init__.py").write_text("wrong = True\n")
+    (folder / "search.py").write_text("wrong = True\n")
     (folder / "mine.py").write_text(textwrap.dedent(OWN))
+    (folder / "tinynet.py").write_text("limit = 3.5\n")
+    (folder / "late").mkdir()
+    (folder / "late" / "module.py").write_text("import tinynet\n")
     monkeypatch.chdir(folder)
     objective = load_objective("mine:Generator", {"marks": str(tmp_path)})
-    module = user_module("mine:Generator")
-    assert module is not None
+    modules = user_modules("mine:Generator")
     record = Record.create(lab.record_url, "own", {})
     source = study(record, "random", 12)
-    with ray_workers(TWO, [module]):
+    with ray_workers(TWO, modules, "mine"):
         run_ray(source, objective, TWO)
     assert source.finished
     assert (tmp_path / "died").exists()
     assert len(record.evaluations) == 12
     reasons = [e.result.reason for e in record.evaluations if isinstance(e.result, Failure)]
-    assert set(reasons) <= {"RuntimeError: too much guidance"}
+    assert set(reasons) <= {"RuntimeError: too much guidance (mine.py, line 21)"}
     assert len(reasons) < 12
+
+
+def test_a_module_that_no_worker_can_import_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bound.py").write_text("import importlib\nimportlib.import_module('un' + 'seen')\n")
+    (tmp_path / "unseen.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no class"):  # it is imported here
+        load_objective("bound:Generator", {})
+    line = "^bound does not import in a worker: ModuleNotFoundError: No module named 'unseen'"
+    with (
+        pytest.raises(ValueError, match=line),
+        ray_workers(TWO, user_modules("bound:Generator"), "bound"),
+    ):
+        pass
 
 
 def test_more_gpus_than_there_are_is_said_at_once() -> None:

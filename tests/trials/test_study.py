@@ -14,7 +14,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
-from trials.objective import evaluate_probe
+from trials.measured import evaluate_probe
 from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Job, Study

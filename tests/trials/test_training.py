@@ -25,11 +25,13 @@ from search.training_strategy import TrainingStrategy
 from trials.digits import DigitsObjective
 from trials.lab import Lab
 from trials.local_runner import run_local
-from trials.objective import evaluate_probe, grow_probe, load_objective, user_module
+from trials.measured import evaluate_probe, grow_probe
+from trials.objective import load_objective
 from trials.ray_runner import RaySettings, ray_workers, run_ray
 from trials.record import Record, study_names
 from trials.study import Study
 from trials.training import Trainer
+from trials.user_code import user_modules
 
 GENERATION = GenerationStrategy.maskgit(2)
 BETA = TrainingStrategy("beta", {"alpha": 2, "beta": 1})
@@ -257,14 +259,12 @@ def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
     (folder / "dying.py").write_text(textwrap.dedent(DYING))
     monkeypatch.chdir(folder)
     objective = load_objective("dying:Dying", {"marks": str(folder), "width": 8, "depth": 0})
-    module = user_module("dying:Dying")
-    assert module is not None
     budget = TrainingBudget(80 * 5, 80, 100)
     record = Record.create(lab.record_url, "ray", {})
     made = make_optimiser("autonat-greedy", SPACE, budget, 0)
     source = Study(made, record, SPACE, 5, lambda _: None)
     spread = RaySettings(2, 0, None)
-    with ray_workers(spread, [module]):  # type: ignore[list-item]
+    with ray_workers(spread, user_modules("dying:Dying"), "dying"):
         run_ray(source, Trainer(objective, lab.folder), spread)
     assert source.finished
     assert (folder / "resumed").read_text() == "40"
