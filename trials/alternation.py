@@ -23,7 +23,7 @@ from trials.lab import Lab
 from trials.launch import check, resumed_settings
 from trials.objective import Trains, load_objective
 from trials.record import ALTERNATION, Record, study_names
-from trials.search_run import differences
+from trials.search_run import differences, refuse_taken
 from trials.settings import TRAINING_FIELDS, WHERE_IT_RUNS, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
@@ -203,6 +203,7 @@ def _record(settings: SearchSettings, lab: Lab, resume: bool) -> None:
     name = f"{settings.full_name()}-{ALTERNATION}"
     told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
     if not resume:
+        refuse_taken(lab, settings.full_name())
         Record.create(lab.record_url, name, told)
         return
     differing = differences(Record.open(lab.record_url, name).settings, told)

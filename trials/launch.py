@@ -29,7 +29,7 @@ from trials.objective import (
 )
 from trials.progress import LiveProgress
 from trials.record import study_names
-from trials.search_run import SearchRun, differences, recorded_settings
+from trials.search_run import SearchRun, differences, recorded_settings, refuse_taken
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
 from trials.user_code import check_travels, explained, user_modules
 
@@ -70,6 +70,8 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
     settings = settings.completed()
     objective = load_objective(settings.objective, settings.objective_settings)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if not resume:
+        refuse_taken(lab, settings.full_name())
     check(settings, objective, lab)
     measurer = _measurer(settings, objective, lab)
     _check_travels(settings, measurer)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
@@ -101,8 +102,9 @@ class Record:
                 study_name=name, storage=storage, direction="minimize", load_if_exists=True
             )
             told = study.user_attrs
-            if "format" in told or study.get_trials(deepcopy=False):
-                raise ValueError(f"study {name} exists already: --resume continues it")
+            ours = _state(storage, study._study_id)
+            if ours is not None:
+                raise ValueError(f"study {name} exists already") if ours else not_ours(url, name)
             # Where it exists, whoever began to make it was killed; the format comes last.
             if "study_id" not in told:
                 study.set_user_attr("study_id", uuid.uuid4().hex)
@@ -250,6 +252,30 @@ class Record:
         return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
 
 
+def taken(url: str, names: Collection[str]) -> dict[str, bool]:
+    """Which of these studies exist; one that was not made to the end does not.
+
+    Returns:
+        Whether it is autonat's, by name: others use Optuna storages, too.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    with readable(url):
+        storage = open_storage(url)
+        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
+        states = {name: _state(storage, found[name]) for name in names if name in found}
+    return {name: ours for name, ours in states.items() if ours is not None}
+
+
+def not_ours(url: str, name: str) -> ValueError:
+    """Says that a study of that name is somebody else's."""
+    return ValueError(
+        f"study {name} in {without_password(url)} was not made by autonat, which leaves it alone: "
+        "give another --name"
+    )
+
+
 def study_names(url: str) -> list[str]:
     """The names of all studies in a storage that were made to the end.
 
@@ -258,6 +284,16 @@ def study_names(url: str) -> list[str]:
     """
     with readable(url):
         return _names(open_storage(url))
+
+
+def _state(storage: RDBStorage, study_id: int) -> bool | None:
+    """Whether a study is one of autonat's; None where autonat began to make it and was killed."""
+    attributes = storage.get_study_user_attrs(study_id)
+    if "format" in attributes:
+        return str(attributes["format"]).startswith(FORMAT.partition("/")[0])
+    minimised = storage.get_study_directions(study_id) == [StudyDirection.MINIMIZE]
+    empty = minimised and not storage.get_n_trials(study_id)
+    return None if empty and set(attributes) <= {"study_id", "settings"} else False
 
 
 def _names(storage: RDBStorage) -> list[str]:

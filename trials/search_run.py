@@ -17,7 +17,7 @@ from search.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objective import Objective, describe
-from trials.record import ALTERNATION, Record, study_names
+from trials.record import ALTERNATION, Record, not_ours, study_names, taken
 from trials.settings import SearchSettings
 from trials.storage import without_password
 from trials.study import Job, Study
@@ -26,6 +26,9 @@ Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
 START = "start"
 """The role of a training search's first probe, and the name of that strategy in its final test."""
+
+SUFFIXES = (*ALL_OPTIMISERS, "test")
+"""A search's studies are called NAME-SUFFIX."""
 
 
 class SearchRun:
@@ -171,6 +174,25 @@ class SearchRun:
         return record
 
 
+def refuse_taken(lab: Lab, name: str) -> None:
+    """See whether a search of that name can begin: two searches of one name could not be told
+    apart, nor the first be finished.
+
+    Raises:
+        ValueError: there is one, or a study that one of its own would be called like.
+    """
+    found = taken(lab.record_url, [f"{name}-{suffix}" for suffix in (*SUFFIXES, ALTERNATION)])
+    for study, ours in found.items():
+        if not ours:
+            raise not_ours(lab.record_url, study)
+    if found:
+        studies = "study" if len(found) == 1 else "studies"
+        raise ValueError(
+            f"search {name} exists already, with the {studies} {', '.join(found)}: "
+            f"--resume {name} goes on with it, another --name begins another"
+        )
+
+
 def recorded_settings(lab: Lab, name: str) -> dict[str, Any]:
     """The settings of the search of that name (see `SearchSettings.problem`).
 
@@ -190,10 +212,9 @@ def search_records(lab: Lab, name: str) -> list[Record]:
         ValueError: there is no such search; the known ones are listed.
     """
     known = study_names(lab.record_url)
-    suffixes = (*ALL_OPTIMISERS, "test")
-    named = [Record.open(lab.record_url, f"{name}-{s}") for s in suffixes if f"{name}-{s}" in known]
+    named = [Record.open(lab.record_url, f"{name}-{s}") for s in SUFFIXES if f"{name}-{s}" in known]
     if not named:
-        ends = [(study, f"-{suffix}") for study in known for suffix in suffixes]
+        ends = [(study, f"-{suffix}") for study in known for suffix in SUFFIXES]
         names = sorted({study.removesuffix(end) for study, end in ends if study.endswith(end)})
         where = without_password(lab.record_url)
         raise ValueError(f"no search {name!r} in {where}; known: {', '.join(names) or 'none'}")

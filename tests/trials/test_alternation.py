@@ -173,7 +173,7 @@ def test_files_of_another_record_are_not_believed(
 def test_an_alternation_s_name_is_taken_once(autonat: Autonat, whole: Path) -> None:
     code, _, err = autonat(*BOTH, "--lab", whole)
     assert code == 2
-    assert "a-alternation exists already: --resume continues it" in err
+    assert "search a exists already, with the study a-alternation: --resume a goes on" in err
     code, _, err = autonat("search", "--resume", "a", "--lab", whole, "--rounds", "5")
     assert code == 2
     assert "search a was made with rounds = 2, not 5" in err

@@ -301,7 +301,8 @@ def test_a_finished_search_is_not_begun_again_but_can_be_resumed(
     autonat: Autonat, searched: Path
 ) -> None:
     said = one_line(*autonat("search", *SMALL, "--lab", searched))
-    assert "exists already: --resume continues it" in said
+    assert "search small exists already, with the studies small-" in said
+    assert "--resume small goes on with it, another --name begins another" in said
     before = Record.open(Lab.open(searched).record_url, "small-tpe").evaluations
     code, _, _ = autonat("search", "--resume", "small", "--lab", searched, "--workers", 1)
     assert code == 0
