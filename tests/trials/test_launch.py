@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-import trials.launch
+import trials.ray_runner
 from trials.lab import Lab
 from trials.record import study_names
 
@@ -50,7 +50,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(trials.launch, "ray_workers", started)
+    monkeypatch.setattr(trials.ray_runner, "ray_workers", started)
 
 
 def refused(code: int, out: str, err: str) -> str:
@@ -112,7 +112,7 @@ def test_what_prepare_made_must_travel_too(
 ) -> None:
     import contextlib
 
-    monkeypatch.setattr(trials.launch, "ray_workers", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(trials.ray_runner, "ray_workers", lambda *_: contextlib.nullcontext())
     Path("launched.py").write_text(MINE)
     words = "--optimiser random --objective launched:Generator --set prepared=true"
     said = refused(*autonat(*SEARCH, *words.split()))
