@@ -11,6 +11,7 @@ from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials.demo import DEMO, METHODS
 from trials.flags import (
     LAB,
     JsonFlag,
@@ -31,7 +32,6 @@ from trials.printing import show_transfer
 from trials.progress import LiveProgress
 
 app = typer.Typer()
-DEMO_OPTIMISERS = ["autonat-reference", "tpe", "cmaes", "random"]
 
 
 @app.command()
@@ -183,33 +183,31 @@ def search(
 def demo(
     optimiser: Annotated[
         list[str] | None,
-        typer.Option(help=f"Beside {', '.join(DEMO_OPTIMISERS)}: {', '.join(OPTIMISERS)}."),
+        typer.Option(help=f"Beside {', '.join(METHODS)}: {', '.join(OPTIMISERS)}."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="T.")] = 4,
-    budget: Annotated[int, typer.Option(help="Images a method.")] = 18_000,
-    images: Annotated[int, typer.Option(help="An evaluation.")] = 400,
+    steps: Annotated[int, typer.Option(help="T.")] = DEMO["steps"],
+    budget: Annotated[int, typer.Option(help="Images a method.")] = DEMO["budget"],
+    images: Annotated[int, typer.Option(help="An evaluation.")] = DEMO["images_per_evaluation"],
     workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
     lab: LabFlag = LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """The main job on real digits: train, search with four methods, test, report."""
+    """The main job on real digits: train, search with five methods, test, report."""
     from trials.record import study_names
     from trials.search_command import run
     from trials.settings import read_settings
 
-    more = [name for name in optimiser or [] if name not in DEMO_OPTIMISERS]
+    more = [name for name in optimiser or [] if name not in METHODS]
     known = study_names(Lab.open(lab).record_url)
     number = 1
     while any(study.startswith(f"demo-{number}-") for study in known):
         number += 1
-    values: dict[str, Any] = {
+    values: dict[str, Any] = DEMO | {
         "name": f"demo-{number}",
-        "optimisers": [*DEMO_OPTIMISERS, *more],
+        "optimisers": [*METHODS, *more],
         "steps": steps,
         "budget": budget,
         "images_per_evaluation": images,
-        "controls": list(CONTROLS),
-        "test_images": 1000,
         "lab": lab,
     }
     if workers is not None:

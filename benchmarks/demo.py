@@ -1,0 +1,104 @@
+"""The demo's search over several seeds: how often coarse-to-fine ends below every control.
+
+    python -m benchmarks.demo      # half an hour on one core; run it again and it goes on
+
+Each case is `autonat demo` with its own search seed and, for some, a generator trained under
+another seed, in this process on one thread. It writes benchmarks/demo.parquet (one row a case and
+method) and prints, for each case and method, how far it lies from the best control.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from models.threads import one_thread
+from trials.controls import best_control
+from trials.demo import DEMO
+from trials.lab import Lab
+from trials.launch import prepare
+from trials.local_runner import run_local
+from trials.objective import load_objective
+from trials.progress import LiveProgress
+from trials.record import study_names
+from trials.results import MethodResult, method_results
+from trials.search_run import SearchRun, search_records
+from trials.settings import SearchSettings, read_settings
+
+HERE = Path(__file__).parent
+CASES = "0:0,1:0,2:0,3:1,4:2"
+
+
+def main(cases: str = CASES) -> None:
+    """Run what is missing of the cases (SEARCH_SEED:TRAINING_SEED, with commas), then print."""
+    rows: list[dict[str, object]] = []
+    for case in cases.split(","):
+        seed, training_seed = map(int, case.split(":"))
+        settings = demo(seed, training_seed)
+        run(settings)
+        results = method_results(search_records(Lab.open(settings.lab), settings.full_name()))
+        rows += [_row(seed, training_seed, result, results) for result in results]
+        table = pd.DataFrame(rows)
+        table.to_parquet(HERE / "demo.parquet")
+    print(table.round(3).to_string(index=False))
+    searched = table[table["searched"]]
+    ends = searched.groupby("method")[["below", "errors"]]
+    print(ends.agg(["count", "mean", "min", "max"]).round(2).to_string())
+    print(searched.groupby("method")["below"].agg(lambda found: (found > 0).sum()).to_string())
+
+
+def demo(seed: int, training_seed: int) -> SearchSettings:
+    """The demo with these seeds, in the benchmarks' lab."""
+    own = {
+        "name": f"demo-s{seed}-t{training_seed}",
+        "seed": seed,
+        "objective_settings": {"training_seed": training_seed},
+        "lab": HERE / "lab",
+        "runner": "local",
+        "workers": 1,
+    }
+    return read_settings(DEMO | own)
+
+
+def run(settings: SearchSettings) -> None:
+    """Run a search, or go on with it; nothing happens where it is done."""
+    settings, lab = settings.completed(), Lab.open(settings.lab)
+    name = settings.full_name()
+    resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+    objective = load_objective(settings.objective, settings.objective_settings)
+    with one_thread(), LiveProgress() as progress:
+        prepare(objective, lab.folder, progress.report(f"preparing {name}"))
+        made = SearchRun(settings, objective, lab, resume=resume, listener=progress.follow)
+        run_local(made, objective)
+
+
+def _row(
+    seed: int, training_seed: int, result: MethodResult, results: list[MethodResult]
+) -> dict[str, object]:
+    """A result, and how far below the best control it lies: FID, and in standard errors."""
+    control = best_control(results)
+    if control is None or not control.fid_se or not result.fid_se:
+        raise ValueError(f"no final test of the controls beside {result.method}")
+    below = control.fid - result.fid
+    return {
+        "seed": seed,
+        "training_seed": training_seed,
+        "method": result.method,
+        "searched": result.searched,
+        "fid": result.fid,
+        "fid_se": result.fid_se,
+        "fids": list(result.fids),
+        "best_control": control.method,
+        "below": below,
+        "errors": below / math.hypot(control.fid_se, result.fid_se),
+        "believed": result.search_fid,
+        "forward_passes": result.forward_passes,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(typer.run(main))

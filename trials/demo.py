@@ -1,0 +1,25 @@
+"""What the demo searches, with which methods, at which budget.
+
+The numbers are chosen so that it takes under 6 minutes on 2 cores, and so that what a search finds
+can be told from the best control: benchmarks/demo.py shows how often, over seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search.controls import CONTROLS
+
+METHODS = ("coarse-to-fine", "autonat-reference", "gp", "cmaes", "tpe")
+
+DEMO: dict[str, Any] = {
+    "optimisers": list(METHODS),
+    "steps": 4,
+    "budget": 12_000,
+    "images_per_evaluation": 200,
+    "controls_first": True,
+    "controls": list(CONTROLS),
+    "test_images": 1000,
+    "test_seeds": [1, 2, 3, 4],
+}
+"""Settings of a search; the others are the usual ones."""
