@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from dashboards.formatting import gigaflops, with_error
 from search.strategy import SCHEDULES
@@ -36,13 +37,27 @@ from trials.flags import (
     read_seeds,
 )
 from trials.lab import Lab
-from trials.printing import out, print_json
+from trials.printing import out, print_json, spell_out
 from trials.progress import LiveProgress
 
 if TYPE_CHECKING:
     from trials.objective import Objective
 
+
+class Commands(TyperGroup):
+    """All commands; one that is interrupted says so, if it has nothing better to say."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("autonat: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="A laboratory for the schedules of masked image generators.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -220,9 +235,9 @@ def doctor(
     for finding in examine(lab, record_url, tracking_uri, ray_address, gpus_per_trial):
         findings.append(finding)
         if not as_json_:
-            out.print(f"{finding.state:8} {finding.what}: {finding.found}", markup=False)
+            out.print(f"{finding.state:8} {finding.what}: {finding.found}")
             if finding.advice:
-                out.print(f"{'':8} {finding.advice}", markup=False)
+                out.print(f"{'':8} {finding.advice}")
     if as_json_:
         print_json([asdict(finding) for finding in findings])
     if any(finding.state == "failed" for finding in findings):
@@ -240,6 +255,7 @@ def objectives() -> None:
 
 def main() -> None:
     """Run the command line."""
+    spell_out()
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for noisy in ("alembic", "ray"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -29,6 +29,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sqlalchemy.exc import SQLAlchemyError
 
 from trials.lab import Lab
+from trials.local_ray import home_fault, session_folder
 from trials.mirror import tracking_client
 from trials.ray_runner import has_room
 from trials.ray_session import TOKEN, last_line, ray_session
@@ -92,7 +93,7 @@ def examine(
         folder: of the lab.
         record_url: None is the lab's own.
         tracking_uri: None is the lab's own.
-        address: of a Ray cluster; None leaves Ray out, for each search then starts its own.
+        address: of a Ray cluster; None looks at what a Ray that is started here needs.
         gpus_per_trial: that a search would ask for.
     """
     try:
@@ -103,7 +104,9 @@ def examine(
     yield _lab(lab)
     yield _record(lab.record_url)
     yield _tracking(lab)
-    if address is not None:
+    if address is None:
+        yield _local_ray()
+    else:
         yield from _cluster(lab, address, gpus_per_trial)
 
 
@@ -179,6 +182,21 @@ def _server_version(uri: str) -> str | None:
             return str(answer.read().decode().strip())
     except urllib.error.HTTPError:  # behind a proxy that hides it
         return None
+
+
+def _local_ray() -> Finding:
+    """Not started, for that takes a quarter of a minute: only what keeps it from starting."""
+    try:
+        with session_folder() as own:
+            notes = []
+            if own is not None:
+                notes.append(f"its session will lie in {Path(own).parent}: TMPDIR cannot hold it")
+            fault = home_fault()
+            if fault is not None:
+                notes.append(f"its token goes with each search: no ~/.ray here ({fault})")
+            return Finding("Ray", "ok", "; ".join(["a search starts its own here", *notes]))
+    except ValueError as error:
+        return Finding("Ray", "failed", str(error), "export TMPDIR=/a/short/folder")
 
 
 def _cluster(lab: Lab, address: str, gpus_per_trial: float) -> Iterator[Finding]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
     """Run `autonat`."""
-    # What a scheduler's preemption sends ends everything as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         from trials.cli import main as run
 
@@ -17,3 +17,16 @@ def main() -> None:
     except KeyboardInterrupt:
         print("autonat: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """What a scheduler's preemption sends, SIGTERM, ends everything as Ctrl-C does.
+
+    Also where Ctrl-C itself is ignored, as in a batch script's background job: raising SIGINT there
+    would do nothing.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):  # Ray Tune has one of its own while it runs
+        handler(signal.SIGINT, frame)
+    else:
+        raise KeyboardInterrupt

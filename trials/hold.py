@@ -107,7 +107,10 @@ def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Eve
             now = _driver(storage, study_id)
             if now is not None and now.token != mine.token:
                 # Taken over, after a long silence: as Ctrl-C, which ends a wait as well.
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                # Where that is ignored, in a script's background job, as a preemption.
+                ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+                kind = signal.SIGTERM if ignored else signal.SIGINT
+                signal.pthread_kill(threading.main_thread().ident or 0, kind)
                 return
             _write(storage, study_id, Driver(**{**asdict(mine), "seen": time.time()}))
     storage.remove_session()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,32 @@ if TYPE_CHECKING:
     from trials.results import MethodResult
     from trials.transfer import Transferred
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+# Paths and names are printed as they are: "[x]" is no markup in them, nor ":x:" an emoji.
+out = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else 120,
+)
+ASCII = {"±": "+-", "–": "-", "…": "...", "×": "x", "\N{NO-BREAK SPACE}": " "}
+"""What is written where a terminal or a log takes ASCII only."""
+
+
+def spell_out() -> None:
+    """Let stdout and stderr write what their encoding lacks in other letters, and never fail."""
+    codecs.register_error("spelt out", _spelt_out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="spelt out")
+
+
+def _spelt_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    escaped = (ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in letters)
+    return "".join(escaped), error.end
 
 
 def show_results(

@@ -20,6 +20,7 @@ import dashboards
 import models
 import search
 import trials
+from trials.local_ray import see_to_token, session_folder
 
 CONNECT_SECONDS = 5.0
 TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
@@ -85,12 +86,20 @@ def ray_session(
     logging.getLogger("ray").setLevel(logging.ERROR)
     modules = [*packages, *map(str, user_modules)]
     before = Path.cwd()
-    with _own_signals() as give_back, tempfile.TemporaryDirectory(prefix="autonat-empty-") as empty:
+    with contextlib.ExitStack() as stack:
+        give_back = stack.enter_context(_own_signals())
+        empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="autonat-empty-"))
+        folder = None
+        if address is None:
+            folder = stack.enter_context(session_folder())
+            see_to_token()
         os.chdir(empty)
         try:
-            _connect(address, workers, modules)
+            _connect(address, workers, modules, folder)
             give_back()
-        except (ConnectionError, RayError, RuntimeError, TimeoutError) as error:
+        except SystemExit:  # Ray's own answer to SIGTERM while it starts
+            raise KeyboardInterrupt from None
+        except (OSError, RayError, RuntimeError) as error:
             ray.shutdown()  # it may be half connected
             reason = _reason(error)
             if address is not None and "mismatch" not in reason:
@@ -111,13 +120,14 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:REASON] or type(error).__name__
 
 
-def _connect(address: str | None, workers: int, modules: list[str]) -> None:
+def _connect(address: str | None, workers: int, modules: list[str], folder: str | None) -> None:
     init = functools.partial(
         ray.init,
         address=address or "local",
         num_cpus=None if address else workers,
         include_dashboard=None if address else False,
         _node_ip_address=None if address else "127.0.0.1",
+        _temp_dir=folder,
         runtime_env={"py_modules": modules},
         logging_level=logging.ERROR,
         log_to_driver=False,

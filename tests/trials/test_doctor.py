@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from trials import doctor
+from trials import doctor, local_ray
 from trials.doctor import examine, report
 from trials.lab import Lab
 from trials.record import study_names
@@ -19,10 +19,24 @@ def test_all_is_well_on_one_machine_and_nothing_stays_behind(autonat: Run, tmp_p
     code, out, _ = autonat("doctor", "--lab", tmp_path / "lab", "--json")
     findings = json.loads(out)
     assert code == 0
-    assert [finding["what"] for finding in findings] == ["lab", "record", "MLflow"]
+    assert [finding["what"] for finding in findings] == ["lab", "record", "MLflow", "Ray"]
     assert {finding["state"] for finding in findings} == {"ok"}
     assert study_names(Lab.open(tmp_path / "lab").record_url) == []
     assert not list((tmp_path / "lab").glob("autonat-doctor-*"))
+
+
+def test_what_a_ray_started_here_would_lack_is_said(
+    autonat: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    code, out, _ = autonat("doctor", "--lab", tmp_path / "lab", "--json")
+    assert code == 0
+    assert "TMPDIR cannot hold it" in json.loads(out)[-1]["found"]
+    monkeypatch.setattr(local_ray, "SHORT_FOLDERS", ())
+    code, out, _ = autonat("doctor", "--lab", tmp_path / "lab", "--json")
+    assert code == 1
+    assert json.loads(out)[-1]["state"] == "failed"
 
 
 def test_what_does_not_answer_is_named_with_what_to_do(autonat: Run, tmp_path: Path) -> None:
