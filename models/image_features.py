@@ -82,6 +82,11 @@ class PixelFeatures(Features):
         os.replace(partial, path)
 
 
+def pixel_width(side: int) -> int:
+    """F of small images of that side: their three colours."""
+    return 3 * side**2
+
+
 def fit_pixels(batches: Iterable[Tensor], side: int) -> PixelFeatures:
     """Whitening by the pixels of real images [B, 3, H, W] in [0, 1], made small.
 
@@ -131,7 +136,8 @@ def _load_pixels(path: str) -> PixelFeatures:
         mean, matrix = file.tensors["mean"], file.tensors["matrix"]
     except (KeyError, TypeError, json.JSONDecodeError):
         raise ValueError(f"{path}: not pixel features") from None
-    if type(side) is not int or mean.shape != (3 * side**2,) or matrix.shape != 2 * mean.shape:
+    width = pixel_width(side) if type(side) is int else 0
+    if mean.shape != (width,) or matrix.shape != 2 * mean.shape:
         raise ValueError(f"{path}: not pixel features of a side of {side!r}")
     return PixelFeatures(mean, matrix, side)
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from trials.image_sources import Item, UnusableImage, load_image
+from trials.image_decoding import load_image
+from trials.image_sources import Item, UnusableImage
 
 Pixels = npt.NDArray[np.uint8]
 

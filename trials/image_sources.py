@@ -1,4 +1,4 @@
-"""Where images come from: an image folder, COCO or CC3M, and how they become arrays of one size.
+"""Where images come from: an image folder, COCO or CC3M.
 
 A source lists its images once, in an order of its own; an image is read and decoded where it is
 needed, in any process.
@@ -7,7 +7,6 @@ needed, in any process.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import tarfile
@@ -16,12 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is decoded. Pillow knows others, some of which start programs."""
+from models.regular_files import not_a_file
+from trials.picture_files import files_below, shown
 
 TAR_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -37,7 +32,7 @@ class Item:
     """An image that a source lists.
 
     Attributes:
-        name: within the source, as people know it.
+        name: within the source, as people know it, and as it can be written (see `shown`).
         path: the file, or the tar that holds it.
         label: its class.
         captions: of the image; more than one at times.
@@ -60,8 +55,8 @@ class Item:
         Raises:
             UnusableImage: it cannot be read.
         """
-        if self.fault is not None:
-            raise UnusableImage(self.fault)
+        if (fault := self.fault or not_a_file(self.path)) is not None:
+            raise UnusableImage(fault)
         try:
             with open(self.path, "rb") as file:
                 file.seek(self.offset)
@@ -89,6 +84,11 @@ class ImageSource:
     def __post_init__(self) -> None:
         if not self.items:
             raise ValueError(f"{self.place}: no images")
+
+    @property
+    def usable(self) -> int:
+        """How many images can be used, as far as the list tells; decoding may find fewer."""
+        return sum(item.fault is None for item in self.items)
 
     @property
     def captioned(self) -> bool:
@@ -123,6 +123,8 @@ def open_source(
             os.listdir(images)  # a glob of a folder that cannot be read is only empty
     except OSError as error:
         raise ValueError(f"{images}: {error.strerror}") from None
+    if not any(tar.is_file() for tar in tars):
+        tars = []
     if captions is None:
         return _tars(images, tars, report) if tars else _folder(images)
     if tars:
@@ -130,6 +132,8 @@ def open_source(
     readers = {".json": _coco, ".tsv": _tsv}
     if captions.suffix.lower() not in readers:
         raise ValueError(f"{captions}: captions are a .json of COCO or a .tsv of caption<TAB>file")
+    if (reason := not_a_file(captions)) is not None:
+        raise ValueError(f"{captions}: {reason}")
     try:
         return readers[captions.suffix.lower()](images, captions)
     except OSError as error:
@@ -138,88 +142,30 @@ def open_source(
         raise ValueError(f"{captions}: not UTF-8 text") from None
 
 
-def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
-    """Read and decode an image to [size, size, 3] as ADM does: RGB, the short side halved (box
-    filter) while it is at least twice the size, then scaled to it (bicubic), the centre cut out.
-    EXIF's orientation is ignored.
-
-    Raises:
-        UnusableImage: not an image, cut off, or its short side is below the size.
-    """
-    content = item.read()
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if min(image.size) < size:
-                raise UnusableImage(f"short side {min(image.size)} is below {size}")
-            return _centre(_rgb(image), size)
-    except UnusableImage:
-        raise
-    except Exception as error:  # of any type: whatever Pillow's parsers stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if reason.startswith("cannot identify"):
-            reason = "not an image" if content else "empty file"
-        raise UnusableImage(reason) from None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255, to white
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode == "P" and "transparency" in image.info:  # says what Pillow would warn of
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _centre(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    while min(image.size) >= 2 * size:
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    scale = size / min(image.size)
-    width, height = round(image.width * scale), round(image.height * scale)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
-
-
 def _folder(root: Path) -> ImageSource:
     """Classes are the sub-folders, sorted, with all that lies below them."""
-    files = list(_files(root))
-    parts = [file.split(os.sep, 1) for file in files]
-    names = tuple(sorted({first for first, *rest in parts if rest}))
+    files = [(file.split(os.sep, 1), file, fault) for file, fault in files_below(root)]
+    names = sorted({parts[0] for parts, _, fault in files if len(parts) > 1 and fault is None})
     labels = {name: label for label, name in enumerate(names)}
-    items = [
-        Item(
-            file,
-            str(root / file),
-            labels.get(first) if rest else None,
-            fault="in no class's folder" if names and not rest else None,
-        )
-        for file, (first, *rest) in zip(files, parts, strict=True)
-    ]
-    return ImageSource("folder", str(root), items, names)
-
-
-def _files(root: Path) -> Iterator[str]:
-    """Paths below the root of all files that are not hidden, sorted folder by folder."""
-
-    def fail(error: OSError) -> None:
-        raise ValueError(f"{error.filename}: {error.strerror}")
-
-    for folder, below, files in os.walk(root, onerror=fail, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        inside = os.path.relpath(folder, root)
-        for file in sorted(files):
-            if not file.startswith("."):
-                yield file if inside == os.curdir else os.path.join(inside, file)
+    items = []
+    for parts, file, fault in files:
+        label = labels.get(parts[0]) if len(parts) > 1 else None
+        if fault is None and names and label is None:
+            fault = "in no class's folder"
+        told = None if fault is None else shown(fault)
+        items.append(Item(shown(file), str(root / file), label, fault=told))
+    return ImageSource("folder", shown(str(root)), items, tuple(map(shown, names)))
 
 
 def _coco(root: Path, path: Path) -> ImageSource:
     """COCO's captions: `images` with id and file_name, `annotations` with image_id and caption."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        files = {image["id"]: image["file_name"] for image in content["images"]}
         listed = len(content["images"])
-        captions: dict[Any, list[str]] = {}
+        captions: dict[Any, list[Any]] = {}
         for annotation in content["annotations"]:
-            captions.setdefault(annotation["image_id"], []).append(str(annotation["caption"]))
+            captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     except json.JSONDecodeError:
         raise ValueError(f"{path}: not JSON") from None
     except (KeyError, TypeError) as error:
@@ -228,15 +174,18 @@ def _coco(root: Path, path: Path) -> ImageSource:
         raise ValueError(f"{path}: an id is that of two images")
     for unknown in captions.keys() - files.keys():
         raise ValueError(f"{path}: a caption's image_id = {unknown!r} is not among the images")
-    items = [
-        _captioned(file, root / file, captions.get(number, [])) for number, file in files.items()
-    ]
-    return ImageSource("COCO", f"{root}, {path.name}", items)
+    by_file: dict[str, list[Any]] = {}
+    for number, file in files.items():
+        if not isinstance(file, str) or not file:
+            raise ValueError(f"{path}: the image of id = {number!r} has the file_name {file!r}")
+        by_file.setdefault(os.path.normpath(file), []).extend(captions.get(number, []))
+    items = [_captioned(file, root / file, texts) for file, texts in by_file.items()]
+    return ImageSource("COCO", shown(f"{root}, {path.name}"), items)
 
 
 def _tsv(root: Path, path: Path) -> ImageSource:
     """Lines of caption<TAB>file; a file that comes again has several captions."""
-    captions: dict[str, list[str]] = {}
+    captions: dict[str, list[Any]] = {}
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             caption, tab, file = line.strip("\r\n").rpartition("\t")
@@ -245,15 +194,23 @@ def _tsv(root: Path, path: Path) -> ImageSource:
             if "://" in file:
                 raise ValueError(f"{path}, line {number}: a URL; img2dataset fetches such images")
             if tab:
-                captions.setdefault(file.strip(), []).append(caption)
+                captions.setdefault(os.path.normpath(file.strip()), []).append(caption)
     items = [_captioned(file, root / file, texts) for file, texts in captions.items()]
-    return ImageSource("TSV", f"{root}, {path.name}", items)
+    return ImageSource("TSV", shown(f"{root}, {path.name}"), items)
 
 
 def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
     """Tars as img2dataset makes them: KEY.jpg, KEY.txt with the caption, KEY.json with all."""
     items: list[Item] = []
+    taken: dict[str, str] = {}
     for done, path in enumerate(tars, 1):
+        known = taken.setdefault(os.path.realpath(path), path.name)
+        fault = not_a_file(path)
+        if fault is None and known != path.name:
+            fault = f"the same as {known}, which is listed already"
+        if fault is not None:
+            items.append(Item(shown(path.name), str(path), fault=shown(fault)))
+            continue
         try:
             items += _members(path)
         except (tarfile.TarError, EOFError):
@@ -270,22 +227,21 @@ def _members(path: Path) -> Iterator[Item]:
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             key, suffix = os.path.splitext(member.name)
-            if not member.isfile():
-                continue
-            if suffix.lower() in TAR_IMAGES:
+            if suffix.lower() in TAR_IMAGES and not member.isdir():
                 images[key] = member
+            elif not member.isfile():
+                continue
             elif suffix in (".txt", ".json"):
                 file = tar.extractfile(member)
                 text = "" if file is None else file.read().decode("utf-8", "replace")
                 captions.setdefault(key, {})[suffix] = text
     for key, member in images.items():
-        yield _captioned(
-            f"{path.name}/{member.name}",
-            path,
-            [_caption(captions.get(key, {}))],
-            offset=member.offset_data,
-            size=member.size,
-        )
+        name = f"{path.name}/{member.name}"
+        if not member.isfile():
+            yield Item(shown(name), str(path), fault="a link within its tar, not a file")
+            continue
+        texts = [_caption(captions.get(key, {}))]
+        yield _captioned(name, path, texts, offset=member.offset_data, size=member.size)
 
 
 def _caption(texts: dict[str, str]) -> str:
@@ -301,8 +257,11 @@ def _caption(texts: dict[str, str]) -> str:
 
 
 def _captioned(
-    name: str, path: Path, texts: list[str], offset: int = 0, size: int | None = None
+    name: str, path: Path, texts: list[Any], offset: int = 0, size: int | None = None
 ) -> Item:
-    captions = tuple(" ".join(text.split()) for text in texts if text.strip())
+    """An image with those of its captions that are text."""
+    # JSON may hold halves of characters, which no file of text can.
+    plain = [text.encode("utf-8", "replace").decode() for text in texts if isinstance(text, str)]
+    captions = tuple(" ".join(text.split()) for text in plain if text.strip())
     fault = None if captions else "no caption"
-    return Item(name, str(path), None, captions, offset, size, fault)
+    return Item(shown(name), str(path), None, captions, offset, size, fault)

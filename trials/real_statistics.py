@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.features import Features
 from models.frechet import Sums
-from models.image_features import fit_pixels, load_features
+from models.image_features import fit_pixels, load_features, pixel_width
 from models.precision import computing_in, device
 from models.reference_statistics import Made, Reference, write_reference
 from trials.image_batches import batches_of, decode_batches, to_floats
@@ -53,23 +53,35 @@ def real_statistics(
     skipped: list[str] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     if features == PIXELS:
-        fitted = fit_pixels(_images(source, size, batch, workers, [], report("fitting")), side)
+        width = pixel_width(side)
+        _require_images(source, source.usable, width)
+        images = _images(source, size, batch, workers, [], report("fitting"), width)
+        fitted = fit_pixels(images, side)
         fitted.save(pixels_file(path))
         features = f"{PIXELS}:{pixels_file(path)}"
     network = load_features(features).to(device())
-    sums = _sums(
-        network, _images(source, size, batch, workers, skipped, report("measuring images"))
-    )
-    if sums.images <= network.num_features:
-        raise ValueError(
-            f"{source.place}: {sums.images} images are too few: the covariance of "
-            f"{network.num_features} features is singular below {network.num_features + 1}"
-        )
+    _require_images(source, source.usable, network.num_features)
+    told = report("measuring images")
+    images = _images(source, size, batch, workers, skipped, told, network.num_features)
+    sums = _sums(network, images)
     place = f"{source.kind} {source.place}"
     made = Made(network.description, network.hash(), size, True, place)
     reference = Reference(sums.statistics(), made)
     write_reference(path, reference)
     return reference, skipped
+
+
+def _require_images(source: ImageSource, images: int, features: int) -> None:
+    """Said before anything is decoded, where the list alone tells.
+
+    Raises:
+        ValueError: fewer images than a covariance of so many features needs.
+    """
+    if images <= features:
+        raise ValueError(
+            f"{source.place}: {images} images are too few: the covariance of {features} features "
+            f"is singular below {features + 1}"
+        )
 
 
 def pixels_file(path: Path) -> Path:
@@ -78,9 +90,19 @@ def pixels_file(path: Path) -> Path:
 
 
 def _images(
-    source: ImageSource, size: int, batch: int, workers: int, skipped: list[str], report: Report
+    source: ImageSource,
+    size: int,
+    batch: int,
+    workers: int,
+    skipped: list[str],
+    report: Report,
+    features: int,
 ) -> Iterator[Tensor]:
-    """Batches [B, 3, size, size] in [0, 1] of what can be used; the rest is noted in `skipped`."""
+    """Batches [B, 3, size, size] in [0, 1] of what can be used; the rest is noted in `skipped`.
+
+    Raises:
+        ValueError: behind the last of them, where all were too few for so many features.
+    """
     done = 0
     batches = batches_of(source.items, batch)
     for items, found in zip(batches, decode_batches(batches, size, workers), strict=True):
@@ -92,6 +114,7 @@ def _images(
             yield to_floats(found.pixels)
     if len(skipped) == done:
         raise ValueError(f"{source.place}: no image can be used; the first: {skipped[0]}")
+    _require_images(source, done - len(skipped), features)
 
 
 def _sums(features: Features, batches: Iterator[Tensor]) -> Sums:

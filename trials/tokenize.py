@@ -90,6 +90,8 @@ def tokenize(run: Tokenizing, report: Callable[[str], Report]) -> TokenData:
     factor = run.factor if tokenizer is None else tokenizer.factor
     if run.size % factor:
         raise ValueError(f"size = {run.size} is not a multiple of the tokenizer's factor {factor}")
+    if tokenizer is None:
+        _require_patches(run)
     try:
         _claim(run, tokenizer)
         if not (run.folder / SETTINGS).exists():
@@ -163,6 +165,21 @@ def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
         if theirs.get(name) != ours.get(name):
             line = f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
             raise ValueError(f"{run.folder} is another run's: {line}; choose another folder")
+
+
+def _require_patches(run: Tokenizing) -> None:
+    """Said before anything is decoded, where the list alone tells.
+
+    Raises:
+        ValueError: fewer patches than codes.
+    """
+    images = min(run.source.usable, FIT_IMAGES)
+    patches = images * (run.size // run.factor) ** 2
+    if 0 < patches < run.codebook_size:
+        raise ValueError(
+            f"{run.source.place}: {patches} patches of {images} images are too few for "
+            f"{run.codebook_size} codes"
+        )
 
 
 def _fitted(run: Tokenizing, report: Report) -> Tokenizer:

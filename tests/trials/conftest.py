@@ -108,6 +108,12 @@ def autonat(
 
 
 @pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A real picture, 90 x 72."""
+    return Image.fromarray(load_sample_images().images[0]).resize((90, 72))
+
+
+@pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 120 pieces of two photographs (pictures/CLASS/*.png), a caption of each
     (captions.tsv), their tokens (tokens/, texts/) and their statistics (real.npz)."""

@@ -4,33 +4,21 @@ import io
 import json
 import os
 import tarfile
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
-from trials.image_sources import ImageSource, Item, UnusableImage, load_image, open_source
-
-
-@pytest.fixture(scope="module")
-def photo() -> Image.Image:
-    """A real picture, 90 x 72."""
-    return Image.fromarray(load_sample_images().images[0]).resize((90, 72))
+from trials.image_decoding import load_image
+from trials.image_sources import ImageSource, UnusableImage, open_source
 
 
 def encoded(image: Image.Image, form: str = "PNG", **settings: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **settings)
     return file.getvalue()
-
-
-def loaded(content: bytes, path: Path, size: int = 64) -> np.ndarray[Any, Any]:
-    path.write_bytes(content)
-    return load_image(Item(path.name, str(path)), size)
 
 
 def put(path: Path, content: bytes = b"") -> None:
@@ -97,9 +85,56 @@ def test_coco(tmp_path: Path, photo: Image.Image) -> None:
         load_image(source.items[1], 64)
 
 
+def test_captions_that_are_no_text_are_none(tmp_path: Path) -> None:
+    """In COCO and in img2dataset's tars; halves of characters, which no file holds, become "?"."""
+    found = [None, "", " \n", 3, ["x"], {"a": 1}, True, "half \ud83d of one", "a \U0001f600"]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png"} for i in range(len(found))],
+        "annotations": [{"image_id": i, "caption": caption} for i, caption in enumerate(found)],
+    }
+    content["annotations"].append({"image_id": 8, "caption": None})
+    (tmp_path / "captions.json").write_text(json.dumps(content))
+    tarred(
+        tmp_path / "0.tar",
+        {
+            name: text
+            for i, caption in enumerate(found)
+            for name, text in (
+                (f"{i}.png", b""),
+                (f"{i}.json", json.dumps({"caption": caption}).encode()),
+            )
+        },
+    )
+    tar = open_source(tmp_path / "0.tar")
+    (tmp_path / "0.tar").unlink()
+    for source in (tar, open_source(tmp_path, tmp_path / "captions.json")):
+        assert [item.captions for item in source.items] == [
+            *[()] * 7,
+            ("half ? of one",),
+            ("a \U0001f600",),
+        ]
+        assert [item.fault for item in source.items] == [*["no caption"] * 7, None, None]
+
+
+def test_a_file_that_is_listed_twice_has_both_captions(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "./x/../a.png"}],
+        "annotations": [{"image_id": 2, "caption": "two"}, {"image_id": 1, "caption": "one"}],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(content))
+    (tmp_path / "captions.tsv").write_text("one\ta.png\ntwo\t./a.png\n")
+    for name in ("captions.json", "captions.tsv"):
+        items = open_source(tmp_path, tmp_path / name).items
+        assert [(item.name, item.captions) for item in items] == [("a.png", ("one", "two"))]
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
+        (
+            '{"images": [{"id": 1, "file_name": null}], "annotations": []}',
+            "the image of id = 1 has the file_name None",
+        ),
         ("{", "not JSON"),
         ("[]", "not captions as COCO has them"),
         ('{"images": []}', "not captions as COCO has them .'annotations'"),
@@ -226,95 +261,53 @@ def test_the_hash_tells_lists_apart(tmp_path: Path) -> None:
     assert len(set(hashes)) == 3
 
 
-def test_the_crop_is_adms(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 33, 3), np.uint8)
-    found = loaded(encoded(Image.fromarray(pixels)), tmp_path / "1.png", 24)
-    np.testing.assert_array_equal(found, pixels[:, 4:28])  # its own size: only cut
-    large = pixels.repeat(4, axis=0).repeat(4, axis=1)
-    found = loaded(encoded(Image.fromarray(large)), tmp_path / "2.png", 24)
-    np.testing.assert_array_equal(found, pixels[:, 4:28])  # halved twice: means of 4 x 4
+def test_listed_files_that_are_none_have_their_reason(tmp_path: Path) -> None:
+    """A pipe is not waited for."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("nothing.png")
+    reasons = {
+        "pipe.png": "a named pipe (FIFO), not a regular file",
+        "link.png": "a broken link",
+        "nothing.png": "No such file or directory",
+        "../..": "Is a directory",
+        "/dev/zero": "a device, not a regular file",
+        "a\0.png": "not a name that a file can have",
+        "a\ud83d.png": "not a name that a file can have",
+    }
+    content = {
+        "images": [{"id": name, "file_name": name} for name in reasons],
+        "annotations": [{"image_id": name, "caption": "x"} for name in reasons],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(content))
+    items = open_source(tmp_path, tmp_path / "captions.json").items
+    assert [item.name for item in items][-2:] == ["a\\x00.png", "a\\ud83d.png"]
+    for item, reason in zip(items, reasons.values(), strict=True):
+        with pytest.raises(UnusableImage) as caught:
+            load_image(item, 8)
+        assert str(caught.value) == reason
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ValueError, match=r"pipe.json: a named pipe \(FIFO\), not a regular file"):
+        open_source(tmp_path, tmp_path / "pipe.json")
 
 
-def test_a_size_between_is_bicubic(tmp_path: Path, photo: Image.Image) -> None:
-    found = loaded(encoded(photo), tmp_path / "1.png", 40)
-    expected = np.asarray(photo.resize((50, 40), Image.Resampling.BICUBIC))[:, 5:45]
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "YCbCr", "I;16"])
-def test_every_mode_becomes_rgb(tmp_path: Path, photo: Image.Image, mode: str) -> None:
-    """Near the picture, or its grey: no colours inverted, no 16 bits cut off."""
-    grey = np.asarray(photo.convert("L"))
-    if mode == "I;16":
-        image = Image.fromarray(grey.astype(np.uint16) * 256 + 7)
-    else:
-        image = photo.convert("P").convert("RGB").convert(mode)
-    form = "JPEG" if mode in ("CMYK", "YCbCr") else "PNG"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = loaded(encoded(image, form), tmp_path / "picture", 72)
-    near = np.asarray(photo)[:, 9:81] if image.mode not in ("L", "LA", "1", "I;16") else None
-    expected = grey[:, 9:81, None].repeat(3, axis=2) if near is None else near
-    assert np.abs(found.mean() - expected.mean()) < 6
-    if mode == "I;16":
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_a_palette_with_a_transparent_colour(tmp_path: Path, photo: Image.Image) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        content = encoded(photo.quantize(16), transparency=bytes([0, 128, *[255] * 14]))
-        found = loaded(content, tmp_path / "1.png", 72)
-    np.testing.assert_array_equal(found, np.asarray(photo.quantize(16).convert("RGB"))[:, 9:81])
-
-
-def test_exifs_orientation_is_ignored(tmp_path: Path, photo: Image.Image) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    turned = loaded(encoded(photo, "JPEG", exif=exif), tmp_path / "1.jpg")
-    np.testing.assert_array_equal(turned, loaded(encoded(photo, "JPEG"), tmp_path / "2.jpg"))
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "empty file"),
-        (b"only text", "not an image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n", "not an image"),
-    ],
-)
-def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason: str) -> None:
-    with pytest.raises(UnusableImage, match=reason):
-        loaded(content, tmp_path / "1.jpg")
-
-
-def test_images_that_cannot_be_used(tmp_path: Path, photo: Image.Image) -> None:
-    with pytest.raises(UnusableImage, match="short side 72 is below 73"):
-        loaded(encoded(photo), tmp_path / "1.png", 73)
-    with pytest.raises(UnusableImage, match="truncated"):
-        loaded(encoded(photo, "JPEG")[:-200], tmp_path / "1.jpg")
-    (tmp_path / "folder.jpg").mkdir()
-    with pytest.raises(UnusableImage, match="Is a directory"):
-        load_image(Item("folder.jpg", str(tmp_path / "folder.jpg")), 64)
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_damage_never_ends_a_run(tmp_path: Path, photo: Image.Image, form: str) -> None:
-    """Cut or with wrong bytes: an image, or a reason in one line."""
-    rng = np.random.default_rng(0)
-    whole = encoded(photo, form)
-    for trial in range(60):
-        content = np.frombuffer(whole, np.uint8).copy()
-        if trial % 2:
-            content = content[: rng.integers(len(content))]
-        else:
-            # Where headers are, most faults lie.
-            places = rng.integers(0, (200, len(content))[trial % 4 // 2], 6)
-            content[places] = rng.integers(0, 256, 6)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                result = loaded(content.tobytes(), tmp_path / "1").shape
-            except UnusableImage as fault:
-                result = str(fault)
-        assert result == (64, 64, 3) or (result and "\n" not in result)
+def test_tars_once_each_and_no_pipe_among_them(tmp_path: Path, photo: Image.Image) -> None:
+    tars = tmp_path / "tars"
+    tars.mkdir()
+    tarred(tars / "1.tar", {"a.png": encoded(photo), "a.txt": b"a roof"})
+    with tarfile.open(tars / "1.tar", "a") as tar:
+        link = tarfile.TarInfo("b.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+        tar.addfile(link)
+    (tars / "0.tar").symlink_to("1.tar")
+    (tars / "3.tar").symlink_to("nothing")
+    (tars / "4.tar").mkdir()
+    os.mkfifo(tars / "2.tar")
+    found = [(item.name, item.fault) for item in open_source(tars).items]
+    assert found == [
+        ("0.tar/a.png", None),
+        ("0.tar/b.png", "a link within its tar, not a file"),
+        ("1.tar", "the same as 0.tar, which is listed already"),
+        ("2.tar", "a named pipe (FIFO), not a regular file"),
+        ("3.tar", "a broken link"),
+        ("4.tar", "Is a directory"),
+    ]

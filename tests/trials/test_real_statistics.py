@@ -6,14 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from models import image_features
 from models.image_features import load_features
 from models.reference_statistics import read_reference
+from trials import image_batches
 
 Autonat = Callable[..., tuple[int, str, str]]
 
@@ -67,7 +70,7 @@ def test_the_same_features_again(autonat: Autonat, squares: Path, tmp_path: Path
         ("--out r.npz --features nothing", "features = 'nothing' are unknown"),
         ("--out r.npz --features inception:no.pth", "no.pth"),
         ("--out r.npz --features inception:no.pth --side 4", "--side: only where pixels are"),
-        ("--out r.npz --features pixels --size 64", "no image can be used"),
+        ("--out r.npz --features pixels --size 64 --side 2", "no image can be used"),
         ("--out r.npz --features pixels --size 16 --side 16", "120 images are too few"),
     ],
 )
@@ -87,3 +90,45 @@ def test_a_folder_without_images(autonat: Autonat, tmp_path: Path) -> None:
     )
     assert code == 2
     assert str(tmp_path / "empty") in err
+
+
+@pytest.mark.parametrize("features", ["pixels", "pixels:{stored}"])
+def test_too_few_images_are_said_before_any_is_decoded(
+    autonat: Autonat, squares: Path, monkeypatch: pytest.MonkeyPatch, features: str
+) -> None:
+    """The list of files tells it; a broken one counts for nothing only when it is read."""
+
+    def decode(*_: Any) -> None:
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr(image_batches, "load_image", decode)
+    filled = features.format(stored=squares / "real.pixels.safetensors")
+    words = ["--features", filled, "--size", 16, "--workers", 0, "--out", "r.npz"]
+    few = Path("few")
+    shutil.copytree(squares / "pictures" / "china", few)
+    for file in sorted(few.iterdir())[12:]:
+        file.unlink()
+    side = ["--side", 50] if features == "pixels" else []
+    needed = 7500 if side else 12
+    code, out, err = autonat("statistics", few, *words, *side)
+    assert (code, out) == (2, "")
+    line = f"few: 12 images are too few: the covariance of {needed} features is singular below"
+    assert err == f"autonat: {line} {needed + 1}\n"
+
+
+def test_what_decoding_finds_missing_is_said_before_anything_is_fitted(
+    autonat: Autonat, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Path("few")
+    shutil.copytree(squares / "pictures" / "china", few)
+    for file in sorted(few.iterdir())[12:]:
+        file.write_bytes(b"no picture")
+
+    def fit(*_: Any) -> None:
+        raise AssertionError("something was fitted")
+
+    monkeypatch.setattr(image_features, "whitening", fit)
+    words = ["--features", "pixels", "--size", 16, "--side", 2, "--out", "r.npz", "--workers", 0]
+    code, _, err = autonat("statistics", few, *words)
+    assert code == 2
+    assert "few: 12 images are too few" in err

@@ -24,7 +24,8 @@ from models.threads import one_thread
 from models.token_data import SETTINGS, TOKENS, TokenData
 from trials import cli_data
 from trials import tokenize as module
-from trials.image_sources import load_image, open_source
+from trials.image_decoding import load_image
+from trials.image_sources import open_source
 from trials.progress import LiveProgress
 from trials.tokenize import FITTED, RUN, SHARDS, SKIPPED, Tokenizing, tokenize, tokenizer_of
 
