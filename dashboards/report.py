@@ -131,9 +131,10 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
 
 
 def _standing(results: Sequence[MethodResult]) -> str:
-    """How search and controls compare, where all went through one final test."""
+    """The end of the summary: how search and controls compare, where all went through one final
+    test."""
     said = standing(results) if len(_tests(results)) == 1 else None
-    return "" if said is None else f"{said[0].upper()}{said[1:]}."
+    return "" if said is None else f"; {said}."
 
 
 def _tests(results: Iterable[MethodResult]) -> list[str]:

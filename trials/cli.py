@@ -175,6 +175,10 @@ def show(
         seeds = ", ".join(map(str, file.test.seeds))
         fid = with_error(file.test.fid, file.test.fid_se)
         out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}")
+    if file.best_control is not None:
+        test = file.best_control.test
+        fid = with_error(test.fid, test.fid_se)
+        out.print(f"the best control in the same test, {file.best_control.name}: FID {fid}")
 
 
 @app.command()

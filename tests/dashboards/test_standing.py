@@ -46,7 +46,7 @@ def test_the_best_search_stands_to_the_best_control(
     ]
     assert standing(found) == said
     page = write_report(tmp_path / "r.html", found, title="t", tokens=64, facts={})
-    assert f"{said[0].upper()}{said[1:]}." in page.read_text(encoding="utf-8")
+    assert f"; {said}." in page.read_text(encoding="utf-8")
 
 
 def test_without_controls_or_numbers_nothing_is_said(results: Results) -> None:

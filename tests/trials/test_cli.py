@@ -272,6 +272,7 @@ def test_the_table_and_the_other_commands(autonat: Autonat, searched: Path, tmp_
     code, out, _ = autonat("show", searched / "results" / "small" / "best.json")
     assert code == 0
     assert "masked of 64" in out
+    assert "the best control in the same test, rule of thumb: FID" in out
     assert autonat("report", "small", "--lab", searched)[0] == 0
     code, out, _ = autonat("sync", "--lab", searched)
     assert out.startswith("0 evaluations added")
