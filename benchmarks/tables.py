@@ -72,8 +72,8 @@ def main(
                     case = Case(name, steps, budget, optimiser, seed)
                     rows.append(curve(objective, searched(objective, case), case))
                     progress.update(f"{name} {optimiser}", seed + 1, seeds, "")
-    found = pd.concat(rows, ignore_index=True)
     ending = f"T{steps}-{budget // 1000}k"
+    found = over_former(pd.concat(rows, ignore_index=True), HERE / f"tables-{ending}.parquet")
     found.to_parquet(HERE / f"tables-{ending}.parquet")
     pages = [
         curves(
@@ -89,6 +89,15 @@ def main(
     table = table[["count", "mean", "std", "25%", "50%", "75%"]]
     table["se"] = table["std"] / np.sqrt(table["count"])
     print(table.round(3).to_string())
+
+
+def over_former(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows, and those of other searches that a former table holds."""
+    if not path.exists():
+        return rows
+    keys, former = ["objective", "optimiser", "seed"], pd.read_parquet(path)
+    again = pd.MultiIndex.from_frame(former[keys]).isin(pd.MultiIndex.from_frame(rows[keys]))
+    return pd.concat([rows, former[~again]], ignore_index=True)
 
 
 def searched(objective: Known, case: Case) -> Record:
