@@ -1,0 +1,487 @@
+"""Does everything that runs on a GPU run on this one, and give the CPU's numbers?
+
+    python -m benchmarks.gpu_check                       # under 4 minutes on one H100
+    python -m benchmarks.gpu_check --out gpu.json --only digits,memory
+
+For a bare machine: it needs what `models` needs (torch, torchmetrics, einops, safetensors,
+scikit-learn, pandas, scipy, Pillow); texts need transformers too, Ray's trials Ray and Optuna.
+Every check is guarded on its own: what one of them finds costs no other. Without a card, or with
+--small, the same checks run on small networks, in a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_files import write_clip, write_networks, write_pictures
+from models.contexts import store_contexts
+from models.estimator import estimate
+from models.frechet import Sums
+from models.nat import NAT
+from models.precision import device
+from models.text import load_text_encoder
+from search.controls import CONTROLS
+from search.measurement import Measurement
+from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
+from trials.digits import DigitsObjective
+from trials.image_sources import open_source
+from trials.images import ImagesObjective
+from trials.real_statistics import pixels_file, real_statistics
+from trials.tokenize import Tokenizing, tokenize
+
+REPOSITORY = Path(__file__).parents[1]
+BETA = TrainingStrategy("beta", {"alpha": 12, "beta": 3})
+SEEDS = range(1, 6)
+RULE = CONTROLS["rule of thumb"]
+CHECKS: dict[str, Callable[[Bench], str]] = {}
+
+
+class Skipped(Exception):
+    """A check that this machine cannot make, and why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a check: "ok", "failed" or "skipped", its numbers or the reason in a line."""
+
+    name: str
+    verdict: str
+    seconds: float
+    found: str
+    traceback: str | None = None
+
+
+@dataclass
+class Bench:
+    """Where the checks work, and what they make for each other.
+
+    Attributes:
+        folder: for all files, which are deleted at the end.
+        small: whether networks are small and images few.
+    """
+
+    folder: Path
+    small: bool
+
+    def __post_init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def made(self, name: str, make: Callable[[Path], Any]) -> Any:
+        """What an earlier check made under that name, else makes it in a folder of its own."""
+        if name not in self._made:
+            self._made[name] = make(self.folder / name)
+        return self._made[name]
+
+    def networks(self) -> dict[str, Path]:
+        """Files of networks (see `write_networks`)."""
+        found: dict[str, Path] = self.made("networks", lambda f: write_networks(f, self.small))
+        return found
+
+    def pictures(self) -> Path:
+        """More of them than Inception has features, or few and small ones."""
+        count, side = (60, 16) if self.small else (2100, 64)
+        found: Path = self.made("pictures", lambda f: write_pictures(f, count, side))
+        return found
+
+    def reference(self, features: str) -> dict[str, str]:
+        """Settings of an images objective: features, and the pictures' statistics by them."""
+        size, workers = (16, 0) if self.small else (256, 4)
+
+        def make(folder: Path) -> dict[str, str]:
+            path, named = folder / "real.npz", features
+            if features == "inception":
+                named = f"inception:{self.networks()['inception']}"
+            real_statistics(
+                open_source(self.pictures()),
+                named,
+                size,
+                path,
+                side=4,
+                batch=50,
+                workers=workers,
+                report=lambda _: _quiet,
+            )
+            if features == "pixels":
+                named = f"pixels:{pixels_file(path)}"
+            return {"features": named, "reference": str(path)}
+
+        found: dict[str, str] = self.made(f"real-{features}", make)
+        return found
+
+    def published(self, size: str, features: str, **settings: Any) -> ImagesObjective:
+        """The images objective on published files, prepared."""
+        files = self.networks()
+        sizes: dict[str, Any] = {"size": size, "grid": 16, "num_classes": 1000}
+        if self.small:
+            sizes = {"width": 32, "depth": 2, "num_heads": 2, "grid": 8, "num_classes": 10}
+        objective = ImagesObjective(
+            weights=str(files[size]),
+            tokenizer=f"vqgan:{files['vqgan']}",
+            **sizes,
+            **self.reference(features),
+            **settings,
+        )
+        objective.prepare(self.folder, _quiet)
+        return objective
+
+    def digits(self) -> DigitsObjective:
+        """Trained on the device."""
+
+        def make(folder: Path) -> DigitsObjective:
+            objective = DigitsObjective(training_steps=100 if self.small else 1500)
+            objective.prepare(folder, _quiet)
+            return objective
+
+        found: DigitsObjective = self.made("digits", make)
+        return found
+
+    def on_the_cpu(self) -> subprocess.Popen[str]:
+        """A process without the card that measures the digits beside other checks."""
+
+        def start(_: Path) -> subprocess.Popen[str]:
+            program = (
+                "from benchmarks.gpu_check import Bench, Path, measured_digits\n"
+                f"print(measured_digits(Bench(Path({str(self.folder)!r}), {self.small})))"
+            )
+            return subprocess.Popen(
+                [sys.executable, "-c", program],
+                env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+                cwd=REPOSITORY,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+        found: subprocess.Popen[str] = self.made("on the CPU", start)
+        return found
+
+
+def measured_digits(bench: Bench) -> str:
+    """The trained digits under 5 seeds, as JSON."""
+    images = 200 if bench.small else 1000
+    found = [bench.digits().evaluate(RULE(8), images, seed) for seed in SEEDS]
+    return json.dumps([asdict(measurement) for measurement in found])
+
+
+def check(name: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str]]:
+    """Register a check: a function that says what it found, or raises."""
+
+    def register(made: Callable[[Bench], str]) -> Callable[[Bench], str]:
+        CHECKS[name] = made
+        return made
+
+    return register
+
+
+@check("digits")
+def digits(bench: Bench) -> str:
+    """Trained and measured; the same number twice; samples."""
+    objective = bench.digits()
+    bench.on_the_cpu()
+    first, again = (objective.evaluate(RULE(8), 400, 1) for _ in range(2))
+    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    _require(objective.sample(RULE(8), 20, 1).shape == (20, 8, 8), "samples of another shape")
+    return f"{_value(first)}, the same twice"
+
+
+@check("distance")
+def distance(bench: Bench) -> str:
+    """The same sums on the device and on the CPU."""
+    width = 64 if bench.small else 2048
+    made = torch.Generator().manual_seed(0)
+    x = torch.randn((20, width // 4 + 20, width), generator=made, dtype=torch.float64)
+    scales = torch.linspace(1, 0.01, width).double()
+    groups = [Sums(part.sum(0), part.T @ part, len(part)) for part in x * scales]
+    real = [Sums(part.sum(0), part.T @ part, len(part)) for part in x.flip(2)[:5]]
+    fids, seconds = [], []
+    for where in (device(), device(), "cpu"):
+        first, *more = (_moved(sums, where) for sums in real)
+        fake = [_moved(sums, where) for sums in groups]
+        started = time.perf_counter()
+        fids.append(estimate(sum(more, first).statistics(), fake).fid)
+        seconds.append(time.perf_counter() - started)
+    _require(math.isclose(fids[0], fids[-1], rel_tol=1e-6), f"FIDs {fids}")
+    apart = abs(fids[0] - fids[-1]) / fids[-1]
+    times = ", ".join(f"{s:.2f} s" for s in seconds)
+    return f"{width} features: {apart:.0e} apart; {device()}, again, CPU: {times}"
+
+
+@check("images")
+def images(bench: Bench) -> str:
+    """AutoNAT-L, VQGAN and Inception at full size, in bfloat16; the same number twice."""
+    features, n = ("pixels", 60) if bench.small else ("inception", 2100)
+    objective = bench.published("L", features, precision="bfloat16", chunk=100)
+    first, again = (objective.evaluate(RULE(4), n, 1) for _ in range(2))
+    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    _require(objective.sample(RULE(4), 4, 1).ndim == 4, "samples of another shape")
+    return f"{_value(first)} by {features}, the same twice; {n / again.seconds:.0f} images/s"
+
+
+@check("precisions")
+def precisions(bench: Bench) -> str:
+    """FID of the same images in every precision of generation."""
+    fids = {}
+    for precision in ("float32", "tf32", "bfloat16", "float16"):
+        objective = bench.published("S", "pixels", precision=precision, chunk=100)
+        measured = objective.evaluate(RULE(4), 200, 1)
+        _require(measured.finite, f"{precision}: FID {measured.fid}")
+        fids[precision] = f"{measured.fid:.3f}"
+    return ", ".join(f"{name} {fid}" for name, fid in fids.items())
+
+
+@check("training")
+def training(bench: Bench) -> str:
+    """Tokens of pictures by the VQGAN; a NAT trained on them in bfloat16, and gone on with."""
+    data = tokenize(
+        Tokenizing(
+            open_source(bench.pictures()),
+            f"vqgan:{bench.networks()['vqgan']}",
+            16 if bench.small else 64,
+            bench.folder / "tokens",
+            workers=0,
+        ),
+        lambda _: _quiet,
+    )
+    sizes = {"width": 32, "depth": 2, "num_heads": 2} if bench.small else {"size": "S"}
+    objective = ImagesObjective(
+        data=str(data.folder),
+        precision="bfloat16",
+        batch_size=32 if bench.small else 256,
+        microbatch=16 if bench.small else 128,
+        warmup_steps=5,
+        ema_decay=0.9,
+        **sizes,
+        **bench.reference("pixels"),
+    )
+    losses, half, steps = [], 20, 40
+    for name, rungs in (("a", ((half, steps),)), ("b", ((half,), (steps,)))):  # b goes on
+        for part in rungs:
+            for model in objective.train(BETA, 0, part, bench.folder / name, bench.folder, None):
+                losses.append(float(model.validation_loss or math.nan))
+        measured = model.objective.evaluate(RULE(4), 200, 1)
+        _require(measured.finite, f"FID {measured.fid}")
+    found = f"validation loss {losses[0]:.3f}, {losses[1]:.3f} after {half}, {steps} steps"
+    _require(losses[1] < losses[0] < math.log(data.settings.codebook_size), found)
+    apart = abs(losses[3] - losses[1])
+    _require(apart < 0.01, f"{found}; gone on with: {losses[3]:.3f}")
+    return f"{found}; gone on with, {apart:.0e} apart"
+
+
+@check("texts")
+def texts(bench: Bench) -> str:
+    """Captions encoded by a small CLIP; a NAT that takes them, trained and measured."""
+    try:
+        clip = bench.made("clip", write_clip)
+    except ImportError as error:
+        raise Skipped(str(error)) from None
+    captions = bench.pictures().parent / "captions.tsv"
+    source, folder = open_source(bench.pictures(), captions), bench.folder / "texts"
+    run = Tokenizing(source, "patches", 16, folder, 4, 32, workers=0)
+    data = tokenize(run, lambda _: _quiet)
+    encoder = load_text_encoder(f"clip:{clip}", 8)
+    store_contexts(data, encoder, 256, _quiet)
+    objective = ImagesObjective(
+        data=str(folder),
+        width=64,
+        depth=4,
+        num_heads=4,
+        training_steps=20 if bench.small else 100,
+        batch_size=64,
+        warmup_steps=5,
+        ema_decay=0.9,
+        precision="bfloat16",
+        **bench.reference("pixels"),
+    )
+    objective.prepare(bench.folder, _quiet)
+    guided = GenerationStrategy.maskgit(4)
+    first, again = (objective.evaluate(guided, 200, 1) for _ in range(2))
+    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    return f"{_value(first)}, the same twice"
+
+
+@check("memory")
+def memory(bench: Bench) -> str:
+    """Too little memory for a chunk: it is generated in parts, and is the same."""
+    chunk = 50 if bench.small else 500
+    objective = bench.published("S", "pixels", chunk=chunk)
+    whole, tokens, peak = _generated(objective, chunk)
+    objective._rows_at_once = max(1, chunk // 16)
+    *_, least = _generated(objective, chunk)
+    objective._rows_at_once = None
+    with _limited((peak + least) // 2, chunk // 4):
+        halved, again, _ = _generated(objective, chunk)
+    rows = objective._rows_at_once
+    _require(rows is not None, f"memory sufficed: peak {peak}, in parts {least}")
+    same = (tokens == again).all(1).double().mean().item()
+    kind = f"{peak / 2**30:.1f} GiB, then {(peak + least) / 2**31:.1f}" if peak else "made up"
+    found = f"{kind}: parts of {rows} rows; FID {whole.fid:.4f}, {halved.fid:.4f}; "
+    found += f"{same:.1%} of the images the same"
+    error = whole.fid_se or 0.0
+    _require(same > 0.9 and abs(whole.fid - halved.fid) <= 0.2 * error, found)
+    return found
+
+
+@check("digits: the CPU's FID")
+def digits_as_on_the_cpu(bench: Bench) -> str:
+    """Of the same weights, 5 seeds each, within 3 standard errors."""
+    here = [Measurement.from_json(told) for told in json.loads(measured_digits(bench))]
+    said, complained = bench.on_the_cpu().communicate()
+    _require(bool(said), f"on the CPU: {complained.strip()[-300:]}")
+    there = [Measurement.from_json(told) for told in json.loads(said.splitlines()[-1])]
+    (a, a_error), (b, b_error) = _mean(here), _mean(there)
+    error = math.hypot(a_error, b_error)
+    found = f"{a:.3f} ± {a_error:.3f} on {device()}, {b:.3f} ± {b_error:.3f} on the CPU"
+    _require(abs(a - b) <= 3 * error, found)
+    return f"{found}: {abs(a - b) / error:.1f} standard errors apart"
+
+
+@check("Ray")
+def ray(bench: Bench) -> str:
+    """Trials that hold the whole card, and half of it."""
+    if not torch.cuda.is_available():
+        raise Skipped("no card")
+    try:
+        from benchmarks.gpu_ray import measured_on_ray
+    except ImportError as error:
+        raise Skipped(str(error)) from None
+    here = bench.digits().evaluate(RULE(8), 400, 1).fid
+    told = []
+    for gpus, fids, devices in measured_on_ray(bench.digits(), bench.folder):
+        _require(set(fids) == {here}, f"FID {here!r}, on Ray {fids}")
+        _require(set(devices) == {"cuda"}, f"workers measured on {devices}")
+        told.append(f"{gpus:g} GPU a trial: {len(fids)} trials")
+    return f"{', '.join(told)}; FID as in the driver"
+
+
+def _generated(objective: ImagesObjective, chunk: int) -> tuple[Measurement, torch.Tensor, int]:
+    """A chunk's FID and tokens, and the most memory that they took on the card."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with torch.inference_mode():
+        tokens = next(objective._generate(RULE(4), chunk, 1)).cpu()
+    measured = objective.evaluate(RULE(4), chunk, 1)
+    return measured, tokens, torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+
+
+@contextmanager
+def _limited(reserved: int, rows: int) -> Iterator[None]:
+    """Within it the card has that many bytes for us; without a card, memory for so many rows."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(reserved / total)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        return
+    forward = NAT.forward
+
+    def small(self: NAT, tokens: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        if len(tokens) > rows:
+            raise torch.OutOfMemoryError(f"no memory for {len(tokens)} rows")
+        return forward(self, tokens, conditions)
+
+    NAT.forward = small  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        NAT.forward = forward  # type: ignore[method-assign]
+
+
+def _moved(sums: Sums, where: str) -> Sums:
+    return Sums(sums.features.to(where), sums.outer.to(where), sums.images)
+
+
+def _mean(found: list[Measurement]) -> tuple[float, float]:
+    """Of their FIDs, and its standard error."""
+    error = math.sqrt(sum((m.fid_se or 0.0) ** 2 for m in found)) / len(found)
+    return statistics.fmean(m.fid for m in found), error
+
+
+def _value(measured: Measurement) -> str:
+    return f"FID {measured.fid:.3f} ± {measured.fid_se or math.nan:.3f}"
+
+
+def _require(held: bool, found: str) -> None:
+    if not held:
+        raise ValueError(found)
+
+
+def _quiet(*_: object) -> None:
+    pass
+
+
+def run(names: list[str], bench: Bench) -> Iterator[Row]:
+    """Make these checks, each guarded on its own."""
+    for name in names:
+        gc.collect()
+        trace, started = None, time.perf_counter()
+        try:
+            verdict, found = "ok", CHECKS[name](bench)
+        except Skipped as reason:
+            verdict, found = "skipped", str(reason)
+        except Exception as error:
+            verdict, trace = "failed", traceback.format_exc()
+            found = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        yield Row(name, verdict, time.perf_counter() - started, found, trace)
+
+
+def machine() -> dict[str, str]:
+    """What this one is, as far as numbers depend on it."""
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {"card": card, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def main() -> int:
+    """Make the checks, say what they found, and write it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, help="a JSON file for what is found")
+    parser.add_argument("--small", action="store_true", help="small networks, few images")
+    parser.add_argument("--only", default=",".join(CHECKS), help="names of checks, with commas")
+    given = parser.parse_args()
+    names = given.only.split(",")
+    if unknown := [name for name in names if name not in CHECKS]:
+        parser.error(f"no check {unknown[0]!r}; known: {', '.join(CHECKS)}")
+    small = given.small or not torch.cuda.is_available()
+    told: dict[str, Any] = {**machine(), "small": small}
+    print(", ".join(f"{name} {value}" for name, value in told.items()), flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="autonat-gpu-", ignore_cleanup_errors=True) as folder:
+        for row in run(names, Bench(Path(folder), small)):
+            rows.append(row)
+            print(f"{row.name:22} {row.verdict:8} {row.seconds:6.1f} s  {row.found}", flush=True)
+            if given.out is not None:
+                content = told | {"checks": [asdict(row) for row in rows]}
+                given.out.write_text(json.dumps(content, indent=2) + "\n")
+    counts = {v: sum(row.verdict == v for row in rows) for v in ("ok", "failed", "skipped")}
+    said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    print(f"{said}, in {sum(row.seconds for row in rows):.0f} s")
+    for row in rows:
+        if row.traceback:
+            print(f"\n{row.name}\n{row.traceback}")
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Trials of Ray Tune that hold a card, or half of one: the part of `gpu_check` that needs Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.precision import device
+from search.controls import CONTROLS
+from search.measurement import Measurement
+from search.optimiser import Probe
+from search.replicates import Replicates
+from trials.digits import DigitsObjective
+from trials.lab import Lab
+from trials.objective import describe
+from trials.ray_runner import RaySettings, ray_workers, run_ray
+from trials.record import Record
+from trials.study import Study
+
+TRIALS = 4
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Noting:
+    """An objective that notes on what device a worker measured."""
+
+    objective: DigitsObjective
+    folder: Path
+
+    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
+        """See `Measures.measure`."""
+        (self.folder / f"{probe.number}.device").write_text(device())
+        yield self.objective.evaluate(probe.strategy, probe.images, probe.seed)
+
+
+def measured_on_ray(
+    objective: DigitsObjective, folder: Path, shares: tuple[float, ...] = (1.0, 0.5)
+) -> Iterator[tuple[float, list[float], list[str]]]:
+    """The same evaluation several times: GPUs of a trial, FIDs, and the workers' devices."""
+    lab = Lab.open(folder / "lab")
+    with ray_workers(RaySettings(2, max(shares), None), [HERE]):
+        for gpus in shares:
+            notes = folder / f"ray-{gpus:g}"
+            notes.mkdir()
+            told = {**describe("digits", {}, objective), "kind": "test", "search_name": notes.name}
+            record = Record.create(lab.record_url, notes.name, told)
+            strategies = {str(i): CONTROLS["rule of thumb"](8) for i in range(TRIALS)}
+            asked = Replicates(strategies, 400, [1])
+            study = Study(asked, record, None, TRIALS, lambda _: None)
+            run_ray(study, Noting(objective, notes), RaySettings(2, gpus, None))
+            fids = [done.measurement.fid for done in record.evaluations if done.measurement]
+            yield gpus, fids, [file.read_text() for file in sorted(notes.glob("*.device"))]
