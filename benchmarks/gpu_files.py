@@ -44,7 +44,8 @@ def write_random(path: Path, shapes: Mapping[str, Sequence[int]], seed: int = 0)
 def _values(name: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     if len(shape) > 1:
         inputs = shape[-1] if "embeddings" in name else math.prod(shape[1:])
-        return torch.randn(tuple(shape), generator=generator) / math.sqrt(max(1, inputs))
+        gain = 2 if len(shape) == 4 else 1  # a convolution's activation halves the variance
+        return torch.randn(tuple(shape), generator=generator) * math.sqrt(gain / inputs)
     if name.endswith("num_batches_tracked"):
         return torch.tensor(0)
     return torch.zeros(*shape) if name.endswith(("bias", "running_mean")) else torch.ones(*shape)
