@@ -150,11 +150,23 @@ def evaluate(
 
 @app.command()
 def show(
-    strategy: StrategyArgument,
+    strategy: Annotated[Path, typer.Argument(metavar="STRATEGY.json|NAME")],
     tokens: Annotated[int | None, typer.Option(help="L. (default: the file's)")] = None,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
 ) -> None:
-    """Print a strategy's schedules and the counts in force."""
+    """Print a strategy's schedules and the counts in force; or, of a search of that NAME, its
+    studies and why evaluations failed."""
+    if strategy.suffix != ".json" and not strategy.exists():
+        from trials.search_state import show_search
+
+        show_search(Lab.open(lab, record_url), str(strategy), as_json_)
+        return
     file = StrategyFile.read(strategy)
+    if as_json_:
+        print_json(file.to_json())
+        return
     length = tokens or (file.objective or {}).get("tokens")
     generation = file.generation
     table = Table("step", *SCHEDULES)

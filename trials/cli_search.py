@@ -45,6 +45,9 @@ def search(
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on with this search.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: what failed is measured again.")
+    ] = False,
     what: Annotated[
         str | None,
         typer.Option(help="generation, training, both (in rounds) or joint. (default: generation)"),
@@ -121,6 +124,9 @@ def search(
         float | None,
         typer.Option(help="Seconds; an evaluation that hangs is begun again. (default: none)"),
     ] = None,
+    max_failures_in_a_row: Annotated[
+        int | None, typer.Option(help="Of one reason; then the search stops. (default: 5)")
+    ] = None,
     lab: Annotated[
         Path | None,
         typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. (default: autonat-lab)"),
@@ -164,6 +170,7 @@ def search(
         "gpus_per_trial": gpus_per_trial,
         "ray_address": ray_address,
         "time_limit": time_limit,
+        "max_failures_in_a_row": max_failures_in_a_row,
         "lab": lab,
         "record_url": record_url,
         "tracking_uri": tracking_uri,
@@ -174,7 +181,10 @@ def search(
     from trials.settings import read_settings
 
     if resume is not None:
-        run(resumed_settings(resume, given, study_file), resume=True, as_json_=as_json_)
+        resumed = resumed_settings(resume, given, study_file)
+        run(resumed, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+    elif retry_failed:
+        raise ValueError("--retry-failed goes with --resume NAME")
     else:
         run(read_settings(given, study_file), resume=False, as_json_=as_json_)
 

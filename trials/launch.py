@@ -13,6 +13,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
+from trials.failures import FailureWatch
 from trials.hold import hold
 from trials.lab import Lab
 from trials.measured import evaluate_probe
@@ -50,17 +51,20 @@ class Launched:
     mirror: Mirror
 
 
-def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) -> Launched:
+def launch(
+    settings: SearchSettings, *, resume: bool, retry_failed: bool = False, progress: LiveProgress
+) -> Launched:
     """Run a search until it is done, or until Ctrl-C.
 
     Args:
         settings: completed where the search is resumed.
         resume: go on with the search of that name.
+        retry_failed: of what is resumed, measure again what failed.
         progress: entered.
 
     Raises:
-        ValueError: whatever is not valid, found before anything costly starts; or the record
-            cannot be written.
+        ValueError: whatever is not valid, found before anything costly starts; the record cannot
+            be written; or too many evaluations in a row have failed of one reason.
     """
     from trials.local_runner import run_local
     from trials.mirror import BackgroundMirror, Mirror
@@ -93,15 +97,21 @@ def launch(settings: SearchSettings, *, resume: bool, progress: LiveProgress) ->
             prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
             _check_travels(settings, measurer)  # with what it made
 
+        name, limit = settings.full_name(), settings.max_failures_in_a_row
+        failures = FailureWatch(name, limit, progress.say)
+
         def listen(study: Study) -> None:
             following.changed(study.record)
             progress.follow(study)
+            failures.saw(study.record)
 
-        first = f"{settings.full_name()}-{settings.optimisers[0]}"
+        first = f"{name}-{settings.optimisers[0]}"
         begun = resume and first in study_names(lab.record_url)
         if begun:  # before its record is read, to which nobody may add then
             stack.enter_context(hold(lab.record_url, first))
-        run = SearchRun(settings, objective, lab, resume=resume, listener=listen)
+        run = SearchRun(
+            settings, objective, lab, resume=resume, retry_failed=retry_failed, listener=listen
+        )
         if not begun:
             stack.enter_context(hold(lab.record_url, first))
         mirror = Mirror(lab)

@@ -31,6 +31,8 @@ from trials.storage import first_line, without_password
 
 EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
+TRIAL_TAG = "autonat.trial"
+"""The evaluation's number: a probe that failed and was tried again has two."""
 ALTERNATION_TAG = "autonat.alternation"
 RETRY_SECONDS = 5.0
 FAR_BEHIND, PAUSE = 100, 0.02
@@ -59,7 +61,7 @@ class Mirror:
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._parents: dict[str, str] = {}
-        self._mirrored: dict[str, set[int]] = {}
+        self._mirrored: dict[str, dict[int, str]] = {}
 
     def sync(self, record: Record, stopped: Callable[[], bool] = lambda: False) -> int:
         """Bring MLflow up to the record.
@@ -137,11 +139,14 @@ class Mirror:
         if record.study_id not in self._mirrored:
             self._mirrored[record.study_id] = self._finished_children(record)
         mirrored = self._mirrored[record.study_id]
+        for superseded in record.superseded:
+            if superseded.number in mirrored:
+                client.delete_run(mirrored.pop(superseded.number))
         added = 0
         for evaluation in record.evaluations:
-            if evaluation.probe.number not in mirrored and not stopped():
-                self._add_child(client, parent, record, evaluation)
-                mirrored.add(evaluation.probe.number)
+            if evaluation.number not in mirrored and not stopped():
+                run_id = self._add_child(client, parent, record, evaluation)
+                mirrored[evaluation.number] = run_id
                 added += 1
         return added
 
@@ -199,11 +204,15 @@ class Mirror:
         client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)
 
-    def _finished_children(self, record: Record) -> set[int]:
-        """Probes that have a finished child run; one that was cut off is deleted."""
+    def _finished_children(self, record: Record) -> dict[int, str]:
+        """The finished child runs by their evaluations' numbers; one that was cut off is
+        deleted."""
         client = self._connected()
         query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` != 'parent'"
-        finished: set[int] = set()
+        finished: dict[int, str] = {}
+        # Of a probe with several evaluations, a run without the tag is that of the first.
+        recorded = (*record.evaluations, *record.superseded)
+        first = {e.probe.number: e.number for e in sorted(recorded, key=lambda e: -e.number)}
         token: str | None = None
         while True:
             page = client.search_runs([self._experiment], query, max_results=PAGE, page_token=token)
@@ -211,14 +220,16 @@ class Mirror:
                 if run.info.status == "RUNNING":
                     client.delete_run(run.info.run_id)
                 else:
-                    finished.add(int(run.data.tags[PROBE_TAG]))
+                    tags = run.data.tags
+                    number = tags.get(TRIAL_TAG) or first.get(int(tags[PROBE_TAG]), -1)
+                    finished[int(number)] = run.info.run_id
             token = page.token
             if not token:
                 return finished
 
     def _add_child(
         self, client: MlflowClient, parent: str, record: Record, evaluation: Evaluation
-    ) -> None:
+    ) -> str:
         probe, result = evaluation.probe, evaluation.result
         ended = int(evaluation.finished.timestamp() * 1000)
         seconds = result.seconds if isinstance(result, Measurement) else 0.0
@@ -226,6 +237,7 @@ class Mirror:
         tags = {
             STUDY_TAG: record.study_id,
             PROBE_TAG: str(probe.number),
+            TRIAL_TAG: str(evaluation.number),
             MLFLOW_PARENT_RUN_ID: parent,
             "role": probe.role,
         }
@@ -264,6 +276,7 @@ class Mirror:
         client.log_text(run_id, json.dumps(probe.strategy.to_json(), indent=1), "strategy.json")
         status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[evaluation.state]
         client.set_terminated(run_id, status, ended)
+        return str(run_id)
 
 
 class BackgroundMirror:

@@ -18,6 +18,7 @@ import pandas as pd
 from dashboards.report import Trainings, write_report
 from models.checkpoints import WEIGHTS, stored_folder
 from trials.controls import control_file, controls_beside
+from trials.failures import nothing_measured
 from trials.lab import Lab, file_name
 from trials.mirror import Mirror
 from trials.objective import Objective, Samples, Trains
@@ -80,9 +81,7 @@ def publish(
         files[optimiser] = folder / file_name(optimiser)
         strategy_file(record, by_method[optimiser], run, beside).write(files[optimiser])
     if not files:
-        raise ValueError(
-            f"search {name}: no evaluation has succeeded; the reasons are in its record"
-        )
+        raise nothing_measured(name, searches)
     settings = searches[0].settings
     for result in results:
         if not result.searched:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
 """The study NAME-alternation holds the settings of an alternation of that name, and no trials."""
+RETRIED = "retried"
+"""The attribute of a study whose failures were tried again: from which probe on others may be
+asked than are recorded, and the trials that are superseded."""
 COLUMNS = (
     "number",
     "probe",
@@ -83,11 +86,11 @@ class Record:
         self.name, self.study_id = study.study_name, str(told["study_id"])
         self._settings = dict(told["settings"])
         self._converged: int | None = told.get("converged")
-        self._evaluations: list[Evaluation] = []
-        self._lowest: tuple[Measurement, Probe] | None = None
-        self._retests: list[tuple[Probe, float]] = []
-        for trial in study.get_trials(deepcopy=False):
-            self._note(evaluation_of(trial))
+        self._retried_from: int | None = told.get(RETRIED, {}).get("from")
+        void = set(told.get(RETRIED, {}).get("superseded", ()))
+        found = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
+        self._superseded = [e for e in found if e.number in void]
+        self._note_all(e for e in found if e.number not in void)
 
     @classmethod
     def create(cls, url: str, name: str, settings: Mapping[str, Any]) -> Record:
@@ -159,7 +162,76 @@ class Record:
                 lambda: self._storage.create_new_trial(number, trial),
                 lambda: self._holds(probe),
             )
-        self._note(Evaluation(len(self._evaluations), probe, result, finished))
+        count = len(self._evaluations) + len(self._superseded)
+        self._note(Evaluation(count, probe, result, finished))
+
+    @property
+    def superseded(self) -> tuple[Evaluation, ...]:
+        """Evaluations that stay in the storage and count for nothing any more: failures that were
+        tried again, and what the search had asked because of them."""
+        return tuple(self._superseded)
+
+    @property
+    def retried(self) -> bool:
+        """Whether failures, or what came of them, were tried again."""
+        return self._retried_from is not None
+
+    def retried_at(self, probe: int) -> bool:
+        """Whether a probe of that number may be another than the one that is recorded, for an
+        evaluation before it failed and was tried again."""
+        return self._retried_from is not None and probe >= self._retried_from
+
+    def retry_failed(self) -> None:
+        """Supersede the failures, so that their probes are asked and measured again.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        failed = [e for e in self._evaluations if e.measurement is None]
+        if failed:
+            self._supersede(failed, min(e.probe.number for e in failed))
+
+    def supersede(self, evaluations: Collection[Evaluation]) -> None:
+        """Let evaluations count for nothing any more.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if evaluations:
+            self._supersede(evaluations, min(e.probe.number for e in evaluations))
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Put other settings in place of those given to `create`; any probe may then be another.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        self._supersede([], 0)
+        self._write("settings", dict(settings))
+        self._settings = dict(settings)
+
+    def _supersede(self, evaluations: Collection[Evaluation], since: int) -> None:
+        earliest = since if self._retried_from is None else min(since, self._retried_from)
+        void = {e.number for e in (*self._superseded, *evaluations)}
+        self._write(RETRIED, {"from": earliest, "superseded": sorted(void)})
+        self._retried_from = earliest
+        self._superseded += evaluations
+        self._note_all([e for e in self._evaluations if e.number not in void])
+
+    def _write(self, attribute: str, value: Any) -> None:
+        with readable(self.name):
+            outlast(
+                self._storage,
+                lambda: self._study.set_user_attr(attribute, value),
+                lambda: False,
+            )
+
+    def _note_all(self, evaluations: Iterable[Evaluation]) -> None:
+        self._evaluations: list[Evaluation] = []
+        self._lowest: tuple[Measurement, Probe] | None = None
+        self._retests: list[tuple[Probe, float]] = []
+        for evaluation in evaluations:
+            self._note(evaluation)
 
     def _note(self, evaluation: Evaluation) -> None:
         """One more; the best is kept up to date, for it is looked at after every evaluation."""
@@ -176,7 +248,8 @@ class Record:
     def _holds(self, probe: Probe) -> bool:
         """Whether the storage has a probe's evaluation."""
         trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
-        return any(trial.user_attrs["probe"] == probe.number for trial in trials)
+        void = {evaluation.number for evaluation in self._superseded}
+        return any(t.user_attrs["probe"] == probe.number for t in trials if t.number not in void)
 
     @property
     def converged(self) -> int | None:
@@ -190,12 +263,7 @@ class Record:
             ValueError: the storage cannot be written.
         """
         if self._converged is None:
-            with readable(self.name):
-                outlast(
-                    self._storage,
-                    lambda: self._study.set_user_attr("converged", evaluations),
-                    lambda: False,
-                )
+            self._write("converged", evaluations)
             self._converged = evaluations
 
     def best(self) -> Best | None:

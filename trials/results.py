@@ -15,6 +15,7 @@ from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import Control, FinalTest, StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
+from trials.failures import nothing_measured
 from trials.record import Best, Record
 
 if TYPE_CHECKING:
@@ -316,7 +317,7 @@ def pareto_front(records: list[Record]) -> list[FrontPoint]:
         for (name, strategy), found in fids.items()
     ]
     if not points:
-        raise ValueError("no evaluation has succeeded: there is no front")
+        raise nothing_measured(records[0].settings["search_name"], records)
     front: list[FrontPoint] = []
     for point in sorted(points, key=lambda p: (p.forward_passes, p.fid)):
         if not front or point.fid < front[-1].fid:

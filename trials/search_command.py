@@ -30,15 +30,18 @@ from trials.storage import without_password
 from trials.transfer import REFINED, Transferred
 
 
-def run(settings: SearchSettings, *, resume: bool, as_json_: bool) -> None:
+def run(
+    settings: SearchSettings, *, resume: bool, retry_failed: bool = False, as_json_: bool
+) -> None:
     """Search, publish, print."""
     settings = settings.completed()
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     if settings.what == "both":
-        published = _alternate(settings.model_copy(update={"name": name}), lab, resume)
+        named = settings.model_copy(update={"name": name})
+        published = _alternate(named, lab, resume, retry_failed)
     else:
-        published = _search(settings, resume)
+        published = _search(settings, resume, retry_failed)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
         if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
@@ -72,11 +75,11 @@ def _where(settings: SearchSettings) -> str:
     return words
 
 
-def _search(settings: SearchSettings, resume: bool) -> Published | None:
+def _search(settings: SearchSettings, resume: bool, retry_failed: bool = False) -> Published | None:
     """A search and what it publishes, or None if it was interrupted."""
     with LiveProgress() as progress:
         try:
-            launched = launch(settings, resume=resume, progress=progress)
+            launched = launch(settings, resume=resume, retry_failed=retry_failed, progress=progress)
         except KeyboardInterrupt:
             return None
         if not launched.run.finished:
@@ -86,13 +89,16 @@ def _search(settings: SearchSettings, resume: bool) -> Published | None:
         return publish(lab, name, records, launched.objective, launched.mirror)
 
 
-def _alternate(settings: SearchSettings, lab: Lab, resume: bool) -> Published | None:
-    """An alternation and what it publishes, or None if it was interrupted."""
+def _alternate(
+    settings: SearchSettings, lab: Lab, resume: bool, retry_failed: bool
+) -> Published | None:
+    """An alternation and what it publishes, or None if it was interrupted. Failures are tried
+    again in the half-round that it is in: those before it are what it goes on from."""
     behind = 0
 
     def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
         nonlocal behind
-        published = _search(half, resume_half)
+        published = _search(half, resume_half, retry_failed and resume_half)
         if published is None:
             return None
         behind += published.behind

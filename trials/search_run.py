@@ -39,6 +39,7 @@ class SearchRun:
         objective: prepared.
         lab: where the record is.
         resume: go on with the studies of that name; else they must be new.
+        retry_failed: of what is resumed, measure again what failed.
         listener: called after every evaluation with its study.
 
     Raises:
@@ -53,10 +54,11 @@ class SearchRun:
         lab: Lab,
         *,
         resume: bool,
+        retry_failed: bool = False,
         listener: Listener,
     ) -> None:
         self.settings = settings
-        self._lab, self._listener = lab, listener
+        self._lab, self._listener, self._retry_failed = lab, listener, retry_failed
         self._described = describe(settings.objective, settings.objective_settings, objective)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
@@ -156,21 +158,35 @@ class SearchRun:
             },
             self._existing,
             resume=True,
+            # Other winners than those that were tested before may have come of that.
+            replace=any(study.record.retried for study in self.studies),
         )
         optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
         total = len(candidates) * len(settings.test_seeds)
         return Study(optimiser, record, None, total, self._listener)
 
     def _record(
-        self, suffix: str, settings: dict[str, Any], existing: set[str], resume: bool
+        self,
+        suffix: str,
+        settings: dict[str, Any],
+        existing: set[str],
+        resume: bool,
+        replace: bool = False,
     ) -> Record:
         name = f"{self.settings.full_name()}-{suffix}"
         if not (resume and name in existing):
             return Record.create(self._lab.record_url, name, settings)
         record = Record.open(self._lab.record_url, name)
-        differing = differences(record.settings, settings)
+        parts = ("strategies", "trainings") if replace else ()
+        given = {key: value for key, value in settings.items() if key not in parts}
+        own = {key: value for key, value in record.settings.items() if key not in parts}
+        differing = differences(own, given)
         if differing:
             raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
+        if record.settings != settings:
+            record.change_settings(settings)
+        if self._retry_failed:
+            record.retry_failed()
         return record
 
 

@@ -119,6 +119,7 @@ class SearchSettings(BaseModel):
         ray_address: a running cluster; None starts Ray here.
         time_limit: seconds after which an evaluation that hangs is ended, and begun again; of a
             training, seconds a rung. None waits for ever.
+        max_failures_in_a_row: of one reason; then the search stops.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -160,6 +161,7 @@ class SearchSettings(BaseModel):
     gpus_per_trial: float = Field(0.0, ge=0)
     ray_address: str | None = None
     time_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_failures_in_a_row: PositiveInt = 5
 
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
@@ -315,6 +317,7 @@ WHERE_IT_RUNS = {
     "gpus_per_trial",
     "ray_address",
     "time_limit",
+    "max_failures_in_a_row",
 }
 
 LATER = {"controls_first"}

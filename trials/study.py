@@ -1,7 +1,10 @@
 """A study: an optimiser, the record of what it was told, and who is told about it.
 
 Resuming is replay. A fresh optimiser is asked again; a probe whose result the record holds is
-answered from there, and the others, which were lost in flight or never begun, are run.
+answered from there, and the others, which were lost in flight or never begun, are run. Where
+failures are tried again, the optimiser may go on in another way than it did: what it still asks is
+answered from the record, the rest of that is superseded. In the end the record is as if nothing
+had failed.
 """
 
 from __future__ import annotations
@@ -84,16 +87,21 @@ class Study:
                 if probe is WAIT and self._in_flight == 0:
                     raise RuntimeError(f"study {self.record.name} waits with nothing in flight")
                 self._done = probe is DONE
+                if self._done:
+                    self._supersede_the_rest()
                 return probe
             recorded = self._recorded.pop(probe.number, None)
+            if recorded is not None and not _same(probe, recorded.probe):
+                if not self.record.retried_at(probe.number):
+                    raise ValueError(
+                        f"study {self.record.name}: probe {probe.number} of the record is not what "
+                        "the optimiser asks for; it was made with other versions or changed by hand"
+                    )
+                self.record.supersede([recorded])
+                recorded = None
             if recorded is None:
                 self._in_flight += 1
                 return Job(self, probe)
-            if not _same(probe, recorded.probe):
-                raise ValueError(
-                    f"study {self.record.name}: probe {probe.number} of the record is not what "
-                    "the optimiser asks for; it was made with other versions or changed by hand"
-                )
             self._optimiser.tell(probe, recorded.result)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
@@ -102,6 +110,12 @@ class Study:
         self._in_flight -= 1
         self._optimiser.tell(probe, result)
         self._listener(self)
+
+    def _supersede_the_rest(self) -> None:
+        """What was recorded and is not asked any more, now that failures were tried again."""
+        rest = [e for n, e in self._recorded.items() if self.record.retried_at(n)]
+        self._recorded.clear()
+        self.record.supersede(rest)
 
     def _note_convergence(self) -> None:
         optimiser = self._optimiser
