@@ -7,6 +7,7 @@ written last. N: images, C: tokens a caption, E: width of a state.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.array_file import mapped_array
 from models.text import TextEncoder
 from models.token_data import TokenData
 
@@ -141,10 +143,14 @@ def _begun(
     if (folder / BEGUN).exists():
         begun = _read(folder / BEGUN)
         if begun | told == begun and begun.get("shape") == list(shape):
-            done = int(begun["done"])
+            done = begun.get("done")
+            if type(done) is not int or not 0 <= done <= shape[0]:
+                raise ValueError(f"{folder / BEGUN}: done = {done!r} is not a number of rows")
             # A run may have ended between its last name and its settings.
             whole = done == shape[0] and not partial.exists()
-            if (path := folder / CONTEXTS if whole else partial).exists():
+            path = folder / CONTEXTS if whole else partial
+            # One that is cut off or gone is begun anew.
+            with contextlib.suppress(OSError, ValueError):
                 return np.lib.format.open_memmap(path, mode="r+"), done
     states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     _reserve(partial)
@@ -181,18 +187,22 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         raise ValueError(f"{path}: cannot be read") from None
     names = ("data", "encoder", "encoder_hash")
-    if not isinstance(found, dict) or found.get("format") != FORMAT or not found.keys() >= {*names}:
+    if (
+        not isinstance(found, dict)
+        or found.get("format") != FORMAT
+        or not all(isinstance(found.get(name), str) for name in names)
+    ):
         raise ValueError(f"{path}: not of the format {FORMAT}")
     return found
 
 
 def _mapped(path: Path) -> npt.NDArray[np.float16]:
-    try:
-        states = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise ValueError(f"{path}: cannot be read") from None
-    if states.ndim != 3 or states.dtype != np.float16:
+    states = mapped_array(path)
+    if states.ndim != 3 or states.dtype != np.float16 or not len(states):
         raise ValueError(f"{path}: {states.dtype} of shape {states.shape} is not states of texts")
+    for row in (0, -1):  # as of tokens; to read all may take an hour
+        if not np.isfinite(states[row]).all():
+            raise ValueError(f"{path}: row {row % len(states)} holds NaN or an infinity")
     found: npt.NDArray[np.float16] = states
     return found
 

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.array_file import mapped_array
+
 FORMAT = "autonat-tokens/1"
 TOKENS = "tokens.npy"
 SETTINGS = "settings.json"
@@ -281,13 +283,8 @@ def read_public(path: str | Path, codebook_size: int) -> tuple[Array, Array]:
 
 
 def _mapped(path: Path) -> Array:
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or 'not a .npy array'}") from None
-    except (ValueError, EOFError):
-        raise ValueError(f"{path}: not a .npy array, or cut off") from None
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu" or rows.ndim != 2:
+    rows = mapped_array(path)
+    if rows.dtype.kind not in "iu" or rows.ndim != 2:
         raise ValueError(f"{path}: not a 2-D array of integers")
     if rows.shape[0] < 1 or rows.shape[1] < 2:
         raise ValueError(f"{path}: the shape {rows.shape} has no tokens")

@@ -126,9 +126,9 @@ def test_states_beyond_float16_are_refused(data: TokenData) -> None:
         (SETTINGS, b"{", "contexts.json: cannot be read"),
         (SETTINGS, b"[]", "contexts.json: not of the format autonat-contexts/1"),
         (SETTINGS, b'{"format": "autonat-contexts/1"}', "contexts.json: not of the format"),
-        (CONTEXTS, b"", "contexts.npy: cannot be read"),
-        (CONTEXTS, b"hello", "contexts.npy: cannot be read"),
-        (CONTEXTS, None, "contexts.npy: cannot be read"),
+        (CONTEXTS, b"", "contexts.npy: not a .npy array of numbers, or damaged"),
+        (CONTEXTS, b"hello", "contexts.npy: not a .npy array of numbers, or damaged"),
+        (CONTEXTS, None, "contexts.npy: No such file"),
     ],
 )
 def test_files_that_are_no_contexts(
@@ -166,3 +166,41 @@ def test_contexts_of_other_captions_are_told(data: TokenData) -> None:
     (data.folder / SETTINGS).write_text(json.dumps(told | {"data": "sha256:0"}))
     with pytest.raises(ValueError, match="made for other captions; delete it"):
         TextContexts.open(data)
+
+
+@pytest.mark.parametrize(
+    ("array", "line"),
+    [
+        (np.full((5, 3, 2), np.nan, np.float16), "contexts.npy: row 0 holds NaN or an infinity"),
+        (np.zeros((5, 3, 2)), "float64 of shape"),
+        (np.zeros((0, 3, 2), np.float16), "float16 of shape"),
+        (np.array([[[{}]]], object), "contexts.npy: not a .npy array of numbers"),
+        (None, "contexts.npy: a .npz of several arrays"),
+    ],
+)
+def test_arrays_that_are_no_states(data: TokenData, array: Any, line: str) -> None:
+    store(data, Lengths())
+    with (data.folder / CONTEXTS).open("wb") as file:
+        np.savez(file, a=np.zeros(2)) if array is None else np.save(file, array)
+    with pytest.raises(ValueError, match=line):
+        TextContexts.open(data)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_what_is_left_of_a_run_is_checked(data: TokenData, cut: bool) -> None:
+    class Ends(Lengths):
+        def encode(self, captions: list[str]) -> Tensor:
+            if self.seen:
+                raise KeyboardInterrupt
+            return super().encode(captions)
+
+    with pytest.raises(KeyboardInterrupt):
+        store(data, Ends())
+    if cut:
+        (data.folder / PARTIAL).write_bytes((data.folder / PARTIAL).read_bytes()[:-4])
+        assert store(data, Lengths()).states[:, 0, 0].tolist() == [0, 3, 4, 3, 16]
+        return
+    begun = json.loads((data.folder / BEGUN).read_text())
+    (data.folder / BEGUN).write_text(json.dumps({**begun, "done": "two"}))
+    with pytest.raises(ValueError, match=f"{BEGUN}: done = 'two' is not a number of rows"):
+        store(data, Lengths())

@@ -147,7 +147,7 @@ def test_files_that_are_missing_or_broken(tmp_path: Path) -> None:
         (None, "No such file"),
         (b"", "not a .npy array"),
         (b"no array at all", "not a .npy array"),
-        (whole[:-100], "not a .npy array, or cut off"),
+        (whole[:-100], "not a .npy array of numbers, or damaged or cut off"),
     ):
         (tmp_path / TOKENS).unlink(missing_ok=True)
         if content is not None:
