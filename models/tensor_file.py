@@ -187,6 +187,10 @@ def _not_saved(path: str | Path, head: bytes) -> str | None:
 
 def _load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{path}: the path is not UTF-8, and safetensors opens no other") from None
+    try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}

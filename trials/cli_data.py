@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trials.flags import JsonFlag
+from trials.picture_files import shown
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, stderr
 
@@ -59,6 +60,7 @@ def tokenize(
     if given and tokenizer != "patches":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"{names}: only where patches are fitted, not with {tokenizer}")
+    _require_utf8(folder)
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {folder} lies within the images")
     from trials.tokenize import SKIPPED, take_public
@@ -131,6 +133,7 @@ def statistics(
     from trials.image_sources import open_source
     from trials.real_statistics import PIXELS, pixels_file, real_statistics
 
+    _require_utf8(path)
     if path.suffix != ".npz":
         raise ValueError(f"--out {path} is not a .npz file")
     if side is not None and features != PIXELS:
@@ -161,6 +164,18 @@ def statistics(
     out.print(f"{path}  {found.images} images, {len(found.mean)} features, {len(skipped)} skipped")
     if fitted:
         out.print(f"features  pixels:{pixels_file(path)}")
+
+
+def _require_utf8(path: Path) -> None:
+    """Of --out: what lies there is opened by libraries that know no other names.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"--out {shown(str(path))}: its whole path must be UTF-8") from None
 
 
 @app.command()

@@ -206,6 +206,16 @@ def test_stored_weights_are_refused_by_file_and_tensor(tmp_path: Path) -> None:
         load_nat_folder(tmp_path)
 
 
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    torch.save(RAW, path)
+    assert read_tensors(path).tensors.keys() == RAW.keys()
+    save_file(RAW, tmp_path / "x")
+    (tmp_path / "x").replace(path)
+    with pytest.raises(ValueError, match="the path is not UTF-8"):
+        read_tensors(path)
+
+
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_damage_is_one_line(suffix: str, tmp_path: Path) -> None:
     """Cut or with wrong bytes: tensors, or a reason in one line."""

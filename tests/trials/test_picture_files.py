@@ -141,3 +141,16 @@ def test_statistics_finish(autonat: Autonat, awkward: Path) -> None:
     assert "28 images, 12 features, 5 skipped" in out
     said = [line for line in err.splitlines() if line.startswith("skipped ")]
     assert said == ["skipped " + fault.replace("\t", ": ") for fault in FAULTS]
+
+
+@pytest.mark.parametrize("command", ["tokenize", "statistics"])
+def test_out_is_utf8(autonat: Autonat, awkward: Path, command: str) -> None:
+    """Libraries that open what lies there take no other path; said before anything is decoded."""
+    words = {
+        "tokenize": ["--tokenizer", "patches", "--out", os.fsdecode(b"caf\xe9/tokens")],
+        "statistics": ["--features", "pixels", "--out", os.fsdecode(b"caf\xe9/real.npz")],
+    }[command]
+    code, out, err = autonat(command, awkward, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(r"autonat: --out caf\xe9/")
+    assert err.endswith(": its whole path must be UTF-8\n")
