@@ -24,6 +24,7 @@ COMMANDS = (
     "show best.json",
     "import public.yaml made.json",
     "export small made.yaml",
+    "list",
     "compare small",
     "objectives",
     "search --resume small --runner local",

@@ -23,6 +23,34 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+@app.command("list")
+def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag = False) -> None:
+    """List the searches of a lab, the latest first."""
+    from trials.listing import searches
+
+    found = searches(Lab.open(lab, record_url))
+    if as_json_:
+        print_json([search.to_json() for search in found])
+        return
+    table = Table("search", "objective", "T", "methods", "evaluations", "state")
+    for label in ("search saw", "final test FID", "last evaluation"):
+        table.add_column(label)
+    for s in found:
+        failed = f", {s.failed} failed" if s.failed else ""
+        table.add_row(
+            s.name,
+            s.objective if s.what == "generation" else f"{s.objective}, {s.what}",
+            str(s.steps),
+            ", ".join(s.methods),
+            f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
+            s.state,
+            "" if s.search_fid is None else f"{s.search_fid:.3f}",
+            "" if s.fid is None else f"{s.fid:.3f}",
+            "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
+        )
+    out.print(table)
+
+
 @app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],

@@ -14,51 +14,19 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from optuna.storages import RDBStorage
 
+from trials.driver import ATTRIBUTE, STALE, Driver
 from trials.storage import STORAGE_ERRORS, open_storage, readable
 
-ATTRIBUTE = "driver"
 BEAT = 5.0
 """Seconds between two signs of life."""
-STALE = 60.0
-"""Seconds without one after which a driver counts as dead."""
 SETTLE = 0.3
 """Seconds within which two drivers that begin at once see each other."""
-
-
-@dataclass(frozen=True)
-class Driver:
-    """Who runs a study.
-
-    Attributes:
-        host: its name.
-        pid: its process there.
-        since: when it began, in words.
-        seen: its last sign of life, in seconds since 1970.
-        token: that no other driver has.
-    """
-
-    host: str
-    pid: int
-    since: str
-    seen: float
-    token: str
-
-    def alive(self) -> bool:
-        """Whether it still runs, as far as one can tell from here."""
-        if self.host == socket.gethostname():
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return False
-            except PermissionError:
-                pass
-        return time.time() - self.seen < STALE
 
 
 @contextlib.contextmanager

@@ -91,8 +91,9 @@ def test_who_was_taken_over_stops(url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     def wait() -> None:
         with hold(url, "study"):
-            say(url, host="elsewhere")
-            threading.Event().wait(20)
+            for _ in range(100):  # as often as the other gives signs of life
+                say(url, host="elsewhere")
+                threading.Event().wait(0.2)
 
     with pytest.raises(KeyboardInterrupt):
         wait()

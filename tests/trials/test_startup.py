@@ -11,6 +11,8 @@ import pytest
 from search.public_yaml import write_public
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials.lab import Lab
+from trials.record import Record
 
 HEAVY = {
     *("torch", "torchmetrics", "transformers", "sklearn", "scipy", "pandas", "pyarrow"),
@@ -57,3 +59,11 @@ def test_a_light_command_imports_nothing_heavy(words: list[str], tmp_path: Path)
     )
     assert ran.stdout
     assert HEAVY.isdisjoint(ran.stderr.split())
+
+
+def test_list_reads_the_record_without_optuna(lab: Lab) -> None:
+    Record.create(lab.record_url, "study", {})
+    words = [sys.executable, "-c", CODE, "list", "--lab", str(lab.folder)]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout
+    assert HEAVY.intersection(ran.stderr.split()) == {"sqlalchemy"}

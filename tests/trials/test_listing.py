@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from trials.driver import ATTRIBUTE, Driver
+from trials.lab import Lab
+from trials.listing import searches
+from trials.record import Record
+from trials.results import method_results
+from trials.search_run import search_records
+
+Autonat = Callable[..., tuple[int, str, str]]
+WORDS = """
+    --objective simulated --runner local --steps 4 --budget 400 --images 100 --workers 1
+    --optimiser random --optimiser qmc --test-images 100 --test-seeds 1,2
+"""
+
+
+@pytest.fixture
+def searched(autonat: Autonat, lab: Lab) -> Lab:
+    """A lab with the search "done", and the study of somebody else in its record."""
+    code, _, err = autonat("search", *WORDS.split(), "--lab", lab.folder, "--name", "done")
+    assert code == 0, err
+    optuna.create_study(storage=lab.record_url, study_name="theirs").set_user_attr("format", 3)
+    return lab
+
+
+def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat) -> None:
+    records = search_records(searched, "done")
+    results = [result for result in method_results(records) if result.searched]
+    code, out, _ = autonat("list", "--lab", searched.folder, "--json")
+    [told] = json.loads(out)
+    assert code == 0
+    assert told.pop("fid") == pytest.approx(min(result.fid for result in results), rel=1e-12)
+    last = max(e.finished for record in records for e in record.evaluations)
+    assert told.pop("last") == last.isoformat(" ", "seconds")
+    lowest = min(r.evaluations["fid"].min() for r in results)
+    assert told.pop("search_fid") == pytest.approx(lowest, rel=1e-12)
+    assert told == {
+        "name": "done",
+        "objective": "simulated",
+        "what": "generation",
+        "steps": 4,
+        "methods": ["random", "qmc"],
+        "evaluations": 8,
+        "failed": 0,
+        "budgeted": 8,
+        "state": "done",
+        "alternation": None,
+    }
+    table = autonat("list", "--lab", searched.folder)[1]
+    assert "random, qmc" in table
+    assert "8 of 8" in table
+
+
+def test_one_that_is_run_or_was_interrupted(searched: Lab) -> None:
+    settings = Record.open(searched.record_url, "done-random").settings
+    settings["search_name"] = "cut"
+    Record.create(searched.record_url, "cut-random", settings)
+
+    def state() -> dict[str, str]:
+        return {found.name: found.state for found in searches(searched)}
+
+    assert state() == {"done": "done", "cut": "interrupted"}
+    study = optuna.load_study(study_name="cut-random", storage=searched.record_url)
+    driver = Driver(socket.gethostname(), os.getpid(), "now", time.time(), "token")
+    study.set_user_attr(ATTRIBUTE, asdict(driver))
+    assert state() == {"done": "done", "cut": "running"}
+    study.set_user_attr(ATTRIBUTE, None)
+    assert state() == {"done": "done", "cut": "interrupted"}
+
+
+def test_an_alternation_is_the_sum_of_its_halves(searched: Lab) -> None:
+    settings: dict[str, Any] = Record.open(searched.record_url, "done-random").settings
+    search = settings["search"] | {"alternation": "whole"}
+    Record.create(
+        searched.record_url,
+        "whole-r1-generation-random",
+        settings | {"search_name": "whole-r1-generation", "search": search},
+    )
+    more = {"what": "both", "rounds": 2, "training_optimiser": "autonat-greedy"}
+    whole = {"kind": "alternation", "search_name": "whole", "search": settings["search"] | more}
+    Record.create(searched.record_url, "whole-alternation", whole)
+    found = {one.name: one for one in searches(searched)}
+    assert found["whole"].methods == ("autonat-greedy", "random", "qmc")
+    assert found["whole"].budgeted == 2 * (4 + 12)
+    assert found["whole"].state == "interrupted"
+    (searched.folder / "results" / "whole").mkdir(parents=True)
+    (searched.folder / "results" / "whole" / "best.json").touch()
+    assert {one.name: one.state for one in searches(searched)}["whole"] == "done"
+
+
+def test_a_lab_without_searches(autonat: Autonat, tmp_path: Path) -> None:
+    assert autonat("list", "--lab", tmp_path / "empty", "--json") == (0, "[]\n", "")
+    assert not (tmp_path / "empty" / "record.db").exists()
+
+
+def test_a_record_that_cannot_be_read_is_one_line(autonat: Autonat, lab: Lab) -> None:
+    (lab.folder / "record.db").write_text("this is no database")
+    code, out, err = autonat("list", "--lab", lab.folder)
+    assert (code, out) == (2, "")
+    assert err == f"autonat: record {lab.record_url}: file is not a database\n"
