@@ -97,8 +97,8 @@ class Bench:
         return found
 
     def pictures(self) -> Path:
-        """More of them than Inception has features, or few and small ones."""
-        count, side = (60, 16) if self.small else (2100, 64)
+        """More of them than Inception has features, as large as its statistics; or small ones."""
+        count, side = (60, 16) if self.small else (2100, 256)
         found: Path = self.made("pictures", lambda f: write_pictures(f, count, side))
         return found
 
