@@ -1,6 +1,7 @@
 """Every optimiser at equal images on the tabulated and the simulated objective, many seeds.
 
     python -m benchmarks.tables --budget 20000 --seeds 20      # run it again and it goes on
+    python -m benchmarks.tables --objectives simulated --controls-first
 
 Nothing is generated, so that many seeds cost minutes; the true FID of what a search believes in is
 known. It writes benchmarks/tables-*.parquet (one row a search and number of images: the true FID
@@ -45,12 +46,19 @@ class Case:
     budget: int
     optimiser: str
     seed: int
+    controls_first: bool
+
+    @property
+    def label(self) -> str:
+        """The method in tables."""
+        return f"{self.optimiser}, controls first" if self.controls_first else self.optimiser
 
     @property
     def study(self) -> str:
         """The name of its record."""
         where = f"{self.objective}-T{self.steps}-{self.budget}"
-        return f"{where}-s{self.seed}-{self.optimiser}"
+        first = "first-" if self.controls_first else ""
+        return f"{where}-s{self.seed}-{first}{self.optimiser}"
 
 
 def main(
@@ -59,8 +67,10 @@ def main(
     steps: int = 8,
     objectives: str = "tabulated,simulated",
     optimisers: str = ",".join(n for n in OPTIMISERS if n != PARETO),
+    controls_first: bool = False,
 ) -> None:
-    """Run what is missing, then write the table and the curves."""
+    """Run what is missing, then write the table and the curves. With controls first, every method
+    begins with the controls that coarse-to-fine always measures first."""
     rows: list[pd.DataFrame] = []
     with LiveProgress() as progress:
         for name in objectives.split(","):
@@ -69,7 +79,7 @@ def main(
                 raise ValueError(f"objective {name} does not know its truth")
             for optimiser in optimisers.split(","):
                 for seed in range(seeds):
-                    case = Case(name, steps, budget, optimiser, seed)
+                    case = Case(name, steps, budget, optimiser, seed, controls_first)
                     rows.append(curve(objective, searched(objective, case), case))
                     progress.update(f"{name} {optimiser}", seed + 1, seeds, "")
     ending = f"T{steps}-{budget // 1000}k"
@@ -108,7 +118,9 @@ def searched(objective: Known, case: Case) -> Record:
     if sum(done.images for done in record.evaluations) > case.budget - IMAGES:
         return record
     space, spend = Space(GenerationStrategy.maskgit(case.steps)), Budget(case.budget, IMAGES)
-    made = make_optimiser(case.optimiser, space, spend, case.seed, tokens=objective.tokens)
+    made = make_optimiser(
+        case.optimiser, space, spend, case.seed, None, objective.tokens, case.controls_first
+    )
     run_local(Study(made, record, space, spend.evaluations, lambda _: None), objective)
     return record
 
@@ -125,7 +137,7 @@ def curve(objective: Known, record: Record, case: Case) -> pd.DataFrame:
     if best is not None:
         points.append((case.budget, objective.truth(best.strategy, TRUE_IMAGES)))
     frame = pd.DataFrame(points, columns=["images", "fid"])
-    return frame.assign(objective=case.objective, optimiser=case.optimiser, seed=case.seed)
+    return frame.assign(objective=case.objective, optimiser=case.label, seed=case.seed)
 
 
 if __name__ == "__main__":

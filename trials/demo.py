@@ -15,8 +15,8 @@ METHODS = ("coarse-to-fine", "autonat-reference", "gp", "cmaes", "tpe")
 DEMO: dict[str, Any] = {
     "optimisers": list(METHODS),
     "steps": 4,
-    "budget": 12_000,
-    "images_per_evaluation": 200,
+    "budget": 20_000,
+    "images_per_evaluation": 400,
     "controls_first": True,
     "controls": list(CONTROLS),
     "test_images": 1000,
