@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trials.results import MethodResult
+
+
+ERRORS = {
+    "seeds": "± the standard error of the mean over the seeds",
+    "measurement": "± of one measurement: the standard error that it states of itself",
+}
+"""In words, by where a final test's standard error is from."""
 
 
 def with_error(value: float, error: float | None) -> str:
@@ -37,6 +45,20 @@ def difference(result: MethodResult, best: MethodResult) -> str:
     combined = math.hypot(result.fid_se, best.fid_se)
     noise = ", inside the noise" if gap <= 2 * combined else ""
     return f"+{gap:.{_digits(combined)}f}{noise}"
+
+
+def tests_said(results: Iterable[MethodResult]) -> list[str]:
+    """The final tests that the results went through, one in an honest comparison, and what
+    the errors of their FIDs are."""
+    found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}
+    for r in results:
+        found.setdefault((r.test_images, r.test_seeds), set()).add(r.fid_se_from)
+    return [
+        f"n = {n:,} images an evaluation, seed{'s' * (len(seeds) != 1)} "
+        + ", ".join(str(s) for s in seeds)
+        + "".join(f"; {ERRORS[kind]}" for kind in ERRORS if kind in kinds)
+        for (n, seeds), kinds in found.items()
+    ]
 
 
 def _digits(error: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
-from dashboards.formatting import difference, gigaflops, with_error
+from dashboards.formatting import difference, gigaflops, tests_said, with_error
 from dashboards.landscape import landscape
 from dashboards.standing import standing
 from search.strategy import SCHEDULES, GenerationStrategy
+from trials.anchors import MEANING, Anchor, warnings
 from trials.results import MethodResult
 
 
@@ -42,6 +43,7 @@ def write_report(
     tokens: int,
     facts: Mapping[str, str],
     trainings: Trainings | None = None,
+    anchors: Sequence[Anchor] = (),
 ) -> Path:
     """Write the report, all of it or nothing.
 
@@ -52,6 +54,7 @@ def write_report(
         tokens: L, the tokens of an image.
         facts: what was searched, on which data, under which protocol, in the order to show.
         trainings: where models were trained for evaluations.
+        anchors: what stands beside the results, so that they can be judged.
 
     Returns:
         The path.
@@ -72,8 +75,11 @@ def write_report(
         facts=facts,
         summary=_summary(named),
         standing=_standing(results),
-        tests=_tests(results),
-        rows=[_row(label, result, named, colour) for label, result in _ranked(named)],
+        warnings=warnings(results, anchors),
+        tests=tests_said(results),
+        errors_known=any(r.fid_se is not None for r in results),
+        rows=_rows(named, colour, anchors),
+        meaning={a.name: MEANING[a.name] for a in anchors},
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_embedded(
@@ -133,18 +139,19 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
 def _standing(results: Sequence[MethodResult]) -> str:
     """The end of the summary: how search and controls compare, where all went through one final
     test."""
-    said = standing(results) if len(_tests(results)) == 1 else None
+    said = standing(results) if len(tests_said(results)) == 1 else None
     return "" if said is None else f"; {said}."
 
 
-def _tests(results: Iterable[MethodResult]) -> list[str]:
-    """The final tests that the results went through, one in an honest comparison."""
-    found = dict.fromkeys((r.test_images, r.test_seeds) for r in results)
-    return [
-        f"n = {n:,} images an evaluation, seed{'s' * (len(seeds) != 1)} "
-        + ", ".join(str(s) for s in seeds)
-        for n, seeds in found
+def _rows(
+    named: Mapping[str, MethodResult], colour: Mapping[str, str], anchors: Sequence[Anchor]
+) -> list[dict[str, Any]]:
+    """The rows of the final table, with the anchors where they stand among the results."""
+    rows = [(result.fid, _row(label, result, named, colour)) for label, result in _ranked(named)]
+    rows += [
+        (a.fid, {"anchor": True, "label": a.label, "fid": with_error(a.fid, None)}) for a in anchors
     ]
+    return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
 
 
 def _row(
@@ -154,6 +161,7 @@ def _row(
     best = _ranked(named)[0][1]
     failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
     return {
+        "anchor": False,
         "label": result.method,
         "training": "" if result.training is None else str(result.training),
         "colour": colour[label],

@@ -33,11 +33,14 @@ class Estimate:
         fid: of all images.
         fid_se: its standard error; None for fewer than two groups.
         fid_at: (n, FID of n images) for smaller n, falling n; each the mean over disjoint parts.
+        spread: how much the images differ from each other: the total variance of their features
+            over that of the real images'.
     """
 
     fid: float
     fid_se: float | None
     fid_at: tuple[tuple[int, float], ...]
+    spread: float | None = None
 
 
 def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
@@ -49,8 +52,10 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     whole = _sum(groups)
     statistics = whole.statistics()
     fid = float(frechet_distance(real, statistics))
+    ratio = float(statistics.covariance.trace() / real.covariance.trace())
+    spread = ratio if math.isfinite(ratio) else None
     if not math.isfinite(fid) or len(groups) < 2:
-        return Estimate(fid, None, ())
+        return Estimate(fid, None, (), spread)
     influences = _influences(real, statistics, groups)
     error = float(influences.std() / math.sqrt(len(groups)))
     width = len(real.mean)
@@ -59,7 +64,7 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
         for parts in PARTS
         if parts <= len(groups) and whole.images // parts > width
     )
-    return Estimate(fid, error, fid_at)
+    return Estimate(fid, error, fid_at, spread)
 
 
 def _sum(groups: Sequence[Sums]) -> Sums:

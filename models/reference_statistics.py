@@ -1,7 +1,7 @@
 """Statistics of the real images in a file: a .npz with `mu` [F] and `sigma` [F, F].
 
 The public files hold nothing else. Ours say as well how they were made, so that the protocol
-travels with the numbers.
+travels with the numbers, and what a number against them is worth.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.anchors import Halves
 from models.frechet import Statistics
 from models.regular_files import not_a_file
 
-PROTOCOL = "protocol"
+PROTOCOL, MEAN_IMAGE = "protocol", "mean_image"
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,19 @@ class Made:
 
 @dataclass(frozen=True)
 class Reference:
-    """A file's statistics, and how they were made; None for a public file, which does not say."""
+    """What a file holds.
+
+    Attributes:
+        statistics: of the real images.
+        made: how; None for a public file, which does not say.
+        halves: what one half of the real images has against the other; None where nobody says.
+        mean_image: [3, H, W] in [0, 1], or None where nobody says.
+    """
 
     statistics: Statistics
     made: Made | None
+    halves: Halves | None = None
+    mean_image: Tensor | None = None
 
 
 def write_reference(path: Path, reference: Reference) -> None:
@@ -56,14 +66,18 @@ def write_reference(path: Path, reference: Reference) -> None:
     told: dict[str, Any] = {"images": statistics.images}
     if reference.made is not None:
         told |= asdict(reference.made)
+    if reference.halves is not None:
+        told["halves"] = asdict(reference.halves)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(
-            file,
-            mu=statistics.mean.numpy(),
-            sigma=statistics.covariance.numpy(),
-            protocol=np.array(json.dumps(told)),
-        )
+        arrays: dict[str, Any] = {
+            "mu": statistics.mean.numpy(),
+            "sigma": statistics.covariance.numpy(),
+            PROTOCOL: np.array(json.dumps(told)),
+        }
+        if reference.mean_image is not None:
+            arrays[MEAN_IMAGE] = reference.mean_image.numpy()
+        np.savez(file, **arrays)
     os.replace(partial, path)
 
 
@@ -80,11 +94,12 @@ def read_reference(path: str | Path) -> Reference:
     if lacking:
         raise ValueError(f"{path}: lacks {' and '.join(lacking)}; it has {[*arrays]}")
     try:
-        images, made = _told(arrays.get(PROTOCOL))
+        images, made, halves = _told(arrays.get(PROTOCOL))
         mean, covariance = _checked(arrays["mu"], arrays["sigma"])
+        mean_image = _image(arrays.get(MEAN_IMAGE))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Reference(Statistics(mean, covariance, images), made)
+    return Reference(Statistics(mean, covariance, images), made, halves, mean_image)
 
 
 def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
@@ -98,7 +113,7 @@ def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("one array")
         with loaded as file:
-            known = ("mu", "sigma", PROTOCOL)
+            known = ("mu", "sigma", PROTOCOL, MEAN_IMAGE)
             return {name: file[name] if name in known else np.empty(0) for name in file.files}
     except MemoryError:
         raise
@@ -108,17 +123,20 @@ def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         ) from None
 
 
-def _told(protocol: npt.NDArray[Any] | None) -> tuple[int | None, Made | None]:
-    """How many images, and how they were made, where the file says so.
+def _told(
+    protocol: npt.NDArray[Any] | None,
+) -> tuple[int | None, Made | None, Halves | None]:
+    """How many images, how they were made, and what their halves have, where the file says so.
 
     Raises:
         ValueError: it says it in another way than `write_reference`.
     """
     if protocol is None:
-        return None, None
+        return None, None, None
     try:
         told = json.loads(str(protocol))
-        images = told.pop("images", None)
+        images, apart = told.pop("images", None), told.pop("halves", None)
+        halves = None if apart is None else Halves(**apart)
         made = Made(**told) if told else None
     except (json.JSONDecodeError, AttributeError, TypeError):
         raise ValueError("its protocol is damaged, or not one that this version writes") from None
@@ -131,7 +149,22 @@ def _told(protocol: npt.NDArray[Any] | None) -> tuple[int | None, Made | None]:
             raise ValueError(f"its protocol has {name} = {value!r}")
     if made is not None and made.size < 1:
         raise ValueError(f"its protocol has size = {made.size}")
-    return images, made
+    return images, made, halves
+
+
+def _image(found: npt.NDArray[Any] | None) -> Tensor | None:
+    """The real images' mean, where the file holds it.
+
+    Raises:
+        ValueError: not an image.
+    """
+    if found is None:
+        return None
+    if found.ndim != 3 or len(found) != 3 or found.dtype.kind != "f":
+        raise ValueError(f"{MEAN_IMAGE} {found.dtype} {found.shape} is not an image")
+    if not (found.size and np.isfinite(found).all() and 0 <= found.min() <= found.max() <= 1):
+        raise ValueError(f"{MEAN_IMAGE} is not in [0, 1]")
+    return torch.from_numpy(found.astype(np.float32))
 
 
 def _checked(mean: npt.NDArray[Any], covariance: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,8 @@ class Measurement:
         training_steps: that the model was trained for it; 0 where it was given.
         validation_loss: of that model, or None.
         checkpoint: hash of its weights, once its training has ended, or None.
+        spread: how much the images differ from each other: the total variance of their features
+            over that of the real images', or None where the objective does not say.
     """
 
     fid: float
@@ -36,6 +38,7 @@ class Measurement:
     training_steps: int = 0
     validation_loss: float | None = None
     checkpoint: str | None = None
+    spread: float | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:

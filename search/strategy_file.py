@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class FinalTest:
 
     Attributes:
         fid: mean over the seeds.
-        fid_se: standard error of that mean, from the spread over the seeds; None for one seed.
+        fid_se: standard error of that mean, from the spread over the seeds; for one seed that
+            which its measurement states of itself. None where nobody knows.
         fids: one FID a seed.
         images: n, images generated for each seed.
         seeds: the evaluations' seeds.
@@ -78,16 +79,34 @@ class FinalTest:
             if not _is_count(seed):
                 raise ValueError(f"test.seeds[{i}] = {seed!r} is not an integer >= 0")
 
+    @property
+    def fid_se_from(self) -> str | None:
+        """Where `fid_se` is from (see `error_from`)."""
+        return error_from(self.fid_se, self.seeds)
+
     @classmethod
-    def of(cls, fids: Mapping[int, float], images: int, forward_passes: int) -> FinalTest:
+    def of(
+        cls,
+        fids: Mapping[int, float],
+        images: int,
+        forward_passes: int,
+        stated: float | None = None,
+    ) -> FinalTest:
         """The test with these FIDs by seed.
+
+        Args:
+            fids: one a seed.
+            images: n of each.
+            forward_passes: an image.
+            stated: the standard error that a measurement states of itself, of use where it is
+                the only one.
 
         Raises:
             ValueError: a FID that is not finite.
         """
         values = tuple(fids.values())
         mean = math.fsum(values) / len(values)
-        error = None
+        error = stated
         if len(values) > 1:
             variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
             error = math.sqrt(variance / len(values))
@@ -103,6 +122,14 @@ class FinalTest:
             "seeds": list(self.seeds),
             "forward_passes": self.forward_passes,
         }
+
+
+def error_from(fid_se: float | None, seeds: Sequence[int]) -> str | None:
+    """Where a final test's standard error is from: "seeds", the spread over them, "measurement",
+    what the only one states of itself, or None where there is none."""
+    if fid_se is None:
+        return None
+    return "seeds" if len(seeds) > 1 else "measurement"
 
 
 @dataclass(frozen=True)

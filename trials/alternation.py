@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.strategy_file import StrategyFile
@@ -23,7 +23,8 @@ from trials.lab import Lab
 from trials.launch import check, resumed_settings
 from trials.objective import Trains, load_objective
 from trials.record import ALTERNATION, Record, study_names
-from trials.search_run import differences, refuse_taken
+from trials.results import MethodResult, method_results
+from trials.search_run import START, differences, refuse_taken, search_records
 from trials.settings import TRAINING_FIELDS, WHERE_IT_RUNS, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
@@ -94,6 +95,28 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
         if not begun or not best.exists():
             return rounds
         rounds.append(Round(training, generation, StrategyFile.read(best)))
+
+
+def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
+    """What came of an alternation: the state before, and each round's winner.
+
+    Args:
+        lab: of the project.
+        rounds: at least one.
+    """
+    start = method_results(search_records(lab, rounds[0].training))
+    results = [replace(next(r for r in start if r.method == START), method="before")]
+    for number, round_ in enumerate(rounds, 1):
+        found = method_results(search_records(lab, round_.generation))
+        results.append(
+            replace(
+                next(result for result in found if result.searched),
+                method=f"round {number}",
+                training=round_.best.training,
+                checkpoint=(round_.best.objective or {}).get("checkpoint"),
+            )
+        )
+    return results
 
 
 def best_round(rounds: list[Round]) -> Round:

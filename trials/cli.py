@@ -18,7 +18,7 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from dashboards.formatting import gigaflops, with_error
+from dashboards.formatting import ERRORS, gigaflops, with_error
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
 from trials.cli_data import app as data_app
@@ -138,11 +138,12 @@ def evaluate(
     if as_json_:
         seconds = round(sum(m.seconds for m in found), 3)
         more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
-        print_json(test.to_json() | more)
+        print_json(test.to_json() | {"fid_se_from": test.fid_se_from} | more)
     else:
         out.print(
             f"FID {with_error(test.fid, test.fid_se)}, n = {n}, seeds {chosen}, "
             f"{test.forward_passes} forward passes an image"
+            + ("" if test.fid_se_from is None else f"; {ERRORS[test.fid_se_from]}")
         )
         for label, fid in smaller.items():
             out.print(f"FID {fid:.3f} at n = {label}, out of the same images")
@@ -186,7 +187,8 @@ def show(
     if file.test is not None:
         seeds = ", ".join(map(str, file.test.seeds))
         fid = with_error(file.test.fid, file.test.fid_se)
-        out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}")
+        error = "" if file.test.fid_se_from is None else f"; {ERRORS[file.test.fid_se_from]}"
+        out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}{error}")
     if file.best_control is not None:
         test = file.best_control.test
         fid = with_error(test.fid, test.fid_se)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from dashboards.formatting import with_error
 from search.public_yaml import read_public, write_public
 from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
 from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
 from trials.lab import Lab, file_name
-from trials.printing import out, print_json, show_results
+from trials.printing import out, show_front, show_notes, show_results
 from trials.progress import LiveProgress
 
 if TYPE_CHECKING:
-    from trials.results import MethodResult
+    from search.strategy import GenerationStrategy
+    from search.strategy_file import FinalTest
 
 app = typer.Typer()
 
@@ -58,21 +57,11 @@ def compare(
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Print the final tests of searches side by side."""
-    from trials.results import method_results
-    from trials.search_run import search_records
+    """Print the final tests of searches and alternations side by side."""
+    from trials.comparison import compared
 
-    where = Lab.open(lab, record_url)
-    protocol: tuple[str, Any] | None = None
-    results: list[MethodResult] = []
-    for name in names:
-        records = search_records(where, name)
-        if protocol is None:
-            protocol = (name, records[0].settings["protocol"])
-        elif protocol[1] != records[0].settings["protocol"]:
-            raise ValueError(f"{name} and {protocol[0]} have other FID protocols: no common table")
-        results += method_results(records)
-    show_results(results, as_json_)
+    found = compared(Lab.open(lab, record_url), names)
+    show_results(found.results, found.anchors, as_json_)
 
 
 @app.command()
@@ -142,7 +131,7 @@ def report(
         if not rounds:
             raise ValueError(f"alternation {name}: no round is done")
         of = load_objective(settings.objective, settings.objective_settings)
-        out.print(str(publish_alternation(where, settings, rounds, of, Mirror(where))[1]))
+        out.print(str(publish_alternation(where, settings, rounds, of, Mirror(where))[-1]))
         return
     records = search_records(where, name)
     described = records[0].settings["objective"]
@@ -150,7 +139,9 @@ def report(
         made = prepared(described["name"], described["settings"], where)
     else:  # its models are in the lab's store
         made = load_objective(described["name"], described["settings"])
-    out.print(str(publish(where, name, records, made, Mirror(where)).report))
+    published = publish(where, name, records, made, Mirror(where))
+    show_notes(published)
+    out.print(str(published.report))
 
 
 @app.command()
@@ -217,8 +208,8 @@ def front(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure the Pareto front of FID and forward passes again, on seeds no search saw."""
+    from trials.front import candidates, measured_front, tested_already
     from trials.launch import prepared, replicate
-    from trials.results import pareto_front
     from trials.search_run import search_records
 
     where = Lab.open(lab, record_url)
@@ -228,27 +219,21 @@ def front(
     chosen = read_seeds(seeds) if seeds else settings["test_seeds"]
     if n < 1:
         raise ValueError(f"images = {n} is not positive")
-    found = pareto_front(records)
-    made = prepared(described["name"], described["settings"], where)
-    table = Table("passes", "final test FID", "search saw", "found by")
-    points: list[dict[str, Any]] = []
+    found = candidates(records)
+    tests = tested_already(records, n, chosen)
+    to_measure = [c.strategy for c in found if c.strategy not in tests]
     with LiveProgress() as progress:
-        for i, point in enumerate(found, 1):
-            report_ = progress.report(f"front, strategy {i} of {len(found)}")
-            test, _ = replicate(made, point.strategy, n, chosen, report_)
-            table.add_row(
-                str(point.forward_passes),
-                with_error(test.fid, test.fid_se),
-                f"{point.fid:.3f}",
-                point.optimiser,
-            )
-            told = {"search_fid": point.fid, "optimiser": point.optimiser}
-            points.append(test.to_json() | told | {"strategy": point.strategy.to_json()})
-    if as_json_:
-        print_json({"name": name, "front": points})
-        return
-    out.print(table)
-    out.print(
-        f"FID ± standard error over seeds {', '.join(map(str, chosen))} that no search saw, "
-        f"n = {n}; passes: of the network, an image"
-    )
+        if to_measure:
+            made = prepared(described["name"], described["settings"], where, progress)
+
+        def measure(strategy: GenerationStrategy) -> FinalTest:
+            if strategy not in tests:
+                place = f"strategy {to_measure.index(strategy) + 1} of {len(to_measure)}"
+                report_ = progress.report(f"front, {place}")
+                tests[strategy], _ = replicate(made, strategy, n, chosen, report_)
+            return tests[strategy]
+
+        front_, failed = measured_front(found, measure)
+        for candidate, reason in failed:
+            progress.say(f"note: a strategy of {candidate.found_by} has no number: {reason}")
+    show_front(name, front_, len(found), as_json_)

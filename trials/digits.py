@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.anchors import Halves, mean_of_halvings
 from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
 from models.features import Features, PixelsAndClasses
 from models.frechet import Statistics, feature_statistics
@@ -85,6 +86,13 @@ class DigitsObjective(NATObjective):
         images = tokens_to_images(tokens)
         features = PixelsAndClasses(images, classes)
         return features, feature_statistics(features, images)
+
+    def _constants(self) -> list[Tensor]:
+        mean = tokens_to_images(digits()[0]).mean(0)
+        return [mean, torch.zeros_like(mean), torch.ones_like(mean)]
+
+    def _halves(self) -> Halves:
+        return mean_of_halvings(self._reference[0](tokens_to_images(digits()[0])))
 
     def _told(self) -> Mapping[str, Any]:
         return {

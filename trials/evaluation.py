@@ -116,6 +116,8 @@ def trial_of(
     else:
         attributes |= {"fid_se": result.fid_se, "seconds": result.seconds}
         attributes["fid_at"] = [list(point) for point in result.fid_at]
+        if result.spread is not None:
+            attributes["spread"] = result.spread
     if isinstance(result, Measurement) and probe.training is not None:
         for name in ("training_steps", "validation_loss", "checkpoint"):
             attributes[name] = getattr(result, name)
@@ -158,6 +160,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
             training_steps=attributes.get("training_steps", 0),
             validation_loss=attributes.get("validation_loss"),
             checkpoint=attributes.get("checkpoint"),
+            spread=attributes.get("spread"),
         )
     finished = trial.datetime_complete or datetime.fromtimestamp(0)
     return Evaluation(trial.number, probe, result, finished)

@@ -18,6 +18,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.anchors import Halves
 from models.contexts import TextContexts
 from models.features import Features
 from models.flops import decode_flops
@@ -295,6 +296,17 @@ class ImagesObjective(NATObjective):
         tokenizer = self._tokenizer.to(device())
         images = torch.cat([tokenizer.decode(part) for part in torch.split(grid, DECODED_AT_ONCE)])
         return quantised(images) if self._quantise else images
+
+    def _constants(self) -> list[Tensor]:
+        height, width = (side * self._tokenizer.factor for side in self._grid)
+        plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
+        mean = self._real.mean_image
+        if mean is None:
+            return plain
+        return [quantised(mean) if self._quantise else mean, *plain]
+
+    def _halves(self) -> Halves | None:
+        return self._real.halves
 
     def _decode_flops(self) -> int:
         tokenizer = self._tokenizer

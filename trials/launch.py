@@ -249,7 +249,8 @@ def replicate(
         measured.append(found)
         report(len(measured), len(seeds), f"FID {found.fid:.3f}")
     fids = dict(zip(seeds, (m.fid for m in measured), strict=True))
-    return FinalTest.of(fids, images, strategy.forward_passes()), measured
+    stated = measured[0].fid_se
+    return FinalTest.of(fids, images, strategy.forward_passes(), stated), measured
 
 
 def prepared(

@@ -63,6 +63,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     if not isinstance(found, Measurement):
         raise ValueError(f"evaluate returned {type(found).__name__}, not a Measurement")
     error, loss, checkpoint = found.fid_se, found.validation_loss, found.checkpoint
+    spread = found.spread
     plain = Measurement(
         fid=_number("FID", found.fid),
         fid_se=None if error is None else _number("fid_se", error, least=0),
@@ -73,6 +74,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
         training_steps=_whole("training_steps", found.training_steps),
         validation_loss=None if loss is None else _number("validation_loss", loss),
         checkpoint=None if checkpoint is None else str(checkpoint),
+        spread=None if spread is None else _number("spread", spread, least=0),
     )
     if plain.images != images:
         raise ValueError(f"images = {plain.images}, but {images} were asked for")

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.anchors import Halves, constant_distance
 from models.checkpoints import (
     WEIGHTS,
     load_nat_folder,
@@ -48,7 +49,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.objective import Report, Trained
+from trials.objective import CONSTANT_IMAGE, REAL_IMAGES, Report, Trained
 
 HELD_OUT = 10
 """Trainings of a search hold out every tenth image."""
@@ -123,6 +124,15 @@ class NATObjective(ABC):
     @abstractmethod
     def _measured_by(self) -> tuple[Features, Statistics]:
         """Features of images, and the real images' statistics."""
+
+    @abstractmethod
+    def _constants(self) -> list[Tensor]:
+        """Images in [0, 1] that a generator could give for ever: the real ones' mean, where it is
+        known, black and white."""
+
+    @abstractmethod
+    def _halves(self) -> Halves | None:
+        """What real images have against real ones, where it is known."""
 
     def _null_context(self) -> Tensor | None:
         """States of no text [C, E], of a NAT that takes texts."""
@@ -222,8 +232,19 @@ class NATObjective(ABC):
                 forward_passes=strategy.forward_passes(),
                 seconds=seconds,
                 fid_at=found.fid_at,
+                spread=found.spread,
             )
             started = time.perf_counter()
+
+    def anchors(self, images: int) -> Mapping[str, float]:
+        """See `Anchors.anchors`; known without weights."""
+        features, real = self._reference
+        features.to(device())
+        with one_thread(), torch.inference_mode():
+            alike = [features(image[None].to(device()))[0] for image in self._constants()]
+            found = {CONSTANT_IMAGE: min(constant_distance(real, one) for one in alike)}
+            halves = self._halves()
+        return found if halves is None else {REAL_IMAGES: halves.at(images), **found}
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """The classes in turn; seeded as `evaluate`, so they are its images."""

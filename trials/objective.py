@@ -41,8 +41,9 @@ class Objective(Protocol):
     More methods are optional: `prepare(lab, report)`, called once in the driver before anything is
     measured (train, load, cache below the folder `lab`); `check(space, images)`, called before
     that, which refuses what it could not measure; `sample(strategy, images, seed)`, which returns
-    uint8 images [n, H, W] or [n, H, W, 3] for reports; and `evaluate_growing(strategy, rungs,
-    seed)`, which measures at growing n and generates only what each adds.
+    uint8 images [n, H, W] or [n, H, W, 3] for reports; `evaluate_growing(strategy, rungs,
+    seed)`, which measures at growing n and generates only what each adds; and `anchors(images)`,
+    which says what real images have, and one image for ever.
     """
 
     tokens: int
@@ -103,6 +104,24 @@ class Samples(Protocol):
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """Images [n, H, W] or [n, H, W, 3]."""
+
+
+REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
+
+
+@runtime_checkable
+class Anchors(Protocol):
+    """An objective that knows what a number of its own is worth."""
+
+    def anchors(self, images: int) -> Mapping[str, float]:
+        """What needs no generator, under the very features and statistics of `evaluate`; asked
+        once a search, in the driver.
+
+        Returns:
+            FID of REAL_IMAGES, `images` of them drawn anew: no generator can be expected below;
+            and of CONSTANT_IMAGE, one and the same again and again: none should be above. What is
+            not known is left out.
+        """
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from dashboards.report import Trainings, write_report
 from models.checkpoints import WEIGHTS, stored_folder
+from trials.anchors import Anchor, note_anchors, recorded_anchors
 from trials.controls import control_file, controls_beside
 from trials.failures import nothing_measured
 from trials.lab import Lab, file_name
@@ -39,6 +40,8 @@ class Published:
         report: the HTML report.
         behind: evaluations that MLflow does not have yet.
         first: names of the strategies that every method measured first, if they were told to.
+        anchors: what stands beside the results, so that they can be judged.
+        notes: what could not be had, and why.
     """
 
     results: list[MethodResult]
@@ -46,6 +49,8 @@ class Published:
     report: Path
     behind: int
     first: tuple[str, ...] = ()
+    anchors: list[Anchor] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def publish(
@@ -86,6 +91,8 @@ def publish(
     for result in results:
         if not result.searched:
             control_file(settings, result, beside).write(folder / file_name(result.method))
+    notes = try_anchors(records, objective)
+    anchors = recorded_anchors(records)
     report = write_report(
         folder / "report.html",
         results,
@@ -93,6 +100,7 @@ def publish(
         tokens=settings["objective"]["tokens"],
         facts=facts_of(settings),
         trainings=trainings({1: searches}),
+        anchors=anchors,
     )
     behind = complete(lab, name, records, mirror)
     # Last, for it says that a search has been published.
@@ -101,7 +109,16 @@ def publish(
     shutil.copyfile(files[best], partial)
     os.replace(partial, folder / "best.json")
     first = tuple(settings.get("first", ()))
-    return Published(results, folder / "best.json", report, behind, first)
+    return Published(results, folder / "best.json", report, behind, first, anchors, notes)
+
+
+def try_anchors(records: list[Record], objective: Objective) -> tuple[str, ...]:
+    """Measure and record what needs no generator; a note where that cannot be."""
+    try:
+        note_anchors(records, objective)
+    except Exception as error:  # whatever an objective of somebody's own does
+        return (f"the FIDs of real images and of a constant image are not known: {error}",)
+    return ()
 
 
 def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from models.anchors import halves_of
 from models.features import Features
 from models.frechet import Sums
 from models.image_features import fit_pixels, load_features, pixel_width
@@ -63,10 +65,17 @@ def real_statistics(
     _require_images(source, source.usable, network.num_features)
     told = report("measuring images")
     images = _images(source, size, batch, workers, skipped, told, network.num_features)
-    sums = _sums(network, images)
+    found = _sums(network, images)
+    sums = found.whole
     place = f"{source.kind} {source.place}"
     made = Made(network.description, network.hash(), size, True, place)
-    reference = Reference(sums.statistics(), made)
+    rest = Sums(
+        sums.features - found.half.features,
+        sums.outer - found.half.outer,
+        sums.images - found.half.images,
+    )
+    halves = halves_of(found.half, rest)
+    reference = Reference(sums.statistics(), made, halves, found.mean_image)
     write_reference(path, reference)
     return reference, skipped
 
@@ -117,12 +126,29 @@ def _images(
     _require_images(source, done - len(skipped), features)
 
 
-def _sums(features: Features, batches: Iterator[Tensor]) -> Sums:
+@dataclass(frozen=True)
+class _Found:
+    """Of all images, and of a half of them that was drawn at random; and their mean [3, H, W]."""
+
+    whole: Sums
+    half: Sums
+    mean_image: Tensor
+
+
+def _sums(features: Features, batches: Iterator[Tensor]) -> _Found:
     """Streamed: memory does not grow with the images."""
     width = features.num_features
-    total = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
+    whole = half = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
+    pixels = torch.zeros(()).double()
+    generator = torch.Generator().manual_seed(0)
     with torch.inference_mode(), computing_in("float32"):
         for images in batches:
             found = features(images.to(device())).double()
-            total += Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))
-    return total
+            whole += _sums_of(found)
+            half += _sums_of(found[torch.rand(len(found), generator=generator) < 0.5])
+            pixels = pixels + images.double().sum(0)
+    return _Found(whole, half, (pixels / whole.images).float().clamp(0, 1))
+
+
+def _sums_of(found: Tensor) -> Sums:
+    return Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))

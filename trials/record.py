@@ -86,6 +86,7 @@ class Record:
         self.name, self.study_id = study.study_name, str(told["study_id"])
         self._settings = dict(told["settings"])
         self._converged: int | None = told.get("converged")
+        self._anchors: dict[str, float] | None = told.get("anchors")
         self._retried_from: int | None = told.get(RETRIED, {}).get("from")
         void = set(told.get(RETRIED, {}).get("superseded", ()))
         found = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
@@ -265,6 +266,22 @@ class Record:
         if self._converged is None:
             self._write("converged", evaluations)
             self._converged = evaluations
+
+    @property
+    def anchors(self) -> dict[str, float] | None:
+        """FIDs that need no generator, by name (see trials.anchors), of a final test; None before
+        they are written down, and in old records."""
+        return self._anchors
+
+    def note_anchors(self, fids: Mapping[str, float]) -> None:
+        """Write them down, once.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self._anchors is None:
+            self._write("anchors", dict(fids))
+            self._anchors = dict(fids)
 
     def best(self) -> Best | None:
         """What the search found: the strategy that its re-tests say is best, or, where it made

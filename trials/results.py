@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from search.strategy_file import Control, FinalTest, StrategyFile, image_flops
+from search.strategy_file import Control, FinalTest, StrategyFile, error_from, image_flops
 from search.training_strategy import TrainingStrategy
-from trials.failures import nothing_measured
+from trials.final_tests import Tested, final_tests
 from trials.record import Best, Record
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class MethodResult:
         method: the optimiser's name, or the control's ("rule of thumb", "one step" …).
         strategy: the winner.
         fid: of the final test, the mean over seeds never searched; NaN where there is none.
-        fid_se: its standard error, or None where it is not known.
+        fid_se: its standard error (see `FinalTest`), or None where it is not known.
         fids: of the final test, one a seed.
         test_images: n of one evaluation of the final test.
         test_seeds: of the final test.
@@ -50,6 +50,9 @@ class MethodResult:
         converged: after how many evaluations the search said that it had, or None.
         training: of the winner's model, where one was trained for it.
         checkpoint: hash of that model's weights.
+        spread: how much its images differ from each other, of the final test (see `Measurement`);
+            None where the objective does not say.
+        search: the name of its search, where several are compared and it is of one of them.
     """
 
     method: str
@@ -69,6 +72,18 @@ class MethodResult:
     converged: int | None = None
     training: TrainingStrategy | None = None
     checkpoint: str | None = None
+    spread: float | None = None
+    search: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The method, with its search where several are compared."""
+        return self.method if self.search is None else f"{self.search}/{self.method}"
+
+    @property
+    def fid_se_from(self) -> str | None:
+        """Where `fid_se` is from (see `error_from`)."""
+        return error_from(self.fid_se, self.test_seeds)
 
     @property
     def searched(self) -> bool:
@@ -97,7 +112,7 @@ def method_results(records: list[Record]) -> list[MethodResult]:
     Args:
         records: of one search (see `search_records`).
     """
-    tests = _final_tests(records)
+    tests = final_tests(records)
     objective = records[0].settings["objective"] if records else None
     results = [
         _result(record.settings["optimiser"], tests, record, objective)
@@ -200,39 +215,9 @@ def spent(record: Record) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """What the final test measured of one strategy."""
-
-    strategy: GenerationStrategy
-    fids: dict[int, float]
-    images: int
-    training: TrainingStrategy | None
-    checkpoints: list[str]
-
-
-def _final_tests(records: list[Record]) -> dict[str, _Tested]:
-    tests: dict[str, _Tested] = {}
-    for record in records:
-        if record.settings["kind"] != "test":
-            continue
-        for name, strategy in record.settings["strategies"].items():
-            parsed = GenerationStrategy.from_json(strategy)
-            trained = record.settings.get("trainings", {}).get(name)
-            training = None if trained is None else TrainingStrategy.from_json(trained)
-            images = record.settings["search"]["test_images"]
-            tests[name] = _Tested(parsed, {}, images, training, [])
-        for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
-            measured, test = evaluation.measurement, tests[evaluation.probe.role]
-            test.fids[evaluation.probe.seed] = measured.fid if measured else math.nan
-            if measured is not None and measured.checkpoint is not None:
-                test.checkpoints.append(measured.checkpoint)
-    return tests
-
-
 def _result(
     name: str,
-    tests: Mapping[str, _Tested],
+    tests: Mapping[str, Tested],
     record: Record | None,
     objective: Mapping[str, Any] | None,
 ) -> MethodResult:
@@ -241,17 +226,13 @@ def _result(
     best = None if record is None else record.best()
     tested = tests.get(name)
     strategy = best.strategy if best else tests[name].strategy
-    complete = tested is not None and tested.fids and all(map(math.isfinite, tested.fids.values()))
-    mean, error = math.nan, None
-    if tested is not None and complete:
-        test = FinalTest.of(tested.fids, tested.images, strategy.forward_passes())
-        mean, error = test.fid, test.fid_se
+    test = None if tested is None else tested.final_test()
     table = pd.DataFrame() if record is None else record.frame()
     return MethodResult(
         method=name,
         strategy=strategy,
-        fid=mean,
-        fid_se=error,
+        fid=math.nan if test is None else test.fid,
+        fid_se=None if test is None else test.fid_se,
         fids=tuple(tested.fids.values()) if tested else (),
         test_images=tested.images if tested else 0,
         test_seeds=tuple(tested.fids) if tested else (),
@@ -265,64 +246,20 @@ def _result(
         converged=None if record is None else record.converged,
         training=_training(tested, best),
         checkpoint=_checkpoint(tested, best),
+        spread=None if tested is None else tested.spread,
     )
 
 
-def _training(tested: _Tested | None, best: Best | None) -> TrainingStrategy | None:
+def _training(tested: Tested | None, best: Best | None) -> TrainingStrategy | None:
     if best is not None:
         return None if best.training is None else best.training.strategy
     return None if tested is None else tested.training
 
 
-def _checkpoint(tested: _Tested | None, best: Best | None) -> str | None:
+def _checkpoint(tested: Tested | None, best: Best | None) -> str | None:
     if best is not None:
         return best.checkpoint
-    return tested.checkpoints[0] if tested is not None and tested.checkpoints else None
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """A strategy that no other of the same searches beats in both FID and forward passes.
-
-    Attributes:
-        optimiser: who found it.
-        strategy: it.
-        forward_passes: an image.
-        fid: the mean over the searches' evaluations of it; chosen for being low.
-    """
-
-    optimiser: str
-    strategy: GenerationStrategy
-    forward_passes: int
-    fid: float
-
-
-def pareto_front(records: list[Record]) -> list[FrontPoint]:
-    """The front of a search's evaluations, by rising forward passes and falling FID.
-
-    Args:
-        records: of one search (see `search_records`).
-
-    Raises:
-        ValueError: nothing was measured.
-    """
-    fids: dict[tuple[str, GenerationStrategy], list[float]] = {}
-    for record in records:
-        for done in record.evaluations if record.settings["kind"] == "search" else ():
-            if done.measurement is not None and not done.stopped:
-                key = (record.settings["optimiser"], done.probe.strategy)
-                fids.setdefault(key, []).append(done.measurement.fid)
-    points = [
-        FrontPoint(name, strategy, strategy.forward_passes(), math.fsum(found) / len(found))
-        for (name, strategy), found in fids.items()
-    ]
-    if not points:
-        raise nothing_measured(records[0].settings["search_name"], records)
-    front: list[FrontPoint] = []
-    for point in sorted(points, key=lambda p: (p.forward_passes, p.fid)):
-        if not front or point.fid < front[-1].fid:
-            front.append(point)
-    return front
+    return None if tested is None else tested.checkpoint
 
 
 def fid_over_n(measured: Sequence[Measurement]) -> dict[str, float]:
@@ -346,13 +283,16 @@ def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
     """The table for programs: one object a method, without evaluations and samples."""
     return [
         {
+            **({} if r.search is None else {"search": r.search}),
             "method": r.method,
             "searched": r.searched,
             "fid": r.fid if math.isfinite(r.fid) else None,
             "fid_se": r.fid_se,
+            "fid_se_from": r.fid_se_from,
             "fids": [f if math.isfinite(f) else None for f in r.fids],
             "test_images": r.test_images,
             "test_seeds": list(r.test_seeds),
+            "spread": r.spread,
             "search_fid": r.search_fid,
             "converged": r.converged,
             "images": r.images,

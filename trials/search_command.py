@@ -19,7 +19,7 @@ from trials.lab import Lab
 from trials.launch import launch, resumed_settings
 from trials.mirror import Mirror
 from trials.objective import load_objective
-from trials.printing import out, show_results
+from trials.printing import out, show_notes, show_results
 from trials.progress import LiveProgress
 from trials.publish import Published, publish
 from trials.publish_alternation import publish_alternation
@@ -51,7 +51,8 @@ def run(
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         print(line, file=sys.stderr)
-    show_results(published.results, as_json_, published, name)
+    show_notes(published)
+    show_results(published.results, published.anchors, as_json_, published, name)
     if not as_json_:
         mlflow, dashboard_ = dashboard_commands(
             without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
@@ -108,9 +109,9 @@ def _alternate(
     if rounds is None:
         return None
     objective = load_objective(settings.objective, settings.objective_settings)
-    results, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
+    results, anchors, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
     best = lab.results(settings.full_name()) / "best.json"
-    return Published(results, best, report, behind)
+    return Published(results, best, report, behind, anchors=anchors)
 
 
 def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:

@@ -47,6 +47,13 @@ def test_fid_at_smaller_n_is_that_of_fewer_images() -> None:
         assert np.mean([f[place][1] for f in found]) == pytest.approx(np.mean(fresh), abs=3 * error)
 
 
+def test_spread_is_the_variance_over_that_of_real_images() -> None:
+    x = drawn(4000, 2)  # a standard deviation of 0.7 where the real ones have 1
+    assert estimate(REAL, groups(x)).spread == pytest.approx(0.49, rel=0.05)
+    alike = torch.zeros((40, WIDTH), dtype=torch.float64)
+    assert estimate(REAL, groups(alike, 1)).spread == 0
+
+
 def test_one_group_states_no_error_and_nothing_finite_is_said_of_nan() -> None:
     assert estimate(REAL, groups(drawn(50, 1), 1)).fid_se is None
     broken = drawn(50, 1)

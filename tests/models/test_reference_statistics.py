@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.anchors import Halves
 from models.frechet import Statistics
 from models.reference_statistics import Made, Reference, read_reference, write_reference
 
@@ -41,6 +42,18 @@ def with_protocol(text: str) -> dict[str, Any]:
     return {"mu": np.zeros(2), "sigma": np.eye(2), "protocol": np.array(text)}
 
 
+def test_what_a_number_is_worth_travels_too(tmp_path: Path) -> None:
+    image = torch.linspace(0, 1, 12).view(3, 2, 2)
+    write_reference(tmp_path / "r.npz", Reference(STATISTICS, MADE, Halves(0.5, 20, 20), image))
+    found = read_reference(tmp_path / "r.npz")
+    assert (found.made, found.halves) == (MADE, Halves(0.5, 20, 20))
+    assert found.mean_image is not None
+    torch.testing.assert_close(found.mean_image, image)
+    write_reference(tmp_path / "r.npz", Reference(STATISTICS, MADE))  # as older versions did
+    found = read_reference(tmp_path / "r.npz")
+    assert (found.halves, found.mean_image) == (None, None)
+
+
 OURS = {"images": 40, **asdict(MADE)}
 BAD: dict[str, dict[str, Any]] = {
     "lacks sigma": {"mu": np.zeros(3)},
@@ -66,6 +79,18 @@ BAD: dict[str, dict[str, Any]] = {
     "has images = 1, not": with_protocol(json.dumps({"images": 1})),
     "its protocol has size = 0": with_protocol(json.dumps({**OURS, "size": 0})),
     "its protocol has quantised = 'no'": with_protocol(json.dumps({**OURS, "quantised": "no"})),
+    "halves: distance = -1 is not a number": with_protocol(
+        json.dumps({"halves": {"distance": -1, "first": 2, "second": 2}})
+    ),
+    "its protocol is damaged, or not one": with_protocol(json.dumps({"halves": {"a": 1}})),
+    r"mean_image float64 \(2, 2\) is not an image": {
+        **with_protocol("{}"),
+        "mean_image": np.zeros((2, 2)),
+    },
+    r"mean_image is not in \[0, 1\]": {
+        **with_protocol("{}"),
+        "mean_image": np.full((3, 2, 2), 2.0),
+    },
     "its protocol has features = None": with_protocol(json.dumps({**OURS, "features": None})),
 }
 

@@ -43,6 +43,11 @@ def test_they_are_those_of_all_images(autonat: Autonat, squares: Path, tmp_path:
     with torch.inference_mode():
         found = features(images).double()
     torch.testing.assert_close(reference.statistics.mean, found.mean(0), atol=0.05, rtol=0.01)
+    assert reference.halves is not None
+    assert reference.halves.first + reference.halves.second == 120
+    assert abs(reference.halves.first - 60) < 20
+    assert reference.mean_image is not None
+    torch.testing.assert_close(reference.mean_image, images.mean(0), atol=0.01, rtol=0.01)
     torch.testing.assert_close(reference.statistics.covariance, found.T.cov(), atol=0.1, rtol=0.05)
 
 
