@@ -20,7 +20,7 @@ from dashboards.formatting import difference, gigaflops, tests_said, with_error
 from dashboards.landscape import landscape
 from dashboards.standing import standing
 from search.strategy import SCHEDULES, GenerationStrategy
-from trials.anchors import MEANING, Anchor, warnings
+from trials.anchors import Anchor, meanings, warnings
 from trials.results import MethodResult
 
 
@@ -79,7 +79,7 @@ def write_report(
         tests=tests_said(results),
         errors_known=any(r.fid_se is not None for r in results),
         rows=_rows(named, colour, anchors),
-        meaning={a.name: MEANING[a.name] for a in anchors},
+        meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_embedded(

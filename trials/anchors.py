@@ -18,9 +18,13 @@ generator loses of it is far less (digits and letters: the rule of thumb has 0.6
 
 MEANING = {
     REAL_IMAGES: "as many as the test's, drawn anew; no generator can be expected below",
-    CONSTANT_IMAGE: "one again and again (the real images' mean, black or white, whichever is "
-    "lowest); no generator should be above",
+    CONSTANT_IMAGE: "one again and again (black, white or, where it is known, the real images' "
+    "mean, whichever is lowest); no generator should be above",
 }
+UNKNOWN = (
+    "what they have is not known here; of the objective images, autonat statistics measures it "
+    "together with the reference"
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ def recorded_anchors(records: list[Record]) -> list[Anchor]:
         for record in records
         for name, fid in (record.anchors or {}).items()
     ]
+
+
+def meanings(anchors: Sequence[Anchor]) -> dict[str, str]:
+    """What the anchors of a table are, by name, and why real images are not among them."""
+    found = {name: words for name, words in MEANING.items() if name in {a.name for a in anchors}}
+    return {REAL_IMAGES: UNKNOWN} | found if found else {}
 
 
 def warnings(results: Sequence[MethodResult], anchors: Sequence[Anchor]) -> list[str]:

@@ -59,8 +59,8 @@ def show_results(
 ) -> None:
     """The table of final tests, best first, or one JSON object."""
     from dashboards.standing import same_first, standing
-    from trials.anchors import MEANING, warnings
     from trials.anchors import as_json as anchors_as_json
+    from trials.anchors import meanings, warnings
     from trials.results import as_json
 
     said = warnings(results, anchors)
@@ -108,8 +108,8 @@ def show_results(
         "s: seconds of all its evaluations"
         + ("; GFLOPs: an image, its decoding included" if counted else "")
     )
-    for anchor_name in dict.fromkeys(anchor.name for anchor in anchors):
-        out.print(f"{anchor_name}: {MEANING[anchor_name]}")
+    for what, words in meanings(anchors).items():
+        out.print(f"{what}: {words}")
     for warning in said:
         out.print(warning)
     if trained:

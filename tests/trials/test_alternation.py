@@ -86,6 +86,22 @@ def test_the_best_round_is_what_is_handed_back(whole: Path) -> None:
         assert words in page
 
 
+def test_it_is_compared_by_rounds(autonat: Autonat, whole: Path) -> None:
+    code, out, _ = autonat("compare", "a", "a-r1-generation", "--lab", whole, "--json")
+    assert code == 0
+    told = json.loads(out)
+    rows = {(row.get("search"), row["method"]): row for row in told["results"]}
+    assert {("a", "before"), ("a", "round 1"), ("a", "round 2")} <= set(rows)
+    half = rows["a-r1-generation", "coarse-to-fine"]
+    assert rows["a", "round 1"]["fids"] == half["fids"]
+    assert [(a["name"], a.get("search")) for a in told["anchors"]] == [
+        ("constant image", None),
+        ("real images", None),
+    ]
+    page = (whole / "results" / "a" / "report.html").read_text()
+    assert "constant image" in page
+
+
 def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
     client = MlflowClient(Lab.open(whole).tracking_uri)
     runs = client.search_runs(["1"], max_results=1000)

@@ -27,7 +27,7 @@ from trials.study import Study
 
 FOUR = GenerationStrategy.maskgit(4)
 PROBE = Probe(0, FOUR, 100, 2**31, 0, "start")
-SOUND = Measurement(3.5, 0.25, 100, FOUR.forward_passes(), 1.0, ((50, 4.0),))
+SOUND = Measurement(3.5, 0.25, 100, FOUR.forward_passes(), 1.0, ((50, 4.0),), spread=0.5)
 
 
 class Answering:
@@ -69,6 +69,7 @@ def measured(**changes: Any) -> Measurement | Failure:
         {"seconds": 1},
         {"fid_at": [[np.int64(50), np.float32(4.0)]]},
         {"training_steps": np.int32(0)},
+        {"spread": np.float32(0.5)},
     ],
 )
 def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> None:
