@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from search.public_yaml import read_public, write_public
 from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
 from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
 from trials.lab import Lab, file_name
-from trials.printing import out, show_front, show_notes, show_results
+from trials.printing import out, print_json, show_front, show_notes, show_results
 from trials.progress import LiveProgress
 
 if TYPE_CHECKING:
