@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -299,22 +298,28 @@ def _write_shard(
 
 
 def _faults(run: Tokenizing, start: int) -> list[str] | None:
-    """The faults of a shard's images; None if it is not there, or cut off."""
-    try:
-        with np.load(_shard_path(run, start), allow_pickle=False) as file:
-            return [str(fault) for fault in file["faults"]]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile):
-        return None
+    """The faults of a shard's images; None if it is not there, or damaged."""
+    found = _of_shard(run, start, "faults")
+    return None if found is None else [str(fault) for fault in found]
 
 
 def _shard_rows(run: Tokenizing, start: int) -> npt.NDArray[np.int32]:
-    path = _shard_path(run, start)
+    found = _of_shard(run, start, "rows")
+    if found is None:
+        path = _shard_path(run, start)
+        raise ValueError(f"{path}: cannot be read; without it, run again")
+    return found
+
+
+def _of_shard(run: Tokenizing, start: int, name: str) -> npt.NDArray[Any] | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            rows: npt.NDArray[np.int32] = file["rows"]
-            return rows
-    except (EOFError, KeyError, ValueError, BadZipFile):
-        raise ValueError(f"{path}: cannot be read; without it, run again") from None
+        with np.load(_shard_path(run, start), allow_pickle=False) as file:
+            found: npt.NDArray[Any] = file[name]
+            return found
+    except MemoryError:
+        raise
+    except Exception:  # of any type: whatever the parsers of zip and .npy stumble over
+        return None
 
 
 def _write_text(path: Path, text: str) -> None:

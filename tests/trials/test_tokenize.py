@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -198,8 +199,22 @@ def test_kill_9_loses_and_doubles_nothing(pictures: Path, made: TokenData, tmp_p
     assert files(data.folder) == files(made.folder)
 
 
-def test_a_shard_that_is_cut_off_is_made_again(
-    pictures: Path, made: TokenData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _cut_off(content: bytes) -> bytes:
+    return content[:-300]
+
+
+def _of_unknown_compression(content: bytes) -> bytes:
+    """In all entries of the zip's directory."""
+    return re.sub(rb"(?<=PK\x01\x02.{6})\x00\x00", b"c\0", content, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("damaged", [_cut_off, _of_unknown_compression])
+def test_a_shard_that_is_damaged_is_made_again(
+    pictures: Path,
+    made: TokenData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: Callable[[bytes], bytes],
 ) -> None:
     def killed(*_: Any) -> None:
         raise Killed
@@ -209,7 +224,7 @@ def test_a_shard_that_is_cut_off_is_made_again(
         with pytest.raises(Killed):
             tokenize(run_of(pictures, tmp_path), quiet)
     shard = sorted((tmp_path / SHARDS).iterdir())[3]
-    shard.write_bytes(shard.read_bytes()[:-300])
+    shard.write_bytes(damaged(shard.read_bytes()))
     assert files(tokenize(run_of(pictures, tmp_path), quiet).folder) == files(made.folder)
 
 
