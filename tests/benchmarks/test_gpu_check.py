@@ -1,0 +1,42 @@
+"""The GPU check as a bare machine without a card runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+BARE = """
+import sys
+from importlib.machinery import PathFinder
+
+ABSENT = {"optuna", "ray", "mlflow", "pydantic", "rich", "typer", "sqlalchemy", "plotly"}
+find = PathFinder.find_spec
+
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in ABSENT else find(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Bare
+from benchmarks.gpu_check import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.timeout(900)
+def test_every_check_passes_without_a_card_optuna_ray_or_mlflow(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    run = [sys.executable, "-c", BARE, "--small", "--out", str(out)]
+    said = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    told = json.loads(out.read_text())
+    verdicts = {row["name"]: row["verdict"] for row in told["checks"]}
+    assert verdicts.pop("Ray") == "skipped"
+    assert set(verdicts.values()) == {"ok"}
+    assert len(verdicts) == 8
+    assert "8 ok, 0 failed, 1 skipped" in said.stdout
