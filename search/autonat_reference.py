@@ -18,7 +18,7 @@ from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
 from search.space import Space
-from search.strategy import GenerationStrategy
+from search.strategy import LARGEST_VALUE, GenerationStrategy
 
 MOMENTUM = 0.5
 MAX_STEPS = 100
@@ -28,7 +28,7 @@ RATIO_HIGH, LOW = 0.99, 1e-4
 
 
 class AutoNATReference:
-    """SGD on forward differences; clamped to ratios in [0, 0.99] and the rest in [1e-4, inf).
+    """SGD on forward differences; clamped to ratios in [0, 0.99] and the rest in [1e-4, 1e9].
 
     The method has limits of its own, so the space's bounds are not applied. A failed probe leaves
     its coordinate's slope at 0; a failed base repeats the step with new seeds.
@@ -78,10 +78,10 @@ class AutoNATReference:
         self._perturbation = np.where(is_ratio, ratio, PERTURBATION)
         self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)
         self._low = np.where(is_ratio, 0.0, LOW)
-        self._high = np.where(is_ratio, RATIO_HIGH, np.inf)
+        self._high = np.where(is_ratio, RATIO_HIGH, LARGEST_VALUE)
         # A ratio of 0.99 + 0.01 masks floor(L * 1) tokens, which decoding cuts to what is masked
         # less one; so does the largest number below 1, which a strategy may hold.
-        self._ceiling = np.where(is_ratio, math.nextafter(1.0, 0.0), np.inf)
+        self._ceiling = np.where(is_ratio, math.nextafter(1.0, 0.0), LARGEST_VALUE)
         self._x = space.to_vector(space.start)
         self._velocity: Vector = np.zeros_like(self._x)
         self._ledger = Ledger()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from search.strategy import LARGEST_VALUE
 
 Vector = npt.NDArray[np.float64]
 
@@ -16,7 +17,7 @@ class Bound:
     """The range of every value of a schedule, and whether its natural scale is logarithmic.
 
     Raises:
-        ValueError: not 0 <= low < high < infinity, or a log scale that starts at 0.
+        ValueError: not 0 <= low < high <= LARGEST_VALUE, or a log scale that starts at 0.
     """
 
     low: float
@@ -24,8 +25,10 @@ class Bound:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low < self.high < math.inf):
-            raise ValueError(f"bounds [{self.low}, {self.high}] are not 0 <= low < high < infinity")
+        if not (0 <= self.low < self.high <= LARGEST_VALUE):
+            raise ValueError(
+                f"bounds [{self.low}, {self.high}] are not 0 <= low < high <= {LARGEST_VALUE:g}"
+            )
         if self.log and self.low == 0:
             raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
 

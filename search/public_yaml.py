@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from search.reading import read_yaml
 from search.strategy import GenerationStrategy, require_fields
 
 PUBLIC_NAMES = {
@@ -51,12 +52,9 @@ def read_public(path: Path) -> GenerationStrategy:
     Raises:
         ValueError: it cannot be read, is no YAML, or holds no valid strategy; the file is named.
     """
+    content = read_yaml(path)
     try:
-        return from_public(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ValueError(f"{path}: not a YAML file") from None
+        return from_public(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -135,7 +135,7 @@ def make_optimiser(
         if not isinstance(space, Space):
             raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
         first = list(first_strategies(space, tokens).values())
-    make = _face(name)
+    make = optimiser_class(name)
     if isinstance(space, Space) and isinstance(budget, Budget):
         if name == "coarse-to-fine":
             return make(space, budget, seed, tokens, **settings)
@@ -167,14 +167,14 @@ def default_settings(name: str) -> dict[str, Any]:
     """
     if name not in ALL_OPTIMISERS:
         raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(ALL_OPTIMISERS)}")
-    parameters = inspect.signature(_face(name)).parameters.values()
+    parameters = inspect.signature(optimiser_class(name)).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
     if name == "autonat-common-numbers":
         defaults = dict.fromkeys(defaults, True)
     return defaults
 
 
-def _face(name: str) -> Callable[..., Optimiser]:
+def optimiser_class(name: str) -> Callable[..., Optimiser]:
     """The class of that optimiser, whose keywords are its settings."""
     if name == "coarse-to-fine":
         from search.coarse_to_fine import CoarseToFine

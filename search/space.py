@@ -54,6 +54,17 @@ DEFAULT_BOUNDS: Mapping[str, Bound] = {
 }
 
 
+def default_bounds(steps: int) -> dict[str, Bound]:
+    """DEFAULT_BOUNDS, wider where T is so large that the rule of thumb, whose lowest remask
+    temperature is 2/T and whose highest mask ratio about 1 - 1.23/T**2, would lie outside."""
+    ratio, remask = DEFAULT_BOUNDS["mask_ratio"], DEFAULT_BOUNDS["remask_temperature"]
+    wider = {
+        "mask_ratio": replace(ratio, high=max(ratio.high, 1 - 1 / steps**2)),
+        "remask_temperature": remask if steps <= 200 else replace(remask, low=1 / steps),
+    }
+    return {**DEFAULT_BOUNDS, **wider}
+
+
 @dataclass(frozen=True)
 class Space:
     """All strategies of T steps within bounds; frozen schedules keep the start's values.
@@ -63,7 +74,7 @@ class Space:
 
     Attributes:
         start: where a search starts (the rule of thumb, mostly); it fixes T.
-        bounds: one `Bound` a schedule; schedules left out take `DEFAULT_BOUNDS`.
+        bounds: one `Bound` a schedule; schedules left out take `default_bounds`.
         frozen: names of schedules that are not searched.
         max_forward_passes: an image, or None. A strategy with more loses its smallest guidance
             scales, the earlier of equals first; so does the start.
@@ -82,7 +93,7 @@ class Space:
         for name in (*self.bounds, *self.frozen):
             if name not in SCHEDULES:
                 raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}")
-        object.__setattr__(self, "bounds", {**DEFAULT_BOUNDS, **self.bounds})
+        object.__setattr__(self, "bounds", {**default_bounds(self.start.steps), **self.bounds})
         object.__setattr__(self, "frozen", tuple(s for s in SCHEDULES if s in self.frozen))
         if self.bounds["mask_ratio"].high >= 1:
             raise ValueError(f"mask_ratio: the bound {self.bounds['mask_ratio'].high} is not < 1")

@@ -13,8 +13,34 @@ from typing import Any
 
 import numpy as np
 
+from search.reading import shown
+
 SCHEDULES = ("mask_ratio", "remask_temperature", "sampling_temperature", "guidance_scale")
 """The four schedules, in the order in which every vector and file lists them."""
+
+MOST_STEPS = 4096
+"""T is at most that: as many as the largest grids of published generators, 64 x 64, have tokens."""
+
+LARGEST_VALUE = 1e9
+"""Of a schedule: networks compute in float32, where the products of larger ones overflow."""
+
+
+def require_steps(steps: int, tokens: int | None = None) -> None:
+    """Refuse a T that cannot be, before anything of its size is made.
+
+    Args:
+        steps: T.
+        tokens: L, where it is known.
+
+    Raises:
+        ValueError: less than one step, more than MOST_STEPS, or more steps than tokens.
+    """
+    if steps < 1:
+        raise ValueError(f"steps = {steps}: a strategy has at least one step")
+    if tokens is not None and steps > tokens:
+        raise ValueError(f"T = {steps} steps, but the image has only {tokens} tokens")
+    if steps > MOST_STEPS:
+        raise ValueError(f"T = {steps} steps, but a strategy has at most {MOST_STEPS}")
 
 
 def schedule_length(schedule: str, steps: int) -> int:
@@ -49,7 +75,12 @@ class GenerationStrategy:
         for name in SCHEDULES:
             values = getattr(self, name)
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise ValueError(f"{name} must be a list of numbers, not {values!r}")
+                raise ValueError(f"{name} must be a list of numbers, not {shown(values)}")
+            if len(values) > MOST_STEPS:
+                raise ValueError(
+                    f"{name} has {len(values)} values, but a strategy has at most {MOST_STEPS} "
+                    "steps"
+                )
             checked = tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
             object.__setattr__(self, name, checked)
         object.__setattr__(
@@ -78,10 +109,9 @@ class GenerationStrategy:
         """The rule of thumb (MaskGIT's), where every search starts.
 
         Raises:
-            ValueError: steps < 1.
+            ValueError: steps < 1 or > MOST_STEPS.
         """
-        if steps < 1:
-            raise ValueError(f"steps = {steps}: a strategy has at least one step")
+        require_steps(steps)
         line = np.linspace(0, 1, steps + 1)
         return cls(
             mask_ratio=tuple(np.cos(line * math.pi / 2)[1:-1]),
@@ -108,8 +138,7 @@ class GenerationStrategy:
         Raises:
             ValueError: more steps than tokens.
         """
-        if self.steps > tokens:
-            raise ValueError(f"T = {self.steps} steps, but the image has only {tokens} tokens")
+        require_steps(self.steps, tokens)
         counts: list[int] = []
         masked = tokens
         for ratio in self.mask_ratio:
@@ -125,10 +154,9 @@ class GenerationStrategy:
         its ends a curve is held constant.
 
         Raises:
-            ValueError: steps < 1.
+            ValueError: steps < 1 or > MOST_STEPS.
         """
-        if steps < 1:
-            raise ValueError(f"steps = {steps}: a strategy has at least one step")
+        require_steps(steps)
         if steps == self.steps:
             return self
         if self.steps == 1:  # no ratio or remask temperature to read off: the rule of thumb's
@@ -170,7 +198,7 @@ class GenerationStrategy:
         strategy = cls(**checked)
         if isinstance(steps, bool) or steps != strategy.steps:
             raise ValueError(
-                f"generation.steps = {steps!r}, but sampling_temperature has "
+                f"generation.steps = {shown(steps)}, but sampling_temperature has "
                 f"{strategy.steps} values"
             )
         return strategy
@@ -183,27 +211,29 @@ def require_fields(where: str, data: Any, names: Sequence[str]) -> dict[str, Any
         ValueError: not an object, a missing field, or one that is unknown; `where` is named.
     """
     if not isinstance(data, dict):
-        raise ValueError(f"{where} must be an object, not {data!r}")
+        raise ValueError(f"{where} must be an object, not {shown(data)}")
     for name in names:
         if name not in data:
-            raise ValueError(f"{where} lacks the field {name!r}")
+            raise ValueError(f"{where} lacks the field {shown(name)}")
     for name in data:
         if name not in names:
-            raise ValueError(f"{where} has the unknown field {name!r}")
+            raise ValueError(f"{where} has the unknown field {shown(name)}")
     return dict(data)
 
 
 def read_number(name: str, value: Any) -> float:
-    """A finite number >= 0 as a float; booleans and strings are no numbers.
+    """A number in [0, LARGEST_VALUE] as a float; booleans and strings are no numbers.
 
     Raises:
         ValueError: it is none; `name` is named.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise ValueError(f"{name} = {value!r} is not a number")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} = {value!r} is not finite")
+        raise ValueError(f"{name} = {shown(value)} is not a number")
+    if value != value or value in (math.inf, -math.inf):
+        raise ValueError(f"{name} = {shown(value)} is not finite")
     if value < 0:
         range_ = "outside [0, 1)" if name.startswith("mask_ratio") else "negative"
-        raise ValueError(f"{name} = {value!r} is {range_}")
+        raise ValueError(f"{name} = {shown(value)} is {range_}")
+    if value > LARGEST_VALUE:
+        raise ValueError(f"{name} = {shown(value)} is above {LARGEST_VALUE:g}, the largest allowed")
     return float(value)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from search.reading import read_json, shown
 from search.strategy import GenerationStrategy, require_fields
 from search.training_strategy import TrainingStrategy
 
@@ -64,20 +65,22 @@ class FinalTest:
         object.__setattr__(self, "fids", tuple(self.fids))
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not _is_number(self.fid):
-            raise ValueError(f"test.fid = {self.fid!r} is not a finite number")
+            raise ValueError(f"test.fid = {shown(self.fid)} is not a finite number")
         if self.fid_se is not None and not (_is_number(self.fid_se) and self.fid_se >= 0):
-            raise ValueError(f"test.fid_se = {self.fid_se!r} is not a finite number >= 0")
+            raise ValueError(f"test.fid_se = {shown(self.fid_se)} is not a finite number >= 0")
         if not self.seeds or len(self.fids) != len(self.seeds):
             raise ValueError(f"test.fids has {len(self.fids)} values for {len(self.seeds)} seeds")
         for name in ("images", "forward_passes"):
             if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
-                raise ValueError(f"test.{name} = {getattr(self, name)!r} is not a positive integer")
+                raise ValueError(
+                    f"test.{name} = {shown(getattr(self, name))} is not a positive integer"
+                )
         for i, value in enumerate(self.fids):
             if not _is_number(value):
-                raise ValueError(f"test.fids[{i}] = {value!r} is not a finite number")
+                raise ValueError(f"test.fids[{i}] = {shown(value)} is not a finite number")
         for i, seed in enumerate(self.seeds):
             if not _is_count(seed):
-                raise ValueError(f"test.seeds[{i}] = {seed!r} is not an integer >= 0")
+                raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
 
     @property
     def fid_se_from(self) -> str | None:
@@ -218,7 +221,7 @@ class StrategyFile:
                 valid; the line names the field and the value.
         """
         if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"format = {data['format']!r} is unknown; known: {FORMAT!r}")
+            raise ValueError(f"format = {shown(data['format'])} is unknown; known: {FORMAT!r}")
         if isinstance(data, dict):
             data = dict.fromkeys(LATER_FIELDS) | data
         parts = require_fields(
@@ -256,14 +259,9 @@ class StrategyFile:
         Raises:
             ValueError: it cannot be read, is no JSON, or is not valid; the file is named.
         """
+        content = read_json(path)
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not JSON ({error})") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: not JSON (not UTF-8 text)") from None
+            return cls.from_json(content)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -285,16 +283,20 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
     part = require_fields(where, data, names)
     if where == "objective":
         if not isinstance(part["name"], str):
-            raise ValueError(f"objective.name = {part['name']!r} is not a string")
+            raise ValueError(f"objective.name = {shown(part['name'])} is not a string")
         if not isinstance(part["settings"], dict):
-            raise ValueError(f"objective.settings = {part['settings']!r} is not an object")
+            raise ValueError(f"objective.settings = {shown(part['settings'])} is not an object")
         if not _is_count(part["tokens"]) or part["tokens"] < 1:
-            raise ValueError(f"objective.tokens = {part['tokens']!r} is not a positive integer")
+            raise ValueError(
+                f"objective.tokens = {shown(part['tokens'])} is not a positive integer"
+            )
         flops = part["flops"]
         if flops is not None:
             for name, value in require_fields("objective.flops", flops, FLOPS_FIELDS).items():
                 if not _is_count(value):
-                    raise ValueError(f"objective.flops.{name} = {value!r} is not an integer >= 0")
+                    raise ValueError(
+                        f"objective.flops.{name} = {shown(value)} is not an integer >= 0"
+                    )
     return part
 
 
@@ -302,7 +304,7 @@ def _final_test(where: str, data: Any) -> FinalTest:
     checked = require_fields(where, data, tuple(f.name for f in fields(FinalTest)))
     for name in ("fids", "seeds"):
         if not isinstance(checked[name], list):
-            raise ValueError(f"{where}.{name} = {checked[name]!r} is not a list")
+            raise ValueError(f"{where}.{name} = {shown(checked[name])} is not a list")
     return FinalTest(**checked)
 
 
@@ -322,7 +324,7 @@ def _versions(data: Any) -> dict[str, str] | None:
     if data is None:
         return None
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
-        raise ValueError(f"versions must map package names to strings, not {data!r}")
+        raise ValueError(f"versions must map package names to strings, not {shown(data)}")
     return data
 
 

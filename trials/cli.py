@@ -19,6 +19,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from dashboards.formatting import ERRORS, gigaflops, with_error
+from search.reading import LARGEST_INTEGER
 from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
 from trials.cli_data import app as data_app
@@ -26,6 +27,7 @@ from trials.cli_records import app as records_app
 from trials.cli_search import app as search_app
 from trials.flags import (
     LAB,
+    App,
     JsonFlag,
     LabFlag,
     ObjectiveFlag,
@@ -33,6 +35,7 @@ from trials.flags import (
     SetFlag,
     StrategyArgument,
     TrackingFlag,
+    finite,
     read_assignments,
     read_seeds,
 )
@@ -56,7 +59,7 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-app = typer.Typer(
+app = App(
     cls=Commands,
     help="A laboratory for the schedules of masked image generators.",
     no_args_is_help=True,
@@ -76,7 +79,7 @@ def train(
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
     workers: Annotated[int, typer.Option(min=1, help="That train together.")] = 1,
-    gpus_per_worker: Annotated[float, typer.Option(min=0)] = 0.0,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, callback=finite)] = 0.0,
     ray_address: Annotated[
         str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
     ] = None,
@@ -87,8 +90,8 @@ def train(
     from trials.objective import describe
     from trials.settings import read_settings
 
-    given = {"objective": objective, "objective_settings": read_assignments(settings) or None}
-    study = read_settings({k: v for k, v in given.items() if v is not None}, study_file)
+    given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
+    study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
     try:
         made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
@@ -106,7 +109,7 @@ def train(
 @app.command()
 def evaluate(
     strategy: StrategyArgument,
-    images: Annotated[int | None, typer.Option(help="(default: the file's test)")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="(default: the file's test)")] = None,
     seeds: Annotated[str | None, typer.Option(help="1,2,3 (default: the file's test)")] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
@@ -120,10 +123,11 @@ def evaluate(
     from trials.search_run import differences
 
     file = StrategyFile.read(strategy)
-    chosen = read_seeds(seeds) if seeds else list(file.test.seeds) if file.test else [1, 2, 3]
-    n = images or (file.test.images if file.test else 2000)
-    if n < 1:
-        raise ValueError(f"images = {n} is not positive")
+    chosen, n = (
+        ([1, 2, 3], 2000) if file.test is None else (list(file.test.seeds), file.test.images)
+    )
+    chosen = chosen if seeds is None else read_seeds("--seeds", seeds)
+    n = n if images is None else images
     name, values = _objective_of(file, objective, settings)
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
@@ -152,7 +156,9 @@ def evaluate(
 @app.command()
 def show(
     strategy: Annotated[Path, typer.Argument(metavar="STRATEGY.json|NAME")],
-    tokens: Annotated[int | None, typer.Option(help="L. (default: the file's)")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_INTEGER, help="L. (default: the file's)")
+    ] = None,
     lab: LabFlag = LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
@@ -168,7 +174,7 @@ def show(
     if as_json_:
         print_json(file.to_json())
         return
-    length = tokens or (file.objective or {}).get("tokens")
+    length = (file.objective or {}).get("tokens") if tokens is None else tokens
     generation = file.generation
     table = Table("step", *SCHEDULES)
     counts = None if length is None else generation.masked_counts(length)
@@ -200,7 +206,7 @@ def sample(
     strategy: StrategyArgument,
     picture: Annotated[Path, typer.Argument(metavar="OUT.png")],
     images: Annotated[int, typer.Option(min=1)] = 40,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
     lab: LabFlag = LAB,
@@ -240,7 +246,9 @@ def doctor(
     ray_address: Annotated[
         str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: none is looked at)")
     ] = None,
-    gpus_per_trial: Annotated[float, typer.Option(min=0, help="That a search asks for.")] = 0.0,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0, callback=finite, help="That a search asks for.")
+    ] = 0.0,
     lab: LabFlag = LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
@@ -320,8 +328,9 @@ def _objective_of(
     file: StrategyFile, name: str | None, settings: list[str] | None
 ) -> tuple[str, dict[str, Any]]:
     """The objective to measure a file on: a flag's, else its own."""
+    changes = read_assignments("--set", settings)
     if name is not None:
-        return name, read_assignments(settings)
+        return name, changes
     if file.objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
-    return file.objective["name"], dict(file.objective["settings"]) | read_assignments(settings)
+    return file.objective["name"], dict(file.objective["settings"]) | changes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trials.flags import JsonFlag
+from trials.flags import App, JsonFlag
 from trials.picture_files import shown
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, stderr
@@ -15,7 +15,7 @@ from trials.progress import LiveProgress, stderr
 if TYPE_CHECKING:
     from models.token_data import TokenData
 
-app = typer.Typer()
+app = App()
 
 
 ImagesArgument = Annotated[

@@ -11,7 +11,16 @@ from rich.table import Table
 from search.public_yaml import read_public, write_public
 from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
-from trials.flags import LAB, JsonFlag, LabFlag, NameArgument, RecordFlag, TrackingFlag, read_seeds
+from trials.flags import (
+    LAB,
+    App,
+    JsonFlag,
+    LabFlag,
+    NameArgument,
+    RecordFlag,
+    TrackingFlag,
+    read_seeds,
+)
 from trials.lab import Lab, file_name
 from trials.printing import out, print_json, show_front, show_notes, show_results
 from trials.progress import LiveProgress
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
     from search.strategy import GenerationStrategy
     from search.strategy_file import FinalTest
 
-app = typer.Typer()
+app = App()
 
 
 @app.command("list")
@@ -202,7 +211,7 @@ def tabulate(
 @app.command()
 def front(
     name: NameArgument,
-    images: Annotated[int | None, typer.Option(help="(default: the final test's)")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="(default: the final test's)")] = None,
     seeds: Annotated[str | None, typer.Option(help="(default: the final test's)")] = None,
     lab: LabFlag = LAB,
     record_url: RecordFlag = None,
@@ -217,9 +226,7 @@ def front(
     records = search_records(where, name)
     settings, described = records[0].settings["search"], records[0].settings["objective"]
     n = settings["test_images"] if images is None else images
-    chosen = read_seeds(seeds) if seeds else settings["test_seeds"]
-    if n < 1:
-        raise ValueError(f"images = {n} is not positive")
+    chosen = settings["test_seeds"] if seeds is None else read_seeds("--seeds", seeds)
     found = candidates(records)
     tests = tested_already(records, n, chosen)
     to_measure = [c.strategy for c in found if c.strategy not in tests]

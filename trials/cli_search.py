@@ -9,11 +9,12 @@ import typer
 
 from search.controls import CONTROLS
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
-from search.strategy import GenerationStrategy
+from search.strategy import require_steps
 from search.strategy_file import StrategyFile
 from trials.demo import DEMO, METHODS
 from trials.flags import (
     LAB,
+    App,
     JsonFlag,
     LabFlag,
     ObjectiveFlag,
@@ -31,7 +32,7 @@ from trials.lab import Lab
 from trials.printing import show_transfer
 from trials.progress import LiveProgress
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -143,18 +144,18 @@ def search(
         "training_optimiser": training_optimiser,
         "fine_tune": fine_tune,
         "mask_ratio_distribution": distribution,
-        "training_start": read_assignments(training_start) if training_start else None,
-        "training_bounds": read_bounds(training_bounds) if training_bounds else None,
+        "training_start": read_assignments("--training-start", training_start),
+        "training_bounds": read_bounds("--training-bounds", training_bounds),
         "training_steps": training_steps,
         "training_budget": training_budget,
         "fine_tune_from": fine_tune_from,
         "objective": objective,
-        "objective_settings": read_assignments(settings) if settings else None,
+        "objective_settings": read_assignments("--set", settings),
         "steps": steps,
         "start": start,
         "optimisers": optimiser,
-        "optimiser_settings": read_nested(optimiser_set) if optimiser_set else None,
-        "bounds": read_bounds(bounds) if bounds else None,
+        "optimiser_settings": read_nested("--optimiser-set", optimiser_set),
+        "bounds": read_bounds("--bounds", bounds),
         "frozen": freeze,
         "max_forward_passes": max_forward_passes,
         "scheduler": scheduler,
@@ -164,7 +165,7 @@ def search(
         "controls_first": controls_first,
         "controls": control,
         "test_images": test_images,
-        "test_seeds": read_seeds(test_seeds) if test_seeds else None,
+        "test_seeds": None if test_seeds is None else read_seeds("--test-seeds", test_seeds),
         "runner": runner,
         "workers": workers,
         "gpus_per_trial": gpus_per_trial,
@@ -175,7 +176,7 @@ def search(
         "record_url": record_url,
         "tracking_uri": tracking_uri,
     }
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None and value != {}}
     from trials.launch import resumed_settings
     from trials.search_command import run
     from trials.settings import read_settings
@@ -249,9 +250,9 @@ def transfer(
     from trials.transfer import Transferred, measure_transfer, target_settings, transferred_file
 
     file = StrategyFile.read(strategy)
-    where, seeds = Lab.open(lab), read_seeds(test_seeds)
-    lengths = read_counts("steps", steps) if steps else [file.generation.steps]
-    values = target_settings(file, read_assignments(settings))
+    where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
+    lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
+    values = target_settings(file, read_assignments("--set", settings))
     name = str((file.objective or {})["name"])
     made = load_objective(name, values)
     common: dict[str, Any] = {
@@ -265,7 +266,7 @@ def transfer(
     given = common | {"lab": lab} | ({} if workers is None else {"workers": workers})
     for length in lengths:
         plain = {key: value for key, value in given.items() if value is not None}
-        GenerationStrategy.maskgit(length).masked_counts(made.tokens)
+        require_steps(length, made.tokens)
         if refine is not None:
             check(read_settings(plain | {"steps": length}).completed(), made, where)
     rows: dict[int, list[Transferred]] = {}

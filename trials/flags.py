@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
+from typer.core import TyperCommand, TyperOption
 
 from search.optimiser import FIRST_SEARCH_SEED
+from search.reading import parse_yaml, shown
 
 LabFlag = Annotated[
     Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
@@ -37,58 +40,78 @@ ObjectiveFlag = Annotated[
 StrategyArgument = Annotated[Path, typer.Argument(metavar="STRATEGY.json")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the search.")]
 LAB = Path("autonat-lab")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def read_assignments(pairs: list[str] | None) -> dict[str, Any]:
+def read_assignments(flag: str, pairs: list[str] | None) -> dict[str, Any]:
     """NAME=VALUE pairs, the values read as YAML.
 
+    Args:
+        flag: that they were given with, for error lines.
+        pairs: as given.
+
     Raises:
-        ValueError: another form, or a value that is not YAML.
+        ValueError: another form, a value that is not YAML, or a name that is there twice.
     """
-    values = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise ValueError(f"{pair!r} is not NAME=VALUE")
+    values: dict[str, Any] = {}
+    for name, text in _named(flag, pairs).items():
         try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"{pair!r}: the value is not YAML") from None
+            values[name] = parse_yaml(text)
+        except ValueError as error:
+            raise ValueError(f"{flag} {name}={shown(text)[1:-1]}: {error}") from None
     return values
 
 
-def read_nested(pairs: list[str]) -> dict[str, dict[str, Any]]:
+def read_nested(flag: str, pairs: list[str] | None) -> dict[str, dict[str, Any]]:
     """OPTIMISER.NAME=VALUE pairs, one dict an optimiser.
 
     Raises:
-        ValueError: another form, or a value that is not YAML.
+        ValueError: another form, a value that is not YAML, or a name that is there twice.
     """
     nested: dict[str, dict[str, Any]] = {}
-    for name, value in read_assignments(pairs).items():
+    for name, value in read_assignments(flag, pairs).items():
         optimiser, _, setting = name.rpartition(".")
+        if not optimiser or not setting:
+            raise ValueError(f"{flag} {name} is not OPTIMISER.NAME=VALUE")
         nested.setdefault(optimiser, {})[setting] = value
     return nested
 
 
-def read_bounds(texts: list[str]) -> dict[str, dict[str, Any]]:
+def read_bounds(flag: str, texts: list[str] | None) -> dict[str, dict[str, Any]]:
     """NAME=LOW:HIGH[:log] texts, of schedules or of a distribution's parameters.
 
     Raises:
-        ValueError: another form.
+        ValueError: another form, or a name that is there twice.
     """
     found = {}
-    for text in texts:
-        name, _, bounds = text.partition("=")
-        parts = bounds.split(":")
+    for name, bounds in _named(flag, texts).items():
+        low, _, rest = bounds.partition(":")
+        high, colon, scale = rest.partition(":")
         try:
-            low, high = map(float, parts[:2])
+            found[name] = {"low": float(low), "high": float(high), "log": bool(colon)}
         except ValueError:
-            raise ValueError(f"bounds {text} are not NAME=LOW:HIGH or NAME=LOW:HIGH:log") from None
-        found[name] = {"low": low, "high": high, "log": parts[2:] == ["log"]}
+            raise ValueError(f"{flag} {name}={bounds} is not NAME=LOW:HIGH[:log]") from None
+        if colon and scale != "log":
+            raise ValueError(
+                f"{flag} {name}={bounds}: the scale {scale!r} is unknown; it is log, or left out"
+            )
     return found
 
 
-def read_seeds(text: str) -> list[int]:
+def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE texts by name."""
+    found: dict[str, str] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{flag} {shown(pair)} is not NAME=VALUE")
+        if name in found:
+            raise ValueError(f"{flag} says {name} twice")
+        found[name] = value
+    return found
+
+
+def read_seeds(flag: str, text: str) -> list[int]:
     """Seeds with commas, each below those of the searches.
 
     Raises:
@@ -97,16 +120,18 @@ def read_seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"seeds {text!r} are not whole numbers with commas") from None
+        raise ValueError(f"{flag} {shown(text)} are not whole numbers with commas") from None
     for seed in seeds:
         if not 0 <= seed < FIRST_SEARCH_SEED:
-            raise ValueError(f"seed = {seed} is outside [0, 2**31): larger ones are the searches'")
+            raise ValueError(
+                f"{flag}: seed {shown(seed)} is outside [0, 2**31): larger ones are the searches'"
+            )
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds {text!r} name one twice")
+        raise ValueError(f"{flag} {shown(text)} name one twice")
     return seeds
 
 
-def read_counts(name: str, text: str) -> list[int]:
+def read_counts(flag: str, text: str) -> list[int]:
     """Positive whole numbers with commas.
 
     Raises:
@@ -115,7 +140,49 @@ def read_counts(name: str, text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{name} {text!r} are not whole numbers with commas") from None
+        raise ValueError(f"{flag} {shown(text)} are not whole numbers with commas") from None
     if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise ValueError(f"{name} {text!r}: each must be positive, and none there twice")
+        raise ValueError(f"{flag} {shown(text)}: each must be positive, and none there twice")
     return counts
+
+
+def finite(value: float) -> float:
+    """The value of an option, which is a number.
+
+    Raises:
+        ValueError: infinite, or NaN.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+class Command(TyperCommand):
+    """A command that takes nothing for something else: an option is said once, unless it is
+    repeatable, and an empty text is none of its values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See `click.Command.parse_args`.
+
+        Raises:
+            ValueError: an option that is there twice, or an empty text.
+        """
+        if not ctx.resilient_parsing:
+            given, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for parameter in dict.fromkeys(order):
+                name, value = parameter.metavar or parameter.name, given.get(parameter.name)
+                if isinstance(parameter, TyperOption):
+                    name = parameter.opts[0]
+                    if order.count(parameter) > 1 and not parameter.multiple:
+                        raise ValueError(f"{name} is there {order.count(parameter)} times")
+                if "" in (value if isinstance(value, list | tuple) else [value]):
+                    raise ValueError(f"{name} is empty")
+        return super().parse_args(ctx, args)
+
+
+class App(typer.Typer):
+    """A Typer whose commands are of that class."""
+
+    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
+        """See `typer.Typer.command`."""
+        return super().command(name, cls=Command, **kwargs)

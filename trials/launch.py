@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 from search.registry import make_optimiser
-from search.strategy import GenerationStrategy
+from search.strategy import GenerationStrategy, require_steps
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.failures import FailureWatch
@@ -157,7 +157,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         ValueError: a space, a start, an optimiser's settings or a budget that is not valid, or
             something that the objective cannot measure.
     """
-    GenerationStrategy.maskgit(settings.steps).masked_counts(objective.tokens)
+    require_steps(settings.steps, objective.tokens)
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
     if settings.what != "generation":
         _measurer(settings, objective, lab)

@@ -23,6 +23,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
+from trials.typed_settings import typed_settings
 from trials.user_code import OURS, explained, in_one_line, own_class
 
 ENTRY_POINT_GROUP = "autonat.objectives"
@@ -208,8 +209,9 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
         inspect.signature(made_by).bind(**settings)
     except TypeError as error:
         raise ValueError(f"objective {name}: {error}") from None
+    values = typed_settings(f"objective {name}", made_by, settings)
     with explained(f"objective {name}, when it is made", made_by):
-        objective: Objective = made_by(**settings)
+        objective: Objective = made_by(**values)
     tokens = getattr(objective, "tokens", None)
     if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 1:
         raise ValueError(f"objective {name}: tokens = {tokens!r} is not a positive integer")

@@ -8,12 +8,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from search.bound import Bound
 from search.controls import CONTROLS
 from search.optimiser import FIRST_SEARCH_SEED, Budget, TrainingBudget
+from search.reading import LARGEST_INTEGER, read_yaml, shown
 from search.registry import (
     ALL_OPTIMISERS,
     JOINT_OPTIMISERS,
@@ -21,11 +21,13 @@ from search.registry import (
     SAMPLERS,
     TRAINING_OPTIMISERS,
     default_settings,
+    optimiser_class,
 )
 from search.space import SearchSpace, Space
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
+from trials.typed_settings import typed_settings
 
 OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
     "generation": OPTIMISERS,
@@ -45,7 +47,10 @@ def _usual_optimiser(settings: dict[str, Any]) -> list[str]:
     return [DEFAULT_OPTIMISERS[settings.get("what", "generation")]]
 
 
-Seed = Annotated[int, Field(ge=0, lt=FIRST_SEARCH_SEED)]
+# Taken strictly: a text, true or 4.7 is no whole number, and neither is 1.0.
+Seed = Annotated[int, Field(strict=True, ge=0, lt=FIRST_SEARCH_SEED)]
+Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_INTEGER)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 TRAINING_FIELDS = (
@@ -64,9 +69,9 @@ class BoundSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    low: float
-    high: float
-    log: bool = False
+    low: Number
+    high: Number
+    log: StrictBool = False
 
 
 class SearchSettings(BaseModel):
@@ -127,41 +132,41 @@ class SearchSettings(BaseModel):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     objective: str = "digits"
     objective_settings: dict[str, Any] = {}
-    steps: PositiveInt = 8
+    steps: Count = 8
     start: Path = Path("rule of thumb")
     what: Literal["generation", "training", "joint", "both"] = "generation"
-    rounds: PositiveInt = 3
+    rounds: Count = 3
     training_optimiser: str = "autonat-greedy"
-    fine_tune: bool = False
+    fine_tune: StrictBool = False
     mask_ratio_distribution: str = "beta"
-    training_start: dict[str, float] = {}
+    training_start: dict[str, Number] = {}
     training_bounds: dict[str, BoundSettings] = {}
-    training_steps: PositiveInt = 1000
-    training_budget: PositiveInt = 12_000
+    training_steps: Count = 1000
+    training_budget: Count = 12_000
     fine_tune_from: str | None = None
     alternation: str | None = None
     optimisers: list[str] = Field(default_factory=_usual_optimiser, min_length=1)
     optimiser_settings: dict[str, dict[str, Any]] = {}
     bounds: dict[str, BoundSettings] = {}
     frozen: list[str] = []
-    max_forward_passes: PositiveInt | None = None
-    budget: PositiveInt = 50_000
-    images_per_evaluation: PositiveInt = 500
+    max_forward_passes: Count | None = None
+    budget: Count = 50_000
+    images_per_evaluation: Count = 500
     scheduler: Literal["asha"] | None = None
     seed: Seed = 0
     controls_first: bool = False
     controls: list[str] = ["rule of thumb"]
-    test_images: PositiveInt = 2000
+    test_images: Count = 2000
     test_seeds: list[Seed] = Field([1, 2, 3], min_length=1)
     lab: Path = Path("autonat-lab")
     record_url: str | None = None
     tracking_uri: str | None = None
     runner: Literal["ray", "local"] = "ray"
-    workers: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
-    gpus_per_trial: float = Field(0.0, ge=0)
+    workers: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    gpus_per_trial: Number = Field(0.0, ge=0)
     ray_address: str | None = None
-    time_limit: float | None = Field(None, gt=0, allow_inf_nan=False)
-    max_failures_in_a_row: PositiveInt = 5
+    time_limit: Number | None = Field(None, gt=0)
+    max_failures_in_a_row: Count = 5
 
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
@@ -174,9 +179,18 @@ class SearchSettings(BaseModel):
             for name in names:
                 if name not in known:
                     raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
-        for what, values in (("optimisers", self.optimisers), ("test_seeds", self.test_seeds)):
+        for what in ("optimisers", "test_seeds", "frozen", "controls"):
+            values = getattr(self, what)
             if len(set(values)) < len(values):
-                raise ValueError(f"{what} = {values} names one twice")
+                raise ValueError(f"{what} = {shown(values)} names one twice")
+        return self
+
+    @model_validator(mode="after")
+    def _optimisers_take_them(self) -> SearchSettings:
+        """A setting that an optimiser does not have is refused where it is made."""
+        for name, values in self.optimiser_settings.items():
+            known = {key: values[key] for key in values if key in default_settings(name)}
+            typed_settings(f"optimiser {name}", optimiser_class(name), known)
         return self
 
     @model_validator(mode="after")
@@ -335,18 +349,15 @@ def read_study_file(path: Path) -> dict[str, Any]:
         ValueError: it cannot be read, or holds no settings.
     """
     preset = PRESETS / path.name
-    try:
-        text = (path if path.exists() or not preset.exists() else preset).read_text("utf-8")
-        content = yaml.safe_load(text) or {}
-    except FileNotFoundError:
+    # os.path: a name that no file can have is no file, too.
+    if not os.path.exists(path) and not preset.exists():
         known = ", ".join(sorted(file.name for file in PRESETS.glob("*.yaml")))
-        raise ValueError(f"{path}: no such file; presets: {known}") from None
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ValueError(f"{path}: not a YAML file") from None
+        raise ValueError(f"{path}: no such file; presets: {known}")
+    content = read_yaml(path if os.path.exists(path) else preset)
+    if content is None:
+        return {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold settings by name, not {content!r}")
+        raise ValueError(f"{path}: must hold settings by name, not {shown(content)}")
     return {str(key): value for key, value in content.items()}
 
 
@@ -355,10 +366,11 @@ def _over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     merged = content | values
     named = values.get("objective", content.get("objective"))
     if named == content.get("objective") and "objective_settings" in values:
-        merged["objective_settings"] = {
-            **(content.get("objective_settings") or {}),
-            **values["objective_settings"],
-        }
+        own = content.get("objective_settings", {})
+        # Whatever else it holds is refused with all other values.
+        merged["objective_settings"] = (
+            own | values["objective_settings"] if isinstance(own, dict) else own
+        )
     return merged
 
 
@@ -383,4 +395,6 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
         what = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             what = f"unknown; known: {', '.join(SearchSettings.model_fields)}"
-        raise ValueError(f"{where}: {what} (got {first['input']!r})" if where else what) from None
+        raise ValueError(
+            f"{where}: {what} (got {shown(first['input'])})" if where else what
+        ) from None

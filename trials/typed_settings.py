@@ -1,0 +1,61 @@
+"""Settings that come from people, checked against the annotations of the class that takes them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from search.reading import shown
+
+
+def typed_settings(
+    owner: str, made_by: Callable[..., Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings, each of the type that its keyword is annotated with.
+
+    Types are those of JSON, taken strictly: True, "5" and 4.7 are no whole numbers. A list is
+    taken for a tuple and a text for a path, and handed on as such. Where there is no annotation,
+    or one of which JSON knows nothing, any value is right.
+
+    Args:
+        owner: whose settings they are, as error lines name it: "objective digits".
+        made_by: a class with these keywords.
+        settings: JSON values by name.
+
+    Raises:
+        ValueError: what is no JSON value, or of another type; setting and value are named.
+    """
+    try:
+        parameters = list(inspect.signature(made_by, eval_str=True).parameters.values())
+    except Exception:  # an annotation may be any text, of a user's, that cannot be evaluated here
+        parameters = []
+    kinds = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
+    others = next((kinds.get(p.name, Any) for p in parameters if p.kind == p.VAR_KEYWORD), Any)
+    return {
+        name: _typed(f"{owner}: {name}", kinds.get(name, others), value)
+        for name, value in settings.items()
+    }
+
+
+def _typed(where: str, kind: Any, value: Any) -> Any:
+    # Imported late: objectives are also made on machines that have torch and little else.
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    try:
+        text = json.dumps(value, allow_nan=False, default=os.fspath)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"{where} = {shown(value)} is not a JSON value") from None
+    try:
+        found = TypeAdapter(kind).validate_json(text, strict=True)
+    except PydanticUserError:
+        return value
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        inside = "".join(f"[{part!r}]" for part in first["loc"])
+        raise ValueError(f"{where}{inside}: {first['msg']} (got {shown(value)})") from None
+    # 1 is a float as well, but stays what was said: hashes of settings are made of it.
+    return value if found == value else found
