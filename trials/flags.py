@@ -174,7 +174,7 @@ class Command(TyperCommand):
                 if isinstance(parameter, TyperOption):
                     name = parameter.opts[0]
                     if order.count(parameter) > 1 and not parameter.multiple:
-                        raise ValueError(f"{name} is there {order.count(parameter)} times")
+                        raise ValueError(f"{name} is given {order.count(parameter)} times")
                 if "" in (value if isinstance(value, list | tuple) else [value]):
                     raise ValueError(f"{name} is empty")
         return super().parse_args(ctx, args)

@@ -49,7 +49,7 @@ def _usual_optimiser(settings: dict[str, Any]) -> list[str]:
 
 # Taken strictly: a text, true or 4.7 is no whole number, and neither is 1.0.
 Seed = Annotated[int, Field(strict=True, ge=0, lt=FIRST_SEARCH_SEED)]
-Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_INTEGER)]
+Count = Annotated[int, Field(strict=True, gt=0, le=LARGEST_INTEGER)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 

@@ -32,8 +32,8 @@ def typed_settings(
         parameters = list(inspect.signature(made_by, eval_str=True).parameters.values())
     except Exception:  # an annotation may be any text, of a user's, that cannot be evaluated here
         parameters = []
-    kinds = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
-    others = next((kinds.get(p.name, Any) for p in parameters if p.kind == p.VAR_KEYWORD), Any)
+    kinds = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters}
+    others = next((kinds.pop(p.name) for p in parameters if p.kind == p.VAR_KEYWORD), Any)
     return {
         name: _typed(f"{owner}: {name}", kinds.get(name, others), value)
         for name, value in settings.items()
