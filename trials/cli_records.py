@@ -202,6 +202,9 @@ def tabulate(
 
     if target.suffix != ".parquet":
         raise ValueError(f"{target}: a table's name ends in .parquet")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice: each evaluation counts once")
     where = Lab.open(lab, record_url)
     records = [record for name in names for record in search_records(where, name)]
     count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)

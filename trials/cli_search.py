@@ -234,8 +234,8 @@ def transfer(
     refine: Annotated[
         int | None, typer.Option(help="Images of a search that goes on from there. (default: none)")
     ] = None,
-    images: Annotated[int, typer.Option(help="An evaluation of that search.")] = 250,
-    test_images: Annotated[int, typer.Option(help="A final test.")] = 2000,
+    images: Annotated[int, typer.Option(min=1, help="An evaluation of that search.")] = 250,
+    test_images: Annotated[int, typer.Option(min=1, help="A final test.")] = 2000,
     test_seeds: Annotated[str, typer.Option(help="Of the final test.")] = "1,2,3",
     workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
     lab: LabFlag = LAB,

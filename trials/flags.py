@@ -165,7 +165,7 @@ class Command(TyperCommand):
         """See `click.Command.parse_args`.
 
         Raises:
-            ValueError: an option that is there twice, or an empty text.
+            ValueError: an option that is given twice, an empty text, or no value of the kind.
         """
         if not ctx.resilient_parsing:
             given, _, order = self.make_parser(ctx).parse_args(args=list(args))
@@ -177,7 +177,10 @@ class Command(TyperCommand):
                         raise ValueError(f"{name} is given {order.count(parameter)} times")
                 if "" in (value if isinstance(value, list | tuple) else [value]):
                     raise ValueError(f"{name} is empty")
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:  # one line, as for all other values
+            raise ValueError(error.format_message()) from None
 
 
 class App(typer.Typer):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 from search.bound import Bound
 from search.controls import CONTROLS
 from search.optimiser import FIRST_SEARCH_SEED, Budget, TrainingBudget
-from search.reading import LARGEST_INTEGER, read_yaml, shown
+from search.reading import LARGEST_INTEGER, shown
 from search.registry import (
     ALL_OPTIMISERS,
     JOINT_OPTIMISERS,
@@ -27,6 +27,7 @@ from search.space import SearchSpace, Space
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
+from trials.study_file import laid_over, read_study_file
 from trials.typed_settings import typed_settings
 
 OPTIMISERS_OF: dict[str, tuple[str, ...]] = {
@@ -188,7 +189,10 @@ class SearchSettings(BaseModel):
     @model_validator(mode="after")
     def _optimisers_take_them(self) -> SearchSettings:
         """A setting that an optimiser does not have is refused where it is made."""
+        trained = [self.training_optimiser] if self.what == "both" else []
         for name, values in self.optimiser_settings.items():
+            if name not in (*self.optimisers, *trained):
+                raise ValueError(f"optimiser_settings: {name} is not an optimiser of this search")
             known = {key: values[key] for key in values if key in default_settings(name)}
             typed_settings(f"optimiser {name}", optimiser_class(name), known)
         return self
@@ -338,42 +342,6 @@ LATER = {"controls_first"}
 """Settings that the first records do not have."""
 
 
-PRESETS = Path(__file__).parent / "presets"
-
-
-def read_study_file(path: Path) -> dict[str, Any]:
-    """The settings that a YAML study file says; where there is none, those of the preset of that
-    name.
-
-    Raises:
-        ValueError: it cannot be read, or holds no settings.
-    """
-    preset = PRESETS / path.name
-    # os.path: a name that no file can have is no file, too.
-    if not os.path.exists(path) and not preset.exists():
-        known = ", ".join(sorted(file.name for file in PRESETS.glob("*.yaml")))
-        raise ValueError(f"{path}: no such file; presets: {known}")
-    content = read_yaml(path if os.path.exists(path) else preset)
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold settings by name, not {shown(content)}")
-    return {str(key): value for key, value in content.items()}
-
-
-def _over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Values over a study file's; of the same objective, its settings one by one."""
-    merged = content | values
-    named = values.get("objective", content.get("objective"))
-    if named == content.get("objective") and "objective_settings" in values:
-        own = content.get("objective_settings", {})
-        # Whatever else it holds is refused with all other values.
-        merged["objective_settings"] = (
-            own | values["objective_settings"] if isinstance(own, dict) else own
-        )
-    return merged
-
-
 def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
     return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
 
@@ -381,14 +349,14 @@ def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
     """Settings from a YAML study file, or the preset of its name, with `values` over it.
 
-    What `values` says of objective_settings goes over the file's one by one.
+    What fields hold by name is laid over the file's one by one.
 
     Raises:
         ValueError: the file cannot be read, or a value is not valid; the field is named.
     """
     content = {} if study_file is None else read_study_file(study_file)
     try:
-        return SearchSettings(**_over(content, values))
+        return SearchSettings(**laid_over(content, values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

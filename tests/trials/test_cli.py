@@ -225,7 +225,7 @@ def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path)
     assert believed[-1] == lowest
     assert autonat("front", "small", "--lab", searched)[0] == 0
     line = one_line(*autonat("front", "small", "--lab", searched, "--images", 0))
-    assert "images = 0 is not positive" in line
+    assert "'--images': Input should be greater than or equal to 1" in line
 
 
 def test_a_table_is_made_and_searched(

@@ -21,7 +21,8 @@ from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.images import ImagesObjective
 from trials.objective import Trains, describe
-from trials.settings import PRESETS, read_settings
+from trials.settings import read_settings
+from trials.study_file import PRESETS
 
 Autonat = Callable[..., tuple[int, str, str]]
 PUBLIC = Path(__file__).parents[1] / "models" / "data"
