@@ -13,7 +13,7 @@ import re
 import reprlib
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import yaml
 
@@ -68,16 +68,14 @@ def parse_yaml(text: str) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The value that a JSON text stands for.
+    """The value that a JSON text stands for. NaN and Infinity, which are no JSON but often
+    written, are read, so that whoever asks for the value refuses it by its name.
 
     Raises:
-        ValueError: not JSON, which has no NaN and no infinity, or refused as the top of this
-            module says.
+        ValueError: not JSON, or refused as the top of this module says.
     """
     try:
-        return json.loads(
-            text, parse_int=_whole, parse_constant=_no_constant, object_pairs_hook=_object
-        )
+        return json.loads(text, parse_int=_whole, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error})") from None
     except RecursionError:
@@ -191,7 +189,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {shown(twice)} is there twice")
     return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"not JSON ({text} is none of its numbers)")

@@ -281,6 +281,7 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
     if where == "objective" and isinstance(data, dict):
         data = {"flops": None} | data  # a field that the first files did not have
     part = require_fields(where, data, names)
+    _require_finite(where, part)
     if where == "objective":
         if not isinstance(part["name"], str):
             raise ValueError(f"objective.name = {shown(part['name'])} is not a string")
@@ -326,6 +327,18 @@ def _versions(data: Any) -> dict[str, str] | None:
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
         raise ValueError(f"versions must map package names to strings, not {shown(data)}")
     return data
+
+
+def _require_finite(where: str, value: Any) -> None:
+    """JSON has no NaN and no infinity, however deep they lie."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _require_finite(f"{where}.{name}", inner)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _require_finite(f"{where}[{i}]", inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} = {value!r} is not finite")
 
 
 def _is_number(value: Any) -> bool:

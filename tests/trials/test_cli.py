@@ -63,7 +63,7 @@ def one_line(code: int, out: str, err: str) -> str:
     [
         ({"without": ["mask_ratio"]}, "generation lacks the field 'mask_ratio'"),
         ({"mask_ratio": [0.5]}, "mask_ratio has 1 values"),
-        ({"mask_ratio": [0.5, float("nan")]}, "not JSON (NaN is none of its numbers)"),
+        ({"mask_ratio": [0.5, float("nan")]}, "mask_ratio[1] = nan is not finite"),
         ({"mask_ratio": [1.0, 0.5]}, "mask_ratio[0] = 1.0 is outside [0, 1)"),
         ({"mask_ratio": [-0.1, 0.5]}, "mask_ratio[0] = -0.1 is outside [0, 1)"),
         ({"remask_temperature": [-1, 1]}, "remask_temperature[0] = -1 is negative"),

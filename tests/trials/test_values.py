@@ -120,7 +120,7 @@ OTHERS = [
     ("doctor --gpus-per-trial inf", "inf is not a finite number"),
     ("doctor --gpus-per-trial nan", "Invalid value for '--gpus-per-trial': Input should be"),
     ("tabulate a a --out x.parquet", "a is named twice"),
-    ("export a out.json --optimiser=", "--optimiser is empty"),
+    ("export a out.json --optimiser=", "--method is empty"),
     ("tokenize . --tokenizer patches --out= ", "--out is empty"),
     (
         "tokenize . --tokenizer patches --out x --workers -1",
@@ -157,7 +157,7 @@ STRATEGIES: list[tuple[str, Any, str]] = [
     ("guidance_scale", [1, 1, 1e300], "guidance_scale[2] = 1e+300 is above 1e+09"),
     ("guidance_scale", [1, 1, 10**18], "guidance_scale[2] = 1000000000000000000 is above 1e+09"),
     ("guidance_scale", [1, 1, int(HUGE)], "bad.json: the whole number '9999"),
-    ("guidance_scale", [1, 1, float("inf")], "not JSON (Infinity is none of its numbers)"),
+    ("guidance_scale", [1, 1, float("inf")], "guidance_scale[2] = inf is not finite"),
     ("guidance_scale", [1, 1, True], "guidance_scale[2] = True is not a number"),
     ("guidance_scale", {"0": 1}, "guidance_scale must be a list of numbers, not {'0': 1}"),
     ("guidance_floor", None, "guidance_floor = None is not a number"),
@@ -237,6 +237,12 @@ def test_a_public_file(autonat: Autonat, tmp_path: Path, text: str, line: str) -
     file = tmp_path / "public.yaml"
     file.write_text(text)
     assert line in one_line(*autonat("import", file, tmp_path / "out.json"))
+
+
+def test_a_setting_in_a_strategy_file_that_is_not_finite(autonat: Autonat, tmp_path: Path) -> None:
+    file = strategy_file(tmp_path / "bad.json")
+    file.write_text(file.read_text().replace('"settings": {}', '"settings": {"noise": [NaN]}'))
+    assert "objective.settings.noise[0] = nan is not finite" in one_line(*autonat("show", file))
 
 
 def test_json_with_a_byte_order_mark(autonat: Autonat, tmp_path: Path) -> None:
