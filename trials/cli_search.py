@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,9 +30,13 @@ from trials.flags import (
 )
 from trials.lab import Lab
 from trials.printing import show_transfer
-from trials.progress import LiveProgress
+from trials.progress import LiveProgress, say
+
+if TYPE_CHECKING:
+    from trials.settings import SearchSettings
 
 app = App()
+IMPORTING = "importing PyTorch, Ray and MLflow …"
 
 
 @app.command()
@@ -177,17 +181,48 @@ def search(
         "tracking_uri": tracking_uri,
     }
     given = {key: value for key, value in flags.items() if value is not None and value != {}}
-    from trials.launch import resumed_settings
-    from trials.search_command import run
-    from trials.settings import read_settings
-
     if resume is not None:
-        resumed = resumed_settings(resume, given, study_file)
-        run(resumed, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+        _resume(resume, given, study_file, retry_failed, as_json_)
     elif retry_failed:
         raise ValueError("--retry-failed goes with --resume NAME")
     else:
-        run(read_settings(given, study_file), resume=False, as_json_=as_json_)
+        from trials.settings import read_settings
+
+        _begin(read_settings(given, study_file), as_json_)
+
+
+def _resume(
+    name: str, given: dict[str, Any], file: Path | None, retry_failed: bool, as_json_: bool
+) -> None:
+    say(f"{name}: resuming; reading its record …")
+    from trials.launch import resumed_settings
+
+    settings = resumed_settings(name, given, file)
+    if settings.what != "both" and not retry_failed:
+        from trials.finished import show_finished
+
+        if show_finished(settings, as_json_):
+            return
+    say(f"{name}: {IMPORTING}")
+    from trials.search_command import run
+
+    run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+
+
+def _begin(settings: SearchSettings, as_json_: bool) -> None:
+    trains = settings.what in ("training", "joint")
+    each = (
+        f"{settings.training_budget:,} training steps" if trains else f"{settings.budget:,} images"
+    )
+    methods = ", ".join(settings.optimisers)
+    say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
+    if settings.name is not None:  # a derived one costs seconds
+        from trials.search_run import refuse_taken
+
+        refuse_taken(Lab.open(settings.lab, settings.record_url), settings.name)
+    from trials.search_command import run
+
+    run(settings, resume=False, as_json_=as_json_)
 
 
 @app.command()
@@ -204,8 +239,8 @@ def demo(
     as_json_: JsonFlag = False,
 ) -> None:
     """The main job on real digits: train, search with five methods, test, report."""
+    say("demo: the lab's record is read for a free name …")
     from trials.record import study_names
-    from trials.search_command import run
     from trials.settings import read_settings
 
     more = [name for name in optimiser or [] if name not in METHODS]
@@ -223,7 +258,7 @@ def demo(
     }
     if workers is not None:
         values["workers"] = workers
-    run(read_settings(values), resume=False, as_json_=as_json_)
+    _begin(read_settings(values), as_json_)
 
 
 @app.command()

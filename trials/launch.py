@@ -89,16 +89,21 @@ def launch(
         settings.time_limit,
     )
     with contextlib.ExitStack() as stack:
+        name = settings.full_name()
         if settings.runner == "ray":
+            address = settings.ray_address
+            waited = "connecting to Ray at " + address if address else "starting Ray with "
+            workers = "" if address else f"{settings.workers} workers"
+            progress.say(f"{name}: {waited}{workers} …")
             own = user_modules(settings.objective)
             module = settings.objective.partition(":")[0] if own else None
             stack.enter_context(ray_workers(spread, own, module))
         if not isinstance(measurer, Trainer) and isinstance(objective, Prepares):
+            progress.say(f"{name}: preparing {settings.objective} …")
             prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
             _check_travels(settings, measurer)  # with what it made
 
-        name, limit = settings.full_name(), settings.max_failures_in_a_row
-        failures = FailureWatch(name, limit, progress.say)
+        failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
 
         def listen(study: Study) -> None:
             following.changed(study.record)
@@ -118,6 +123,9 @@ def launch(
         following = stack.enter_context(BackgroundMirror(mirror, progress.say))
         for study in run.studies:
             following.changed(study.record)
+        done = sum(len(study.record.evaluations) for study in run.studies)
+        total = sum(study.total for study in run.studies)
+        progress.say(f"{name}: searching, {done} of {total} evaluations are done …")
         if settings.runner == "ray":
             run_ray(run, measurer, spread)
         else:

@@ -7,17 +7,20 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from dashboards.formatting import ERRORS, difference, gigaflops, tests_said, with_error
+from dashboards.servers import dashboard_commands
 
 if TYPE_CHECKING:
     from search.strategy_file import StrategyFile
     from trials.anchors import Anchor
     from trials.front import FrontPoint
+    from trials.lab import Lab
     from trials.publish import Published
     from trials.results import MethodResult
     from trials.transfer import Transferred
@@ -170,6 +173,20 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
         + ("" if test.fid_se_from is None else f", {ERRORS[test.fid_se_from]}")
         + "; passes: of the network, an image"
     )
+
+
+def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
+    """Where a search's files lie, and how its dashboards are opened."""
+    from trials.storage import without_password
+
+    mlflow, dashboard = dashboard_commands(
+        without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
+    )
+    out.print(f"best strategy     {best}")
+    if report is not None:
+        out.print(f"report            {report}")
+    out.print(f"MLflow UI         {mlflow}")
+    out.print(f"Optuna dashboard  {dashboard}")
 
 
 def show_transfer(

@@ -29,6 +29,11 @@ LOG_EVERY = 10.0
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+def say(line: str) -> None:
+    """A line on stderr, at once: what is begun, or waited for."""
+    stderr.print(line)
+
+
 class LiveProgress:
     """Shows tasks by name: what, how far, how long still, best so far. Writes to stderr only."""
 

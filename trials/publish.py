@@ -11,21 +11,20 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from dashboards.report import Trainings, write_report
-from models.checkpoints import WEIGHTS, stored_folder
 from trials.anchors import Anchor, note_anchors, recorded_anchors
 from trials.controls import control_file, controls_beside
 from trials.failures import nothing_measured
 from trials.lab import Lab, file_name
-from trials.mirror import Mirror
 from trials.objective import Objective, Samples, Trains
 from trials.record import Record
 from trials.results import MethodResult, method_results, strategy_file
 from trials.storage import without_password
+
+if TYPE_CHECKING:
+    from dashboards.report import Trainings
+    from trials.mirror import Mirror
 
 SAMPLES, SAMPLE_SEED = 40, 0
 
@@ -68,6 +67,8 @@ def publish(
     Raises:
         ValueError: no search has a measurement, or a file cannot be written.
     """
+    from dashboards.report import write_report
+
     folder = lab.results(name)
     results = [with_samples(result, objective, lab) for result in method_results(records)]
     by_method = {result.method: result for result in results}
@@ -146,6 +147,10 @@ def _rank(result: MethodResult) -> float:
 
 def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
     """The trainings of an alternation's rounds, or of one search."""
+    import pandas as pd
+
+    from dashboards.report import Trainings
+
     tables = [
         record.frame().assign(round=number)
         for number, records in rounds.items()
@@ -165,6 +170,8 @@ def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list
     result = results.get(record.settings.get("optimiser", ""))
     if result is None or result.checkpoint is None:
         return []
+    from models.checkpoints import WEIGHTS, stored_folder
+
     return [stored_folder(lab.folder, result.checkpoint) / WEIGHTS]
 
 

@@ -5,6 +5,7 @@ Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -12,19 +13,18 @@ from pathlib import Path
 
 import typer
 
-from dashboards.servers import dashboard_commands
 from search.strategy_file import StrategyFile
 from trials.alternation import alternate
 from trials.lab import Lab
-from trials.launch import launch, resumed_settings
+from trials.launch import launch, prepared, resumed_settings
 from trials.mirror import Mirror
-from trials.objective import load_objective
-from trials.printing import out, show_notes, show_results
-from trials.progress import LiveProgress
+from trials.objective import Objective, load_objective
+from trials.printing import show_notes, show_paths, show_results
+from trials.progress import LiveProgress, say
 from trials.publish import Published, publish
 from trials.publish_alternation import publish_alternation
 from trials.record import study_names
-from trials.search_run import search_records
+from trials.search_run import is_finished, search_records
 from trials.settings import WHERE_IT_RUNS, SearchSettings
 from trials.storage import without_password
 from trials.transfer import REFINED, Transferred
@@ -37,11 +37,13 @@ def run(
     settings = settings.completed()
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    if settings.what == "both":
-        named = settings.model_copy(update={"name": name})
-        published = _alternate(named, lab, resume, retry_failed)
-    else:
-        published = _search(settings, resume, retry_failed)
+    published = None
+    with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
+        if settings.what == "both":
+            named = settings.model_copy(update={"name": name})
+            published = _alternate(named, lab, resume, retry_failed)
+        else:
+            published = _search(settings, resume, retry_failed)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
         if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
@@ -54,13 +56,7 @@ def run(
     show_notes(published)
     show_results(published.results, published.anchors, as_json_, published, name)
     if not as_json_:
-        mlflow, dashboard_ = dashboard_commands(
-            without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
-        )
-        out.print(f"best strategy     {published.best}")
-        out.print(f"report            {published.report}")
-        out.print(f"MLflow UI         {mlflow}")
-        out.print(f"Optuna dashboard  {dashboard_}")
+        show_paths(lab, published.best, published.report)
 
 
 def _where(settings: SearchSettings) -> str:
@@ -77,17 +73,27 @@ def _where(settings: SearchSettings) -> str:
 
 
 def _search(settings: SearchSettings, resume: bool, retry_failed: bool = False) -> Published | None:
-    """A search and what it publishes, or None if it was interrupted."""
+    """A search and what it publishes, or None if it was interrupted. Of one that is finished, only
+    what it publishes, for which no Ray is needed."""
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if resume and not retry_failed and is_finished(records := search_records(lab, name)):
+        say(f"{name}: publishing its files, its report and its runs in MLflow …")
+        return publish(lab, name, records, _objective(settings, lab), Mirror(lab))
     with LiveProgress() as progress:
-        try:
-            launched = launch(settings, resume=resume, retry_failed=retry_failed, progress=progress)
-        except KeyboardInterrupt:
-            return None
+        launched = launch(settings, resume=resume, retry_failed=retry_failed, progress=progress)
         if not launched.run.finished:
             return None
-        name, lab = settings.full_name(), launched.lab
+        progress.say(f"{name}: publishing its files, its report and its runs in MLflow …")
         records = search_records(lab, name)
         return publish(lab, name, records, launched.objective, launched.mirror)
+
+
+def _objective(settings: SearchSettings, lab: Lab) -> Objective:
+    """Of a search that is finished: prepared, unless its models are in the lab's store."""
+    if settings.what == "generation":
+        return prepared(settings.objective, settings.objective_settings, lab)
+    return load_objective(settings.objective, settings.objective_settings)
 
 
 def _alternate(

@@ -237,6 +237,21 @@ def search_records(lab: Lab, name: str) -> list[Record]:
     return named
 
 
+def is_finished(records: list[Record]) -> bool:
+    """Whether nothing of a search is left to do: its final test, which begins when all its methods
+    are done, is complete.
+
+    Args:
+        records: of one search (see `search_records`).
+    """
+    test = records[-1].settings
+    if test["kind"] != "test":
+        return False
+    return len(records[-1].evaluations) >= len(test["strategies"]) * len(
+        test["search"]["test_seeds"]
+    )
+
+
 def differences(recorded: Any, given: Any, where: str = "") -> list[str]:
     """Where two JSON values differ, as lines "steps = 8, not 4"."""
     if isinstance(recorded, dict) and isinstance(given, dict):

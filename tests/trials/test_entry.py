@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,17 +16,78 @@ from trials import cli, search_command
 Autonat = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_it_starts_it_ends_quietly(kind: signal.Signals) -> None:
-    code = "from trials import entry; print('ready', flush=True); entry.main()"
-    words = [sys.executable, "-c", code, "objectives"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.3)  # its imports take seconds
-    process.send_signal(kind)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "autonat: interrupted\n")
+CODE = "from trials import entry; entry.main()"
+SEARCH = """
+    search --objective simulated --set latency=0.01 --name cut --steps 4 --optimiser random
+    --images 100 --budget 4000 --workers 1 --test-images 100 --test-seeds 1
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["Ctrl-C", "SIGTERM, Ctrl-C ignored"])
+@pytest.mark.parametrize(
+    ("runner", "phase"),
+    [
+        ("local", "importing"),
+        ("ray", "starting Ray"),
+        ("local", "searching"),
+        ("local", "publishing"),
+    ],
+)
+def test_interrupted_at_any_time_it_ends_with_a_line(
+    runner: str, phase: str, ignored: bool, tmp_path: Path
+) -> None:
+    """A batch script's background job ignores Ctrl-C; SIGTERM ends it all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *SEARCH.split(), "--runner", runner],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler
+        ),
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if phase in line:
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
+    lines += process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 130, lines
+    assert "interrupted" in lines[-1]
+    assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_what_is_done_and_waited_for_is_said_and_a_finished_search_is_only_shown(
+    autonat: Autonat, tmp_path: Path
+) -> None:
+    words = [*SEARCH.split(), "--budget", "200", "--runner", "local", "--lab", tmp_path / "lab"]
+    code, out, err = autonat(*words, "--json")
+    assert code == 0
+    assert err.splitlines()[0] == (
+        "cut: random on simulated, 200 images each; importing PyTorch, Ray and MLflow …"
+    )
+    assert "cut: searching, 0 of 2 evaluations are done …" in err
+    assert "cut: publishing" in err
+    again = ["search", "--resume", "cut", "--lab", tmp_path / "lab"]
+    code, shown, err = autonat(*again, "--json")  # Ray is what it would start
+    assert (code, json.loads(shown)) == (0, json.loads(out))
+    assert err.splitlines() == [
+        "cut: resuming; reading its record …",
+        "cut: finished with 2 evaluations; nothing is left to do",
+    ]
+    (tmp_path / "lab" / "results" / "cut" / "report.html").unlink()
+    code, shown, err = autonat(*again, "--json")
+    assert (code, json.loads(shown)) == (0, json.loads(out))
+    assert "starting Ray" not in err
+    assert (tmp_path / "lab" / "results" / "cut" / "report.html").exists()
+    code, out, err = autonat(*words)
+    assert (code, out) == (2, "")
+    assert "importing" in err.splitlines()[0]
+    assert "exists already" in err.splitlines()[-1]
 
 
 def interrupted(*_: Any, **__: Any) -> None:
@@ -37,7 +99,8 @@ def test_what_was_not_begun_is_not_to_be_resumed(
 ) -> None:
     monkeypatch.setattr(search_command, "launch", interrupted)
     code, _, err = autonat("search", "--objective", "simulated", "--lab", tmp_path / "lab")
-    assert (code, err) == (130, "interrupted before there was anything to resume\n")
+    assert code == 130
+    assert err.endswith("\ninterrupted before there was anything to resume\n")
 
 
 def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> None:
