@@ -221,7 +221,7 @@ class NATObjective(ABC):
         started, seconds = time.perf_counter(), 0.0
         grouped = self._grouped(strategy, rungs, seed)
         for images in rungs:
-            with one_thread(), torch.inference_mode(), computing_in("float32"):
+            with one_thread(), torch.inference_mode():
                 groups = next(grouped)  # which moves the reference beside them
                 found = estimate(self._reference[1], groups)
             seconds += time.perf_counter() - started
@@ -248,7 +248,7 @@ class NATObjective(ABC):
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """The classes in turn; seeded as `evaluate`, so they are its images."""
-        with one_thread(), torch.inference_mode(), computing_in("float32"):
+        with one_thread(), torch.inference_mode():
             made = [self._images(tokens) for tokens in self._generate(strategy, images, seed)]
         pixels = (torch.cat(made).clamp(0, 1) * 255).byte().cpu()
         if pixels.ndim == 4:

@@ -13,7 +13,7 @@ from models.anchors import halves_of
 from models.features import Features
 from models.frechet import Sums
 from models.image_features import fit_pixels, load_features, pixel_width
-from models.precision import computing_in, device
+from models.precision import device
 from models.reference_statistics import Made, Reference, write_reference
 from trials.image_batches import batches_of, decode_batches, to_floats
 from trials.image_sources import ImageSource, Report
@@ -141,7 +141,7 @@ def _sums(features: Features, batches: Iterator[Tensor]) -> _Found:
     whole = half = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
     pixels = torch.zeros(()).double()
     generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode(), computing_in("float32"):
+    with torch.inference_mode():
         for images in batches:
             found = features(images.to(device())).double()
             whole += _sums_of(found)

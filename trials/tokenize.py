@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from models.patches import PatchTokenizer
-from models.precision import computing_in, device
+from models.precision import device
 from models.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
 from models.tokenizers import Tokenizer, load_tokenizer
 from trials.image_batches import Decoded, batches_of, decode_batches, to_floats
@@ -277,7 +277,7 @@ def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.
         return np.empty((0, 1 + side * side), np.int32)
     images = to_floats(decoded.pixels, device())
     both = torch.stack([images, images.flip(3)], dim=1).flatten(0, 1)
-    with torch.inference_mode(), computing_in("float32"):
+    with torch.inference_mode():
         tokens = tokenizer.encode(both).flatten(1).cpu().numpy()
     classes = np.repeat(labels, 2)[:, None]
     return np.concatenate([classes, tokens], axis=1).astype(np.int32)
