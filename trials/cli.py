@@ -41,7 +41,7 @@ from trials.flags import (
 )
 from trials.lab import Lab
 from trials.printing import out, print_json, spell_out
-from trials.progress import LiveProgress
+from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from trials.objective import Objective
@@ -93,6 +93,7 @@ def train(
     given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
     study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
+    say(f"{objective}: it is prepared; importing PyTorch …")
     try:
         made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
     except KeyboardInterrupt:
@@ -129,6 +130,7 @@ def evaluate(
     chosen = chosen if seeds is None else read_seeds("--seeds", seeds)
     n = n if images is None else images
     name, values = _objective_of(file, objective, settings)
+    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
         made = prepared(name, values, Lab.open(lab), progress)
@@ -212,6 +214,7 @@ def sample(
     lab: LabFlag = LAB,
 ) -> None:
     """Draw the first images that a strategy generates."""
+    say(f"{strategy}: {images} images are drawn; importing PyTorch …")
     from dashboards.samples import grid, png
     from trials.launch import prepared
     from trials.objective import Samples
@@ -238,6 +241,7 @@ def dashboard(
     from dashboards.servers import open_dashboards
 
     where = Lab.open(lab, record_url, tracking_uri)
+    say("starting optuna-dashboard and MLflow, which takes some ten seconds …")
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
 
 
@@ -255,6 +259,7 @@ def doctor(
     as_json_: JsonFlag = False,
 ) -> None:
     """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
+    say("looking at the lab, the record, MLflow and Ray …")
     from trials.doctor import examine
 
     findings = []

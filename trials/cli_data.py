@@ -10,7 +10,7 @@ import typer
 from trials.flags import App, JsonFlag
 from trials.picture_files import shown
 from trials.printing import out, print_json
-from trials.progress import LiveProgress, stderr
+from trials.progress import LiveProgress, say, stderr
 
 if TYPE_CHECKING:
     from models.token_data import TokenData
@@ -63,6 +63,7 @@ def tokenize(
     _require_utf8(folder)
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {folder} lies within the images")
+    say(f"{images}: to tokens in {folder}; importing PyTorch …")
     from trials.tokenize import SKIPPED, take_public
 
     if images.suffix == ".npy":
@@ -130,6 +131,7 @@ def statistics(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure real images: the reference statistics that FID compares with."""
+    say(f"{images}: their statistics to {path}; importing PyTorch …")
     from trials.image_sources import open_source
     from trials.real_statistics import PIXELS, pixels_file, real_statistics
 
@@ -186,6 +188,7 @@ def embed(
     batch: Annotated[int, typer.Option(min=1, help="Captions encoded at once.")] = 64,
 ) -> None:
     """Turn captions into a text encoder's states; run again, it goes on where it was."""
+    say(f"{folder}: its captions to states; importing PyTorch …")
     from models.contexts import CONTEXTS, store_contexts
     from models.text import load_text_encoder
     from models.token_data import TokenData

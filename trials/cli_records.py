@@ -23,7 +23,7 @@ from trials.flags import (
 )
 from trials.lab import Lab, file_name
 from trials.printing import out, print_json, show_front, show_notes, show_results
-from trials.progress import LiveProgress
+from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from search.strategy import GenerationStrategy
@@ -124,6 +124,7 @@ def report(
     tracking_uri: TrackingFlag = None,
 ) -> None:
     """Write a search's strategy files and HTML report again, from its record."""
+    say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
     from trials.alternation import recorded_rounds
     from trials.launch import prepared
     from trials.mirror import Mirror
@@ -162,6 +163,7 @@ def sync(
     tracking_uri: TrackingFlag = None,
 ) -> None:
     """Bring MLflow up to the record."""
+    say("MLflow is brought up to the record; importing it …")
     from trials.alternation import recorded_rounds
     from trials.mirror import Mirror
     from trials.publish import complete
@@ -221,6 +223,7 @@ def front(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure the Pareto front of FID and forward passes again, on seeds no search saw."""
+    say(f"{name}: its Pareto front is measured again; importing PyTorch …")
     from trials.front import candidates, measured_front, tested_already
     from trials.launch import prepared, replicate
     from trials.search_run import search_records

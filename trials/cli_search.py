@@ -277,6 +277,7 @@ def transfer(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy on another model (--set width=64) or at other T, and refine it there."""
+    say(f"{strategy}: measured elsewhere; importing PyTorch …")
     from models.checkpoints import settings_hash
     from trials.launch import check, prepare
     from trials.objective import load_objective

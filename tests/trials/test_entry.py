@@ -64,7 +64,7 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
 def test_what_is_done_and_waited_for_is_said_and_a_finished_search_is_only_shown(
     autonat: Autonat, tmp_path: Path
 ) -> None:
-    words = [*SEARCH.split(), "--budget", "200", "--runner", "local", "--lab", tmp_path / "lab"]
+    words = [*SEARCH.replace("4000", "200").split(), "--runner", "local", "--lab", tmp_path / "lab"]
     code, out, err = autonat(*words, "--json")
     assert code == 0
     assert err.splitlines()[0] == (
