@@ -329,7 +329,7 @@ def test_a_public_file_of_tokens(autonat: Autonat, made: TokenData, tmp_path: Pa
     assert taken.settings.image_size == SIZE
     assert tokenizer_of(taken).hash() == tokenizer_of(made).hash()
     code, _, err = autonat(*words, "--tokenizer", "patches")
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, err.count("autonat: ")) == (2, 1)
     assert "name the tokenizer that made them" in err
 
 
