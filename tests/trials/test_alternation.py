@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from search.strategy_file import StrategyFile
+from tests.options import laid_over
 from trials import alternation
 from trials.digits import DigitsObjective
 from trials.hold import hold
@@ -243,7 +244,7 @@ FILE = json.dumps(
         (("--rounds", "0"), "rounds"),
         (("--optimiser-set", "coarse-to-fine.nonsense=3"), "has no setting 'nonsense'"),
         (("--optimiser-set", "autonat-greedy.stride=2"), "stride = 2 is outside (0, 1)"),
-        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: no such file"),
+        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: No such file or directory"),
         (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
         (("--what", "training"), "rounds = 2 does not apply to what = training"),
     ],
@@ -251,7 +252,8 @@ FILE = json.dumps(
 def test_both_halves_are_checked_before_anything_trains(
     autonat: Autonat, tmp_path: Path, words: tuple[str, ...], line: str
 ) -> None:
-    code, _, err = autonat(*BOTH, *words, "--lab", tmp_path / "lab")
+    options = laid_over(BOTH[1:], *words)
+    code, _, err = autonat(BOTH[0], *options, "--lab", tmp_path / "lab")
     assert code == 2
     assert line in err
     assert err.count("autonat: ") == 1

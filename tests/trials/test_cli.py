@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import Control, StrategyFile
+from tests.options import laid_over
 from trials.lab import Lab
 from trials.record import Record, study_names
 
@@ -27,9 +28,8 @@ SMALL = SMALL_SEARCH.split()
 
 
 def small(*words: str) -> list[str]:
-    """SMALL with other values of some options, each of which may be given once."""
-    pairs = zip(SMALL[::2], SMALL[1::2], strict=True)
-    return [*(word for pair in pairs if pair[0] not in words for word in pair), *words]
+    """SMALL with other values of some options."""
+    return laid_over(SMALL, *words)
 
 
 def written(path: Path, **changed: Any) -> Path:
