@@ -98,11 +98,7 @@ def launch(
             own = user_modules(settings.objective)
             module = settings.objective.partition(":")[0] if own else None
             stack.enter_context(ray_workers(spread, own, module))
-        if not isinstance(measurer, Trainer) and isinstance(objective, Prepares):
-            progress.say(f"{name}: preparing {settings.objective} …")
-            prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
-            _check_travels(settings, measurer)  # with what it made
-
+        _get_ready(settings, objective, measurer, lab, progress)
         failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
 
         def listen(study: Study) -> None:
@@ -131,6 +127,25 @@ def launch(
         else:
             run_local(run, measurer)
     return Launched(settings, lab, objective, run, mirror)
+
+
+def _get_ready(
+    settings: SearchSettings,
+    objective: Objective,
+    measurer: Objective | Trainer,
+    lab: Lab,
+    progress: LiveProgress,
+) -> None:
+    """Prepare what measures, and see whether it can be had by the workers."""
+    from trials.ray_runner import check_arrives
+    from trials.training import Trainer
+
+    if not isinstance(measurer, Trainer) and isinstance(objective, Prepares):
+        progress.say(f"{settings.full_name()}: preparing {settings.objective} …")
+        prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+        _check_travels(settings, measurer)  # with what it made
+    if settings.runner == "ray" and user_modules(settings.objective):
+        check_arrives(measurer)
 
 
 def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> None:

@@ -30,7 +30,7 @@ from search.optimiser import DONE
 from trials.evaluation import probe_from_json, probe_to_json
 from trials.measured import Measures, grow_probe
 from trials.objective import Objective
-from trials.ray_session import ray_session
+from trials.ray_session import last_line, ray_session
 from trials.study import Job, Source
 from trials.tune_repairs import LOW_MEMORY, repaired_tune
 from trials.user_code import import_module
@@ -262,6 +262,27 @@ def ray_workers(
             if reason is not None:
                 raise ValueError(f"{module} does not import in a worker: {reason}")
         yield
+
+
+def check_arrives(objective: Objective | Measures) -> None:
+    """See whether a worker can unpack an objective, within `ray_workers`: one that cannot would
+    die at each evaluation, and nobody would hear of what.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    reason = ray.get(ray.remote(_unpacked).remote([ray.put(objective)]))
+    if reason is not None:
+        raise ValueError(f"the objective does not arrive in a worker: {reason}")
+
+
+def _unpacked(sent: list[Any]) -> str | None:
+    """Why what was sent cannot be unpacked, or None."""
+    try:
+        ray.get(sent[0])
+    except Exception as error:
+        return last_line(error)
+    return None
 
 
 def run_ray(source: Source, objective: Objective | Measures, settings: RaySettings) -> None:

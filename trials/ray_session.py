@@ -99,7 +99,7 @@ def ray_session(
             give_back()
         except SystemExit:  # Ray's own answer to SIGTERM while it starts
             raise KeyboardInterrupt from None
-        except (OSError, RayError, RuntimeError) as error:
+        except Exception as error:  # Ray raises bare ones, of a slow node
             ray.shutdown()  # it may be half connected
             reason = _reason(error)
             if address is not None and "mismatch" not in reason:

@@ -22,7 +22,7 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.objective import load_objective
-from trials.ray_runner import RaySettings, has_room, ray_workers, run_ray
+from trials.ray_runner import RaySettings, check_arrives, has_room, ray_workers, run_ray
 from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Job, Study
@@ -55,6 +55,10 @@ OWN = """
                 raise RuntimeError("too much guidance")
             fid = strategy.sampling_temperature[0] if ours else float("nan")
             return Measurement(fid, None, images, strategy.forward_passes(), 0.0)
+
+    class NeverArrives(Generator):
+        def __setstate__(self, state):
+            raise OSError("no weights")
 """
 
 
@@ -90,6 +94,9 @@ def test_own_objective_with_helpers_beside_our_names_and_a_worker_that_dies(
     record = Record.create(lab.record_url, "own", {})
     source = study(record, "random", 12)
     with ray_workers(TWO, modules, "mine"):
+        check_arrives(objective)
+        with pytest.raises(ValueError, match="does not arrive in a worker: OSError: no weights"):
+            check_arrives(load_objective("mine:NeverArrives", {"marks": ""}))
         run_ray(source, objective, TWO)
     assert source.finished
     assert (tmp_path / "died").exists()
