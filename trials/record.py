@@ -32,8 +32,9 @@ FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
 """The study NAME-alternation holds the settings of an alternation of that name, and no trials."""
 RETRIED = "retried"
-"""The attribute of a study whose failures were tried again: from which probe on others may be
-asked than are recorded, and the trials that are superseded."""
+"""The attribute of a study whose failures, or those of a study that it tests, were tried again:
+from which probe on others may be asked than are recorded, the trials that are superseded, and
+whether that is not known of all."""
 COLUMNS = (
     "number",
     "probe",
@@ -88,6 +89,7 @@ class Record:
         self._converged: int | None = told.get("converged")
         self._anchors: dict[str, float] | None = told.get("anchors")
         self._retried_from: int | None = told.get(RETRIED, {}).get("from")
+        self._reopened = bool(told.get(RETRIED, {}).get("reopened"))
         void = set(told.get(RETRIED, {}).get("superseded", ()))
         found = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
         self._superseded = [e for e in found if e.number in void]
@@ -201,20 +203,44 @@ class Record:
         if evaluations:
             self._supersede(evaluations, min(e.probe.number for e in evaluations))
 
-    def change_settings(self, settings: Mapping[str, Any]) -> None:
-        """Put other settings in place of those given to `create`; any probe may then be another.
+    @property
+    def reopened(self) -> bool:
+        """Whether what is recorded may still prove to be superseded, though it looks complete."""
+        return self._reopened
+
+    def reopen(self) -> None:
+        """Any probe may be another than the one that is recorded, until `settle`.
 
         Raises:
             ValueError: the storage cannot be written.
         """
+        self._reopened = True
         self._supersede([], 0)
+
+    def settle(self) -> None:
+        """All of what is recorded, and not superseded, was asked.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self._reopened:
+            self._reopened = False
+            self._supersede([], 0)
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Put other settings in place of those given to `create`.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
         self._write("settings", dict(settings))
         self._settings = dict(settings)
 
     def _supersede(self, evaluations: Collection[Evaluation], since: int) -> None:
         earliest = since if self._retried_from is None else min(since, self._retried_from)
         void = {e.number for e in (*self._superseded, *evaluations)}
-        self._write(RETRIED, {"from": earliest, "superseded": sorted(void)})
+        told = {"from": earliest, "superseded": sorted(void), "reopened": self._reopened}
+        self._write(RETRIED, told)
         self._retried_from = earliest
         self._superseded += evaluations
         self._note_all([e for e in self._evaluations if e.number not in void])

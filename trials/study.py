@@ -116,6 +116,7 @@ class Study:
         rest = [e for n, e in self._recorded.items() if self.record.retried_at(n)]
         self._recorded.clear()
         self.record.supersede(rest)
+        self.record.settle()
 
     def _note_convergence(self) -> None:
         optimiser = self._optimiser

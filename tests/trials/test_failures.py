@@ -164,6 +164,8 @@ class Mine:
     def describe(self):
         return {}
     def evaluate(self, strategy, images, seed):
+        if Path("interrupted").exists():
+            raise KeyboardInterrupt
         drawn = int(1e6 * strategy.sampling_temperature[0])
         if Path("broken").exists() and drawn % self.divisor == 0:
             raise RuntimeError("no weights")
@@ -184,7 +186,7 @@ def test_a_search_whose_objective_always_fails_stops_is_shown_and_tried_again(
     code, out, err = autonat(*WORDS)
     assert (code, out) == (2, "")
     lines = err.strip().splitlines()
-    reason = "RuntimeError: no weights (failing.py, line 15)"
+    reason = "RuntimeError: no weights (failing.py, line 17)"
     assert lines.count(f"x-tpe: evaluation 0 failed: {reason}") == 1
     assert lines[-1].startswith(
         "autonat: search x stopped after 5 failures in a row (max_failures_in_"
@@ -233,12 +235,18 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     code, _, err = autonat(*WORDS, "--set", "divisor=3")
     assert code == 0, err
     Path("broken").unlink()
-    code, _, err = autonat("search", "--resume", "x", "--retry-failed", "--runner", "local")
+    Path("interrupted").touch()
+    code, _, _ = autonat("search", "--resume", "x", "--retry-failed", "--runner", "local")
+    assert code == 130
+    Path("interrupted").unlink()
+    code, _, err = autonat("search", "--resume", "x", "--runner", "local")
     assert code == 0, err
+    assert "nothing is left to do" not in err
     assert autonat(*WORDS[:-1], "y", "--set", "divisor=3")[0] == 0
     lab = Lab.open(Path("autonat-lab"))
     tests = [Record.open(lab.record_url, f"{name}-test") for name in "xy"]
     assert measured(tests[0]) == measured(tests[1])
     assert tests[0].settings["strategies"] == tests[1].settings["strategies"]
-    # And resumed as usual, it is done.
-    assert autonat("search", "--resume", "x", "--runner", "local")[0] == 0
+    code, _, err = autonat("search", "--resume", "x", "--runner", "local")
+    assert code == 0
+    assert "nothing is left to do" in err
