@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+QUICK = ["digits", "distance", "images", "training", "memory", "digits: the CPU's FID", "Ray"]
+"""Texts and the other precisions take as long as all of these (see test_devices)."""
 BARE = """
 import sys
 from importlib.machinery import PathFinder
@@ -29,14 +31,12 @@ sys.exit(main())
 
 
 @pytest.mark.timeout(900)
-def test_every_check_passes_without_a_card_optuna_ray_or_mlflow(tmp_path: Path) -> None:
+def test_the_checks_pass_without_a_card_optuna_ray_or_mlflow(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    run = [sys.executable, "-c", BARE, "--small", "--out", str(out)]
+    run = [sys.executable, "-c", BARE, "--only", ",".join(QUICK), "--out", str(out)]
     said = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
     told = json.loads(out.read_text())
     verdicts = {row["name"]: row["verdict"] for row in told["checks"]}
-    assert verdicts.pop("Ray") == "skipped"
-    assert set(verdicts.values()) == {"ok"}
-    assert len(verdicts) == 8
-    assert "8 ok, 0 failed, 1 skipped" in said.stdout
+    assert verdicts == dict.fromkeys(QUICK, "ok") | {"Ray": "skipped"}
+    assert "6 ok, 0 failed, 1 skipped" in said.stdout
