@@ -249,7 +249,7 @@ def _fid(round_: Round) -> float:
 
 def _keep_best(settings: SearchSettings, rounds: list[Round], lab: Lab) -> None:
     source = lab.results(best_round(rounds).generation) / "best.json"
-    target = lab.results(settings.full_name()) / "best.json"
+    target = lab.make_results(settings.full_name()) / "best.json"
     partial = target.with_name(target.name + ".partial")
     shutil.copyfile(source, partial)
     os.replace(partial, target)

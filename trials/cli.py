@@ -217,7 +217,7 @@ def sample(
     say(f"{strategy}: {images} images are drawn; importing PyTorch …")
     from dashboards.samples import grid, png
     from trials.launch import prepared
-    from trials.objective import Samples
+    from trials.objective import Samples, sampled
 
     file = StrategyFile.read(strategy)
     name, values = _objective_of(file, objective, settings)
@@ -225,7 +225,7 @@ def sample(
     file.generation.masked_counts(made.tokens)
     if not isinstance(made, Samples):
         raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
-    sheet = png(grid(made.sample(file.generation, images, seed)), least_width=480)
+    sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
     try:
         picture.write_bytes(sheet)
     except OSError as error:
@@ -239,8 +239,12 @@ def dashboard(
 ) -> None:
     """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
     from dashboards.servers import open_dashboards
+    from trials.tracking import anchor
 
-    where = Lab.open(lab, record_url, tracking_uri)
+    where = Lab.at(lab, record_url, tracking_uri)
+    if not where.folder.is_dir() and not (record_url and tracking_uri):
+        raise ValueError(f"lab {where.folder}: no such folder")
+    anchor(where)
     say("starting optuna-dashboard and MLflow, which takes some ten seconds …")
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,13 +22,14 @@ from trials.flags import (
     TrackingFlag,
     read_seeds,
 )
-from trials.lab import Lab, file_name
-from trials.printing import out, print_json, show_front, show_notes, show_results
+from trials.lab import Lab, file_name, results_folder
+from trials.printing import note, out, print_json, show_front, show_results
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from search.strategy import GenerationStrategy
     from search.strategy_file import FinalTest
+    from trials.publish import Published
 
 app = App()
 
@@ -70,7 +72,7 @@ def compare(
     """Print the final tests of searches and alternations side by side."""
     from trials.comparison import compared
 
-    found = compared(Lab.open(lab, record_url), names)
+    found = compared(Lab.at(lab, record_url), names)
     show_results(found.results, found.anchors, as_json_)
 
 
@@ -87,7 +89,7 @@ def export(
     lab: LabFlag = LAB,
 ) -> None:
     """Write a search's best strategy, or a control: a strategy file, or the public code's YAML."""
-    source = Lab.open(lab).results(name) / file_name(method or "best")
+    source = results_folder(lab, name) / file_name(method or "best")
     if method is not None and not source.exists():
         known = sorted(path.stem for path in source.parent.glob("*.json"))
         raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
@@ -135,24 +137,31 @@ def report(
     from trials.search_run import recorded_settings, search_records
     from trials.settings import read_settings
 
-    where = Lab.open(lab, record_url, tracking_uri)
+    where = Lab.at(lab, record_url, tracking_uri)
     if f"{name}-{ALTERNATION}" in study_names(where.record_url):
         settings = read_settings(recorded_settings(where, name) | {"name": name, "lab": lab})
         rounds = recorded_rounds(where, name)
         if not rounds:
             raise ValueError(f"alternation {name}: no round is done")
-        of = load_objective(settings.objective, settings.objective_settings)
-        out.print(str(publish_alternation(where, settings, rounds, of, Mirror(where))[-1]))
-        return
-    records = search_records(where, name)
-    described = records[0].settings["objective"]
-    if records[0].settings["search"].get("what", "generation") == "generation":
-        made = prepared(described["name"], described["settings"], where)
-    else:  # its models are in the lab's store
-        made = load_objective(described["name"], described["settings"])
-    published = publish(where, name, records, made, Mirror(where))
-    show_notes(published)
-    out.print(str(published.report))
+        made = partial(load_objective, settings.objective, settings.objective_settings)
+        mirror = Mirror(where)
+        written = publish_alternation(where, settings, rounds, made, mirror, _unseen, note).report
+    else:
+        records = search_records(where, name)
+        described = records[0].settings["objective"]
+        told = (described["name"], described["settings"])
+        if records[0].settings["search"].get("what", "generation") == "generation":
+            made = partial(prepared, *told, where)
+        else:  # its models are in the lab's store
+            made = partial(load_objective, *told)
+        written = publish(where, name, records, made, Mirror(where), _unseen, note).report
+    if written is None:
+        raise typer.Exit(2)
+    out.print(str(written))
+
+
+def _unseen(published: Published) -> None:
+    """They are shown by another command."""
 
 
 @app.command()
@@ -165,6 +174,7 @@ def sync(
     """Bring MLflow up to the record."""
     say("MLflow is brought up to the record; importing it …")
     from trials.alternation import recorded_rounds
+    from trials.hold import runs
     from trials.mirror import Mirror
     from trials.publish import complete
     from trials.publish_alternation import complete_alternation
@@ -172,7 +182,7 @@ def sync(
     from trials.search_run import search_records
     from trials.storage import without_password
 
-    where = Lab.open(lab, record_url, tracking_uri)
+    where = Lab.at(lab, record_url, tracking_uri)
     known = study_names(where.record_url)
     ends = ("test", *ALL_OPTIMISERS)
     searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}
@@ -184,10 +194,22 @@ def sync(
     for search_name in sorted(searches):
         records = search_records(where, search_name)
         added += sum(mirror.sync(record) for record in records)
-        if (where.results(search_name) / "report.html").exists():
-            complete(where, search_name, records, mirror)
+        held = f"{search_name}-{records[0].settings['search']['optimisers'][0]}"
+        if runs(where.record_url, held):
+            continue
+        if (where.results(search_name) / "best.json").exists():
+            complete(where, search_name, records, mirror, note)
+        else:
+            for record in records:  # whose driver was killed
+                mirror.end(record, "KILLED")
     for alternation in sorted(alternations):
-        complete_alternation(where, alternation, recorded_rounds(where, alternation), mirror)
+        if runs(where.record_url, f"{alternation}-{ALTERNATION}"):
+            continue
+        if (where.results(alternation) / "best.json").exists():
+            rounds = recorded_rounds(where, alternation)
+            complete_alternation(where, alternation, rounds, mirror)
+        else:
+            mirror.end_alternation(alternation, "KILLED")
     out.print(f"{added} evaluations added to {without_password(where.tracking_uri)}")
 
 
@@ -207,7 +229,7 @@ def tabulate(
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} is named twice: each evaluation counts once")
-    where = Lab.open(lab, record_url)
+    where = Lab.at(lab, record_url)
     records = [record for name in names for record in search_records(where, name)]
     count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)
     out.print(f"{target}  {count} evaluations")
@@ -228,7 +250,7 @@ def front(
     from trials.launch import prepared, replicate
     from trials.search_run import search_records
 
-    where = Lab.open(lab, record_url)
+    where = Lab.at(lab, record_url)
     records = search_records(where, name)
     settings, described = records[0].settings["search"], records[0].settings["objective"]
     n = settings["test_images"] if images is None else images

@@ -315,7 +315,7 @@ def transfer(
         own = transferred_file(file, made, values, found[-1])
         # Named by all that it depends on: the same refinement is made once.
         key = settings_hash(common | {"generation": own.generation.to_json()})[:8]
-        start = where.results("transfer") / f"T{length}-{key}.json"
+        start = where.make_results("transfer") / f"T{length}-{key}.json"
         own.write(start)
         more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
         found_there = refined(read_settings(given | more), where)

@@ -23,18 +23,16 @@ from typing import Any, Literal
 import mlflow
 import optuna
 import ray
-from mlflow.exceptions import MlflowException
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from sqlalchemy.exc import SQLAlchemyError
 
 from trials.lab import Lab
 from trials.local_ray import home_fault, session_folder
-from trials.mirror import tracking_client
 from trials.ray_runner import has_room
 from trials.ray_session import TOKEN, last_line, ray_session
 from trials.record import study_names
 from trials.storage import first_line, open_storage, readable, without_password
+from trials.tracking import tracking_client
 
 PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "mlflow", "pydantic")
 """What a worker needs beside autonat itself, which a search sends along."""
@@ -162,7 +160,7 @@ def _tracking(lab: Lab) -> Finding:
     try:
         server = _server_version(uri) if uri.startswith(("http:", "https:")) else None
         experiments = len(tracking_client(uri).search_experiments())
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except Exception as error:  # MLflow's stores raise whatever their drivers do
         shown = without_password(uri)
         reason = f"{shown}: {first_line(error).replace(uri, shown)[:300]}"
         advice = "searches run without it, and autonat sync completes it later; mend its server"

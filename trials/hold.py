@@ -69,6 +69,19 @@ def hold(url: str, name: str) -> Iterator[None]:
         storage.remove_session()
 
 
+def runs(url: str, name: str) -> bool:
+    """Whether a driver runs the study, as far as one can tell.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    with readable(url), contextlib.suppress(KeyError):  # there is no such study
+        storage = open_storage(url)
+        driver = _driver(storage, storage.get_study_id_from_name(name))
+        return driver is not None and driver.alive()
+    return False
+
+
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         with contextlib.suppress(*STORAGE_ERRORS):  # the record says so where it matters

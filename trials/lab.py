@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Of a search, when it is begun: a folder, a part of studies' names, a word in a shell."""
+LONGEST_NAME = 100
+"""MLflow's names of runs, which begin with it, have 250 letters at most."""
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Where things lie below the lab's folder.
+    """Where things lie below the lab's folder, which can be moved and copied whole.
 
     Attributes:
         folder: absolute.
@@ -22,39 +29,123 @@ class Lab:
     tracking_uri: str
 
     @classmethod
+    def at(
+        cls, folder: Path, record_url: str | None = None, tracking_uri: str | None = None
+    ) -> Lab:
+        """The lab in that folder, to be read: nothing is made. SQLite files in it stand in for
+        what is not given.
+
+        Raises:
+            ValueError: a database in memory, or a path that is not text.
+        """
+        from trials.databases import checked_url, mlflow_url, sqlite_url
+
+        folder = folder.expanduser().resolve()
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"lab {str(folder)!r}: its path is not UTF-8") from None
+        return cls(
+            folder,
+            checked_url("record", record_url or sqlite_url(folder / "record.db")),
+            mlflow_url(checked_url("tracking", tracking_uri or sqlite_url(folder / "mlflow.db"))),
+        )
+
+    @classmethod
     def open(
         cls, folder: Path, record_url: str | None = None, tracking_uri: str | None = None
     ) -> Lab:
-        """Make the folder if it is missing; SQLite files in it stand in for what is not given.
+        """As `at`, for whoever writes: make the folder if it is missing.
 
         Raises:
-            ValueError: the folder cannot be written.
+            ValueError: the folder cannot be written; see also `at`.
         """
-        folder = folder.expanduser().resolve()
+        lab = cls.at(folder, record_url, tracking_uri)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            lab.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise ValueError(f"lab {folder}: not a folder") from None
+            raise ValueError(f"lab {lab.folder}: not a folder") from None
         except OSError as error:
-            raise ValueError(f"lab {folder}: {error.strerror}") from None
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ValueError(f"lab {folder}: not writable")
-        return cls(
-            folder,
-            record_url or f"sqlite:///{folder / 'record.db'}",
-            tracking_uri or f"sqlite:///{folder / 'mlflow.db'}",
-        )
+            raise ValueError(f"lab {lab.folder}: {error.strerror}") from None
+        if not os.access(lab.folder, os.W_OK | os.X_OK):
+            raise ValueError(f"lab {lab.folder}: not writable")
+        return lab
 
     @property
     def artifacts(self) -> Path:
-        """MLflow's artifacts, where its store is the lab's own SQLite file."""
+        """MLflow's artifacts, where its store is a database that we open ourselves."""
         return self.folder / "artifacts"
 
+    @property
+    def holds_tracking(self) -> bool:
+        """Whether MLflow's store is a file in the lab, which is moved and copied with it."""
+        from trials.databases import sqlite_file
+
+        file = sqlite_file(self.tracking_uri)
+        return file is not None and file.resolve().is_relative_to(self.folder)
+
     def results(self, name: str) -> Path:
-        """The folder of a search's results: strategy files and the report."""
-        folder = self.folder / "results" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        """The folder of a search's results, there or not: strategy files and the report.
+
+        Raises:
+            ValueError: no name of a search.
+        """
+        return results_folder(self.folder, name)
+
+    def make_results(self, name: str) -> Path:
+        """The folder of a search's results, made if it is missing.
+
+        Raises:
+            ValueError: no name of a search, or the folder cannot be written.
+        """
+        folder = self.results(name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_writable(folder)
+        except OSError as error:
+            raise _not_written(folder, error) from None
         return folder
+
+    def require_results(self, name: str) -> None:
+        """See that `make_results` would succeed; nothing is made.
+
+        Raises:
+            ValueError: it would not.
+        """
+        folder = self.results(name)
+        try:
+            _require_writable(_nearest(folder))
+        except OSError as error:
+            raise _not_written(folder, error) from None
+
+
+def results_folder(lab: Path, name: str) -> Path:
+    """The folder of a search's results below a lab's; see `Lab.results`."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(
+            f"{name!r} is no name of a search: it has letters, digits, '.', '_' and '-', and "
+            "begins with a letter or a digit"
+        )
+    return lab.expanduser().resolve() / "results" / name
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or what lies nearest above it."""
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _nearest(folder.parent)
+    return folder
+
+
+def _require_writable(folder: Path) -> None:
+    """By writing, for rights alone do not say it: a file that goes at once."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _not_written(folder: Path, error: OSError) -> ValueError:
+    return ValueError(f"results {folder}: cannot be written: {error.strerror}")
 
 
 def file_name(method: str) -> str:

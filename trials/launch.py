@@ -32,6 +32,7 @@ from trials.progress import LiveProgress
 from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings, refuse_taken
 from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
+from trials.storage import require_two_databases
 from trials.user_code import check_travels, explained, user_modules
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def launch(
         ValueError: whatever is not valid, found before anything costly starts; the record cannot
             be written; or too many evaluations in a row have failed of one reason.
     """
+    from trials.background_mirror import BackgroundMirror
     from trials.local_runner import run_local
-    from trials.mirror import BackgroundMirror, Mirror
+    from trials.mirror import Mirror
     from trials.ray_runner import RaySettings, ray_workers, run_ray
     from trials.training import Trainer
 
@@ -116,7 +118,9 @@ def launch(
         if not begun:
             stack.enter_context(hold(lab.record_url, first))
         mirror = Mirror(lab)
-        following = stack.enter_context(BackgroundMirror(mirror, progress.say))
+        following = stack.enter_context(
+            BackgroundMirror(mirror, progress.say, lambda: run.finished)
+        )
         for study in run.studies:
             following.changed(study.record)
         done = sum(len(study.record.evaluations) for study in run.studies)
@@ -177,9 +181,12 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     """Refuse what can be refused before anything is trained or written.
 
     Raises:
-        ValueError: a space, a start, an optimiser's settings or a budget that is not valid, or
-            something that the objective cannot measure.
+        ValueError: a space, a start, an optimiser's settings or a budget that is not valid,
+            something that the objective cannot measure, a folder of results that cannot be
+            written, or one database for the record and for MLflow.
     """
+    lab.require_results(settings.full_name())
+    require_two_databases(lab.record_url, lab.tracking_uri)
     require_steps(settings.steps, objective.tokens)
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
     if settings.what != "generation":
@@ -222,7 +229,7 @@ def resumed_settings(
         ValueError: there is no such search, or something that is given differs from the record.
     """
     where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
-    lab = Lab.open(where.lab, where.record_url, where.tracking_uri)
+    lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab, name)
     usual = {"what": recorded.get("what", "generation")}
     now = read_settings(usual | given | {"name": name}, study_file)

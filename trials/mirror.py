@@ -2,25 +2,21 @@
 
 What is missing there is found by comparing with the record, so the same code mirrors a running
 search, one that is resumed, and, with `autonat sync`, one whose server was away. It never stops a
-search: errors are kept, and tried again.
+search: whatever a store raises becomes one line, and is tried again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import platform
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
 from search.strategy_file import image_flops
@@ -28,32 +24,24 @@ from trials.evaluation import Evaluation
 from trials.lab import Lab
 from trials.record import ALTERNATION, Record
 from trials.storage import first_line, without_password
+from trials.tracking import connect
 
-EXPERIMENT = "autonat"
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 TRIAL_TAG = "autonat.trial"
 """The evaluation's number: a probe that failed and was tried again has two."""
 ALTERNATION_TAG = "autonat.alternation"
-RETRY_SECONDS = 5.0
-FAR_BEHIND, PAUSE = 100, 0.02
-"""A search that is so many evaluations ahead of a store that answers pauses so many seconds after
-each: only where evaluations take less time than MLflow takes to write them."""
 PAGE = 1000
+LONGEST_RUN_NAME = 250
 
-
-def tracking_client(uri: str) -> MlflowClient:
-    """A client that gives up soon, for we retry ourselves, and does not write to stdout."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    return MlflowClient(uri)
+Ending = Literal["FINISHED", "KILLED", "FAILED"]
+"""Of a study: it is done, it was interrupted, or an error ended it."""
 
 
 class Mirror:
     """Writes records to one MLflow store. Used from one thread at a time.
 
     Args:
-        lab: names the store; where that is the lab's own SQLite file, artifacts lie in the lab.
+        lab: names the store; where that is a database, artifacts lie in the lab.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -62,6 +50,7 @@ class Mirror:
         self._experiment = ""
         self._parents: dict[str, str] = {}
         self._mirrored: dict[str, dict[int, str]] = {}
+        self._cut_off: set[str] = set()
 
     def sync(self, record: Record, stopped: Callable[[], bool] = lambda: False) -> int:
         """Bring MLflow up to the record.
@@ -76,10 +65,44 @@ class Mirror:
         Raises:
             ValueError: the store does not answer.
         """
-        try:
+        with self._in_one_line():
             return self._sync(record, stopped)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise self._away(error) from None
+
+    def begin(self, record: Record) -> None:
+        """Say that a study runs, again where it was interrupted or killed.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        with self._in_one_line():
+            for run in (self._parent(record), *self._above(record)):
+                self._connected().update_run(run, status="RUNNING")
+
+    def end(self, record: Record, how: Ending) -> None:
+        """Say that a study does not run any more, where MLflow still says that it does. What an
+        alternation's search did not end by itself ends the alternation as well.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        with self._in_one_line():
+            above = [] if how == "FINISHED" else self._above(record)
+            for run in (self._parent(record), *above):
+                self._end(run, how)
+
+    def end_alternation(self, name: str, how: Ending) -> None:
+        """As `end`, for the run above the searches of an alternation.
+
+        Raises:
+            ValueError: the store does not answer.
+        """
+        with self._in_one_line():
+            self._end(self._alternation(name), how)
+
+    def _end(self, run: str, how: Ending) -> None:
+        client = self._connected()
+        if client.get_run(run).info.status == "RUNNING":
+            client.set_terminated(run, how)
 
     def finish(self, record: Record, files: Iterable[Path], metrics: dict[str, float]) -> None:
         """Attach files to a study's parent run, log its final metrics, and end it.
@@ -88,15 +111,13 @@ class Mirror:
             ValueError: the store does not answer.
         """
         self.sync(record)
-        try:
-            client, parent = self._connected(), self._parents[record.study_id]
+        with self._in_one_line():
+            client, parent = self._connected(), self._parent(record)
             for file in files:
                 client.log_artifact(parent, str(file))
             for key, value in metrics.items():
                 client.log_metric(parent, key, value)
             client.set_terminated(parent)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise self._away(error) from None
 
     def finish_alternation(
         self, name: str, files: Iterable[Path], metrics: Mapping[str, Sequence[float]]
@@ -107,17 +128,14 @@ class Mirror:
         Raises:
             ValueError: the store does not answer.
         """
-        try:
-            client = self._connected()
-            run = self._alternation(name)
+        with self._in_one_line():
+            client, run = self._connected(), self._alternation(name)
             for file in files:
                 client.log_artifact(run, str(file))
             for key, values in metrics.items():
                 for round_, value in enumerate(values, 1):
                     client.log_metric(run, key, value, step=round_)
             client.set_terminated(run)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise self._away(error) from None
 
     def parent(self, record: Record) -> str | None:
         """The run id of a study's parent run, once it is known."""
@@ -127,17 +145,21 @@ class Mirror:
         """How many evaluations of a record are not known to be mirrored."""
         return len(record.evaluations) - len(self._mirrored.get(record.study_id, ()))
 
-    def _away(self, error: Exception) -> ValueError:
-        uri, shown = self._lab.tracking_uri, without_password(self._lab.tracking_uri)
-        return ValueError(f"tracking {shown}: {first_line(error).replace(uri, shown)[:300]}")
+    @contextlib.contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        """Whatever a store raises as one line, without its password."""
+        try:
+            yield
+        except Exception as error:
+            uri, shown = self._lab.tracking_uri, without_password(self._lab.tracking_uri)
+            said = first_line(error).replace(uri, shown)[:300]
+            raise ValueError(f"tracking {shown}: {said}") from None
 
     def _sync(self, record: Record, stopped: Callable[[], bool]) -> int:
-        client = self._connected()
-        if record.study_id not in self._parents:
-            self._parents[record.study_id] = self._find_or_start_parent(record)
-        parent = self._parents[record.study_id]
-        if record.study_id not in self._mirrored:
+        client, parent = self._connected(), self._parent(record)
+        if record.study_id not in self._mirrored or record.study_id in self._cut_off:
             self._mirrored[record.study_id] = self._finished_children(record)
+            self._cut_off.discard(record.study_id)
         mirrored = self._mirrored[record.study_id]
         for superseded in record.superseded:
             if superseded.number in mirrored:
@@ -145,23 +167,27 @@ class Mirror:
         added = 0
         for evaluation in record.evaluations:
             if evaluation.number not in mirrored and not stopped():
+                self._cut_off.add(record.study_id)  # should this not come to its end
                 run_id = self._add_child(client, parent, record, evaluation)
+                self._cut_off.discard(record.study_id)
                 mirrored[evaluation.number] = run_id
                 added += 1
         return added
 
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            client = tracking_client(self._lab.tracking_uri)
-            found = client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                own = self._lab.tracking_uri.startswith("sqlite:")
-                location = self._lab.artifacts.as_uri() if own else None
-                self._experiment = client.create_experiment(EXPERIMENT, location)
-            else:
-                self._experiment = found.experiment_id
-            self._client = client
+            self._client, self._experiment = connect(self._lab)
         return self._client
+
+    def _parent(self, record: Record) -> str:
+        if record.study_id not in self._parents:
+            self._parents[record.study_id] = self._find_or_start_parent(record)
+        return self._parents[record.study_id]
+
+    def _above(self, record: Record) -> list[str]:
+        """The run of the alternation that a search is a half-round of, if it is."""
+        name = record.settings["search"].get("alternation")
+        return [] if name is None else [self._alternation(name)]
 
     def _find_or_start_parent(self, record: Record) -> str:
         client = self._connected()
@@ -172,9 +198,10 @@ class Mirror:
         settings = record.settings
         search = settings["search"]
         tags = {STUDY_TAG: record.study_id, PROBE_TAG: "parent", "autonat.study": record.name}
-        if search.get("alternation") is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = self._alternation(search["alternation"])
-        run = client.create_run(self._experiment, run_name=record.name, tags=tags)
+        for above in self._above(record):
+            tags[MLFLOW_PARENT_RUN_ID] = above
+        name = record.name[:LONGEST_RUN_NAME]
+        run = client.create_run(self._experiment, run_name=name, tags=tags)
         parameters = {
             "kind": settings["kind"],
             "objective": settings["objective"]["name"],
@@ -264,7 +291,7 @@ class Mirror:
         run = client.create_run(
             self._experiment,
             start_time=ended - int(seconds * 1000),
-            run_name=f"{record.name} {probe.number} {probe.role}",
+            run_name=f"{record.name} {probe.number} {probe.role}"[:LONGEST_RUN_NAME],
             tags=tags,
         )
         run_id = run.info.run_id
@@ -277,60 +304,3 @@ class Mirror:
         status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[evaluation.state]
         client.set_terminated(run_id, status, ended)
         return str(run_id)
-
-
-class BackgroundMirror:
-    """A mirror with a thread of its own: it follows the records of a running search.
-
-    Args:
-        mirror: used by the thread alone until `close`.
-        warn: told in one line when the store stops answering, and when it answers again.
-    """
-
-    def __init__(self, mirror: Mirror, warn: Callable[[str], None]) -> None:
-        self._mirror, self._warn = mirror, warn
-        self._records: dict[str, Record] = {}
-        self._answers = False
-        self._changed, self._closing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
-        self._thread.start()
-
-    def changed(self, record: Record) -> None:
-        """A record has something new. Far ahead of the store, this takes PAUSE seconds."""
-        self._records[record.study_id] = record
-        self._changed.set()
-        if self._answers and self._mirror.behind(record) > FAR_BEHIND:
-            time.sleep(PAUSE)
-
-    def __enter__(self) -> BackgroundMirror:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the thread after its current write; what is missing then is for `Mirror.sync`."""
-        self._closing.set()
-        self._changed.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        warned = False
-        while not self._closing.is_set():
-            self._changed.wait()
-            self._changed.clear()
-            try:
-                for record in list(self._records.values()):
-                    if not self._closing.is_set():
-                        self._mirror.sync(record, self._closing.is_set)
-                        self._answers = True
-                if warned:
-                    self._warn("tracking: it answers again")
-                    warned = False
-            except ValueError as error:
-                self._answers = False
-                if not warned:
-                    self._warn(f"{error}; the search runs on, autonat sync completes it later")
-                    warned = True
-                self._changed.set()
-                self._closing.wait(RETRY_SECONDS)

@@ -107,6 +107,24 @@ class Samples(Protocol):
         """Images [n, H, W] or [n, H, W, 3]."""
 
 
+def sampled(
+    objective: Samples, strategy: GenerationStrategy, images: int, seed: int
+) -> npt.NDArray[np.uint8]:
+    """What an objective's `sample` returns, seen to be images.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = objective.sample(strategy, images, seed)
+    told = type(found).__name__
+    if isinstance(found, np.ndarray):
+        pictures = found.ndim == 3 or (found.ndim == 4 and found.shape[3] == 3)
+        if found.dtype == np.uint8 and found.size and pictures:
+            return found
+        told = f"{found.dtype} {list(found.shape)}"
+    raise ValueError(f"sample returned {told}, not a numpy array uint8 [n, H, W] or [n, H, W, 3]")
+
+
 REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
 
 

@@ -68,7 +68,8 @@ def show_results(
 
     said = warnings(results, anchors)
     if as_json_:
-        paths = published and {"best": str(published.best), "report": str(published.report)}
+        report = None if published is None else published.report
+        paths = published and {"best": str(published.best), "report": report and str(report)}
         told: dict[str, Any] = {"name": name, **(paths or {}), "results": as_json(results)}
         told |= {"anchors": anchors_as_json(anchors), "warnings": said}
         print_json(told if published is None else told | {"standing": standing(results)})
@@ -131,12 +132,6 @@ def show_results(
                 f"{r.label} had converged after {r.converged} of {len(r.evaluations)} "
                 "evaluations: more of the same would hardly find better"
             )
-
-
-def show_notes(published: Published) -> None:
-    """What could not be had, on stderr."""
-    for note in published.notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
 def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: bool) -> None:
@@ -226,6 +221,11 @@ def show_transfer(
     if file.test is not None:
         own = with_error(file.test.fid, file.test.fid_se)
         out.print(f"at home, T = {file.generation.steps}: FID {own}, n = {file.test.images}")
+
+
+def note(line: str) -> None:
+    """A line on stderr of something that is missing and does not matter to the rest."""
+    print(f"note: {line}", file=sys.stderr)
 
 
 def print_json(value: dict[str, Any] | list[Any]) -> None:

@@ -7,26 +7,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from search.strategy_file import StrategyFile
 from trials.anchors import Anchor, note_anchors, recorded_anchors
 from trials.controls import control_file, controls_beside
+from trials.databases import sqlite_file
 from trials.failures import nothing_measured
 from trials.lab import Lab, file_name
-from trials.objective import Objective, Samples, Trains
+from trials.objective import Objective, Samples, Trains, sampled
 from trials.record import Record
 from trials.results import MethodResult, method_results, strategy_file
-from trials.storage import without_password
+from trials.storage import first_line, without_password
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from dashboards.report import Trainings
     from trials.mirror import Mirror
 
+T = TypeVar("T")
+
 SAMPLES, SAMPLE_SEED = 40, 0
+ANCHORED = "FIDs of real images and of a constant image"
+
+Note = Callable[[str], None]
+"""Told in one line what could not be made of something that is optional."""
 
 
 @dataclass(frozen=True)
@@ -36,109 +47,150 @@ class Published:
     Attributes:
         results: one a method and control.
         best: the strategy file of the search with the lowest final test.
-        report: the HTML report.
+        report: the HTML report; None where it could not be made.
         behind: evaluations that MLflow does not have yet.
         first: names of the strategies that every method measured first, if they were told to.
         anchors: what stands beside the results, so that they can be judged.
-        notes: what could not be had, and why.
     """
 
     results: list[MethodResult]
     best: Path
-    report: Path
+    report: Path | None
     behind: int
     first: tuple[str, ...] = ()
     anchors: list[Anchor] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
+
+
+Show = Callable[[Published], None]
+"""Given what is published as soon as it is safe, without what is optional."""
 
 
 def publish(
-    lab: Lab, name: str, records: list[Record], objective: Objective, mirror: Mirror
+    lab: Lab,
+    name: str,
+    records: list[Record],
+    objective: Callable[[], Objective],
+    mirror: Mirror,
+    show: Show,
+    note: Note,
 ) -> Published:
-    """Write strategy files and report below the lab, and complete MLflow.
+    """Write a search's strategy files below the lab, and show its results; then all that is
+    optional, each on its own: samples, the report, MLflow.
 
     Args:
         lab: of the project.
         name: of the search.
         records: its studies.
-        objective: prepared; its samples go into the report.
+        objective: makes it, prepared; its samples go into the report.
         mirror: not in use by another thread.
+        show: called once the strategy files are written, and what stands beside them is known.
+        note: told what of the rest could not be made.
 
     Raises:
-        ValueError: no search has a measurement, or a file cannot be written.
+        ValueError: no search has a measurement, or a strategy file cannot be written.
     """
     from dashboards.report import write_report
 
-    folder = lab.results(name)
-    results = [with_samples(result, objective, lab) for result in method_results(records)]
-    by_method = {result.method: result for result in results}
+    results = method_results(records)
     searches = [record for record in records if record.settings["kind"] == "search"]
-    _try_sync(mirror, records)
-    files: dict[str, Path] = {}
-    beside = controls_beside(results)
-    for record in searches:
-        optimiser = record.settings["optimiser"]
-        if optimiser not in by_method:
-            continue
-        run = {
-            "tracking_uri": without_password(lab.tracking_uri),
-            "run_id": mirror.parent(record),
-        }
-        files[optimiser] = folder / file_name(optimiser)
-        strategy_file(record, by_method[optimiser], run, beside).write(files[optimiser])
-    if not files:
+    if not any(result.searched for result in results):
         raise nothing_measured(name, searches)
     settings = searches[0].settings
+    best, first = lab.results(name) / "best.json", tuple(settings.get("first", ()))
+    made: Objective | None = None
+    try:
+        _write_strategies(lab, name, records, results, mirror)
+        made = attempt("samples", objective, note)
+        if made is not None:
+            attempt(ANCHORED, partial(note_anchors, records, made), note)
+    finally:
+        published = Published(results, best, None, 0, first, recorded_anchors(records))
+        show(published)
+    answers = _try_sync(mirror, records)
+    runs = "MLflow runs in the strategy files"
+    attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
+    report = attempt(
+        "report",
+        lambda: write_report(
+            lab.make_results(name) / "report.html",
+            with_samples(results, made, lab, note),
+            title=f"autonat: {name}",
+            tokens=settings["objective"]["tokens"],
+            facts=facts_of(settings),
+            trainings=trainings({1: searches}),
+            anchors=published.anchors,
+        ),
+        note,
+    )
+    if answers:
+        complete(lab, name, records, mirror, note)
+    behind = sum(map(mirror.behind, records))
+    return dataclasses.replace(published, report=report, behind=behind)
+
+
+def attempt(what: str, make: Callable[[], T], note: Note) -> T | None:
+    """Something optional, or None and a note: a user's own code may raise anything."""
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        note(f"no {what}: {type(error).__name__}: {first_line(error)}")
+        return None
+
+
+def _write_strategies(
+    lab: Lab, name: str, records: list[Record], results: list[MethodResult], mirror: Mirror
+) -> None:
+    """Write a strategy file for each method and control, and best.json."""
+    by_method = {result.method: result for result in results}
+    beside = controls_beside(results)
+    written: dict[str, StrategyFile] = {}
+    for record in records:
+        method = record.settings.get("optimiser")
+        if record.settings["kind"] == "search" and method in by_method:
+            run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
+            written[method] = strategy_file(record, by_method[method], run, beside)
+    best = min(written, key=lambda method: _rank(by_method[method]))
     for result in results:
         if not result.searched:
-            control_file(settings, result, beside).write(folder / file_name(result.method))
-    notes = try_anchors(records, objective)
-    anchors = recorded_anchors(records)
-    report = write_report(
-        folder / "report.html",
-        results,
-        title=f"autonat: {name}",
-        tokens=settings["objective"]["tokens"],
-        facts=facts_of(settings),
-        trainings=trainings({1: searches}),
-        anchors=anchors,
-    )
-    behind = complete(lab, name, records, mirror)
-    # Last, for it says that a search has been published.
-    best = min(files, key=lambda method: _rank(by_method[method]))
-    partial = folder / "best.json.partial"
-    shutil.copyfile(files[best], partial)
-    os.replace(partial, folder / "best.json")
-    first = tuple(settings.get("first", ()))
-    return Published(results, folder / "best.json", report, behind, first, anchors, notes)
-
-
-def try_anchors(records: list[Record], objective: Objective) -> tuple[str, ...]:
-    """Measure and record what needs no generator; a note where that cannot be."""
+            written[result.method] = control_file(records[0].settings, result, beside)
+    folder = lab.make_results(name)
     try:
-        note_anchors(records, objective)
-    except Exception as error:  # whatever an objective of somebody's own does
-        return (f"the FIDs of real images and of a constant image are not known: {error}",)
-    return ()
+        for method, file in written.items():
+            file.write(folder / file_name(method))
+        # Last, for it says that a search has been published.
+        written[best].write(folder / "best.json")
+    except OSError as error:
+        raise ValueError(
+            f"results {folder}: {error.strerror}; all is in the record, and autonat report {name} "
+            "writes them"
+        ) from None
 
 
-def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror) -> int:
-    """Bring MLflow up to a search's records, with its files, weights and final numbers.
+def _told(lab: Lab) -> str:
+    """MLflow's address for a strategy file; of a store in the lab, which may be moved, as seen
+    from there."""
+    file = sqlite_file(lab.tracking_uri)
+    if file is not None and lab.holds_tracking:
+        return f"sqlite:///{file.resolve().relative_to(lab.folder)}"
+    return without_password(lab.tracking_uri)
 
-    Returns:
-        How many evaluations MLflow does not have, because it did not answer.
-    """
-    folder, behind = lab.results(name), 0
+
+def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: Note) -> None:
+    """Bring MLflow up to a search's records, with its files, weights and final numbers; a note
+    where it does not answer."""
+    folder = lab.results(name)
     by_method = {result.method: result for result in method_results(records)}
-    for record in records:
-        files = [folder / file_name(str(record.settings.get("optimiser"))), folder / "report.html"]
-        files += _weights(lab, record, by_method)
-        try:
+    try:
+        for record in records:
+            files = [
+                folder / file_name(str(record.settings.get("optimiser"))),
+                folder / "report.html",
+            ]
+            files += _weights(lab, record, by_method)
             present = [file for file in files if file.exists()]
             mirror.finish(record, present, _metrics(record, by_method))
-        except ValueError:
-            behind += mirror.behind(record)
-    return behind
+    except ValueError as error:  # which costs one time-out, not one a study
+        note(str(error))
 
 
 def _rank(result: MethodResult) -> float:
@@ -175,25 +227,43 @@ def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list
     return [stored_folder(lab.folder, result.checkpoint) / WEIGHTS]
 
 
-def with_samples(result: MethodResult, objective: Objective, lab: Lab) -> MethodResult:
-    """A result with the first images of its strategy, by its own model where one was trained for
-    it; without them where that training failed."""
+def with_samples(
+    results: list[MethodResult], objective: Objective | None, lab: Lab, note: Note
+) -> list[MethodResult]:
+    """Results with the first images of their strategies, each by its own model where one was
+    trained for it; without them where there are none to be had, and a note for each reason."""
+    reasons: dict[str, None] = {}
+
+    def with_own(result: MethodResult) -> MethodResult:
+        images = attempt("samples", lambda: _sampled(result, objective, lab), reasons.setdefault)
+        return dataclasses.replace(result, samples=images)
+
+    found = [with_own(result) for result in results]
+    for reason in reasons:
+        note(reason)
+    return found
+
+
+def _sampled(
+    result: MethodResult, objective: Objective | None, lab: Lab
+) -> npt.NDArray[np.uint8] | None:
     if result.checkpoint is not None and isinstance(objective, Trains):
         objective = objective.with_checkpoint(lab.folder, result.checkpoint)
-    elif result.training is not None:
-        return result
+    elif result.training is not None:  # it failed
+        return None
     if not isinstance(objective, Samples):
-        return result
-    images = objective.sample(result.strategy, SAMPLES, SAMPLE_SEED)
-    return dataclasses.replace(result, samples=images)
+        return None
+    return sampled(objective, result.strategy, SAMPLES, SAMPLE_SEED)
 
 
-def _try_sync(mirror: Mirror, records: list[Record]) -> None:
-    for record in records:
-        try:
+def _try_sync(mirror: Mirror, records: list[Record]) -> bool:
+    """Whether MLflow has all evaluations; one that is away costs one time-out, not one a study."""
+    try:
+        for record in records:
             mirror.sync(record)
-        except ValueError:
-            return  # a store that is away costs one time-out, not one a study
+    except ValueError:
+        return False
+    return True
 
 
 def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:

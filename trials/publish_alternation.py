@@ -3,55 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
 
 from dashboards.report import write_report
 from trials.alternation import Round, round_results
-from trials.anchors import Anchor, recorded_anchors
+from trials.anchors import recorded_anchors
 from trials.lab import Lab
 from trials.mirror import Mirror
 from trials.objective import Objective
-from trials.publish import facts_of, trainings, with_samples
-from trials.results import MethodResult
+from trials.publish import Note, Published, Show, attempt, facts_of, trainings, with_samples
 from trials.search_run import search_records
 from trials.settings import SearchSettings
 
 
 def publish_alternation(
-    lab: Lab, settings: SearchSettings, rounds: list[Round], objective: Objective, mirror: Mirror
-) -> tuple[list[MethodResult], list[Anchor], Path]:
-    """Write the report of an alternation, and complete the run above its searches in MLflow.
+    lab: Lab,
+    settings: SearchSettings,
+    rounds: list[Round],
+    objective: Callable[[], Objective],
+    mirror: Mirror,
+    show: Show,
+    note: Note,
+) -> Published:
+    """Show what came of an alternation, whose best.json is written; then write its report, and
+    complete the run above its searches in MLflow.
 
     Args:
         lab: of the project.
         settings: of the alternation.
         rounds: at least one.
-        objective: what was trained.
+        objective: makes what was trained.
         mirror: not in use by another thread.
+        show: called first.
+        note: told what of the rest could not be made.
 
     Returns:
-        The state before, and each round's winner; what stands beside them; the report's path.
-
-    Raises:
-        ValueError: the report cannot be written.
+        Its results are the state before, and each round's winner; behind are its searches', not
+        the alternation itself.
     """
     name = settings.full_name()
     trained = [search_records(lab, r.training) for r in rounds]
     results = round_results(lab, rounds)
     anchors = recorded_anchors(search_records(lab, rounds[0].generation))
+    best = lab.results(name) / "best.json"
+    published = Published(results, best, None, 0, anchors=anchors)
+    show(published)
+    made = attempt("samples", objective, note)
     described = trained[0][0].settings
-    report = write_report(
-        lab.results(name) / "report.html",
-        [with_samples(result, objective, lab) for result in results],
-        title=f"autonat: {name}",
-        tokens=described["objective"]["tokens"],
-        facts=facts_of(described),
-        trainings=trainings(dict(enumerate(trained, 1))),
-        anchors=anchors,
+    report = attempt(
+        "report",
+        lambda: write_report(
+            lab.make_results(name) / "report.html",
+            with_samples(results, made, lab, note),
+            title=f"autonat: {name}",
+            tokens=described["objective"]["tokens"],
+            facts=facts_of(described),
+            trainings=trainings(dict(enumerate(trained, 1))),
+            anchors=anchors,
+        ),
+        note,
     )
     with contextlib.suppress(ValueError):  # sync completes it
         complete_alternation(lab, name, rounds, mirror)
-    return results, anchors, report
+    return dataclasses.replace(published, report=report)
 
 
 def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirror) -> None:

@@ -22,6 +22,7 @@ from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
 from search.space import SearchSpace
 from search.strategy import GenerationStrategy
+from trials.databases import sqlite_file
 from trials.evaluation import Evaluation, evaluation_of, trial_of
 from trials.storage import open_storage, outlast, readable, without_password
 
@@ -127,9 +128,9 @@ class Record:
                 of autonat, or the storage cannot be read.
         """
         with readable(url):
-            storage = open_storage(url)
-            names = _names(storage)
-            if name not in names:
+            storage = None if _missing(url) else open_storage(url)
+            names = [] if storage is None else _names(storage)
+            if storage is None or name not in names:
                 known = ", ".join(names) or "none"
                 raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
             study = optuna.load_study(study_name=name, storage=storage)
@@ -388,13 +389,19 @@ def not_ours(url: str, name: str) -> ValueError:
 
 
 def study_names(url: str) -> list[str]:
-    """The names of all studies in a storage that were made to the end.
+    """The names of all studies in a storage that were made to the end. Looking makes no file.
 
     Raises:
         ValueError: the storage cannot be read.
     """
     with readable(url):
-        return _names(open_storage(url))
+        return [] if _missing(url) else _names(open_storage(url))
+
+
+def _missing(url: str) -> bool:
+    """Whether it names an SQLite file that is not there, and would be made by looking."""
+    file = sqlite_file(url)
+    return file is not None and not file.exists()
 
 
 def _state(storage: RDBStorage, study_id: int) -> bool | None:

@@ -6,6 +6,8 @@ Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import shlex
 import sys
@@ -19,9 +21,9 @@ from trials.lab import Lab
 from trials.launch import launch, prepared, resumed_settings
 from trials.mirror import Mirror
 from trials.objective import Objective, load_objective
-from trials.printing import show_notes, show_paths, show_results
+from trials.printing import note, show_paths, show_results
 from trials.progress import LiveProgress, say
-from trials.publish import Published, publish
+from trials.publish import Published, Show, publish
 from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.search_run import is_finished, search_records
@@ -37,13 +39,18 @@ def run(
     settings = settings.completed()
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+
+    def show(published: Published) -> None:
+        if not as_json_:
+            show_results(published.results, published.anchors, False, published, name)
+
     published = None
     with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
         if settings.what == "both":
             named = settings.model_copy(update={"name": name})
-            published = _alternate(named, lab, resume, retry_failed)
+            published = _alternate(named, lab, resume, show, retry_failed)
         else:
-            published = _search(settings, resume, retry_failed)
+            published = _search(settings, resume, show, retry_failed)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
         if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
@@ -53,9 +60,9 @@ def run(
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         print(line, file=sys.stderr)
-    show_notes(published)
-    show_results(published.results, published.anchors, as_json_, published, name)
-    if not as_json_:
+    if as_json_:
+        show_results(published.results, published.anchors, True, published, name)
+    else:
         show_paths(lab, published.best, published.report)
 
 
@@ -72,21 +79,25 @@ def _where(settings: SearchSettings) -> str:
     return words
 
 
-def _search(settings: SearchSettings, resume: bool, retry_failed: bool = False) -> Published | None:
+def _search(
+    settings: SearchSettings, resume: bool, show: Show, retry_failed: bool = False
+) -> Published | None:
     """A search and what it publishes, or None if it was interrupted. Of one that is finished, only
     what it publishes, for which no Ray is needed."""
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
     if resume and not retry_failed and is_finished(records := search_records(lab, name)):
-        say(f"{name}: publishing its files, its report and its runs in MLflow …")
-        return publish(lab, name, records, _objective(settings, lab), Mirror(lab))
+        say(publishing)
+        of = functools.partial(_objective, settings, lab)
+        return publish(lab, name, records, of, Mirror(lab), show, note)
     with LiveProgress() as progress:
         launched = launch(settings, resume=resume, retry_failed=retry_failed, progress=progress)
-        if not launched.run.finished:
-            return None
-        progress.say(f"{name}: publishing its files, its report and its runs in MLflow …")
-        records = search_records(lab, name)
-        return publish(lab, name, records, launched.objective, launched.mirror)
+    if not launched.run.finished:
+        return None
+    say(publishing)
+    records = search_records(lab, name)
+    return publish(lab, name, records, lambda: launched.objective, launched.mirror, show, note)
 
 
 def _objective(settings: SearchSettings, lab: Lab) -> Objective:
@@ -97,7 +108,7 @@ def _objective(settings: SearchSettings, lab: Lab) -> Objective:
 
 
 def _alternate(
-    settings: SearchSettings, lab: Lab, resume: bool, retry_failed: bool
+    settings: SearchSettings, lab: Lab, resume: bool, show: Show, retry_failed: bool
 ) -> Published | None:
     """An alternation and what it publishes, or None if it was interrupted. Failures are tried
     again in the half-round that it is in: those before it are what it goes on from."""
@@ -105,7 +116,8 @@ def _alternate(
 
     def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
         nonlocal behind
-        published = _search(half, resume_half, retry_failed and resume_half)
+        again = retry_failed and resume_half
+        published = _search(half, resume_half, lambda _: None, again)
         if published is None:
             return None
         behind += published.behind
@@ -114,10 +126,16 @@ def _alternate(
     rounds = alternate(settings, resume=resume, search=search_half)
     if rounds is None:
         return None
-    objective = load_objective(settings.objective, settings.objective_settings)
-    results, anchors, report = publish_alternation(lab, settings, rounds, objective, Mirror(lab))
-    best = lab.results(settings.full_name()) / "best.json"
-    return Published(results, best, report, behind, anchors=anchors)
+    published = publish_alternation(
+        lab,
+        settings,
+        rounds,
+        lambda: load_objective(settings.objective, settings.objective_settings),
+        Mirror(lab),
+        show,
+        note,
+    )
+    return dataclasses.replace(published, behind=behind)
 
 
 def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
@@ -128,7 +146,7 @@ def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
         resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
         if resume:
             settings = resumed_settings(name, {"lab": settings.lab}, None)
-        if _search(settings.completed(), resume) is None:
+        if _search(settings.completed(), resume, lambda _: None) is None:
             return None
     file = StrategyFile.read(best)
     if file.test is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from search.space import SearchSpace, Space
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
+from trials.lab import LONGEST_NAME, NAME
 from trials.study_file import laid_over, read_study_file
 from trials.typed_settings import typed_settings
 
@@ -130,7 +132,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str | None = Field(None, pattern=NAME)
     objective: str = "digits"
     objective_settings: dict[str, Any] = {}
     steps: Count = 8
@@ -212,6 +214,13 @@ class SearchSettings(BaseModel):
             value, usual = getattr(self, name), type(self).model_fields[name].get_default()
             if not applies and value != usual:
                 raise ValueError(f"{name} = {value!r} does not apply to what = {self.what}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> SearchSettings:
+        length = 0 if self.name is None else len(self.name)
+        if length > LONGEST_NAME and self.alternation is None:  # whose name was looked at
+            raise ValueError(f"name = {self.name!r}: {length} letters, at most {LONGEST_NAME}")
         return self
 
     @model_validator(mode="after")
@@ -321,7 +330,8 @@ class SearchSettings(BaseModel):
         if self.name is not None:
             return self.name
         text = json.dumps(self.problem(), sort_keys=True)
-        short = self.objective.rpartition(":")[2].lower()
+        short = re.sub(r"[^a-z0-9._-]+", "-", self.objective.rpartition(":")[2].lower())
+        short = short.strip("._-")[: LONGEST_NAME // 2] or "search"
         return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from trials.databases import MLFLOW_TABLES, OPTUNA_TABLES, is_database, tables
 from trials.record_storage import RecordStorage
 
 # It tells of every study that is made, on stderr.
@@ -50,6 +51,32 @@ def open_storage(url: str) -> RDBStorage:
             return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
         time.sleep(AGAIN_SECONDS / 2)
     return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
+
+
+def one_database(url: str) -> ValueError:
+    """That the record and MLflow were given one database."""
+    return ValueError(
+        f"{without_password(url)} would hold both the record and MLflow, whose tables do not go "
+        "into one database: name another one with --record-url or with --tracking-uri (on the same "
+        "server, CREATE DATABASE makes one), or leave one of the two out"
+    )
+
+
+def require_two_databases(record_url: str, tracking_uri: str) -> None:
+    """See that the record and MLflow do not share a database, however it is spelled: each would
+    take the other's tables for an old version of its own. The record's tables are made.
+
+    Raises:
+        ValueError: they share one, or the record cannot be opened. An MLflow that does not answer
+            is none of this.
+    """
+    with readable(record_url):
+        if record_url == tracking_uri or tables(record_url) >= MLFLOW_TABLES:
+            raise one_database(record_url)
+        open_storage(record_url).remove_session()
+    with contextlib.suppress(SQLAlchemyError, ImportError):
+        if is_database(tracking_uri) and tables(tracking_uri) >= OPTUNA_TABLES:
+            raise one_database(tracking_uri)
 
 
 def without_password(url: str) -> str:

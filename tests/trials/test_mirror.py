@@ -15,10 +15,11 @@ from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials import mirror as mirror_module
+from trials import background_mirror as background
+from trials.background_mirror import BackgroundMirror
 from trials.lab import Lab
 from trials.local_runner import run_local
-from trials.mirror import BackgroundMirror, Mirror
+from trials.mirror import Mirror
 from trials.record import Record
 from trials.simulated import SimulatedObjective
 from trials.study import Study
@@ -149,10 +150,10 @@ def test_finish_attaches_files_and_metrics_to_the_parent(
 def test_in_the_background_it_follows_a_search(lab: Lab, record: Record) -> None:
     mirror = Mirror(lab)
     warnings: list[str] = []
-    following = BackgroundMirror(mirror, warnings.append)
+    following = BackgroundMirror(mirror, warnings.append, lambda: True)
     following.changed(record)
     until(lambda: mirror.behind(record) == 0)
-    following.close()
+    following.close("FINISHED")
     assert len(children(lab, record)) == 9
     assert warnings == []
 
@@ -169,13 +170,13 @@ def test_an_address_that_nobody_answers_is_one_line(record: Record, tmp_path: Pa
 def test_a_server_that_goes_away_and_comes_back(
     record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.3)
 
     said: list[str] = []
     with mlflow_server(tmp_path) as server:
         lab = Lab.open(tmp_path / "served", tracking_uri=server.uri)
         mirror = Mirror(lab)
-        following = BackgroundMirror(mirror, said.append)
+        following = BackgroundMirror(mirror, said.append, lambda: True)
         following.changed(record)
         until(lambda: mirror.behind(record) == 0)
         server.stop()
@@ -186,7 +187,7 @@ def test_a_server_that_goes_away_and_comes_back(
         assert mirror.behind(record) == 1
         server.start()
         until(lambda: len(said) == 2)
-        following.close()
+        following.close("FINISHED")
         assert mirror.behind(record) == 0
         assert "the search runs on" in said[0]
         assert said[1] == "tracking: it answers again"
@@ -197,8 +198,8 @@ def test_a_server_that_goes_away_and_comes_back(
 def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
     lab: Lab, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "FAR_BEHIND", 2)
-    monkeypatch.setattr(mirror_module, "PAUSE", 0.1)
+    monkeypatch.setattr(background, "FAR_BEHIND", 2)
+    monkeypatch.setattr(background, "PAUSE", 0.1)
 
     def seconds(following: BackgroundMirror) -> float:
         began = time.monotonic()
@@ -206,7 +207,7 @@ def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
         return time.monotonic() - began
 
     answering, said = Mirror(lab), []
-    following = BackgroundMirror(answering, said.append)
+    following = BackgroundMirror(answering, said.append, lambda: True)
     following.changed(record)
     deadline = time.monotonic() + 60
     while answering.behind(record) and time.monotonic() < deadline:
@@ -216,13 +217,13 @@ def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
     while seconds(following) < 0.1 and time.monotonic() < deadline:
         time.sleep(0.02)  # the thread has written, but not yet noted that it could
     assert time.monotonic() < deadline
-    following.close()
+    following.close("FINISHED")
 
     nobody = Mirror(Lab.open(tmp_path / "other", lab.record_url, "http://127.0.0.1:9"))
-    following = BackgroundMirror(nobody, said.append)
+    following = BackgroundMirror(nobody, said.append, lambda: True)
     following.changed(record)
     while not said and time.monotonic() < deadline:
         time.sleep(0.02)
     assert nobody.behind(record) == len(record.evaluations) > 2
     assert seconds(following) < 0.05
-    following.close()
+    following.close("FINISHED")

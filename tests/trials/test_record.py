@@ -11,6 +11,7 @@ from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
+from trials.databases import sqlite_url
 from trials.lab import Lab
 from trials.record import Best, Record, study_names
 
@@ -162,11 +163,19 @@ def test_a_study_that_is_not_ours_is_not_seen(lab: Lab) -> None:
         Record.open(lab.record_url, "foreign")
 
 
-@pytest.mark.parametrize("url", ["sqlite:////proc/nowhere/record.db", "nonsense://x"])
+@pytest.mark.parametrize("url", ["sqlite:////proc", "nonsense://x"])
 def test_a_storage_that_cannot_be_opened_is_one_line(url: str) -> None:
     with pytest.raises(ValueError, match="^record ") as caught:
         study_names(url)
     assert "\n" not in str(caught.value)
+
+
+def test_looking_for_a_study_makes_no_file(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "lab" / "record.db")
+    assert study_names(url) == []
+    with pytest.raises(ValueError, match="no study 'nix' in .*; known: none"):
+        Record.open(url, "nix")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
