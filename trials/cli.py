@@ -337,9 +337,12 @@ def _objective_of(
     file: StrategyFile, name: str | None, settings: list[str] | None
 ) -> tuple[str, dict[str, Any]]:
     """The objective to measure a file on: a flag's, else its own."""
-    changes = read_assignments("--set", settings)
-    if name is not None:
-        return name, changes
-    if file.objective is None:
+    from trials.named_paths import with_absolute_paths
+    from trials.objective import objective_class
+
+    objective = file.objective if name is None else {"name": name, "settings": {}}
+    if objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
-    return file.objective["name"], dict(file.objective["settings"]) | changes
+    found = str(objective["name"])
+    given = with_absolute_paths(objective_class(found), read_assignments("--set", settings))
+    return found, dict(objective["settings"]) | given

@@ -135,11 +135,11 @@ def report(
     from trials.publish_alternation import publish_alternation
     from trials.record import ALTERNATION, study_names
     from trials.search_run import recorded_settings, search_records
-    from trials.settings import read_settings
+    from trials.settings import validated
 
     where = Lab.at(lab, record_url, tracking_uri)
     if f"{name}-{ALTERNATION}" in study_names(where.record_url):
-        settings = read_settings(recorded_settings(where, name) | {"name": name, "lab": lab})
+        settings = validated(recorded_settings(where, name) | {"name": name, "lab": lab})
         rounds = recorded_rounds(where, name)
         if not rounds:
             raise ValueError(f"alternation {name}: no round is done")

@@ -35,6 +35,7 @@ from models.tokenizers import Tokenizer, load_tokenizer
 from models.training_settings import TRAINING_PRECISIONS, TrainingSettings
 from search.space import Space
 from search.training_strategy import TrainingStrategy
+from trials.named_paths import KindAndPath, PathText
 from trials.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
 from trials.objective import Report
 from trials.tokenize import tokenizer_of
@@ -90,14 +91,14 @@ class ImagesObjective(NATObjective):
     def __init__(
         self,
         *,
-        features: str,
-        reference: str,
-        data: str | None = None,
-        weights: str | None = None,
-        tokenizer: str | None = None,
+        features: KindAndPath,
+        reference: PathText,
+        data: PathText | None = None,
+        weights: PathText | None = None,
+        tokenizer: KindAndPath | None = None,
         grid: int | None = None,
         num_classes: int | None = None,
-        prompts: str | None = None,
+        prompts: PathText | None = None,
         size: str = "S",
         width: int | None = None,
         depth: int | None = None,

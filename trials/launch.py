@@ -31,7 +31,7 @@ from trials.objective import (
 from trials.progress import LiveProgress
 from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings, refuse_taken
-from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings
+from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings, standing_alone, validated
 from trials.storage import require_two_databases
 from trials.user_code import check_travels, explained, user_modules
 
@@ -234,9 +234,9 @@ def resumed_settings(
     usual = {"what": recorded.get("what", "generation")}
     now = read_settings(usual | given | {"name": name}, study_file)
     here = now.model_dump(mode="json", exclude=set(recorded))
-    settings = read_settings(recorded | here)
+    settings = validated(recorded | here)
     said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
-    differing = differences({key: recorded[key] for key in said}, said)
+    differing = differences({key: standing_alone(recorded)[key] for key in said}, said)
     if differing:
         raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
     return settings

@@ -219,7 +219,7 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
             import, a class that lacks a method or has one of another signature, a setting that it
             does not have or refuses.
     """
-    made_by = own_class(name) if ":" in name else _registered_class(name)
+    made_by = objective_class(name)
     for method in ("evaluate", "describe"):
         if not callable(getattr(made_by, method, None)):
             raise ValueError(f"objective {name} lacks the method {method}")
@@ -263,6 +263,15 @@ def _plain_signature(signature: inspect.Signature) -> str:
     """Without types."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(inspect.Signature(parameters))
+
+
+def objective_class(name: str) -> Any:
+    """The class of the objective of that name.
+
+    Raises:
+        ValueError: an unknown name, or a module or class that does not import.
+    """
+    return own_class(name) if ":" in name else _registered_class(name)
 
 
 def registered_objectives() -> dict[str, EntryPoint]:

@@ -25,10 +25,13 @@ from search.registry import (
     optimiser_class,
 )
 from search.space import SearchSpace, Space
+from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
 from trials.lab import LONGEST_NAME, NAME
+from trials.named_paths import with_absolute_paths
+from trials.objective import objective_class
 from trials.study_file import laid_over, read_study_file
 from trials.typed_settings import typed_settings
 
@@ -86,7 +89,8 @@ class SearchSettings(BaseModel):
         objective: a registered name, or package.module:Class.
         objective_settings: keywords of the objective.
         steps: T.
-        start: a strategy file, or the name of a control, to start from (read off at T steps).
+        start: a generation strategy as JSON, or the name of a control, to start from (read off at
+            T steps); of a strategy file, what it holds.
         what: is searched: "generation" strategies of a given model, "training" strategies (a model
             is trained for each evaluation, and measured with the start's generation strategy),
             both at once ("joint"), or both in turn, in rounds ("both").
@@ -136,7 +140,7 @@ class SearchSettings(BaseModel):
     objective: str = "digits"
     objective_settings: dict[str, Any] = {}
     steps: Count = 8
-    start: Path = Path("rule of thumb")
+    start: Path | dict[str, Any] = Path("rule of thumb")
     what: Literal["generation", "training", "joint", "both"] = "generation"
     rounds: Count = 3
     training_optimiser: str = "autonat-greedy"
@@ -280,9 +284,11 @@ class SearchSettings(BaseModel):
         Raises:
             ValueError: bounds or a start that are not valid.
         """
-        if str(self.start) in CONTROLS:
+        if isinstance(self.start, dict):
+            start = GenerationStrategy.from_json(self.start).with_steps(self.steps)
+        elif str(self.start) in CONTROLS:
             start = CONTROLS[str(self.start)](self.steps)
-        else:
+        else:  # a record that was made before settings stood alone
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
         return Space(start, _bounds(self.bounds), self.frozen, self.max_forward_passes)
 
@@ -356,8 +362,27 @@ def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
     return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
 
 
+def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings that mean the same in any folder: of a strategy file to start from, what it holds;
+    paths of the objective absolute.
+
+    Raises:
+        ValueError: the strategy file cannot be read, or the objective does not import.
+    """
+    alone = dict(content)
+    start = content.get("start")
+    if isinstance(start, (str, Path)) and str(start) not in CONTROLS:
+        alone["start"] = StrategyFile.read(Path(start)).generation.to_json()
+    settings = content.get("objective_settings")
+    name = content.get("objective", SearchSettings.model_fields["objective"].get_default())
+    if isinstance(settings, dict) and settings and isinstance(name, str):
+        alone["objective_settings"] = with_absolute_paths(objective_class(name), settings)
+    return alone
+
+
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
-    """Settings from a YAML study file, or the preset of its name, with `values` over it.
+    """Settings from a YAML study file, or the preset of its name, with `values` over it; they
+    stand alone.
 
     What fields hold by name is laid over the file's one by one.
 
@@ -365,8 +390,17 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
         ValueError: the file cannot be read, or a value is not valid; the field is named.
     """
     content = {} if study_file is None else read_study_file(study_file)
+    return validated(standing_alone(laid_over(content, values)))
+
+
+def validated(content: dict[str, Any]) -> SearchSettings:
+    """Settings as they are said.
+
+    Raises:
+        ValueError: a value is not valid; the field is named.
+    """
     try:
-        return SearchSettings(**laid_over(content, values))
+        return SearchSettings(**content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

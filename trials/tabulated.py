@@ -21,6 +21,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import SCHEDULES, GenerationStrategy
 from search.surrogate import Surrogate, from_json, learn, to_json
+from trials.named_paths import PathText
 from trials.record import Record
 
 FORMAT = "autonat-table/1"
@@ -39,7 +40,7 @@ class TabulatedObjective:
         ValueError: no such table, or a file that is none.
     """
 
-    def __init__(self, *, table: str = "digits-T8") -> None:
+    def __init__(self, *, table: PathText = "digits-T8") -> None:
         self._table = table
         self._surrogate, self._space, about = read_table(table)
         self.tokens = int(about["tokens"])

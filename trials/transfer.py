@@ -14,7 +14,16 @@ from typing import Any
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.launch import replicate
-from trials.objective import TRAINED_BY, Objective, Report, Trains, describe, load_objective
+from trials.named_paths import with_absolute_paths
+from trials.objective import (
+    TRAINED_BY,
+    Objective,
+    Report,
+    Trains,
+    describe,
+    load_objective,
+    objective_class,
+)
 
 RULE_OF_THUMB, TRANSFERRED, REFINED = "rule of thumb", "transferred", "refined"
 
@@ -44,14 +53,15 @@ def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str,
     if file.objective is None:
         raise ValueError("the strategy file names no objective: nothing to transfer from")
     name, settings = str(file.objective["name"]), dict(file.objective["settings"])
+    changes = with_absolute_paths(objective_class(name), changes)
     anew = {key: value for key, value in settings.items() if key != "checkpoint"}
     if file.training is None or len(anew) == len(settings) or "checkpoint" in changes:
-        return settings | dict(changes)
-    ways = [load_objective(name, told) for told in (anew, anew | dict(changes))]
+        return settings | changes
+    ways = [load_objective(name, told) for told in (anew, anew | changes)]
     keys = [way.training_key(file.training, 0) for way in ways if isinstance(way, Trains)]
     if keys[0] == keys[-1] and not TRAINED_BY & changes.keys():
-        return settings | dict(changes)
-    return anew | file.training.to_json() | dict(changes)
+        return settings | changes
+    return anew | file.training.to_json() | changes
 
 
 def measure_transfer(
