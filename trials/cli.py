@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -340,7 +341,9 @@ def _objective_of(
     from trials.named_paths import with_absolute_paths
     from trials.objective import objective_class
 
-    objective = file.objective if name is None else {"name": name, "settings": {}}
+    objective: Mapping[str, Any] | None = file.objective
+    if name is not None:
+        objective = {"name": name, "settings": {}}
     if objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
     found = str(objective["name"])

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
 from search.strategy_file import image_flops
@@ -153,6 +155,8 @@ class Mirror:
         except Exception as error:
             uri, shown = self._lab.tracking_uri, without_password(self._lab.tracking_uri)
             said = first_line(error).replace(uri, shown)[:300]
+            if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, ValueError)):
+                said = f"{type(error).__name__}: {said}"
             raise ValueError(f"tracking {shown}: {said}") from None
 
     def _sync(self, record: Record, stopped: Callable[[], bool]) -> int:

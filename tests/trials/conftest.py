@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from mlflow.tracking import MlflowClient
 from PIL import Image
 from ray.cluster_utils import Cluster
 from sklearn.datasets import load_sample_images
@@ -20,6 +22,7 @@ from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials import entry
+from trials.databases import sqlite_url
 from trials.digits import DigitsObjective
 from trials.image_sources import open_source
 from trials.images import ImagesObjective
@@ -83,6 +86,21 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab.open(tmp_path / "lab")
+
+
+@pytest.fixture(scope="session")
+def mlflow_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's empty database, made once: it takes seconds."""
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(sqlite_url(file)).search_experiments()
+    return file
+
+
+@pytest.fixture
+def with_mlflow(lab: Lab, mlflow_schema: Path) -> Lab:
+    """The lab with MLflow's database in it."""
+    shutil.copyfile(mlflow_schema, lab.folder / "mlflow.db")
+    return lab
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -38,19 +39,9 @@ def settings() -> dict[str, object]:
     }
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's schema, made once: it takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def lab(tmp_path: Path, migrated: Path) -> Lab:
-    (tmp_path / "lab").mkdir()
-    (tmp_path / "lab" / "mlflow.db").write_bytes(migrated.read_bytes())
-    return Lab.open(tmp_path / "lab")
+def lab(with_mlflow: Lab) -> Lab:
+    return with_mlflow
 
 
 @pytest.fixture
@@ -227,3 +218,67 @@ def test_a_search_far_ahead_waits_for_a_store_that_answers_and_for_no_other(
     assert nobody.behind(record) == len(record.evaluations) > 2
     assert seconds(following) < 0.05
     following.close("FINISHED")
+
+
+def test_a_store_may_raise_whatever_it_likes_and_is_told_once(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "RETRY_SECONDS", 0.01)
+    calls: list[None] = []
+
+    def broken(*_: object, **__: object) -> None:
+        calls.append(None)
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(MlflowClient, "create_run", broken)
+    said: list[str] = []
+    following = BackgroundMirror(Mirror(lab), said.append, lambda: True)
+    following.changed(record)
+    until(lambda: len(calls) > 3)
+    following.close("FINISHED")
+    assert len(said) == 1
+    assert "KeyError: 'unforeseen'; the search runs on" in said[0]
+
+
+def test_a_child_that_was_not_finished_is_not_written_twice(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, whole = Mirror(lab), MlflowClient.log_text
+
+    def cut_off(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(MlflowClient, "log_text", cut_off)
+    with pytest.raises(ValueError, match="TimeoutError"):
+        mirror.sync(record)
+    monkeypatch.setattr(MlflowClient, "log_text", whole)
+    mirror.sync(record)
+    runs = children(lab, record)
+    assert len(runs) == 9
+    assert "RUNNING" not in {run.info.status for run in runs}
+
+
+def status(lab: Lab, mirror: Mirror, record: Record) -> str:
+    return str(MlflowClient(lab.tracking_uri).get_run(mirror.parent(record) or "").info.status)
+
+
+def test_a_parent_says_whether_its_search_runs(lab: Lab, record: Record) -> None:
+    mirror = Mirror(lab)
+
+    def followed(finished: bool, error: BaseException | None = None) -> str:
+        with (
+            contextlib.suppress(BaseException),
+            BackgroundMirror(mirror, print, lambda: finished) as following,
+        ):
+            following.changed(record)
+            until(lambda: mirror.behind(record) == 0 and status(lab, mirror, record) == "RUNNING")
+            if error is not None:
+                raise error
+        return status(lab, mirror, record)
+
+    assert followed(False) == "KILLED"
+    assert followed(False, KeyboardInterrupt()) == "KILLED"
+    assert followed(False, ValueError()) == "FAILED"
+    assert followed(True) == "FINISHED"
+    mirror.end(record, "KILLED")
+    assert status(lab, mirror, record) == "FINISHED"

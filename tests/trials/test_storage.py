@@ -20,8 +20,9 @@ from search.measurement import Failure
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from trials import record_storage
+from trials.databases import sqlite_url, tables
 from trials.record import Record, study_names
-from trials.storage import without_password
+from trials.storage import require_two_databases, without_password
 
 STRATEGY = GenerationStrategy.maskgit(2)
 
@@ -117,3 +118,32 @@ def test_what_is_no_url_is_shown_as_it_is() -> None:
     assert without_password("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
     assert "secret" not in without_password("postgresql://db/x?password=secret&user=me")
     assert without_password("http://me:secret@host:5000") == "http://me:***@host:5000"
+
+
+def test_the_record_and_mlflow_do_not_share_a_database(
+    tmp_path: Path, database: PostgreSQL
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    ours, link = sqlite_url(tmp_path / "x.db"), sqlite_url(tmp_path / "link" / "x.db")
+    database.execute("create database shared", "create database apart")
+    shared = database.url("shared")
+    for record, tracking in (
+        (ours, ours),
+        (ours, link),
+        (shared, shared),
+        (shared, shared.replace("postgresql:", "postgresql+psycopg:")),
+    ):
+        with pytest.raises(ValueError, match="would hold both the record and MLflow") as caught:
+            require_two_databases(record, tracking)
+        assert "--tracking-uri" in str(caught.value)
+    require_two_databases(shared, database.url("apart"))
+    require_two_databases(ours, "http://127.0.0.1:9")
+    require_two_databases(ours, "postgresql://me:secret@127.0.0.1:1/x")  # who does not answer
+
+
+def test_mlflows_own_database_is_left_as_it_is(mlflow_schema: Path, tmp_path: Path) -> None:
+    url = sqlite_url(mlflow_schema)
+    before = tables(url)
+    with pytest.raises(ValueError, match="would hold both"):
+        require_two_databases(url, sqlite_url(tmp_path / "other.db"))
+    assert tables(url) == before
