@@ -31,7 +31,14 @@ from trials.objective import (
 from trials.progress import LiveProgress
 from trials.record import study_names
 from trials.search_run import SearchRun, differences, recorded_settings, refuse_taken
-from trials.settings import WHERE_IT_RUNS, SearchSettings, read_settings, standing_alone, validated
+from trials.settings import (
+    WHERE_IT_RUNS,
+    SearchSettings,
+    read_settings,
+    read_study_file,
+    standing_alone,
+    validated,
+)
 from trials.storage import require_two_databases
 from trials.user_code import check_travels, explained, user_modules
 
@@ -231,7 +238,9 @@ def resumed_settings(
     where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab, name)
-    usual = {"what": recorded.get("what", "generation")}
+    of_file = {} if study_file is None else read_study_file(study_file)
+    usual = {"what": recorded.get("what", "generation"), "objective": recorded["objective"]}
+    usual = {key: value for key, value in usual.items() if key not in of_file}
     now = read_settings(usual | given | {"name": name}, study_file)
     here = now.model_dump(mode="json", exclude=set(recorded))
     settings = validated(recorded | here)

@@ -106,7 +106,7 @@ def publish(
     finally:
         published = Published(results, best, None, 0, first, recorded_anchors(records))
         show(published)
-    answers = _try_sync(mirror, records)
+    away = _try_sync(mirror, records)
     runs = "MLflow runs in the strategy files"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
     report = attempt(
@@ -122,9 +122,11 @@ def publish(
         ),
         note,
     )
-    if answers:
-        complete(lab, name, records, mirror, note)
     behind = sum(map(mirror.behind, records))
+    if away is None:
+        complete(lab, name, records, mirror, note)
+    elif not behind:  # which says it else
+        note(f"{away}; autonat sync completes it")
     return dataclasses.replace(published, report=report, behind=behind)
 
 
@@ -256,14 +258,15 @@ def _sampled(
     return sampled(objective, result.strategy, SAMPLES, SAMPLE_SEED)
 
 
-def _try_sync(mirror: Mirror, records: list[Record]) -> bool:
-    """Whether MLflow has all evaluations; one that is away costs one time-out, not one a study."""
+def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
+    """Why MLflow has not all evaluations, or None; one that is away costs one time-out, not one a
+    study."""
     try:
         for record in records:
             mirror.sync(record)
-    except ValueError:
-        return False
-    return True
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:

@@ -121,6 +121,10 @@ def test_a_strategy_file_that_is_not_valid(
         ("--runner slurm", "runner: Input should be 'ray' or 'local'"),
         ("--lab /proc/nowhere", "lab /proc/nowhere: "),
         ("--resume nothing", "no search 'nothing' in sqlite"),
+        (f"--name {'a' * 101}", "101 letters, at most 100"),
+        ("--name ../x", "name: String should match pattern"),
+        ("--record-url sqlite:///:memory:", "a database in memory ends with the command"),
+        ("--record-url sqlite:///x.db --tracking-uri sqlite:///./x.db", "would hold both the rec"),
     ],
 )
 def test_a_search_that_cannot_be(autonat: Autonat, words: str, line: str) -> None:
@@ -329,6 +333,38 @@ def test_a_search_runs_on_without_its_tracking_server_and_sync_completes_it(
     code, out, _ = autonat("sync", "--lab", lab)
     assert code == 0
     assert out.startswith("25 evaluations added")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "export nix out.json",
+        "export ../../x out.json",
+        "report nix",
+        "report ../../x",
+        "compare nix",
+        "front nix",
+        "sync nix",
+        "tabulate nix --out out.parquet",
+        "search --resume nix",
+        "dashboard",
+    ],
+)
+def test_to_look_for_what_is_not_there_makes_nothing(
+    autonat: Autonat, tmp_path: Path, words: str
+) -> None:
+    one_line(*autonat(*words.split(), "--lab", tmp_path / "deep" / "lab"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["cwd"]
+
+
+def test_results_that_could_not_be_written_are_refused_before_the_search(
+    autonat: Autonat, tmp_path: Path
+) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "results").write_text("")
+    line = one_line(*autonat("search", *SMALL, "--lab", tmp_path / "lab"))
+    assert "cannot be written: " in line
+    assert not (tmp_path / "lab" / "record.db").exists()
 
 
 def test_a_yaml_study_file_says_what_flags_say(autonat: Autonat, tmp_path: Path) -> None:
