@@ -287,7 +287,8 @@ def _search(settings: SearchSettings, resume: bool) -> Path | None:
             return None
         name = settings.full_name()
         records = search_records(launched.lab, name)
-        return publish(launched.lab, name, records, launched.objective, launched.mirror).best
+        made, mirror = launched.objective, launched.mirror
+        return publish(launched.lab, name, records, lambda: made, mirror, lambda _: None, print).best
 
 
 def _rows(record: Record) -> list[dict[str, object]]:

@@ -364,7 +364,7 @@ def test_results_that_could_not_be_written_are_refused_before_the_search(
     (tmp_path / "lab" / "results").write_text("")
     line = one_line(*autonat("search", *SMALL, "--lab", tmp_path / "lab"))
     assert "cannot be written: " in line
-    assert not (tmp_path / "lab" / "record.db").exists()
+    assert study_names(Lab.at(tmp_path / "lab").record_url) == []
 
 
 def test_a_yaml_study_file_says_what_flags_say(autonat: Autonat, tmp_path: Path) -> None:
