@@ -288,7 +288,9 @@ def _search(settings: SearchSettings, resume: bool) -> Path | None:
         name = settings.full_name()
         records = search_records(launched.lab, name)
         made, mirror = launched.objective, launched.mirror
-        return publish(launched.lab, name, records, lambda: made, mirror, lambda _: None, print).best
+        return publish(
+            launched.lab, name, records, lambda: made, mirror, lambda _: None, print
+        ).best
 
 
 def _rows(record: Record) -> list[dict[str, object]]:

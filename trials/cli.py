@@ -171,7 +171,7 @@ def show(
     if strategy.suffix != ".json" and not strategy.exists():
         from trials.search_state import show_search
 
-        show_search(Lab.open(lab, record_url), str(strategy), as_json_)
+        show_search(Lab.at(lab, record_url), str(strategy), as_json_)
         return
     file = StrategyFile.read(strategy)
     if as_json_:

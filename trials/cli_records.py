@@ -39,7 +39,7 @@ def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag 
     """List the searches of a lab, the latest first."""
     from trials.listing import searches
 
-    found = searches(Lab.open(lab, record_url))
+    found = searches(Lab.at(lab, record_url))
     if as_json_:
         print_json([search.to_json() for search in found])
         return

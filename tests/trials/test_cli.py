@@ -340,6 +340,7 @@ def test_a_search_runs_on_without_its_tracking_server_and_sync_completes_it(
     [
         "export nix out.json",
         "export ../../x out.json",
+        "show nix",
         "report nix",
         "report ../../x",
         "compare nix",
