@@ -35,11 +35,11 @@ from trials.settings import (
     WHERE_IT_RUNS,
     SearchSettings,
     read_settings,
-    read_study_file,
     standing_alone,
     validated,
 )
 from trials.storage import require_two_databases
+from trials.study_file import read_study_file
 from trials.user_code import check_travels, explained, user_modules
 
 if TYPE_CHECKING:
