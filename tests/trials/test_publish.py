@@ -10,9 +10,9 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 
+from dashboards import report
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
-from trials import publish as publish_module
 from trials.lab import Lab
 from trials.launch import launch
 from trials.mirror import Mirror
@@ -107,7 +107,7 @@ def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
 
     for record in search_records(searched, "small"):
         Mirror(searched).sync(record)
-    monkeypatch.setattr(publish_module, "write_report", broken)
+    monkeypatch.setattr(report, "write_report", broken)
     monkeypatch.setattr(MlflowClient, "log_artifact", broken)
     seen = Seen(searched)
     published = seen.publish(broken)  # type: ignore[arg-type]
