@@ -130,7 +130,7 @@ def test_public_yaml_round_trip(tmp_path: Path) -> None:
     [
         ("manual_ratios: [0.5]", "lacks the field 'manual_temp'"),
         ("[1, 2]", "must be an object"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_public_yaml_that_is_not_one(tmp_path: Path, text: str, line: str) -> None:
