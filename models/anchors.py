@@ -65,7 +65,7 @@ def halves_of(first: Sums, second: Sums) -> Halves | None:
 def mean_of_halvings(found: Tensor) -> Halves:
     """The mean over HALVINGS of real images' features [N, F], N >= 4."""
     generator = torch.Generator().manual_seed(0)
-    count = len(found) // 2
+    found, count = found.double(), len(found) // 2
     distances = []
     for _ in range(HALVINGS):
         order = torch.randperm(len(found), generator=generator)

@@ -13,6 +13,7 @@ from models.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
 from models.features import Features, PixelsAndClasses
 from models.frechet import Statistics, feature_statistics
 from models.nat import NATConfig
+from models.precision import device
 from models.training_settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
 from trials.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
@@ -92,7 +93,8 @@ class DigitsObjective(NATObjective):
         return [mean, torch.zeros_like(mean), torch.ones_like(mean)]
 
     def _halves(self) -> Halves:
-        return mean_of_halvings(self._reference[0](tokens_to_images(digits()[0])))
+        images = tokens_to_images(digits()[0]).to(device())
+        return mean_of_halvings(self._reference[0](images))
 
     def _told(self) -> Mapping[str, Any]:
         return {

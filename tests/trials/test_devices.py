@@ -65,6 +65,7 @@ def measured(objective: NATObjective, lab: Path) -> list[Any]:
     growing = objective.evaluate_growing(THREE, (80, 100), 3)
     found: list[Any] = [(m.fid, m.fid_se, m.fid_at) for m in growing]
     found.append(objective.sample(THREE, 7, 3).tobytes())
+    found.append(dict(objective.anchors(100)))
     for steps in ((2, 3), (5,)):  # the second goes on from the first's state
         for model in objective.train(BETA, 0, steps, lab / "state", lab, None):
             found.append(model.validation_loss)
