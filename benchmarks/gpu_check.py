@@ -15,10 +15,8 @@ import argparse
 import gc
 import json
 import math
-import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +29,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_files import write_clip, write_networks, write_pictures
+from benchmarks.gpu_bench import RULE, Bench, measured_digits, quiet
+from benchmarks.gpu_files import write_clip
 from models.contexts import store_contexts
 from models.estimator import estimate
 from models.frechet import Sums
@@ -39,20 +38,14 @@ from models.nat import NAT
 from models.precision import device
 from models.text import load_text_encoder
 from models.threads import one_thread
-from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.digits import DigitsObjective
 from trials.image_sources import open_source
 from trials.images import ImagesObjective
-from trials.real_statistics import pixels_file, real_statistics
 from trials.tokenize import Tokenizing, tokenize
 
-REPOSITORY = Path(__file__).parents[1]
 BETA = TrainingStrategy("beta", {"alpha": 12, "beta": 3})
-SEEDS = range(1, 6)
-RULE = CONTROLS["rule of thumb"]
 CHECKS: dict[str, Callable[[Bench], str]] = {}
 
 
@@ -69,123 +62,6 @@ class Row:
     seconds: float
     found: str
     traceback: str | None = None
-
-
-@dataclass
-class Bench:
-    """Where the checks work, and what they make for each other.
-
-    Attributes:
-        folder: for all files, which are deleted at the end.
-        small: whether networks are small and images few.
-    """
-
-    folder: Path
-    small: bool
-
-    def __post_init__(self) -> None:
-        self._made: dict[str, Any] = {}
-
-    def made(self, name: str, make: Callable[[Path], Any]) -> Any:
-        """What an earlier check made under that name, else makes it in a folder of its own."""
-        if name not in self._made:
-            self._made[name] = make(self.folder / name)
-        return self._made[name]
-
-    @property
-    def images(self) -> int:
-        """Of an evaluation, where their number is not the point."""
-        return 100 if self.small else 400
-
-    def networks(self) -> dict[str, Path]:
-        """Files of networks (see `write_networks`)."""
-        found: dict[str, Path] = self.made("networks", lambda f: write_networks(f, self.small))
-        return found
-
-    def pictures(self) -> Path:
-        """More of them than Inception has features, as large as its statistics; or small ones."""
-        count, side = (60, 16) if self.small else (2100, 256)
-        found: Path = self.made("pictures", lambda f: write_pictures(f, count, side))
-        return found
-
-    def reference(self, features: str) -> dict[str, str]:
-        """Settings of an images objective: features, and the pictures' statistics by them."""
-        size, workers = (16, 0) if self.small else (256, 4)
-
-        def make(folder: Path) -> dict[str, str]:
-            path, named = folder / "real.npz", features
-            if features == "inception":
-                named = f"inception:{self.networks()['inception']}"
-            real_statistics(
-                open_source(self.pictures()),
-                named,
-                size,
-                path,
-                side=4,
-                batch=50,
-                workers=workers,
-                report=lambda _: _quiet,
-            )
-            if features == "pixels":
-                named = f"pixels:{pixels_file(path)}"
-            return {"features": named, "reference": str(path)}
-
-        found: dict[str, str] = self.made(f"real-{features}", make)
-        return found
-
-    def published(self, size: str, features: str, **settings: Any) -> ImagesObjective:
-        """The images objective on published files, prepared."""
-        files = self.networks()
-        sizes: dict[str, Any] = {"size": size, "grid": 16, "num_classes": 1000}
-        if self.small:
-            sizes = {"width": 32, "depth": 2, "num_heads": 2, "grid": 8, "num_classes": 10}
-        objective = ImagesObjective(
-            weights=str(files[size]),
-            tokenizer=f"vqgan:{files['vqgan']}",
-            **sizes,
-            **self.reference(features),
-            **settings,
-        )
-        objective.prepare(self.folder, _quiet)
-        return objective
-
-    def digits(self) -> DigitsObjective:
-        """Trained on the device."""
-
-        def make(folder: Path) -> DigitsObjective:
-            objective = DigitsObjective(training_steps=30 if self.small else 1500)
-            objective.prepare(folder, _quiet)
-            return objective
-
-        found: DigitsObjective = self.made("digits", make)
-        return found
-
-    def on_the_cpu(self) -> subprocess.Popen[str]:
-        """A process without the card that measures the digits beside other checks."""
-
-        def start(_: Path) -> subprocess.Popen[str]:
-            program = (
-                "from benchmarks.gpu_check import Bench, Path, measured_digits\n"
-                f"print(measured_digits(Bench(Path({str(self.folder)!r}), {self.small})))"
-            )
-            return subprocess.Popen(
-                [sys.executable, "-c", program],
-                env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-                cwd=REPOSITORY,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-
-        found: subprocess.Popen[str] = self.made("on the CPU", start)
-        return found
-
-
-def measured_digits(bench: Bench) -> str:
-    """The trained digits under 5 seeds, as JSON."""
-    images = 100 if bench.small else 1000
-    found = [bench.digits().evaluate(RULE(8), images, seed) for seed in SEEDS]
-    return json.dumps([asdict(measurement) for measurement in found])
 
 
 def check(name: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str]]:
@@ -268,7 +144,7 @@ def training(bench: Bench) -> str:
             bench.folder / "tokens",
             workers=0,
         ),
-        lambda _: _quiet,
+        lambda _: quiet,
     )
     sizes = {"width": 32, "depth": 2, "num_heads": 2} if bench.small else {"size": "S"}
     objective = ImagesObjective(
@@ -305,9 +181,9 @@ def texts(bench: Bench) -> str:
     captions = bench.pictures().parent / "captions.tsv"
     source, folder = open_source(bench.pictures(), captions), bench.folder / "texts"
     run = Tokenizing(source, "patches", 16, folder, 4, 32, workers=0)
-    data = tokenize(run, lambda _: _quiet)
+    data = tokenize(run, lambda _: quiet)
     encoder = load_text_encoder(f"clip:{clip}", 8)
-    store_contexts(data, encoder, 256, _quiet)
+    store_contexts(data, encoder, 256, quiet)
     objective = ImagesObjective(
         data=str(folder),
         width=64,
@@ -321,7 +197,7 @@ def texts(bench: Bench) -> str:
         chunk=50,
         **bench.reference("pixels"),
     )
-    objective.prepare(bench.folder, _quiet)
+    objective.prepare(bench.folder, quiet)
     guided = GenerationStrategy.maskgit(4)
     first, again = (objective.evaluate(guided, bench.images, 1) for _ in range(2))
     _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
@@ -436,10 +312,6 @@ def _value(measured: Measurement) -> str:
 def _require(held: bool, found: str) -> None:
     if not held:
         raise ValueError(found)
-
-
-def _quiet(*_: object) -> None:
-    pass
 
 
 def run(names: list[str], bench: Bench) -> Iterator[Row]:
