@@ -76,6 +76,8 @@ class ImagesObjective(NATObjective):
         microbatch: images at once in training; None: all.
         learning_rate: of AdamW.
         warmup_steps: of the learning rate.
+        betas: of AdamW; few steps on a small network
+            want a first one of 0.9, which forgets sooner.
         label_smoothing: in [0, 1).
         class_dropout: chance that a condition is dropped, in [0, 1).
         ema_decay: of the weights' average.
@@ -113,6 +115,7 @@ class ImagesObjective(NATObjective):
         microbatch: int | None = None,
         learning_rate: float = 4e-4,
         warmup_steps: int = 5000,
+        betas: tuple[float, float] = (0.99, 0.99),
         label_smoothing: float = 0.1,
         class_dropout: float = 0.15,
         ema_decay: float = 0.9999,
@@ -153,6 +156,7 @@ class ImagesObjective(NATObjective):
             batch_size=batch_size,
             learning_rate=learning_rate,
             warmup_steps=warmup_steps,
+            betas=betas,
             label_smoothing=label_smoothing,
             class_dropout=class_dropout,
             ema_decay=ema_decay,

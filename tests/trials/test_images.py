@@ -119,6 +119,20 @@ def texts(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_betas_are_a_setting_and_the_usual_ones_keep_their_key(
+    image_settings: dict[str, Any],
+) -> None:
+    def key(**more: Any) -> Any:
+        objective = ImagesObjective(**image_settings | more)
+        return objective.training_key(TrainingStrategy("cosine"), 0)
+
+    assert key()["training"]["betas"] == (0.99, 0.99)
+    assert key(betas=(0.99, 0.99)) == key()
+    assert key(betas=(0.9, 0.99))["training"]["betas"] == (0.9, 0.99)
+    with pytest.raises(ValueError, match=r"betas = \(0.9, 1.0\) are not both"):
+        key(betas=(0.9, 1.0))
+
+
 def test_texts_are_trained_on_and_generated_for(
     texts: Path, image_settings: dict[str, Any], tmp_path: Path
 ) -> None:
