@@ -168,7 +168,7 @@ def show(
 ) -> None:
     """Print a strategy's schedules and the counts in force; or, of a search of that NAME, its
     studies and why evaluations failed."""
-    if strategy.suffix != ".json" and not strategy.exists():
+    if strategy.suffix != ".json" and not strategy.is_file():
         from trials.search_state import show_search
 
         show_search(Lab.at(lab, record_url), str(strategy), as_json_)

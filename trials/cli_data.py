@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trials.flags import App, JsonFlag
-from trials.picture_files import shown
+from trials.picture_files import printable
 from trials.printing import out, print_json
 from trials.progress import LiveProgress, say, stderr
 
@@ -177,7 +177,7 @@ def _require_utf8(path: Path) -> None:
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"--out {shown(str(path))}: its whole path must be UTF-8") from None
+        raise ValueError(f"--out {printable(str(path))}: its whole path must be UTF-8") from None
 
 
 @app.command()

@@ -33,7 +33,7 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
 
     Raises:
         ValueError: there is no search of a name, an alternation has no round yet, or two have
-            other FID protocols.
+            different FID protocols.
     """
     known = study_names(lab.record_url)
     protocols: dict[str, Any] = {}
@@ -52,7 +52,9 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
         protocols[name] = records[0].settings["protocol"]
         first = next(iter(protocols))
         if protocols[name] != protocols[first]:
-            raise ValueError(f"{name} and {first} have other FID protocols: no common table")
+            raise ValueError(
+                f"{name} and {first} have different FID protocols: their FIDs cannot be compared"
+            )
         results += [dataclasses.replace(result, search=name) for result in found]
         anchors += [dataclasses.replace(a, search=name) for a in recorded_anchors(records)]
     searches = len(protocols)

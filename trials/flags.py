@@ -127,7 +127,7 @@ def read_seeds(flag: str, text: str) -> list[int]:
                 f"{flag}: seed {shown(seed)} is outside [0, 2**31): larger ones are the searches'"
             )
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"{flag} {shown(text)} name one twice")
+        raise ValueError(f"{flag} {shown(text)} names a seed twice")
     return seeds
 
 
@@ -142,7 +142,7 @@ def read_counts(flag: str, text: str) -> list[int]:
     except ValueError:
         raise ValueError(f"{flag} {shown(text)} are not whole numbers with commas") from None
     if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise ValueError(f"{flag} {shown(text)}: each must be positive, and none there twice")
+        raise ValueError(f"{flag} {shown(text)}: each must be positive, and none named twice")
     return counts
 
 

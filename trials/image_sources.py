@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from models.regular_files import not_a_file
-from trials.picture_files import files_below, shown
+from search.reading import parse_json, read_json
+from trials.picture_files import files_below, printable
 
 TAR_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -32,7 +33,7 @@ class Item:
     """An image that a source lists.
 
     Attributes:
-        name: within the source, as people know it, and as it can be written (see `shown`).
+        name: within the source, as people know it, and as it can be written (see `printable`).
         path: the file, or the tar that holds it.
         label: its class.
         captions: of the image; more than one at times.
@@ -152,22 +153,20 @@ def _folder(root: Path) -> ImageSource:
         label = labels.get(parts[0]) if len(parts) > 1 else None
         if fault is None and names and label is None:
             fault = "in no class's folder"
-        told = None if fault is None else shown(fault)
-        items.append(Item(shown(file), str(root / file), label, fault=told))
-    return ImageSource("folder", shown(str(root)), items, tuple(map(shown, names)))
+        told = None if fault is None else printable(fault)
+        items.append(Item(printable(file), str(root / file), label, fault=told))
+    return ImageSource("folder", printable(str(root)), items, tuple(map(printable, names)))
 
 
 def _coco(root: Path, path: Path) -> ImageSource:
     """COCO's captions: `images` with id and file_name, `annotations` with image_id and caption."""
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         files = {image["id"]: image["file_name"] for image in content["images"]}
         listed = len(content["images"])
         captions: dict[Any, list[Any]] = {}
         for annotation in content["annotations"]:
             captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
-    except json.JSONDecodeError:
-        raise ValueError(f"{path}: not JSON") from None
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: not captions as COCO has them ({error})") from None
     if len(files) < listed:
@@ -180,7 +179,7 @@ def _coco(root: Path, path: Path) -> ImageSource:
             raise ValueError(f"{path}: the image of id = {number!r} has the file_name {file!r}")
         by_file.setdefault(os.path.normpath(file), []).extend(captions.get(number, []))
     items = [_captioned(file, root / file, texts) for file, texts in by_file.items()]
-    return ImageSource("COCO", shown(f"{root}, {path.name}"), items)
+    return ImageSource("COCO", printable(f"{root}, {path.name}"), items)
 
 
 def _tsv(root: Path, path: Path) -> ImageSource:
@@ -196,7 +195,7 @@ def _tsv(root: Path, path: Path) -> ImageSource:
             if tab:
                 captions.setdefault(os.path.normpath(file.strip()), []).append(caption)
     items = [_captioned(file, root / file, texts) for file, texts in captions.items()]
-    return ImageSource("TSV", shown(f"{root}, {path.name}"), items)
+    return ImageSource("TSV", printable(f"{root}, {path.name}"), items)
 
 
 def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
@@ -209,7 +208,7 @@ def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
         if fault is None and known != path.name:
             fault = f"the same as {known}, which is listed already"
         if fault is not None:
-            items.append(Item(shown(path.name), str(path), fault=shown(fault)))
+            items.append(Item(printable(path.name), str(path), fault=printable(fault)))
             continue
         try:
             items += _members(path)
@@ -233,12 +232,12 @@ def _members(path: Path) -> Iterator[Item]:
                 continue
             elif suffix in (".txt", ".json"):
                 file = tar.extractfile(member)
-                text = "" if file is None else file.read().decode("utf-8", "replace")
+                text = "" if file is None else file.read().decode("utf-8-sig", "replace")
                 captions.setdefault(key, {})[suffix] = text
     for key, member in images.items():
         name = f"{path.name}/{member.name}"
         if not member.isfile():
-            yield Item(shown(name), str(path), fault="a link within its tar, not a file")
+            yield Item(printable(name), str(path), fault="a link within its tar, not a file")
             continue
         texts = [_caption(captions.get(key, {}))]
         yield _captioned(name, path, texts, offset=member.offset_data, size=member.size)
@@ -249,8 +248,8 @@ def _caption(texts: dict[str, str]) -> str:
     if ".txt" in texts:
         return texts[".txt"]
     try:
-        found = json.loads(texts.get(".json", "{}"))
-    except json.JSONDecodeError:
+        found = parse_json(texts.get(".json", "{}"))
+    except ValueError:
         return ""
     caption = found.get("caption") if isinstance(found, dict) else None
     return caption if isinstance(caption, str) else ""
@@ -264,4 +263,4 @@ def _captioned(
     plain = [text.encode("utf-8", "replace").decode() for text in texts if isinstance(text, str)]
     captions = tuple(" ".join(text.split()) for text in plain if text.strip())
     fault = None if captions else "no caption"
-    return Item(shown(name), str(path), None, captions, offset, size, fault)
+    return Item(printable(name), str(path), None, captions, offset, size, fault)

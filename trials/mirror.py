@@ -167,7 +167,8 @@ class Mirror:
         mirrored = self._mirrored[record.study_id]
         for superseded in record.superseded:
             if superseded.number in mirrored:
-                client.delete_run(mirrored.pop(superseded.number))
+                client.delete_run(mirrored[superseded.number])
+                del mirrored[superseded.number]  # now that it is gone: else it is tried again
         added = 0
         for evaluation in record.evaluations:
             if evaluation.number not in mirrored and not stopped():

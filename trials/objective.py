@@ -211,6 +211,10 @@ class Trains(Protocol):
         """
 
 
+OPTIONAL = (Prepares, Checks, Grows, Samples, Anchors, Trains)
+"""What an objective may have beside `Objective`."""
+
+
 def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
     """The objective of that name, made with these settings.
 
@@ -239,8 +243,7 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
 
 def _check_signatures(name: str, objective: object) -> None:
     """Each method that we may call takes what the protocols above say."""
-    optional = (Prepares, Checks, Grows, Samples, Trains)
-    for protocol in (Objective, *(p for p in optional if isinstance(objective, p))):
+    for protocol in (Objective, *(p for p in OPTIONAL if isinstance(objective, p))):
         for method, wanted in vars(protocol).items():
             own = getattr(objective, method, None)
             if method.startswith("_") or not inspect.isfunction(wanted) or not callable(own):

@@ -21,7 +21,7 @@ def files_below(root: Path) -> list[tuple[str, str | None]]:
     return [(name, found[name]) for name in sorted(found, key=_folder_by_folder)]
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     r"""A name as it can be written anywhere; bytes that are not UTF-8, and control characters, are
     \xNN."""
     return re.sub("[\0-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: _escaped(found[0]), name)

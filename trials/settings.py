@@ -161,7 +161,7 @@ class SearchSettings(BaseModel):
     images_per_evaluation: Count = 500
     scheduler: Literal["asha"] | None = None
     seed: Seed = 0
-    controls_first: bool = False
+    controls_first: StrictBool = False
     controls: list[str] = ["rule of thumb"]
     test_images: Count = 2000
     test_seeds: list[Seed] = Field([1, 2, 3], min_length=1)

@@ -133,14 +133,22 @@ def check_travels(what: str, value: object) -> None:
             return error
         return None
 
-    error, names = error_of(value), []
+    error = error_of(value)
     if error is None:
         return
-    inner: Any = value
-    while failing := [n for n, part in getattr(inner, "__dict__", {}).items() if error_of(part)]:
-        names.append(failing[0])
-        inner = inner.__dict__[failing[0]]
-    attribute = f"its attribute {'.'.join(names)}" if names else "it"
+    attribute = "it"
+    # What refers back fails as well, but is not what cannot be sent: each is looked at once.
+    waiting, seen = [(value, "")], {id(value)}
+    while waiting:
+        inner, path = waiting.pop()
+        parts = getattr(inner, "__dict__", {}).items()
+        failing = [(part, f"{path}{name}") for name, part in parts if error_of(part) is not None]
+        if path and not failing:
+            attribute = f"its attribute {path.removesuffix('.')}"
+            break
+        new = [(part, f"{name}.") for part, name in failing if id(part) not in seen]
+        seen |= {id(part) for part, _ in new}
+        waiting += reversed(new)
     raise ValueError(
         f"{what}: {attribute} cannot be sent to the workers: {in_one_line(error)}; make it when it "
         "is first needed, or leave it out in __getstate__"

@@ -100,7 +100,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--bounds guidance_scale=2:3", "guidance_scale_0 = 0.5 is outside its bounds"),
         ("--budget 50", "budget = 50 images is less than one evaluation of 100"),
         ("--optimiser autonat-reference --budget 300", "less than one step of AutoNAT's search"),
-        ("--test-seeds 1,1", "name one twice"),
+        ("--test-seeds 1,1", "names a seed twice"),
         ("--test-seeds 4294967295", "--test-seeds: seed 4294967295 is outside"),
         ("--max-forward-passes 1", "max_forward_passes = 1, but T = 2 steps needs 2"),
         ("--max-forward-passes 2 --freeze guidance_scale", "the frozen guidance_scale needs 4"),
@@ -333,6 +333,11 @@ def test_a_search_runs_on_without_its_tracking_server_and_sync_completes_it(
     code, out, _ = autonat("sync", "--lab", lab)
     assert code == 0
     assert out.startswith("25 evaluations added")
+
+
+def test_a_folder_of_a_searchs_name_is_no_strategy_file(autonat: Autonat) -> None:
+    Path("nix").mkdir()
+    assert "no search 'nix' in sqlite" in one_line(*autonat("show", "nix"))
 
 
 @pytest.mark.parametrize(

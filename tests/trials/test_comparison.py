@@ -53,4 +53,4 @@ def test_two_protocols_share_no_table(autonat: Autonat) -> None:
     assert autonat(*SMALL, *words, "--optimiser", "tpe", "--name", "B")[0] == 0
     code, out, err = autonat("compare", "A", "B")
     assert (code, out) == (2, "")
-    assert err == "autonat: B and A have other FID protocols: no common table\n"
+    assert err == "autonat: B and A have different FID protocols: their FIDs cannot be compared\n"

@@ -136,6 +136,7 @@ def test_a_file_that_is_listed_twice_has_both_captions(tmp_path: Path) -> None:
             "the image of id = 1 has the file_name None",
         ),
         ("{", "not JSON"),
+        ("[" * 100_000, "captions.json: it is nested too deeply"),
         ("[]", "not captions as COCO has them"),
         ('{"images": []}', "not captions as COCO has them .'annotations'"),
         ('{"images": [{"id": 1}], "annotations": []}', "not captions as COCO has them"),
@@ -152,7 +153,7 @@ def test_a_file_that_is_listed_twice_has_both_captions(tmp_path: Path) -> None:
     ],
 )
 def test_captions_that_are_not_coco(tmp_path: Path, content: str, line: str) -> None:
-    (tmp_path / "captions.json").write_text(content)
+    (tmp_path / "captions.json").write_text(content, encoding="utf-8-sig")
     with pytest.raises(ValueError, match=line):
         open_source(tmp_path, tmp_path / "captions.json")
 

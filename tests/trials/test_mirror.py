@@ -258,6 +258,24 @@ def test_a_child_that_was_not_finished_is_not_written_twice(
     assert "RUNNING" not in {run.info.status for run in runs}
 
 
+def test_what_is_measured_again_leaves_when_a_store_answers_again(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, delete = Mirror(lab), MlflowClient.delete_run
+    mirror.sync(record)
+    record.retry_failed()
+
+    def away(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(MlflowClient, "delete_run", away)
+    with pytest.raises(ValueError, match="TimeoutError"):
+        mirror.sync(record)
+    monkeypatch.setattr(MlflowClient, "delete_run", delete)
+    mirror.sync(record)
+    assert len(children(lab, record)) == len(record.evaluations) == 8
+
+
 def status(lab: Lab, mirror: Mirror, record: Record) -> str:
     return str(MlflowClient(lab.tracking_uri).get_run(mirror.parent(record) or "").info.status)
 

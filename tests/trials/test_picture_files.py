@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.token_data import TokenData
 from trials.image_sources import open_source
-from trials.picture_files import files_below, shown
+from trials.picture_files import files_below, printable
 from trials.tokenize import SKIPPED
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -87,9 +87,9 @@ def test_folders_of_links_are_classes(tmp_path: Path) -> None:
 
 
 def test_names_can_be_written_anywhere() -> None:
-    assert shown("caf\xe9 [1]/\u3042.png") == "caf\xe9 [1]/\u3042.png"
-    assert shown(os.fsdecode(b"caf\xe9\n\x1b[2J.png")) == r"caf\xe9\x0a\x1b[2J.png"
-    assert shown("\ud83d") == r"\ud83d"
+    assert printable("caf\xe9 [1]/\u3042.png") == "caf\xe9 [1]/\u3042.png"
+    assert printable(os.fsdecode(b"caf\xe9\n\x1b[2J.png")) == r"caf\xe9\x0a\x1b[2J.png"
+    assert printable("\ud83d") == r"\ud83d"
 
 
 @pytest.fixture

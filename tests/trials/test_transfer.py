@@ -80,7 +80,7 @@ def test_gaps() -> None:
     [
         (("--steps", "0"), "steps '0': each must be positive"),
         (("--steps", "4,x"), "steps '4,x' are not whole numbers with commas"),
-        (("--steps", "4,4"), "none there twice"),
+        (("--steps", "4,4"), "none named twice"),
         (("--steps", "65"), "T = 65 steps, but the image has only 64 tokens"),
         (("--set", "width=7"), "width = 7"),
         (("--test-seeds", "a"), "seeds 'a' are not whole numbers"),

@@ -128,6 +128,7 @@ def test_errors_of_each_method_are_one_line_with_their_place(write: Write, tmp_p
         ("prepare(self)", "prepare(), where prepare(lab, report) is called"),
         ("check(self, space)", "check(space), where check(space, images)"),
         ("sample(self, n)", "sample(n), where sample(strategy, images, seed)"),
+        ("anchors(self)", "anchors(), where anchors(images) is called"),
         ("evaluate_growing(self, strategy, images, seed, more)", "evaluate_growing(strategy, "),
     ],
 )
@@ -270,6 +271,9 @@ def test_what_a_module_imports_beside_it_travels(write: Write, tmp_path: Path) -
         ("self.numbers = (i for i in [1])", "its attribute numbers cannot"),
         ("self.file = open(__file__, 'rb')", "its attribute file cannot"),
         ("self.net = Net()", "its attribute net.lock cannot"),
+        ("self.hook = Hook(self); self.net = Net()", "its attribute net.lock cannot"),
+        ("self.me = self; self.lock = threading.Lock()", "its attribute lock cannot"),
+        ("self.kept = Kept(self)", "it cannot be sent to the workers"),
     ],
 )
 def test_what_cannot_travel_is_named(write: Write, made: str, attribute: str) -> None:
@@ -278,6 +282,13 @@ import threading
 class Net:
     def __init__(self):
         self.lock = threading.Lock()
+class Hook:
+    def __init__(self, owner):
+        self.owner = owner
+class Kept:
+    __slots__ = ("lock", "__dict__")
+    def __init__(self, owner):
+        self.lock, self.owner = threading.Lock(), owner
 {SOUND}
     def __init__(self):
         {made}

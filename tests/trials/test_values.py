@@ -13,7 +13,7 @@ from search.space import DEFAULT_BOUNDS, Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.flags import read_bounds, read_nested
-from trials.settings import read_settings
+from trials.settings import SearchSettings, read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 HUGE = "9" * 400
@@ -95,7 +95,7 @@ OTHERS = [
     ("demo --budget -1", "budget: Input should be greater than 0"),
     ("evaluate F --images 0", "Invalid value for '--images': Input should be"),
     ("evaluate F --seeds=", "--seeds is empty"),
-    ("evaluate F --seeds 1,1", "--seeds '1,1' name one twice"),
+    ("evaluate F --seeds 1,1", "--seeds '1,1' names a seed twice"),
     ("evaluate F --set noise=1 --set noise=2", "--set says noise twice"),
     ("evaluate F --set noise=maybe", "noise: Input should be a valid number (got 'maybe')"),
     ("show F --tokens 0", "Invalid value for '--tokens': Input should be"),
@@ -141,6 +141,12 @@ STUDIES = [
     (f"steps: {HUGE}", "study.yaml: line 1: the whole number '9999"),
     ("steps: 2:3", "steps: Input should be a valid integer (got '2:3')"),
     ("time_limit: .nan", "time_limit: Input should be a finite number (got nan)"),
+    *(
+        (f"{name}: yes", f"{name}: Input should be a valid boolean (got 'yes')")
+        for name, field in SearchSettings.model_fields.items()
+        if field.annotation is bool
+    ),
+    ("controls_first: 1", "controls_first: Input should be a valid boolean (got 1)"),
     ("fine_tune: maybe", "fine_tune: Input should be a valid boolean (got 'maybe')"),
     ("objective_settings: [1]", "objective_settings: Input should be a valid dictionary (got [1])"),
     ("bounds: {mask_ratio: [0, 1]}", "bounds.mask_ratio: Input should be a valid dictionary"),
