@@ -19,6 +19,11 @@ def standing(results: Sequence[MethodResult]) -> str | None:
     gap, combined = control.fid - found.fid, None
     if found.fid_se and control.fid_se:
         combined = math.hypot(found.fid_se, control.fid_se)
+    if gap == 0 and found.fids == control.fids:
+        return (
+            f"{found.method} found nothing below the best control, {control.method}, which needs "
+            "no search: their final tests are the same"
+        )
     by = with_error(abs(gap), combined)
     if combined is not None and abs(gap) <= 2 * combined:
         return (

@@ -39,11 +39,19 @@ def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag 
     """List the searches of a lab, the latest first."""
     from trials.listing import searches
 
-    found = searches(Lab.at(lab, record_url))
+    where = Lab.at(lab, record_url)
+    found = searches(where if record_url else where.existing())
     if as_json_:
         print_json([search.to_json() for search in found])
         return
-    table = Table("search", "objective", "T", "methods", "evaluations", "state")
+    if not found:
+        say(f"no searches yet in {where.folder}; autonat search begins one")
+        return
+    table = Table()
+    # Never cut: every other command asks for it.
+    table.add_column("search", min_width=max(len(search.name) for search in found))
+    for label in ("objective", "T", "methods", "evaluations", "state"):
+        table.add_column(label)
     for label in ("search saw", "final test FID", "last evaluation"):
         table.add_column(label)
     for s in found:
@@ -183,6 +191,8 @@ def sync(
     from trials.storage import without_password
 
     where = Lab.at(lab, record_url, tracking_uri)
+    if record_url is None:
+        where.existing()
     known = study_names(where.record_url)
     ends = ("test", *ALL_OPTIMISERS)
     searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}

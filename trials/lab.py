@@ -28,6 +28,16 @@ class Lab:
     record_url: str
     tracking_uri: str
 
+    def existing(self) -> Lab:
+        """This lab, whose folder is there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.folder.is_dir():
+            raise ValueError(f"lab {self.folder}: no such folder; autonat search makes one")
+        return self
+
     @classmethod
     def at(
         cls, folder: Path, record_url: str | None = None, tracking_uri: str | None = None

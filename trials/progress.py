@@ -89,7 +89,8 @@ class LiveProgress:
         due = now - self._logged.get(name, -math.inf) >= LOG_EVERY or done >= total
         if due and not stderr.is_terminal:
             self._logged[name] = now
-            stderr.print(f"{name}: {done}/{total} {self._remaining(name, done, total)} {note}")
+            parts = (f"{name}: {done}/{total}", self._remaining(name, done, total), note)
+            stderr.print(" ".join(filter(None, parts)))
 
     def say(self, line: str) -> None:
         """A line above the bars."""
@@ -97,5 +98,7 @@ class LiveProgress:
 
     def _remaining(self, name: str, done: int, total: int) -> str:
         began, first = self._begun[name]
-        rate = (time.monotonic() - began) / max(1, done - first)
+        if done - first <= 1:  # nothing was timed yet
+            return ""
+        rate = (time.monotonic() - began) / (done - first)
         return f"({rate * (total - done):.0f} s left)"

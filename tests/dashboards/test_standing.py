@@ -49,6 +49,17 @@ def test_the_best_search_stands_to_the_best_control(
     assert f"; {said}." in page.read_text(encoding="utf-8")
 
 
+def test_a_search_that_ends_where_a_control_is_has_found_nothing(results: Results) -> None:
+    found = [
+        with_fid(r, 5.0 if r.method in ("tpe", "more remask noise") else 9.0) for r in results()
+    ]
+    same = [dataclasses.replace(r, fids=(5.0, 5.0)) for r in found]
+    assert standing(same) == (
+        "tpe found nothing below the best control, more remask noise, which needs no search: "
+        "their final tests are the same"
+    )
+
+
 def test_without_controls_or_numbers_nothing_is_said(results: Results) -> None:
     found = results({"tpe": 3.9})
     assert standing(found[:1]) is None

@@ -63,6 +63,13 @@ def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat
     assert "8 of 8" in table
 
 
+def test_a_long_name_is_never_cut(autonat: Autonat, searched: Lab) -> None:
+    settings = Record.open(searched.record_url, "done-random").settings
+    settings["search_name"] = name = "a-search-with-a-name-that-is-long-" * 2
+    Record.create(searched.record_url, f"{name}-random", settings)
+    assert f" {name} " in autonat("list", "--lab", searched.folder)[1]
+
+
 def test_one_that_is_run_or_was_interrupted(searched: Lab) -> None:
     settings = Record.open(searched.record_url, "done-random").settings
     settings["search_name"] = "cut"
@@ -101,7 +108,15 @@ def test_an_alternation_is_the_sum_of_its_halves(searched: Lab) -> None:
 
 
 def test_a_lab_without_searches(autonat: Autonat, tmp_path: Path) -> None:
-    assert autonat("list", "--lab", tmp_path / "empty", "--json") == (0, "[]\n", "")
+    lab = tmp_path / "empty"
+    code, out, err = autonat("list", "--lab", lab)
+    assert (code, out) == (2, "")
+    assert err == f"autonat: lab {lab}: no such folder; autonat search makes one\n"
+    lab.mkdir()
+    assert autonat("list", "--lab", lab, "--json") == (0, "[]\n", "")
+    assert (
+        autonat("list", "--lab", lab)[2] == f"no searches yet in {lab}; autonat search begins one\n"
+    )
     assert not (tmp_path / "empty" / "record.db").exists()
 
 
