@@ -41,7 +41,7 @@ from trials.flags import (
     read_seeds,
 )
 from trials.lab import Lab
-from trials.printing import out, print_json, spell_out
+from trials.printing import note, out, print_json, spell_out
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
@@ -240,12 +240,16 @@ def dashboard(
 ) -> None:
     """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
     from dashboards.servers import open_dashboards
+    from trials.databases import one_line
     from trials.tracking import anchor
 
     where = Lab.at(lab, record_url, tracking_uri)
     if not where.folder.is_dir() and not (record_url and tracking_uri):
         raise ValueError(f"lab {where.folder}: no such folder")
-    anchor(where)
+    with one_line("tracking", where.tracking_uri):
+        unmoved = anchor(where)
+    if unmoved is not None:
+        note(unmoved)
     say("starting optuna-dashboard and MLflow, which takes some ten seconds …")
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
 

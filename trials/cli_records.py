@@ -182,13 +182,13 @@ def sync(
     """Bring MLflow up to the record."""
     say("MLflow is brought up to the record; importing it …")
     from trials.alternation import recorded_rounds
+    from trials.databases import without_password
     from trials.hold import runs
     from trials.mirror import Mirror
     from trials.publish import complete
     from trials.publish_alternation import complete_alternation
     from trials.record import ALTERNATION, study_names
     from trials.search_run import search_records
-    from trials.storage import without_password
 
     where = Lab.at(lab, record_url, tracking_uri)
     if record_url is None:
@@ -282,4 +282,4 @@ def front(
         front_, failed = measured_front(found, measure)
         for candidate, reason in failed:
             progress.say(f"note: a strategy of {candidate.found_by} has no number: {reason}")
-    show_front(name, front_, len(found), as_json_)
+    show_front(name, front_, len(found) - len(failed), as_json_)

@@ -6,6 +6,7 @@ A path is not a URL: what % and ? mean in one they do not mean in the other.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy
@@ -93,6 +94,54 @@ def tables(url: str) -> set[str]:
         return set(sqlalchemy.inspect(engine).get_table_names())
     finally:
         engine.dispose()
+
+
+def without_password(url: str) -> str:
+    """A URL to be shown."""
+    try:
+        parts = make_url(url)
+    except SQLAlchemyError:
+        return url
+    if not (parts.password or "password" in parts.query):
+        return url
+    if "password" in parts.query:
+        parts = parts.update_query_dict({"password": "-"})
+    return parts.render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def one_line(what: str, url: str, *more: type[Exception]) -> Iterator[None]:
+    """Errors of a database as one line.
+
+    Args:
+        what: it holds.
+        url: its address, or another name for it.
+        more: errors of whoever stands between us and the database.
+
+    Raises:
+        ValueError: it cannot be opened, read or written, or its driver is missing.
+    """
+    caught: tuple[type[Exception], ...] = (SQLAlchemyError, ImportError, RuntimeError, *more)
+    try:
+        yield
+    except caught as error:
+        raise ValueError(f"{what} {without_password(url)}: {reason(error)}") from None
+
+
+def cause(error: Exception) -> BaseException:
+    """SQLAlchemy's own error, where another was made of it."""
+    return error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+
+
+def reason(error: Exception) -> str:
+    """What the driver said, in one line."""
+    found = cause(error)
+    return first_line(getattr(found, "orig", None) or found)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or its name where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _in_memory(parts: URL) -> bool:

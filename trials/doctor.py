@@ -26,12 +26,13 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from trials.databases import first_line, without_password
 from trials.lab import Lab
 from trials.local_ray import home_fault, session_folder
 from trials.ray_runner import has_room
 from trials.ray_session import TOKEN, last_line, ray_session
 from trials.record import study_names
-from trials.storage import first_line, open_storage, readable, without_password
+from trials.storage import open_storage, readable
 from trials.tracking import tracking_client
 
 PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "mlflow", "pydantic")

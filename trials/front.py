@@ -122,6 +122,9 @@ def measured_front(
 
     Returns:
         The front, and the candidates that have no number, with the reason.
+
+    Raises:
+        ValueError: no candidate has one; the first one's reason is said.
     """
     points, failed = [], []
     for candidate in found:
@@ -129,6 +132,12 @@ def measured_front(
             points.append(FrontPoint(candidate, measure(candidate.strategy)))
         except ValueError as error:
             failed.append((candidate, str(error)))
+    if failed and not points:
+        first, reason = failed[0]
+        raise ValueError(
+            f"none of the {len(failed)} strategies that may be on the front could be measured; the "
+            f"first, of {first.found_by}, failed with: {reason}"
+        )
     front: list[FrontPoint] = []
     for point in sorted(points, key=lambda p: (p.candidate.forward_passes, p.test.fid)):
         if not front or point.test.fid < front[-1].test.fid:

@@ -6,21 +6,19 @@ answer, and reads every trial.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import column, func, select, table
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import Connection
 
+from trials.databases import one_line, sqlite_file
 from trials.driver import ATTRIBUTE, Driver
 from trials.lab import Lab
 
@@ -85,11 +83,11 @@ def searches(lab: Lab) -> list[Listed]:
         ValueError: it cannot be read.
     """
     url = lab.record_url
-    address = make_url(url)
-    if address.get_backend_name() == "sqlite" and not Path(address.database or "").exists():
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
         return []
-    with _one_line(url):
-        engine = sqlalchemy.create_engine(address)
+    with one_line("record", url):
+        engine = sqlalchemy.create_engine(url)
         try:
             with engine.connect() as connection:
                 if not sqlalchemy.inspect(connection).has_table("studies"):
@@ -229,13 +227,3 @@ def _each(search: dict[str, Any]) -> int:
     if search.get("what", "generation") == "generation":
         return int(search["budget"] // search["images_per_evaluation"])
     return int(search["training_budget"] // search["training_steps"])
-
-
-@contextlib.contextmanager
-def _one_line(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, ImportError) as error:
-        shown = make_url(url).render_as_string(hide_password=True)
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ValueError(f"record {shown}: {reason}") from None

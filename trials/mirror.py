@@ -22,10 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
 from search.strategy_file import image_flops
+from trials.databases import first_line, without_password
 from trials.evaluation import Evaluation
 from trials.lab import Lab
 from trials.record import ALTERNATION, Record
-from trials.storage import first_line, without_password
 from trials.tracking import connect
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"

@@ -140,7 +140,7 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
     Args:
         name: of the search.
         front: at least one.
-        measured: how many strategies it was chosen from.
+        measured: how many strategies have a number, of which it was chosen.
         as_json_: one JSON object in place of a table.
     """
     if as_json_:
@@ -172,7 +172,7 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
 
 def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
     """Where a search's files lie, and how its dashboards are opened."""
-    from trials.storage import without_password
+    from trials.databases import without_password
 
     mlflow, dashboard = dashboard_commands(
         without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from search.strategy_file import StrategyFile
 from trials.anchors import Anchor, note_anchors, recorded_anchors
 from trials.controls import control_file, controls_beside
-from trials.databases import sqlite_file
+from trials.databases import first_line, sqlite_file, without_password
 from trials.failures import nothing_measured
 from trials.lab import Lab, file_name
 from trials.objective import Objective, Samples, Trains, sampled
 from trials.record import Record
 from trials.results import MethodResult, method_results, strategy_file
-from trials.storage import first_line, without_password
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,9 +22,9 @@ from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
 from search.space import SearchSpace
 from search.strategy import GenerationStrategy
-from trials.databases import sqlite_file
+from trials.databases import sqlite_file, without_password
 from trials.evaluation import Evaluation, evaluation_of, trial_of
-from trials.storage import open_storage, outlast, readable, without_password
+from trials.storage import open_storage, outlast, readable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,6 +17,7 @@ import typer
 
 from search.strategy_file import StrategyFile
 from trials.alternation import alternate
+from trials.databases import without_password
 from trials.lab import Lab
 from trials.launch import launch, prepared, resumed_settings
 from trials.mirror import Mirror
@@ -28,7 +29,6 @@ from trials.publish_alternation import publish_alternation
 from trials.record import study_names
 from trials.search_run import is_finished, search_records
 from trials.settings import WHERE_IT_RUNS, SearchSettings
-from trials.storage import without_password
 from trials.transfer import REFINED, Transferred
 
 

@@ -15,11 +15,11 @@ from search.optimiser import WAIT, Signal, Training
 from search.registry import ALL_OPTIMISERS, make_optimiser
 from search.replicates import Replicates
 from search.strategy import GenerationStrategy
+from trials.databases import without_password
 from trials.lab import Lab
 from trials.objective import Objective, describe
 from trials.record import ALTERNATION, Record, not_ours, study_names, taken
 from trials.settings import SearchSettings
-from trials.storage import without_password
 from trials.study import Job, Study
 
 Listener = Callable[[Study], None]

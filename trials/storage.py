@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
@@ -19,7 +18,16 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from trials.databases import MLFLOW_TABLES, OPTUNA_TABLES, is_database, tables
+from trials.databases import (
+    MLFLOW_TABLES,
+    OPTUNA_TABLES,
+    cause,
+    is_database,
+    one_line,
+    reason,
+    tables,
+    without_password,
+)
 from trials.record_storage import RecordStorage
 
 # It tells of every study that is made, on stderr.
@@ -79,24 +87,6 @@ def require_two_databases(record_url: str, tracking_uri: str) -> None:
             raise one_database(tracking_uri)
 
 
-def without_password(url: str) -> str:
-    """A URL to be shown."""
-    try:
-        parts = make_url(url)
-    except SQLAlchemyError:
-        return url
-    if not (parts.password or "password" in parts.query):
-        return url
-    if "password" in parts.query:
-        parts = parts.update_query_dict({"password": "-"})
-    return parts.render_as_string(hide_password=True)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, or its name where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 @contextlib.contextmanager
 def readable(what: str) -> Iterator[None]:
     """Storage errors as one line.
@@ -104,12 +94,8 @@ def readable(what: str) -> Iterator[None]:
     Raises:
         ValueError: the storage cannot be opened, read or written; or a newer Optuna made it.
     """
-    try:
+    with one_line("record", what, StorageInternalError):
         yield
-    except STORAGE_ERRORS as error:
-        raise ValueError(f"record {without_password(what)}: {_reason(error)}") from None
-    except (ImportError, RuntimeError) as error:
-        raise ValueError(f"record {without_password(what)}: {first_line(error)}") from None
 
 
 def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[[], bool]) -> None:
@@ -134,19 +120,10 @@ def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[
             return
         except STORAGE_ERRORS as error:
             server = storage.engine.dialect.name != "sqlite"
-            lost = isinstance(_cause(error), (OperationalError, InterfaceError))
-            if not ((server and lost) or LOCKED in _reason(error)) or time.monotonic() > until:
+            lost = isinstance(cause(error), (OperationalError, InterfaceError))
+            if not ((server and lost) or LOCKED in reason(error)) or time.monotonic() > until:
                 raise
             if not failed:
-                logger.warning("the record cannot be written now (%s); waiting", _reason(error))
+                logger.warning("the record cannot be written now (%s); waiting", reason(error))
             failed = True
             time.sleep(AGAIN_SECONDS)
-
-
-def _cause(error: Exception) -> BaseException:
-    return error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-
-
-def _reason(error: Exception) -> str:
-    cause = _cause(error)
-    return first_line(getattr(cause, "orig", None) or cause)

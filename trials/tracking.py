@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from typing import TYPE_CHECKING
 
 import sqlalchemy
+from sqlalchemy.exc import OperationalError
 
 from trials.databases import OPTUNA_TABLES, impatient_url, is_database, sqlite_file, tables
 from trials.lab import Lab
@@ -54,34 +56,45 @@ def connect(lab: Lab) -> tuple[MlflowClient, str]:
     return client, str(client.create_experiment(EXPERIMENT, location))
 
 
-def anchor(lab: Lab) -> None:
+def anchor(lab: Lab) -> str | None:
     """Let MLflow find the artifacts of a lab that was moved or copied where they are now.
 
     MLflow keeps absolute addresses, an experiment's own and one a run, and would go on writing to
     the old place. Only a store that lies in the lab has moved with it.
 
+    Returns:
+        Why MLflow cannot find them, where the lab may only be read.
+
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: the store cannot be read or written.
+        sqlalchemy.exc.SQLAlchemyError: the store cannot be read, or another error in writing it.
     """
     file = sqlite_file(lab.tracking_uri)
     if not lab.holds_tracking or file is None or not file.exists():
-        return
-    here = lab.artifacts.as_uri()
+        return None
+    here, ours = lab.artifacts.as_uri(), EXPERIMENTS.c.name == EXPERIMENT
     engine = sqlalchemy.create_engine(lab.tracking_uri)
     try:
         if "experiments" not in sqlalchemy.inspect(engine).get_table_names():
-            return
-        with engine.begin() as connection:
-            ours = EXPERIMENTS.c.name == EXPERIMENT
+            return None
+        with engine.connect() as connection:
             there = connection.scalar(
                 sqlalchemy.select(EXPERIMENTS.c.artifact_location).where(ours)
             )
-            if there is None or there == here:
-                return
-            uri = RUNS.c.artifact_uri
-            below = uri.startswith(f"{there}/", autoescape=True)
-            moved = sqlalchemy.literal(here) + sqlalchemy.func.substr(uri, len(there) + 1)
+        if there is None or there == here:
+            return None
+        uri = RUNS.c.artifact_uri
+        below = uri.startswith(f"{there}/", autoescape=True)
+        moved = sqlalchemy.literal(here) + sqlalchemy.func.substr(uri, len(there) + 1)
+        with engine.begin() as connection:
             connection.execute(RUNS.update().where(below).values(artifact_uri=moved))
             connection.execute(EXPERIMENTS.update().where(ours).values(artifact_location=here))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        return (
+            f"lab {lab.folder} was moved here and cannot be written: MLflow looks for the files of "
+            f"its runs in {there}"
+        )
     finally:
         engine.dispose()
+    return None

@@ -6,11 +6,13 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from trials import launch
 from trials.front import Candidate, measured_front
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -39,6 +41,29 @@ def test_the_front_is_that_of_what_was_measured_not_of_what_was_believed() -> No
     assert front[1].candidate.found_by == "cmaes"
     assert [reason for _, reason in failed] == ["test.fid = nan is not a finite number"]
     assert front[0].to_json()["fid_se_from"] == "measurement"
+
+
+def test_a_front_of_nothing_is_one_line(
+    autonat: Autonat, searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["measured"]
+    kept, calls = launch.replicate, 0
+
+    def broken(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in failing:
+            raise ValueError("test.fid = nan is not a finite number")
+        return kept(*given)
+
+    monkeypatch.setattr(launch, "replicate", broken)
+    failing = range(1, 2)
+    assert json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["measured"] == whole - 1
+    failing = range(1, 1000)
+    code, out, err = autonat("front", "s", "--seeds", "9")
+    assert (code, out) == (2, "")
+    assert f"autonat: none of the {whole} strategies that may be on the front could be" in err
+    assert err.endswith("failed with: test.fid = nan is not a finite number\n")
 
 
 @pytest.fixture

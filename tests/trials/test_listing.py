@@ -120,6 +120,12 @@ def test_a_lab_without_searches(autonat: Autonat, tmp_path: Path) -> None:
     assert not (tmp_path / "empty" / "record.db").exists()
 
 
+def test_an_address_that_is_none_is_one_line(autonat: Autonat) -> None:
+    code, out, err = autonat("list", "--record-url", "nonsense")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("autonat: record nonsense: ")
+
+
 def test_a_record_that_cannot_be_read_is_one_line(autonat: Autonat, lab: Lab) -> None:
     (lab.folder / "record.db").write_text("this is no database")
     code, out, err = autonat("list", "--lab", lab.folder)

@@ -20,9 +20,9 @@ from search.measurement import Failure
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from trials import record_storage
-from trials.databases import sqlite_url, tables
+from trials.databases import sqlite_url, tables, without_password
 from trials.record import Record, study_names
-from trials.storage import require_two_databases, without_password
+from trials.storage import require_two_databases
 
 STRATEGY = GenerationStrategy.maskgit(2)
 

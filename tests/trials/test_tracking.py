@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -59,6 +60,23 @@ def test_a_lab_can_be_moved_and_copied(
         attached(old, "apart")
         assert names(old, run) == {"before", "apart"}
         assert names(new, run) == {"before", "after"}
+
+
+def test_a_moved_lab_that_may_only_be_read_costs_a_note(with_mlflow: Lab, tmp_path: Path) -> None:
+    Record.create(with_mlflow.record_url, "study", SETTINGS)
+    attached(with_mlflow, "before")
+    shutil.move(with_mlflow.folder, tmp_path / "moved")
+    uri = f"sqlite:///file:{tmp_path}/moved/mlflow.db?mode=ro&uri=true"
+    said = anchor(Lab.at(tmp_path / "moved", tracking_uri=uri))
+    assert said is not None
+    assert f"looks for the files of its runs in {with_mlflow.artifacts.as_uri()}" in said
+
+
+def test_a_dashboard_of_junk_is_one_line(autonat: Callable[..., Any], lab: Lab) -> None:
+    (lab.folder / "mlflow.db").write_text("this is no database")
+    code, out, err = autonat("dashboard", "--lab", lab.folder)
+    assert (code, out) == (2, "")
+    assert err == f"autonat: tracking {lab.tracking_uri}: file is not a database\n"
 
 
 def test_artifacts_of_a_store_elsewhere_stay(lab: Lab, tmp_path: Path, mlflow_schema: Path) -> None:
