@@ -24,7 +24,7 @@ from trials.launch import check, resumed_settings
 from trials.objective import Trains, load_objective
 from trials.record import ALTERNATION, Record, study_names
 from trials.results import MethodResult, method_results
-from trials.search_run import START, differences, refuse_taken, search_records
+from trials.search_run import START, differences, has_begun, refuse_taken, search_records
 from trials.settings import TRAINING_FIELDS, WHERE_IT_RUNS, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
@@ -91,7 +91,7 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
         prefix = f"{name}-r{len(rounds) + 1}"
         training, generation = f"{prefix}-training", f"{prefix}-generation"
         best = lab.results(generation) / "best.json"
-        begun = any(study.startswith(f"{generation}-") for study in known)
+        begun = has_begun(generation, known)
         if not begun or not best.exists():
             return rounds
         rounds.append(Round(training, generation, StrategyFile.read(best)))
@@ -179,7 +179,7 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
     """A half's best strategy, from its file where the search was done before."""
     name = half.full_name()
     best = lab.results(name) / "best.json"
-    begun = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+    begun = has_begun(name, study_names(lab.record_url))
     if begun:
         here = half.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
         recorded = resumed_settings(name, here, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,6 @@ import typer
 from rich.table import Table
 
 from search.public_yaml import read_public, write_public
-from search.registry import ALL_OPTIMISERS
 from search.strategy_file import StrategyFile
 from trials.flags import (
     LAB,
@@ -188,18 +188,19 @@ def sync(
     from trials.publish import complete
     from trials.publish_alternation import complete_alternation
     from trials.record import ALTERNATION, study_names
-    from trials.search_run import search_records
+    from trials.search_run import search_records, searches_of
+    from trials.search_state import HALF
 
     where = Lab.at(lab, record_url, tracking_uri)
     if record_url is None:
         where.existing()
     known = study_names(where.record_url)
-    ends = ("test", *ALL_OPTIMISERS)
-    searches = {s.removesuffix(f"-{e}") for s in known for e in ends if s.endswith(f"-{e}")}
-    alternations = {s.removesuffix(f"-{ALTERNATION}") for s in known if s.endswith(ALTERNATION)}
+    searches, end = searches_of(known), f"-{ALTERNATION}"
+    alternations = {study.removesuffix(end) for study in known if study.endswith(end)}
     if name is not None:
-        searches = {s for s in searches if s == name or s.startswith(f"{name}-r")} or {name}
         alternations &= {name}
+        half = f"{re.escape(name)}{HALF}"
+        searches = {s for s in searches if re.fullmatch(half, s)} if alternations else {name}
     mirror, added = Mirror(where), 0
     for search_name in sorted(searches):
         records = search_records(where, search_name)

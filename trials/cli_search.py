@@ -241,12 +241,13 @@ def demo(
     """The main job on real digits: train, search with five methods, test, report."""
     say("demo: the lab's record is read for a free name …")
     from trials.record import study_names
+    from trials.search_run import has_begun
     from trials.settings import read_settings
 
     more = [name for name in optimiser or [] if name not in METHODS]
     known = study_names(Lab.open(lab).record_url)
     number = 1
-    while any(study.startswith(f"demo-{number}-") for study in known):
+    while has_begun(f"demo-{number}", known):
         number += 1
     values: dict[str, Any] = DEMO | {
         "name": f"demo-{number}",
@@ -320,6 +321,6 @@ def transfer(
         more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
         found_there = refined(read_settings(given | more), where)
         if found_there is None:
-            raise typer.Exit(130)
+            raise KeyboardInterrupt
         found.append(found_there)
     show_transfer(file, rows, as_json_)

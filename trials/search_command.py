@@ -27,7 +27,7 @@ from trials.progress import LiveProgress, say
 from trials.publish import Published, Show, publish
 from trials.publish_alternation import publish_alternation
 from trials.record import study_names
-from trials.search_run import is_finished, search_records
+from trials.search_run import has_begun, is_finished, search_records
 from trials.settings import WHERE_IT_RUNS, SearchSettings
 from trials.transfer import REFINED, Transferred
 
@@ -53,7 +53,7 @@ def run(
             published = _search(settings, resume, show, retry_failed)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
-        if not any(study.startswith(f"{name}-") for study in study_names(lab.record_url)):
+        if not has_begun(name, study_names(lab.record_url)):
             line = "interrupted before there was anything to resume"
         print(line, file=sys.stderr)
         raise typer.Exit(130)
@@ -143,9 +143,10 @@ def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
     name = settings.full_name()
     best = lab.results(name) / "best.json"
     if not best.exists():
-        resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
+        resume = has_begun(name, study_names(lab.record_url))
         if resume:
-            settings = resumed_settings(name, {"lab": settings.lab}, None)
+            here = settings.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
+            settings = resumed_settings(name, here, None)
         if _search(settings.completed(), resume, lambda _: None) is None:
             return None
     file = StrategyFile.read(best)

@@ -6,7 +6,7 @@ seeds that no search uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from search.controls import CONTROLS
@@ -193,6 +193,17 @@ class SearchRun:
         return record
 
 
+def searches_of(known: Collection[str]) -> set[str]:
+    """The names of the searches that studies of these names belong to."""
+    ends = [(study, f"-{suffix}") for study in known for suffix in SUFFIXES]
+    return {study.removesuffix(end) for study, end in ends if study.endswith(end)}
+
+
+def has_begun(name: str, known: Collection[str]) -> bool:
+    """Whether studies of a search, or of an alternation, of that name are among these names."""
+    return any(f"{name}-{suffix}" in known for suffix in (*SUFFIXES, ALTERNATION))
+
+
 def refuse_taken(lab: Lab, name: str) -> None:
     """See whether a search of that name can begin: two searches of one name could not be told
     apart, nor the first be finished.
@@ -233,10 +244,10 @@ def search_records(lab: Lab, name: str) -> list[Record]:
     known = study_names(lab.record_url)
     named = [Record.open(lab.record_url, f"{name}-{s}") for s in SUFFIXES if f"{name}-{s}" in known]
     if not named:
-        ends = [(study, f"-{suffix}") for study in known for suffix in SUFFIXES]
-        names = sorted({study.removesuffix(end) for study, end in ends if study.endswith(end)})
-        where = without_password(lab.record_url)
-        raise ValueError(f"no search {name!r} in {where}; known: {', '.join(names) or 'none'}")
+        names = ", ".join(sorted(searches_of(known))) or "none"
+        raise ValueError(
+            f"no search {name!r} in {without_password(lab.record_url)}; known: {names}"
+        )
     return named
 
 

@@ -49,8 +49,8 @@ def test_controls_that_differ_have_the_name_of_their_search(
 
 def test_two_protocols_share_no_table(autonat: Autonat) -> None:
     assert autonat(*SMALL, "--optimiser", "tpe", "--name", "A")[0] == 0
-    words = ("--objective", "tabulated", "--steps", "8", "--images", "250", "--budget", "500")
-    assert autonat(*SMALL, *words, "--optimiser", "tpe", "--name", "B")[0] == 0
+    words = "search --objective tabulated --runner local --images 250 --budget 500"
+    assert autonat(*words.split(), "--optimiser", "tpe", "--name", "B")[0] == 0
     code, out, err = autonat("compare", "A", "B")
     assert (code, out) == (2, "")
     assert err == "autonat: B and A have different FID protocols: their FIDs cannot be compared\n"

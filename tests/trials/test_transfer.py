@@ -95,6 +95,20 @@ def test_bad_input_is_one_line(
     assert err.count("autonat: ") == 1
 
 
+def test_a_refinement_that_is_interrupted_says_so(
+    autonat: Autonat, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = FinalTest(9.0, None, (9.0,), 100, (1,), 8)
+    found = [Transferred("transferred", GenerationStrategy.maskgit(4), test)]
+    monkeypatch.setattr("trials.launch.prepare", lambda *_: None)
+    monkeypatch.setattr("trials.transfer.measure_transfer", lambda *_: found)
+    monkeypatch.setattr("trials.search_command.refined", lambda *_: None)
+    words = ("--refine", 900, "--images", 100, "--test-images", 100)
+    code, out, err = autonat("transfer", file, *words, "--lab", tmp_path / "lab")
+    assert (code, out) == (130, "")
+    assert err.endswith("autonat: interrupted\n")
+
+
 def test_a_file_without_an_objective(autonat: Autonat, tmp_path: Path) -> None:
     path = tmp_path / "bare.json"
     StrategyFile(GenerationStrategy.maskgit(4)).write(path)
