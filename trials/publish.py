@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLES, SAMPLE_SEED = 40, 0
-ANCHORED = "FIDs of real images and of a constant image"
+UNMADE = "the report has no samples, for the objective could not be made again"
+UNANCHORED = "the FIDs of real images and of a constant image could not be measured"
+UNSAMPLED = "the report has no samples"
+UNREPORTED = "the report could not be written"
 
 Note = Callable[[str], None]
 """Told in one line what could not be made of something that is optional."""
@@ -99,17 +102,17 @@ def publish(
     made: Objective | None = None
     try:
         _write_strategies(lab, name, records, results, mirror)
-        made = attempt("samples", objective, note)
+        made = attempt(UNMADE, objective, note)
         if made is not None:
-            attempt(ANCHORED, partial(note_anchors, records, made), note)
+            attempt(UNANCHORED, partial(note_anchors, records, made), note)
     finally:
         published = Published(results, best, None, 0, first, recorded_anchors(records))
         show(published)
     away = _try_sync(mirror, records)
-    runs = "MLflow runs in the strategy files"
+    runs = "the strategy files could not be told their runs in MLflow"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
     report = attempt(
-        "report",
+        UNREPORTED,
         lambda: write_report(
             lab.make_results(name) / "report.html",
             with_samples(results, made, lab, note),
@@ -129,12 +132,18 @@ def publish(
     return dataclasses.replace(published, report=report, behind=behind)
 
 
-def attempt(what: str, make: Callable[[], T], note: Note) -> T | None:
-    """Something optional, or None and a note: a user's own code may raise anything."""
+def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:
+    """Something optional, or None and a note: a user's own code may raise anything.
+
+    Args:
+        failed: begins the note, as a whole sentence.
+        make: makes it.
+        note: told why it could not.
+    """
     try:
         return make()
     except (Exception, SystemExit) as error:
-        note(f"no {what}: {type(error).__name__}: {first_line(error)}")
+        note(f"{failed}: {type(error).__name__}: {first_line(error)}")
         return None
 
 
@@ -142,6 +151,7 @@ def _write_strategies(
     lab: Lab, name: str, records: list[Record], results: list[MethodResult], mirror: Mirror
 ) -> None:
     """Write a strategy file for each method and control, and best.json."""
+    folder = lab.make_results(name)
     by_method = {result.method: result for result in results}
     beside = controls_beside(results)
     written: dict[str, StrategyFile] = {}
@@ -149,12 +159,12 @@ def _write_strategies(
         method = record.settings.get("optimiser")
         if record.settings["kind"] == "search" and method in by_method:
             run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
-            written[method] = strategy_file(record, by_method[method], run, beside)
+            file = strategy_file(record, by_method[method], run, beside)
+            written[method] = _with_known_run(file, folder / file_name(method))
     best = min(written, key=lambda method: _rank(by_method[method]))
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
-    folder = lab.make_results(name)
     try:
         for method, file in written.items():
             file.write(folder / file_name(method))
@@ -165,6 +175,23 @@ def _write_strategies(
             f"results {folder}: {error.strerror}; all is in the record, and autonat report {name} "
             "writes them"
         ) from None
+
+
+def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
+    """With the run that the file of that path names for the same strategy, where MLflow, which
+    does not answer, was asked for none."""
+    told = file.mlflow or {}
+    if told.get("run_id") is not None or not path.is_file():
+        return file
+    try:
+        before = StrategyFile.read(path)
+    except ValueError:  # whatever lies there is written over
+        return file
+    known = before.mlflow or {}
+    same_store = known.get("tracking_uri") == told.get("tracking_uri")
+    if same_store and before.generation == file.generation:
+        return dataclasses.replace(file, mlflow=known)
+    return file
 
 
 def _told(lab: Lab) -> str:
@@ -236,7 +263,7 @@ def with_samples(
     reasons: dict[str, None] = {}
 
     def with_own(result: MethodResult) -> MethodResult:
-        images = attempt("samples", lambda: _sampled(result, objective, lab), reasons.setdefault)
+        images = attempt(UNSAMPLED, lambda: _sampled(result, objective, lab), reasons.setdefault)
         return dataclasses.replace(result, samples=images)
 
     found = [with_own(result) for result in results]

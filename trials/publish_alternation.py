@@ -12,7 +12,17 @@ from trials.anchors import recorded_anchors
 from trials.lab import Lab
 from trials.mirror import Mirror
 from trials.objective import Objective
-from trials.publish import Note, Published, Show, attempt, facts_of, trainings, with_samples
+from trials.publish import (
+    UNMADE,
+    UNREPORTED,
+    Note,
+    Published,
+    Show,
+    attempt,
+    facts_of,
+    trainings,
+    with_samples,
+)
 from trials.search_run import search_records
 from trials.settings import SearchSettings
 
@@ -49,10 +59,10 @@ def publish_alternation(
     best = lab.results(name) / "best.json"
     published = Published(results, best, None, 0, anchors=anchors)
     show(published)
-    made = attempt("samples", objective, note)
+    made = attempt(UNMADE, objective, note)
     described = trained[0][0].settings
     report = attempt(
-        "report",
+        UNREPORTED,
         lambda: write_report(
             lab.make_results(name) / "report.html",
             with_samples(results, made, lab, note),

@@ -136,7 +136,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str | None = Field(None, pattern=NAME)
+    name: str | None = None
     objective: str = "digits"
     objective_settings: dict[str, Any] = {}
     steps: Count = 8
@@ -189,7 +189,8 @@ class SearchSettings(BaseModel):
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
             values = getattr(self, what)
             if len(set(values)) < len(values):
-                raise ValueError(f"{what} = {shown(values)} names one twice")
+                twice = next(value for value in values if values.count(value) > 1)
+                raise ValueError(f"{what} = {shown(values)} names {shown(twice)} twice")
         return self
 
     @model_validator(mode="after")
@@ -225,6 +226,11 @@ class SearchSettings(BaseModel):
         length = 0 if self.name is None else len(self.name)
         if length > LONGEST_NAME and self.alternation is None:  # whose name was looked at
             raise ValueError(f"name = {self.name!r}: {length} letters, at most {LONGEST_NAME}")
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise ValueError(
+                f"name = {shown(self.name)} is no name of a search: it may hold the letters A-Z "
+                "and a-z, digits, '.', '_' and '-', and begins with a letter or a digit"
+            )
         return self
 
     @model_validator(mode="after")

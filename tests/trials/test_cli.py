@@ -122,7 +122,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--lab /proc/nowhere", "lab /proc/nowhere: "),
         ("--resume nothing", "no search 'nothing' in sqlite"),
         (f"--name {'a' * 101}", "101 letters, at most 100"),
-        ("--name ../x", "name: String should match pattern"),
+        ("--name ../x", "name = '../x' is no name of a search: it may hold the letters"),
         ("--record-url sqlite:///:memory:", "a database in memory ends with the command"),
         ("--record-url sqlite:///x.db --tracking-uri sqlite:///./x.db", "would hold both the rec"),
     ],

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from dashboards import report
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials import mirror
 from trials.lab import Lab
 from trials.launch import launch
 from trials.mirror import Mirror
@@ -57,8 +58,8 @@ class Seen:
 
     def publish(self, objective: Callable[[], Objective] = SimulatedObjective) -> Published:
         records = search_records(self.lab, "small")
-        mirror = Mirror(self.lab)
-        return publish(self.lab, "small", records, objective, mirror, self.show, self.notes.append)
+        runs = Mirror(self.lab)
+        return publish(self.lab, "small", records, objective, runs, self.show, self.notes.append)
 
 
 def sampling(give: Callable[[], object]) -> Objective:
@@ -113,7 +114,11 @@ def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
     published = seen.publish(broken)  # type: ignore[arg-type]
     assert published.report is None
     assert StrategyFile.read(published.best).test is not None
-    assert [note.partition(": ")[0] for note in seen.notes[:2]] == ["no samples", "no report"]
+    assert seen.notes[:2] == [
+        "the report has no samples, for the objective could not be made again: "
+        "KeyError: 'unforeseen'",
+        "the report could not be written: KeyError: 'unforeseen'",
+    ]
     assert len(seen.notes) == 3
     assert seen.notes[2].startswith("tracking ")
 
@@ -134,6 +139,22 @@ def test_a_strategy_file_names_no_place_of_the_lab(searched: Lab) -> None:
     assert mlflow["tracking_uri"] == "sqlite:///mlflow.db"
     run = MlflowClient(searched.tracking_uri).get_run(mlflow["run_id"])
     assert run.info.status == "FINISHED"
+
+
+def test_a_strategy_file_keeps_its_run_while_mlflow_is_away(
+    searched: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = StrategyFile.read(Seen(searched).publish().best).mlflow
+    assert told is not None
+    assert told["run_id"] is not None
+
+    def away(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(mirror, "connect", away)
+    published = Seen(searched).publish()
+    assert StrategyFile.read(published.best).mlflow == told
+    assert StrategyFile.read(published.best.with_name("random.json")).mlflow == told
 
 
 def test_a_search_says_in_mlflow_that_it_was_interrupted_and_that_it_runs_again(
