@@ -1,4 +1,8 @@
-"""What a search's final test has measured, read from its record."""
+"""What a search's final test has measured, read from its record.
+
+Where failures were tried again, the record may hold evaluations of an earlier winner until the
+test has gone through them: they are none of the present one's.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import math
 from dataclasses import dataclass
 
 from search.measurement import Measurement
+from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.record import Record
+from trials.study import close
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Tested:
         passes, stated = self.strategy.forward_passes(), self.measured[0].fid_se
         return FinalTest.of(self.fids, self.images, passes, stated)
 
+    def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
+        """Whether this is what it measures, up to the last digits."""
+        return close(_values(strategy, training), _values(self.strategy, self.training))
+
     @property
     def checkpoint(self) -> str | None:
         """Hash of the weights of the first model that was trained for it."""
@@ -62,8 +72,18 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
             images = record.settings["search"]["test_images"]
             tests[name] = Tested(parsed, images, training, {}, [])
         for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
-            measured, test = evaluation.measurement, tests[evaluation.probe.role]
+            measured, test = evaluation.measurement, tests.get(evaluation.probe.role)
+            if test is None or not test.is_of(*_asked(evaluation.probe)):
+                continue
             test.fids[evaluation.probe.seed] = measured.fid if measured else math.nan
             if measured is not None:
                 test.measured.append(measured)
     return tests
+
+
+def _asked(probe: Probe) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+    return probe.strategy, None if probe.training is None else probe.training.strategy
+
+
+def _values(strategy: GenerationStrategy, training: TrainingStrategy | None) -> dict[str, float]:
+    return strategy.parameters() | ({} if training is None else training.parameters())

@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import column, func, select, table
+from sqlalchemy import ColumnElement, bindparam, column, false, func, not_, or_, select, table
 from sqlalchemy.engine import Connection
 
 from trials.databases import one_line, sqlite_file
 from trials.driver import ATTRIBUTE, Driver
 from trials.lab import Lab
+from trials.retried import RETRIED, Retried
 
 STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
 TRIALS = table(
     "trials",
     *map(column, ("trial_id", "study_id", "state")),
+    column("number", sqlalchemy.Integer()),
     column("datetime_complete", sqlalchemy.DateTime()),
 )
 VALUES = table("trial_values", column("trial_id"), column("value"))
@@ -111,6 +113,7 @@ def searches(lab: Lab) -> list[Listed]:
 class _Study:
     settings: dict[str, Any]
     driver: Driver | None
+    retried: Retried
     complete: int = 0
     failed: int = 0
     lowest: float = math.inf
@@ -120,15 +123,20 @@ class _Study:
 
 def _studies(connection: Connection) -> list[_Study]:
     told: dict[int, dict[str, Any]] = defaultdict(dict)
-    asked = ("format", "settings", ATTRIBUTE)
+    asked = ("format", "settings", ATTRIBUTE, RETRIED)
     for study, key, value in connection.execute(select(STUDIES).where(STUDIES.c.key.in_(asked))):
         told[study][key] = json.loads(value)
     # Those of others, or not made to the end, have no format of ours.
     found = {
-        study: _Study(a["settings"], Driver(**a[ATTRIBUTE]) if a.get(ATTRIBUTE) else None)
+        study: _Study(
+            a["settings"],
+            Driver(**a[ATTRIBUTE]) if a.get(ATTRIBUTE) else None,
+            Retried.from_json(a.get(RETRIED)),
+        )
         for study, a in told.items()
         if str(a.get("format", "")).startswith("autonat-") and "search_name" in a["settings"]
     }
+    counts = _counts({number: study.retried.superseded for number, study in found.items()})
     sums = (
         select(
             TRIALS.c.study_id,
@@ -138,6 +146,7 @@ def _studies(connection: Connection) -> list[_Study]:
             func.max(TRIALS.c.datetime_complete),
         )
         .select_from(TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id))
+        .where(counts)
         .group_by(TRIALS.c.study_id, TRIALS.c.state)
     )
     for number, state, count, lowest, last in connection.execute(sums):
@@ -155,7 +164,7 @@ def _studies(connection: Connection) -> list[_Study]:
                 VALUES, VALUES.c.trial_id == TRIALS.c.trial_id
             )
         )
-        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests))
+        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests), counts)
     )
     for number, role, fid in connection.execute(fids):
         study = found[number]
@@ -164,12 +173,27 @@ def _studies(connection: Connection) -> list[_Study]:
     return list(found.values())
 
 
+def _counts(superseded: Mapping[int, Collection[int]]) -> ColumnElement[bool]:
+    """The condition that a trial is none of those, given by study; written out, for a statement
+    takes few parameters."""
+    void = (
+        (TRIALS.c.study_id == study)
+        & TRIALS.c.number.in_(
+            bindparam(None, sorted(numbers), expanding=True, literal_execute=True)
+        )
+        for study, numbers in superseded.items()
+        if numbers
+    )
+    return not_(or_(false(), *void))
+
+
 def _listed(name: str, studies: Sequence[_Study]) -> Listed:
     of = [study for study in studies if study.settings["kind"] == "search"]
     test = next((s for s in studies if s.settings["kind"] == "test"), None)
     search = studies[0].settings["search"]
     seen = min((study.lowest for study in of), default=math.inf)
-    tested = {} if test is None or test.tested is None else test.tested
+    reopened = test is not None and test.retried.reopened  # it may be of other winners
+    tested = {} if test is None or test.tested is None or reopened else test.tested
     seeds = len(search["test_seeds"])
     means = [
         math.fsum(fids) / seeds
@@ -177,8 +201,10 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
         if method in search["optimisers"] and len(fids) == seeds
     ]
     running = any(s.driver is not None and s.driver.alive() for s in studies)
-    done = test is not None and test.complete + test.failed >= seeds * len(
-        test.settings["strategies"]
+    done = (
+        test is not None
+        and not reopened
+        and test.complete + test.failed >= seeds * len(test.settings["strategies"])
     )
     return Listed(
         name=name,

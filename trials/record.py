@@ -24,6 +24,7 @@ from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.databases import sqlite_file, without_password
 from trials.evaluation import Evaluation, evaluation_of, trial_of
+from trials.retried import RETRIED, Retried
 from trials.storage import open_storage, outlast, readable
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 FORMAT = "autonat-record/1"
 ALTERNATION = "alternation"
 """The study NAME-alternation holds the settings of an alternation of that name, and no trials."""
-RETRIED = "retried"
-"""The attribute of a study whose failures, or those of a study that it tests, were tried again:
-from which probe on others may be asked than are recorded, the trials that are superseded, and
-whether that is not known of all."""
 COLUMNS = (
     "number",
     "probe",
@@ -89,9 +86,8 @@ class Record:
         self._settings = dict(told["settings"])
         self._converged: int | None = told.get("converged")
         self._anchors: dict[str, float] | None = told.get("anchors")
-        self._retried_from: int | None = told.get(RETRIED, {}).get("from")
-        self._reopened = bool(told.get(RETRIED, {}).get("reopened"))
-        void = set(told.get(RETRIED, {}).get("superseded", ()))
+        self._retried = Retried.from_json(told.get(RETRIED))
+        void = self._retried.superseded
         found = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
         self._superseded = [e for e in found if e.number in void]
         self._note_all(e for e in found if e.number not in void)
@@ -176,14 +172,14 @@ class Record:
         return tuple(self._superseded)
 
     @property
-    def retried(self) -> bool:
-        """Whether failures, or what came of them, were tried again."""
-        return self._retried_from is not None
+    def failed(self) -> tuple[Evaluation, ...]:
+        """Evaluations without a measurement."""
+        return tuple(e for e in self._evaluations if e.measurement is None)
 
     def retried_at(self, probe: int) -> bool:
         """Whether a probe of that number may be another than the one that is recorded, for an
-        evaluation before it failed and was tried again."""
-        return self._retried_from is not None and probe >= self._retried_from
+        evaluation before it failed and is tried again."""
+        return self._retried.since is not None and probe >= self._retried.since
 
     def retry_failed(self) -> None:
         """Supersede the failures, so that their probes are asked and measured again.
@@ -191,9 +187,10 @@ class Record:
         Raises:
             ValueError: the storage cannot be written.
         """
-        failed = [e for e in self._evaluations if e.measurement is None]
-        if failed:
-            self._supersede(failed, min(e.probe.number for e in failed))
+        if self.failed and self._converged is not None:  # it may do so elsewhere, or not at all
+            self._write("converged", None)
+            self._converged = None
+        self.supersede(self.failed)
 
     def supersede(self, evaluations: Collection[Evaluation]) -> None:
         """Let evaluations count for nothing any more.
@@ -201,13 +198,18 @@ class Record:
         Raises:
             ValueError: the storage cannot be written.
         """
-        if evaluations:
-            self._supersede(evaluations, min(e.probe.number for e in evaluations))
+        if not evaluations:
+            return
+        void = {e.number for e in evaluations}
+        since = min(e.probe.number for e in evaluations)
+        self._write_retried(self._retried.supersede(void, since))
+        self._superseded += evaluations
+        self._note_all([e for e in self._evaluations if e.number not in void])
 
     @property
     def reopened(self) -> bool:
         """Whether what is recorded may still prove to be superseded, though it looks complete."""
-        return self._reopened
+        return self._retried.reopened
 
     def reopen(self) -> None:
         """Any probe may be another than the one that is recorded, until `settle`.
@@ -215,8 +217,7 @@ class Record:
         Raises:
             ValueError: the storage cannot be written.
         """
-        self._reopened = True
-        self._supersede([], 0)
+        self._write_retried(self._retried.reopen())
 
     def settle(self) -> None:
         """All of what is recorded, and not superseded, was asked.
@@ -224,9 +225,7 @@ class Record:
         Raises:
             ValueError: the storage cannot be written.
         """
-        if self._reopened:
-            self._reopened = False
-            self._supersede([], 0)
+        self._write_retried(self._retried.settle())
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Put other settings in place of those given to `create`.
@@ -237,14 +236,10 @@ class Record:
         self._write("settings", dict(settings))
         self._settings = dict(settings)
 
-    def _supersede(self, evaluations: Collection[Evaluation], since: int) -> None:
-        earliest = since if self._retried_from is None else min(since, self._retried_from)
-        void = {e.number for e in (*self._superseded, *evaluations)}
-        told = {"from": earliest, "superseded": sorted(void), "reopened": self._reopened}
-        self._write(RETRIED, told)
-        self._retried_from = earliest
-        self._superseded += evaluations
-        self._note_all([e for e in self._evaluations if e.number not in void])
+    def _write_retried(self, retried: Retried) -> None:
+        if retried != self._retried:
+            self._write(RETRIED, retried.to_json())
+            self._retried = retried
 
     def _write(self, attribute: str, value: Any) -> None:
         with readable(self.name):
@@ -276,7 +271,7 @@ class Record:
     def _holds(self, probe: Probe) -> bool:
         """Whether the storage has a probe's evaluation."""
         trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
-        void = {evaluation.number for evaluation in self._superseded}
+        void = self._retried.superseded
         return any(t.user_attrs["probe"] == probe.number for t in trials if t.number not in void)
 
     @property

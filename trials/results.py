@@ -225,6 +225,8 @@ def _result(
 
     best = None if record is None else record.best()
     tested = tests.get(name)
+    if best is not None and tested is not None and not tested.is_of(best.strategy, _trained(best)):
+        tested = None  # of a winner before failures were tried again
     strategy = best.strategy if best else tests[name].strategy
     test = None if tested is None else tested.final_test()
     table = pd.DataFrame() if record is None else record.frame()
@@ -252,8 +254,12 @@ def _result(
 
 def _training(tested: Tested | None, best: Best | None) -> TrainingStrategy | None:
     if best is not None:
-        return None if best.training is None else best.training.strategy
+        return _trained(best)
     return None if tested is None else tested.training
+
+
+def _trained(best: Best) -> TrainingStrategy | None:
+    return None if best.training is None else best.training.strategy
 
 
 def _checkpoint(tested: Tested | None, best: Best | None) -> str | None:

@@ -30,6 +30,9 @@ START = "start"
 SUFFIXES = (*ALL_OPTIMISERS, "test")
 """A search's studies are called NAME-SUFFIX."""
 
+TESTED = ("strategies", "trainings")
+"""The settings of a final test that say what it measures, by name."""
+
 
 class SearchRun:
     """A source of all the jobs of a search. While one study waits, the next is served.
@@ -58,28 +61,22 @@ class SearchRun:
         listener: Listener,
     ) -> None:
         self.settings = settings
-        self._lab, self._listener, self._retry_failed = lab, listener, retry_failed
+        self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
-        existing = set(study_names(lab.record_url))
+        self._existing = set(study_names(lab.record_url))
         # Everything is made before anything is written, so that a refusal leaves no trace.
         made = {name: self._optimiser(name) for name in settings.optimisers}
-        test = f"{settings.full_name()}-test"
-        if retry_failed and test in existing:  # other winners may come of it
-            Record.open(lab.record_url, test).reopen()
+        records = {name: self._record(name, self._search_settings(name), resume) for name in made}
+        if retry_failed:
+            self._retry([*records.values()])
+        evaluations = settings.budget_of_one().evaluations
         self.studies = [
-            Study(
-                optimiser,
-                self._record(name, self._search_settings(name), existing, resume),
-                self._space,
-                settings.budget_of_one().evaluations,
-                listener,
-            )
+            Study(optimiser, records[name], self._space, evaluations, listener)
             for name, optimiser in made.items()
         ]
         self.test: Study | None = None
-        self._existing = existing
 
     def next(self) -> Job | Signal:
         """See `Source.next`."""
@@ -149,47 +146,53 @@ class SearchRun:
         settings = self.settings
         strategies = {name: strategy for name, (strategy, _) in candidates.items()}
         trainings = {name: t for name, (_, t) in candidates.items() if t is not None}
-        record = self._record(
-            "test",
-            {
-                **self._described,
-                "search_name": settings.full_name(),
-                "search": settings.problem(),
-                "kind": "test",
-                "strategies": {name: s.to_json() for name, s in strategies.items()},
-                "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
-            },
-            self._existing,
-            resume=True,
-            # Other winners than those that were tested before may have come of that.
-            replace=any(study.record.retried for study in self.studies),
-        )
+        tested = {
+            "strategies": {name: s.to_json() for name, s in strategies.items()},
+            "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
+        }
+        record = self._record("test", self._test_settings(tested), resume=True)
         optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
         total = len(candidates) * len(settings.test_seeds)
         return Study(optimiser, record, None, total, self._listener)
 
-    def _record(
-        self,
-        suffix: str,
-        settings: dict[str, Any],
-        existing: set[str],
-        resume: bool,
-        replace: bool = False,
-    ) -> Record:
+    def _test_settings(self, tested: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **self._described,
+            "search_name": self.settings.full_name(),
+            "search": self.settings.problem(),
+            "kind": "test",
+            **tested,
+        }
+
+    def _retry(self, records: list[Record]) -> None:
+        """Have measured again what failed. Other winners may come of it, so that the final test
+        is reopened, before anything else is written, and what was published is not the record's.
+
+        Args:
+            records: of the searches.
+        """
+        name = f"{self.settings.full_name()}-test"
+        if name in self._existing:
+            test = Record.open(self._lab.record_url, name)
+            _compare(test, self._test_settings({}), TESTED)
+            records = [test, *records]
+        if not any(record.failed for record in records):
+            return
+        results = self._lab.results(self.settings.full_name())
+        (results / "best.json").unlink(missing_ok=True)
+        if name in self._existing:
+            test.reopen()
+        for record in records:
+            record.retry_failed()
+
+    def _record(self, suffix: str, settings: dict[str, Any], resume: bool) -> Record:
         name = f"{self.settings.full_name()}-{suffix}"
-        if not (resume and name in existing):
+        if not (resume and name in self._existing):
             return Record.create(self._lab.record_url, name, settings)
         record = Record.open(self._lab.record_url, name)
-        parts = ("strategies", "trainings") if replace else ()
-        given = {key: value for key, value in settings.items() if key not in parts}
-        own = {key: value for key, value in record.settings.items() if key not in parts}
-        differing = differences(own, given)
-        if differing:
-            raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
+        _compare(record, settings, TESTED if record.reopened else ())
         if record.settings != settings:
             record.change_settings(settings)
-        if self._retry_failed:
-            record.retry_failed()
         return record
 
 
@@ -202,6 +205,24 @@ def searches_of(known: Collection[str]) -> set[str]:
 def has_begun(name: str, known: Collection[str]) -> bool:
     """Whether studies of a search, or of an alternation, of that name are among these names."""
     return any(f"{name}-{suffix}" in known for suffix in (*SUFFIXES, ALTERNATION))
+
+
+def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:
+    """See whether a study has these settings.
+
+    Args:
+        record: the study's.
+        settings: given.
+        but: which of them may differ.
+
+    Raises:
+        ValueError: they differ.
+    """
+    given = {key: value for key, value in settings.items() if key not in but}
+    own = {key: value for key, value in record.settings.items() if key not in but}
+    differing = differences(own, given)
+    if differing:
+        raise ValueError(f"study {record.name} was made with {'; '.join(differing[:3])}")
 
 
 def refuse_taken(lab: Lab, name: str) -> None:

@@ -128,7 +128,11 @@ def _same(asked: Probe, recorded: Probe) -> bool:
     """Equal up to the last digits, in which machines may differ."""
     if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
         return False
-    ours, theirs = _values(asked), _values(recorded)
+    return close(_values(asked), _values(recorded))
+
+
+def close(ours: dict[str, float], theirs: dict[str, float]) -> bool:
+    """Whether values of the same names are equal up to the last digits."""
     return ours.keys() == theirs.keys() and np.allclose(
         list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
     )

@@ -16,9 +16,12 @@ from search.replicates import Replicates
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.failures import FailureWatch, nothing_measured, reasons
+from trials.front import tested_already
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.record import Record
+from trials.results import method_results
+from trials.search_run import is_finished, search_records
 from trials.simulated import SimulatedObjective
 from trials.study import Study
 
@@ -123,6 +126,7 @@ def test_what_is_tried_again_leaves_the_record_of_a_search_that_never_failed(
         assert measured(found) == measured(whole)
         assert found.best() == whole.best()
         assert {e.number for e in failed} <= {e.number for e in found.superseded}
+        assert not found.retried_at(EVALUATIONS)  # other versions are refused again
     # Numbers are those of the storage's trials.
     numbers = {e.number for e in (*record.evaluations, *record.superseded)}
     assert numbers == set(range(len(numbers)))
@@ -135,6 +139,19 @@ def test_what_did_not_depend_on_a_failure_is_not_measured_again(lab: Lab) -> Non
     record.retry_failed()
     run_local(study(record, "random"), SimulatedObjective())
     assert len(record.superseded) == failed
+
+
+def test_where_a_search_converged_is_open_when_it_is_tried_again(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "x-tpe", {})
+    told(record, 1.0, 2.0)
+    record.note_converged(2)
+    record.retry_failed()
+    assert record.converged == 2
+    told(record, "no")
+    record.retry_failed()
+    assert (record.converged, Record.open(lab.record_url, "x-tpe").converged) == (None, None)
+    record.note_converged(3)
+    assert Record.open(lab.record_url, "x-tpe").converged == 3
 
 
 def test_a_record_of_other_versions_is_still_refused_before_what_was_tried_again(lab: Lab) -> None:
@@ -164,7 +181,7 @@ class Mine:
     def describe(self):
         return {}
     def evaluate(self, strategy, images, seed):
-        if Path("interrupted").exists():
+        if Path("interrupted").exists() and Path("interrupted").read_text() in ("", str(seed)):
             raise KeyboardInterrupt
         drawn = int(1e6 * strategy.sampling_temperature[0])
         if Path("broken").exists() and drawn % self.divisor == 0:
@@ -235,18 +252,44 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     code, _, err = autonat(*WORDS, "--set", "divisor=3")
     assert code == 0, err
     Path("broken").unlink()
-    Path("interrupted").touch()
-    code, _, _ = autonat("search", "--resume", "x", "--retry-failed", "--runner", "local")
-    assert code == 130
+    lab = Lab.open(Path("autonat-lab"))
+    published = lab.results("x") / "best.json"
+    before = method_results(search_records(lab, "x"))[0]
+    assert before.test is not None
+
+    # What is refused leaves no trace.
+    record = Record.open(lab.record_url, "x-tpe")
+    settings = record.settings
+    record.change_settings(settings | {"optimiser_settings": {"other": 1}})
+    words = ("search", "--resume", "x", "--runner", "local")
+    code, _, err = autonat(*words, "--retry-failed")
+    assert code == 2
+    assert "study x-tpe was made with optimiser_settings" in err
+    assert is_finished(search_records(lab, "x"))
+    assert published.exists()
+    record.change_settings(settings)
+
+    # Interrupted in the search, then in the test of its new winner.
+    for seed, *more in (("", "--retry-failed"), ("1",)):
+        Path("interrupted").write_text(seed)
+        assert autonat(*words, *more)[0] == 130
+        assert not published.exists()
+        assert not is_finished(search_records(lab, "x"))
+        [listed] = json.loads(autonat("list", "--json")[1])
+        assert (listed["state"], listed["fid"]) == ("interrupted", None)
+    now = method_results(search_records(lab, "x"))[0]
+    assert now.strategy != before.strategy
+    assert (now.fids, now.test, now.test_images) == ((), None, 100)
+    assert now.strategy not in tested_already(search_records(lab, "x"), 100, (1, 2))
     Path("interrupted").unlink()
     code, _, err = autonat("search", "--resume", "x", "--runner", "local")
     assert code == 0, err
     assert "nothing is left to do" not in err
     assert autonat(*WORDS[:-1], "y", "--set", "divisor=3")[0] == 0
-    lab = Lab.open(Path("autonat-lab"))
     tests = [Record.open(lab.record_url, f"{name}-test") for name in "xy"]
     assert measured(tests[0]) == measured(tests[1])
     assert tests[0].settings["strategies"] == tests[1].settings["strategies"]
+    assert not tests[0].retried_at(10)
     code, _, err = autonat("search", "--resume", "x", "--runner", "local")
     assert code == 0
     assert "nothing is left to do" in err

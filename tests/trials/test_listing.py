@@ -70,6 +70,29 @@ def test_a_long_name_is_never_cut(autonat: Autonat, searched: Lab) -> None:
     assert f" {name} " in autonat("list", "--lab", searched.folder)[1]
 
 
+def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) -> None:
+    [before] = searches(searched)
+    assert before.search_fid is not None
+    for suffix in ("random", "qmc"):
+        record = Record.open(searched.record_url, f"done-{suffix}")
+        lowest = [e for e in record.evaluations if e.result.fid == before.search_fid]  # type: ignore[union-attr]
+        record.supersede(lowest)
+    test = Record.open(searched.record_url, "done-test")
+    [tested, *_] = test.evaluations
+    test.supersede([tested])
+    assert [found.state for found in searches(searched)] == ["interrupted"]
+    test.add(tested.probe, tested.result, None)
+    [after] = searches(searched)
+    told = json.loads(autonat("show", "done", "--lab", searched.folder, "--json")[1])["studies"]
+    of = [study for study in told if study["study"] != "done-test"]
+    assert after.evaluations == sum(study["evaluations"] for study in of) == 6
+    assert after.search_fid == pytest.approx(min(study["best_fid"] for study in of), rel=1e-12)
+    assert (after.state, after.fid) == ("done", pytest.approx(before.fid, rel=1e-12))
+    test.reopen()
+    [reopened] = searches(searched)
+    assert (reopened.state, reopened.fid) == ("interrupted", None)
+
+
 def test_one_that_is_run_or_was_interrupted(searched: Lab) -> None:
     settings = Record.open(searched.record_url, "done-random").settings
     settings["search_name"] = "cut"
