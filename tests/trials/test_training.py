@@ -22,6 +22,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy
+from tests.options import laid_over
 from trials.digits import DigitsObjective
 from trials.lab import Lab
 from trials.local_runner import run_local
@@ -310,7 +311,10 @@ SEARCH = (
     ("words", "line"),
     [
         (("--training-start", "alpha=0"), "alpha = 0.0 is not positive"),
-        (("--training-start", "alpha=.nan"), "alpha = nan is not finite"),
+        (
+            ("--training-start", "alpha=.nan"),
+            "training_start.alpha: Input should be a finite number (got nan)",
+        ),
         (("--training-start", "beta=-1"), "beta = -1"),
         (("--distribution", "normal"), "mask_ratio_distribution = 'normal' is unknown; known"),
         (("--distribution", "uniform"), "the uniform distribution has no parameters"),
@@ -321,7 +325,7 @@ SEARCH = (
         (("--training-optimiser", "tpe"), "training_optimiser = 'tpe' does not apply"),
         (("--what", "generation", "--training-steps", "9"), "training_steps = 9 does not apply"),
         (("--training-budget", "500"), "training_budget = 500 steps is less than one training"),
-        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: no such file"),
+        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: No such file or directory"),
         (("--fine-tune-from", "best"), "checkpoint = 'best' is not sha256:"),
         (("--optimiser", "coarse-to-fine"), "unknown optimiser 'coarse-to-fine'; known: autonat-"),
         (("--objective", "simulated"), "objective simulated lacks the method train"),
@@ -331,10 +335,10 @@ SEARCH = (
 def test_what_cannot_be_trained_is_one_line_before_anything_trains(
     autonat: Autonat, tmp_path: Path, words: tuple[str, ...], line: str
 ) -> None:
-    given = [*SEARCH, *words, "--lab", tmp_path / "lab"]
+    given = laid_over(SEARCH, *words)
     if "simulated" in words:
         given = [w for w in given if w not in ("--set", "width=8", "depth=0")]
-    code, out, err = autonat("search", *given)
+    code, out, err = autonat("search", *given, "--lab", tmp_path / "lab")
     assert code == 2
     assert out == ""
     assert line in err
