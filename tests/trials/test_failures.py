@@ -16,7 +16,7 @@ from search.replicates import Replicates
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.failures import FailureWatch, nothing_measured, reasons
-from trials.front import tested_already
+from trials.front import tested_already as known_from_the_test
 from trials.lab import Lab
 from trials.local_runner import run_local
 from trials.record import Record
@@ -280,7 +280,7 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     now = method_results(search_records(lab, "x"))[0]
     assert now.strategy != before.strategy
     assert (now.fids, now.test, now.test_images) == ((), None, 100)
-    assert now.strategy not in tested_already(search_records(lab, "x"), 100, (1, 2))
+    assert now.strategy not in known_from_the_test(search_records(lab, "x"), 100, (1, 2))
     Path("interrupted").unlink()
     code, _, err = autonat("search", "--resume", "x", "--runner", "local")
     assert code == 0, err

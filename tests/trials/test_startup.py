@@ -63,7 +63,7 @@ def test_a_light_command_imports_nothing_heavy(words: list[str], tmp_path: Path)
 
 def test_list_reads_the_record_without_optuna(lab: Lab) -> None:
     Record.create(lab.record_url, "study", {})
-    words = [sys.executable, "-c", CODE, "list", "--lab", str(lab.folder)]
+    words = [sys.executable, "-c", CODE, "list", "--json", "--lab", str(lab.folder)]
     ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout
     assert HEAVY.intersection(ran.stderr.split()) == {"sqlalchemy"}

@@ -23,6 +23,7 @@ from sklearn.datasets import load_sample_images
 
 from models.threads import one_thread
 from models.token_data import SETTINGS, TOKENS, TokenData
+from tests.options import laid_over
 from trials import cli_data
 from trials import tokenize as module
 from trials.image_decoding import load_image
@@ -446,7 +447,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     filled = [w.format(pictures=pictures, fitted=made.folder / FITTED) for w in words]
     plain = ["--out", "data", "--tokenizer", "patches"]
-    code, out, err = autonat("tokenize", *plain, *filled)
+    code, out, err = autonat("tokenize", *laid_over(plain, *filled))
     assert (code, out) == (2, "")
     told = [text for text in err.splitlines() if text.startswith("autonat: ")]
     assert len(told) == 1
