@@ -55,6 +55,10 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
     lines += process.communicate(timeout=120)[1].splitlines()
+    if phase == "publishing" and process.returncode == 0:
+        # A library that was being imported may swallow the interrupt: then all was published.
+        assert (tmp_path / "autonat-lab" / "results" / "cut" / "report.html").exists()
+        return
     assert process.returncode == 130, lines
     assert "interrupted" in lines[-1]
     assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
