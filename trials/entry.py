@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+AGAIN_SECONDS = 0.1
 
 
 def main() -> None:
     """Run `autonat`."""
     signal.signal(signal.SIGTERM, interrupt)
+    usual, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         from trials.cli import main as run
 
@@ -17,6 +26,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("autonat: interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        sys.unraisablehook = usual
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -30,3 +41,11 @@ def interrupt(number: int, frame: FrameType | None) -> None:
         handler(signal.SIGINT, frame)
     else:
         raise KeyboardInterrupt
+
+
+def interrupt_again(dropped: UnraisableHookArgs) -> None:
+    """An interrupt that met a finaliser, out of which Python lets no exception, comes once more."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(dropped)
