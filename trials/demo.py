@@ -1,7 +1,7 @@
 """What the demo searches, with which methods, at which budget.
 
-The numbers are chosen so that it takes under 6 minutes on 2 cores, and so that what a search finds
-can be told from the best control: benchmarks/demo.py shows how often, over seeds.
+The numbers are chosen so that it takes some 6 minutes on 2 cores, and so that what
+coarse-to-fine finds can be told from the best control: docs/digits.md says how often.
 """
 
 from __future__ import annotations

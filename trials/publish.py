@@ -1,6 +1,6 @@
 """Writes what came of a search for people: strategy files, the report, MLflow's parent runs.
 
-Belongs to the command line: it looks up at dashboards, as nothing else on this floor does.
+Belongs to the command line, and looks up at dashboards as that does.
 """
 
 from __future__ import annotations
@@ -91,8 +91,6 @@ def publish(
     Raises:
         ValueError: no search has a measurement, or a strategy file cannot be written.
     """
-    from dashboards.report import write_report
-
     results = method_results(records)
     searches = [record for record in records if record.settings["kind"] == "search"]
     if not any(result.searched for result in results):
@@ -111,25 +109,41 @@ def publish(
     away = _try_sync(mirror, records)
     runs = "the strategy files could not be told their runs in MLflow"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
-    report = attempt(
-        UNREPORTED,
-        lambda: write_report(
-            lab.make_results(name) / "report.html",
-            with_samples(results, made, lab, note),
-            title=f"autonat: {name}",
-            tokens=settings["objective"]["tokens"],
-            facts=facts_of(settings),
-            trainings=trainings({1: searches}),
-            anchors=published.anchors,
-        ),
-        note,
-    )
+    report = report_of(lab, name, published, made, {1: searches}, note)
     behind = sum(map(mirror.behind, records))
     if away is None:
         complete(lab, name, records, mirror, note)
     elif not behind:  # which says it else
         note(f"{away}; autonat sync completes it")
     return dataclasses.replace(published, report=report, behind=behind)
+
+
+def report_of(
+    lab: Lab,
+    name: str,
+    published: Published,
+    objective: Objective | None,
+    rounds: dict[int, list[Record]],
+    note: Note,
+) -> Path | None:
+    """Write the report of a search, or of an alternation's rounds, with samples; None and a note
+    where it cannot be written."""
+    from dashboards.report import write_report
+
+    settings = rounds[1][0].settings
+    return attempt(
+        UNREPORTED,
+        lambda: write_report(
+            lab.make_results(name) / "report.html",
+            with_samples(published.results, objective, lab, note),
+            title=f"autonat: {name}",
+            tokens=settings["objective"]["tokens"],
+            facts=facts_of(settings),
+            trainings=trainings(rounds),
+            anchors=published.anchors,
+        ),
+        note,
+    )
 
 
 def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:

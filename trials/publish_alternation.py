@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
-from dashboards.report import write_report
 from trials.alternation import Round, round_results
 from trials.anchors import recorded_anchors
 from trials.lab import Lab
@@ -14,14 +13,11 @@ from trials.mirror import Mirror
 from trials.objective import Objective
 from trials.publish import (
     UNMADE,
-    UNREPORTED,
     Note,
     Published,
     Show,
     attempt,
-    facts_of,
-    trainings,
-    with_samples,
+    report_of,
 )
 from trials.search_run import search_records
 from trials.settings import SearchSettings
@@ -60,20 +56,7 @@ def publish_alternation(
     published = Published(results, best, None, 0, anchors=anchors)
     show(published)
     made = attempt(UNMADE, objective, note)
-    described = trained[0][0].settings
-    report = attempt(
-        UNREPORTED,
-        lambda: write_report(
-            lab.make_results(name) / "report.html",
-            with_samples(results, made, lab, note),
-            title=f"autonat: {name}",
-            tokens=described["objective"]["tokens"],
-            facts=facts_of(described),
-            trainings=trainings(dict(enumerate(trained, 1))),
-            anchors=anchors,
-        ),
-        note,
-    )
+    report = report_of(lab, name, published, made, dict(enumerate(trained, 1)), note)
     with contextlib.suppress(ValueError):  # sync completes it
         complete_alternation(lab, name, rounds, mirror)
     return dataclasses.replace(published, report=report)

@@ -151,4 +151,5 @@ def test_what_passes_can_be_recorded(lab: Lab) -> None:
     from datetime import datetime
 
     found = measured(fid=np.float32(3.5), fid_se=np.float32(0.25), seconds=np.float32(1))
-    json.dumps(trial_of(PROBE, found, None, datetime.now()).user_attrs, allow_nan=False)
+    trial = trial_of(PROBE, found, None, datetime.now())
+    assert json.loads(json.dumps(trial.user_attrs, allow_nan=False)) == trial.user_attrs
