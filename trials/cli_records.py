@@ -98,6 +98,8 @@ def export(
 ) -> None:
     """Write a search's best strategy, or a control: a strategy file, or the public code's YAML."""
     source = results_folder(lab, name) / file_name(method or "best")
+    if not source.parent.is_dir():
+        raise ValueError(f"search {name} has no results in {lab}; autonat list says what is there")
     if method is not None and not source.exists():
         known = sorted(path.stem for path in source.parent.glob("*.json"))
         raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
