@@ -28,7 +28,28 @@ SECONDS = 300.0
 """After which something that is waited for does not come any more."""
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["benchmarks.watched_search", "trials.cli"])
+# Whatever a driver imports when it needs it: a driver here begins to search within a second.
+_forks.set_forkserver_preload(
+    [
+        "benchmarks.watched_search",
+        "benchmarks.faulty.counted",
+        "alembic.command",
+        "alembic.migration",
+        "cmaes",
+        "dashboards.report",
+        "mlflow.tracking",
+        "optuna.samplers",
+        "optuna.storages",
+        "search.coarse_to_fine",
+        "sqlalchemy.dialects.sqlite",
+        "trials.background_mirror",
+        "trials.cli",
+        "trials.local_runner",
+        "trials.ray_runner",
+        "trials.search_command",
+        "trials.training",
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[_status])
+
+
+@pytest.fixture(autouse=True)
+def _path_and_modules_of_a_test_alone(tmp_path: Path) -> Iterator[None]:
+    """A test's own modules, which lie in its folder, are forgotten after it; so is that folder."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        known = getattr(module, "__dict__", {})  # a lazy module's attributes may be anything
+        places = [known.get("__file__"), *known.get("__path__", ())]
+        if any(str(place).startswith(str(tmp_path)) for place in places):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,9 @@ Write = Callable[[str, str], Path]
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Writes files of a user's folder, in which the test runs; their modules are forgotten after
-    it."""
-    before = set(sys.modules)
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes files of a user's folder, in which the test runs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def put(name: str, text: str) -> Path:
         file = tmp_path / name
@@ -43,12 +39,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         file.write_text(textwrap.dedent(text))
         return file
 
-    yield put
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) is None or str(tmp_path) in str(
-            sys.modules[name].__file__
-        ):
-            del sys.modules[name]
+    return put
 
 
 def refused(name: str) -> str:
