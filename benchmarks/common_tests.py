@@ -17,17 +17,17 @@ import pandas as pd
 from benchmarks.curves import curves
 from search.controls import CONTROLS
 from search.measurement import Measurement
-from search.replicates import Replicates
+from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.launch import prepare
-from trials.objective import describe, load_objective
+from trials.objectives.objective import describe, load_objective
 from trials.progress import LiveProgress
-from trials.ray_runner import RaySettings, ray_workers, run_ray
-from trials.record import Record, study_names
-from trials.results import spent
-from trials.search_run import search_records
-from trials.study import Study
+from trials.record.record import Record, study_names
+from trials.results.results import spent
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.study import Study
+from trials.searches.launch import prepare
+from trials.searches.search_run import search_records
 
 HERE = Path(__file__).parent
 LAB = HERE / "lab"

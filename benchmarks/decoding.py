@@ -23,10 +23,10 @@ from torch.distributions import Categorical, Gumbel
 
 from models.decoding import generate
 from models.flops import pass_flops
-from models.nat import NAT, NATConfig
+from models.generators.nat import NAT, NATConfig
 from search.controls import published
 from search.strategy import GenerationStrategy
-from trials.images import SIZES
+from trials.objectives.images import SIZES
 
 DIGITS = NATConfig(17, 64, 10, 32, 2, 2)
 LOWEST_SCALE = 1e-4

@@ -17,17 +17,17 @@ import pandas as pd
 import typer
 
 from models.threads import one_thread
-from trials.controls import best_control
-from trials.demo import DEMO
 from trials.lab import Lab
-from trials.launch import prepare
-from trials.local_runner import run_local
-from trials.objective import load_objective
+from trials.objectives.objective import load_objective
 from trials.progress import LiveProgress
-from trials.record import study_names
-from trials.results import MethodResult, method_results
-from trials.search_run import SearchRun, search_records
-from trials.settings import SearchSettings, read_settings
+from trials.record.record import study_names
+from trials.results.controls import best_control
+from trials.results.results import MethodResult, method_results
+from trials.runners.local_runner import run_local
+from trials.searches.demo import DEMO
+from trials.searches.launch import prepare
+from trials.searches.search_run import SearchRun, search_records
+from trials.searches.settings import SearchSettings, read_settings
 
 HERE = Path(__file__).parent
 CASES = "0:0,1:0,2:0,3:1,4:2"

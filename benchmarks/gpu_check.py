@@ -31,19 +31,19 @@ import torch
 
 from benchmarks.gpu_bench import RULE, Bench, measured_digits, quiet
 from benchmarks.gpu_files import write_clip
-from models.contexts import store_contexts
-from models.estimator import estimate
-from models.frechet import Sums
-from models.nat import NAT
+from models.data.contexts import store_contexts
+from models.data.image_sources import open_source
+from models.data.text import load_text_encoder
+from models.data.tokenize import Tokenizing, tokenize
+from models.generators.nat import NAT
+from models.metrics.estimator import estimate
+from models.metrics.frechet import Sums
 from models.precision import device
-from models.text import load_text_encoder
 from models.threads import one_thread
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.image_sources import open_source
-from trials.images import ImagesObjective
-from trials.tokenize import Tokenizing, tokenize
+from trials.objectives.images import ImagesObjective
 
 BETA = TrainingStrategy("beta", {"alpha": 12, "beta": 3})
 CHECKS: dict[str, Callable[[Bench], str]] = {}

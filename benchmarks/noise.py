@@ -18,9 +18,9 @@ import typer
 
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.launch import prepare
-from trials.objective import load_objective
+from trials.objectives.objective import load_objective
 from trials.progress import LiveProgress
+from trials.searches.launch import prepare
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "noise.json"

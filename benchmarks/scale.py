@@ -26,12 +26,12 @@ from search.optimiser import Budget
 from search.registry import OPTIMISERS, default_settings, make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.launch import launch
+from trials.objectives.simulated import SimulatedObjective
 from trials.progress import LiveProgress
-from trials.settings import SearchSettings
-from trials.simulated import SimulatedObjective
-from trials.study import Study
-from trials.virtual_cluster import Cluster, run_virtual
+from trials.runners.study import Study
+from trials.runners.virtual_cluster import Cluster, run_virtual
+from trials.searches.launch import launch
+from trials.searches.settings import SearchSettings
 
 IMAGES = 500
 WORKERS = "1,2,8,32,128,1000"

@@ -20,10 +20,10 @@ from benchmarks import common_tests
 from benchmarks.common_tests import LAB, WORKERS
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
-from trials.launch import launch
 from trials.progress import LiveProgress
-from trials.record import Record, study_names
-from trials.settings import SearchSettings
+from trials.record.record import Record, study_names
+from trials.searches.launch import launch
+from trials.searches.settings import SearchSettings
 
 EQUAL_SEEDS = list(range(1, 11))
 

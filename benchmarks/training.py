@@ -27,23 +27,23 @@ from benchmarks.common_tests import FINAL_SEED, LAB, WORKERS
 from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
-from search.replicates import Replicates
+from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
-from trials.alternation import alternate
-from trials.digits import DigitsObjective
 from trials.lab import Lab
-from trials.launch import launch
-from trials.objective import describe
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.objective import describe
+from trials.objectives.training import Trainer
 from trials.progress import LiveProgress
-from trials.publish import publish
-from trials.ray_runner import RaySettings, ray_workers, run_ray
-from trials.record import Record, study_names
-from trials.search_run import search_records
-from trials.settings import TRAINING_FIELDS, SearchSettings, read_settings
-from trials.study import Study
-from trials.training import Trainer
+from trials.record.record import Record, study_names
+from trials.results.publish import publish
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.study import Study
+from trials.searches.alternation import alternate
+from trials.searches.launch import launch
+from trials.searches.search_run import search_records
+from trials.searches.settings import TRAINING_FIELDS, SearchSettings, read_settings
 
 HERE = Path(__file__).parent
 STRATEGIES = (

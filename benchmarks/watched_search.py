@@ -17,8 +17,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from trials import entry
-from trials.record import Record, study_names
+from trials.cli import entry
+from trials.record.record import Record, study_names
 
 NAME = "faults"
 HERE = Path(__file__).parent / "faulty"
@@ -40,14 +40,14 @@ _forks.set_forkserver_preload(
         "mlflow.tracking",
         "optuna.samplers",
         "optuna.storages",
-        "search.coarse_to_fine",
+        "search.optimisers.coarse_to_fine",
         "sqlalchemy.dialects.sqlite",
-        "trials.background_mirror",
-        "trials.cli",
-        "trials.local_runner",
-        "trials.ray_runner",
-        "trials.search_command",
-        "trials.training",
+        "trials.tracking.background_mirror",
+        "trials.cli.main",
+        "trials.runners.local_runner",
+        "trials.runners.ray_runner",
+        "trials.cli.search_command",
+        "trials.objectives.training",
     ]
 )
 

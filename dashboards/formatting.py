@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trials.results import MethodResult
+    from trials.results.results import MethodResult
 
 
 ERRORS = {

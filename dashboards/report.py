@@ -20,8 +20,8 @@ from dashboards.formatting import difference, gigaflops, tests_said, with_error
 from dashboards.landscape import landscape
 from dashboards.standing import standing
 from search.strategy import SCHEDULES, GenerationStrategy
-from trials.anchors import Anchor, meanings, warnings
-from trials.results import MethodResult
+from trials.results.anchors import Anchor, meanings, warnings
+from trials.results.results import MethodResult
 
 
 class Trainings(NamedTuple):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from dashboards.formatting import with_error
-from trials.controls import best_control, best_searched
-from trials.results import MethodResult
+from trials.results.controls import best_control, best_searched
+from trials.results.results import MethodResult
 
 
 def standing(results: Sequence[MethodResult]) -> str | None:

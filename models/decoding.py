@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.nat import NAT
+from models.generators.nat import NAT
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.nat import NAT, NATConfig
+from models.generators.nat import NAT, NATConfig
 
 
 @functools.cache

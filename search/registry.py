@@ -177,17 +177,17 @@ def default_settings(name: str) -> dict[str, Any]:
 def optimiser_class(name: str) -> Callable[..., Optimiser]:
     """The class of that optimiser, whose keywords are its settings."""
     if name == "coarse-to-fine":
-        from search.coarse_to_fine import CoarseToFine
+        from search.optimisers.coarse_to_fine import CoarseToFine
 
         return CoarseToFine
     if name == "autonat-greedy":
-        from search.autonat_greedy import AutoNATGreedy
+        from search.optimisers.autonat_greedy import AutoNATGreedy
 
         return AutoNATGreedy
     if name in DESCENTS:
-        from search.autonat_reference import AutoNATReference
+        from search.optimisers.autonat_reference import AutoNATReference
 
         return AutoNATReference
-    from search.optuna_sampler import OptunaSampler
+    from search.optimisers.optuna_sampler import OptunaSampler
 
     return OptunaSampler

@@ -48,7 +48,7 @@ class Lab:
         Raises:
             ValueError: a database in memory, or a path that is not text.
         """
-        from trials.databases import checked_url, mlflow_url, sqlite_url
+        from trials.record.databases import checked_url, mlflow_url, sqlite_url
 
         folder = folder.expanduser().resolve()
         try:
@@ -89,7 +89,7 @@ class Lab:
     @property
     def holds_tracking(self) -> bool:
         """Whether MLflow's store is a file in the lab, which is moved and copied with it."""
-        from trials.databases import sqlite_file
+        from trials.record.databases import sqlite_file
 
         file = sqlite_file(self.tracking_uri)
         return file is not None and file.resolve().is_relative_to(self.folder)

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from trials.study import Study
+    from trials.runners.study import Study
 
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""

@@ -11,7 +11,7 @@ import pytest
 
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 
 def evaluations(rng: np.random.Generator, count: int, reach: float) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from dashboards.formatting import difference, with_error
 from dashboards.report import write_report
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 Results = Callable[..., list[MethodResult]]
 

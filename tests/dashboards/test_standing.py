@@ -11,7 +11,7 @@ import pytest
 
 from dashboards.report import write_report
 from dashboards.standing import same_first, standing
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 Results = Callable[..., list[MethodResult]]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.decoding import confidences, generate, sample_tokens
-from models.nat import NAT, NATConfig
+from models.generators.nat import NAT, NATConfig
 from search.strategy import GenerationStrategy
 
 LENGTH, WORDS, CLASSES = 16, 7, 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.flops import pass_flops
-from models.nat import NATConfig
+from models.generators.nat import NATConfig
 
 
 def by_hand(config: NATConfig) -> int:

@@ -1,0 +1,83 @@
+"""Which studies belong to which search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from trials.cli import search_command
+from trials.lab import Lab
+from trials.record.record import Record
+from trials.searches.search_run import has_begun, searches_of
+from trials.searches.settings import SearchSettings, read_settings
+
+SETTINGS: dict[str, Any] = {
+    "kind": "search",
+    "optimiser": "random",
+    "objective": {"name": "simulated", "checkpoint": None},
+    "search": {
+        "steps": 2,
+        "budget": 800,
+        "images_per_evaluation": 100,
+        "seed": 0,
+        "optimisers": ["random"],
+    },
+}
+
+
+def test_a_search_is_not_another_whose_name_begins_alike() -> None:
+    known = ["demo-1-old-random", "demo-1-old-test", "demo-2-alternation", "theirs-study"]
+    assert searches_of(known) == {"demo-1-old"}
+    begun = {n for n in ("1", "1-old", "2", "3") if has_begun(f"demo-{n}", known)}
+    assert begun == {"1-old", "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "synced"),
+    [
+        ("s", "search", {"s-random"}),
+        ("whole", "alternation", {"whole-r1-generation-random", "whole-alternation"}),
+    ],
+)
+def test_a_name_syncs_its_own_studies_alone(
+    autonat: Callable[..., tuple[int, str, str]],
+    with_mlflow: Lab,
+    name: str,
+    kind: str,
+    synced: set[str],
+) -> None:
+    url = with_mlflow.record_url
+    for study in (f"{name}-random", f"{name}-r1-generation-random")[kind == "alternation" :]:
+        Record.create(url, study, SETTINGS)
+    if kind == "alternation":
+        Record.create(url, f"{name}-alternation", SETTINGS | {"kind": kind})
+    Record.create(url, f"{name}-random-walk-random", SETTINGS)
+    code, _, err = autonat("sync", name, "--lab", with_mlflow.folder)
+    assert code == 0, err
+    client = MlflowClient(with_mlflow.tracking_uri)
+    experiment = client.get_experiment_by_name("autonat")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags["autonat.study"] for run in runs} == synced
+
+
+def test_a_refinement_goes_on_where_it_is_told_to_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"objective": "simulated", "name": "t", "lab": lab.folder, "optimisers": ["random"]}
+    settings = read_settings(given | {"workers": 3, "runner": "local"})
+    recorded = SETTINGS | {"search": settings.completed().problem()}
+    Record.create(lab.record_url, "t-random", recorded)
+    asked: list[tuple[SearchSettings, bool]] = []
+
+    def interrupted(settings: SearchSettings, resume: bool, show: object) -> None:
+        asked.append((settings, resume))
+
+    monkeypatch.setattr(search_command, "_search", interrupted)
+    assert search_command.refined(settings, lab) is None
+    [(now, resume)] = asked
+    assert resume
+    assert (now.workers, now.runner) == (3, "local")

@@ -1,0 +1,355 @@
+"""The command line: `autonat`. Results go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done, 1 the doctor found what keeps a search from running, 2 bad input (one line says
+what), 130 interrupted by Ctrl-C or SIGTERM (what was measured is kept).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+from dashboards.formatting import ERRORS, gigaflops, with_error
+from search.reading import LARGEST_INTEGER
+from search.strategy import SCHEDULES
+from search.strategy_file import StrategyFile
+from trials.cli.data import app as data_app
+from trials.cli.flags import (
+    LAB,
+    App,
+    JsonFlag,
+    LabFlag,
+    ObjectiveFlag,
+    RecordFlag,
+    SetFlag,
+    StrategyArgument,
+    TrackingFlag,
+    finite,
+    read_assignments,
+    read_seeds,
+)
+from trials.cli.printing import note, out, print_json, spell_out
+from trials.cli.records import app as records_app
+from trials.cli.search import app as search_app
+from trials.lab import Lab
+from trials.progress import LiveProgress, say
+
+if TYPE_CHECKING:
+    from trials.objectives.objective import Objective
+
+
+class Commands(TyperGroup):
+    """All commands; one that is interrupted says so, if it has nothing better to say."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("autonat: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = App(
+    cls=Commands,
+    help="A laboratory for the schedules of masked image generators.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(search_app)
+app.add_typer(records_app)
+app.add_typer(data_app)
+
+
+@app.command()
+def train(
+    study_file: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.yaml", help="Its objective is trained.")
+    ] = None,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    workers: Annotated[int, typer.Option(min=1, help="That train together.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, callback=finite)] = 0.0,
+    ray_address: Annotated[
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
+    ] = None,
+    lab: LabFlag = LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Prepare an objective: train its generator, once; searches then begin at once."""
+    from trials.objectives.objective import describe
+    from trials.searches.settings import read_settings
+
+    given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
+    study = read_settings({k: v for k, v in given.items() if v}, study_file)
+    objective, values = study.objective, study.objective_settings
+    say(f"{objective}: it is prepared; importing PyTorch …")
+    try:
+        made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
+    except KeyboardInterrupt:
+        line = "interrupted; the same command goes on from the last checkpoint, if there is one"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130) from None
+    described = describe(objective, values, made)
+    if as_json_:
+        print_json(described)
+    else:
+        out.print(f"checkpoint {described['objective']['checkpoint']}")
+
+
+@app.command()
+def evaluate(
+    strategy: StrategyArgument,
+    images: Annotated[int | None, typer.Option(min=1, help="(default: the file's test)")] = None,
+    seeds: Annotated[str | None, typer.Option(help="1,2,3 (default: the file's test)")] = None,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    lab: LabFlag = LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure a strategy file again, on any seeds."""
+    from trials.objectives.objective import describe, load_objective
+    from trials.results.results import fid_over_n
+    from trials.searches.launch import prepared, replicate
+    from trials.searches.search_run import differences
+
+    file = StrategyFile.read(strategy)
+    chosen, n = (
+        ([1, 2, 3], 2000) if file.test is None else (list(file.test.seeds), file.test.images)
+    )
+    chosen = chosen if seeds is None else read_seeds("--seeds", seeds)
+    n = n if images is None else images
+    name, values = _objective_of(file, objective, settings)
+    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
+    file.generation.masked_counts(load_objective(name, values).tokens)
+    with LiveProgress() as progress:
+        made = prepared(name, values, Lab.open(lab), progress)
+        described = describe(name, values, made)
+        for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
+            if theirs is not None and differences(dict(theirs), described[field], field):
+                line = differences(dict(theirs), described[field], field)[0]
+                progress.say(f"note: not what the file was measured with: {line}")
+        test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
+    smaller = fid_over_n(found)
+    if as_json_:
+        seconds = round(sum(m.seconds for m in found), 3)
+        more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
+        print_json(test.to_json() | {"fid_se_from": test.fid_se_from} | more)
+    else:
+        out.print(
+            f"FID {with_error(test.fid, test.fid_se)}, n = {n}, seeds {chosen}, "
+            f"{test.forward_passes} forward passes an image"
+            + ("" if test.fid_se_from is None else f"; {ERRORS[test.fid_se_from]}")
+        )
+        for label, fid in smaller.items():
+            out.print(f"FID {fid:.3f} at n = {label}, out of the same images")
+
+
+@app.command()
+def show(
+    strategy: Annotated[Path, typer.Argument(metavar="STRATEGY.json|NAME")],
+    tokens: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_INTEGER, help="L. (default: the file's)")
+    ] = None,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Print a strategy's schedules and the counts in force; or, of a search of that NAME, its
+    studies and why evaluations failed."""
+    if strategy.suffix != ".json" and not strategy.is_file():
+        from trials.cli.search_state import show_search
+
+        show_search(Lab.at(lab, record_url), str(strategy), as_json_)
+        return
+    file = StrategyFile.read(strategy)
+    if as_json_:
+        print_json(file.to_json())
+        return
+    length = (file.objective or {}).get("tokens") if tokens is None else tokens
+    generation = file.generation
+    table = Table("step", *SCHEDULES)
+    counts = None if length is None else generation.masked_counts(length)
+    if counts is not None:
+        table.add_column(f"masked of {length}")
+    for t in range(generation.steps):
+        values = [getattr(generation, name) for name in SCHEDULES]
+        row = [f"{schedule[t]:.4f}" if t < len(schedule) else "0" for schedule in values]
+        table.add_row(str(t), *row, *([] if counts is None else [str(counts[t])]))
+    out.print(table)
+    flops = file.image_flops()
+    cost = "" if flops is None else f", {gigaflops(flops)} GFLOPs with its decoding"
+    out.print(f"{generation.forward_passes()} forward passes an image{cost}")
+    if file.training is not None:
+        out.print(f"mask ratios in training: {file.training}")
+    if file.test is not None:
+        seeds = ", ".join(map(str, file.test.seeds))
+        fid = with_error(file.test.fid, file.test.fid_se)
+        error = "" if file.test.fid_se_from is None else f"; {ERRORS[file.test.fid_se_from]}"
+        out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}{error}")
+    if file.best_control is not None:
+        test = file.best_control.test
+        fid = with_error(test.fid, test.fid_se)
+        out.print(f"the best control in the same test, {file.best_control.name}: FID {fid}")
+
+
+@app.command()
+def sample(
+    strategy: StrategyArgument,
+    picture: Annotated[Path, typer.Argument(metavar="OUT.png")],
+    images: Annotated[int, typer.Option(min=1)] = 40,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    lab: LabFlag = LAB,
+) -> None:
+    """Draw the first images that a strategy generates."""
+    say(f"{strategy}: {images} images are drawn; importing PyTorch …")
+    from dashboards.samples import grid, png
+    from trials.objectives.objective import Samples, sampled
+    from trials.searches.launch import prepared
+
+    file = StrategyFile.read(strategy)
+    name, values = _objective_of(file, objective, settings)
+    made = prepared(name, values, Lab.open(lab))
+    file.generation.masked_counts(made.tokens)
+    if not isinstance(made, Samples):
+        raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
+    sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
+    try:
+        picture.write_bytes(sheet)
+    except OSError as error:
+        raise ValueError(f"{picture}: {error.strerror}") from None
+    out.print(str(picture))
+
+
+@app.command()
+def dashboard(
+    lab: LabFlag = LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
+) -> None:
+    """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
+    from dashboards.servers import open_dashboards
+    from trials.record.databases import one_line
+    from trials.tracking.client import anchor
+
+    where = Lab.at(lab, record_url, tracking_uri)
+    if not where.folder.is_dir() and not (record_url and tracking_uri):
+        raise ValueError(f"lab {where.folder}: no such folder")
+    with one_line("tracking", where.tracking_uri):
+        unmoved = anchor(where)
+    if unmoved is not None:
+        note(unmoved)
+    say("starting optuna-dashboard and MLflow, which takes some ten seconds …")
+    open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
+
+
+@app.command()
+def doctor(
+    ray_address: Annotated[
+        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: none is looked at)")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float, typer.Option(min=0, callback=finite, help="That a search asks for.")
+    ] = 0.0,
+    lab: LabFlag = LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
+    say("looking at the lab, the record, MLflow and Ray …")
+    from trials.cli.doctor import examine
+
+    findings = []
+    for finding in examine(lab, record_url, tracking_uri, ray_address, gpus_per_trial):
+        findings.append(finding)
+        if not as_json_:
+            out.print(f"{finding.state:8} {finding.what}: {finding.found}")
+            if finding.advice:
+                out.print(f"{'':8} {finding.advice}")
+    if as_json_:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def objectives() -> None:
+    """List the registered objectives."""
+    from trials.objectives.objective import registered_objectives
+
+    for name, point in sorted(registered_objectives().items()):
+        out.print(f"{name}  {point.value}")
+
+
+def main() -> None:
+    """Run the command line."""
+    spell_out()
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    for noisy in ("alembic", "ray"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    try:
+        app()
+    except ValueError as error:
+        print(f"autonat: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _trained(
+    objective: str,
+    values: dict[str, Any],
+    lab: Path,
+    workers: int,
+    gpus_per_worker: float,
+    ray_address: str | None,
+) -> Objective:
+    from trials.objectives.objective import load_objective
+    from trials.searches.launch import prepared
+
+    if workers == 1 and ray_address is None:
+        return prepared(objective, values, Lab.open(lab))
+    from trials.objectives.nat_objective import NATObjective
+    from trials.runners.distributed_training import train_together
+
+    made = load_objective(objective, values)
+    if not isinstance(made, NATObjective):
+        raise ValueError(f"objective {objective}: only NATs are trained on several workers")
+    with LiveProgress() as progress:
+        train_together(
+            made,
+            Lab.open(lab).folder,
+            progress.report(f"training {objective}"),
+            workers=workers,
+            gpus=gpus_per_worker,
+            address=ray_address,
+        )
+    return made
+
+
+def _objective_of(
+    file: StrategyFile, name: str | None, settings: list[str] | None
+) -> tuple[str, dict[str, Any]]:
+    """The objective to measure a file on: a flag's, else its own."""
+    from trials.objectives.named_paths import with_absolute_paths
+    from trials.objectives.objective import objective_class
+
+    objective: Mapping[str, Any] | None = file.objective
+    if name is not None:
+        objective = {"name": name, "settings": {}}
+    if objective is None:
+        raise ValueError("the strategy file names no objective: --objective does")
+    found = str(objective["name"])
+    given = with_absolute_paths(objective_class(found), read_assignments("--set", settings))
+    return found, dict(objective["settings"]) | given

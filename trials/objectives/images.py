@@ -1,0 +1,364 @@
+"""The images objective: a NAT on tokenised images, measured by FID.
+
+The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. Its
+tokens are decoded by the tokenizer, and compared with the real images' statistics.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from models.data.contexts import TextContexts
+from models.data.token_data import TokenData
+from models.data.tokenize import tokenizer_of
+from models.features.features import Features
+from models.features.image_features import RESIZES, load_features, parse_features, quantised
+from models.flops import decode_flops
+from models.generators.nat import NATConfig
+from models.generators.published import load_nat
+from models.metrics.anchors import Halves
+from models.metrics.frechet import Statistics
+from models.metrics.reference_statistics import Reference, read_reference
+from models.precision import device
+from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from models.training.masked_loss import WHOLE, Share
+from models.training.rows import MappedRows, Rows
+from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
+from search.space import Space
+from search.training_strategy import TrainingStrategy
+from trials.objectives.named_paths import KindAndPath, PathText
+from trials.objectives.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
+from trials.objectives.objective import Report
+
+SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
+"""Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
+
+DECODED_AT_ONCE = 25
+"""A decoder's maps of an image are many times larger than the image."""
+
+MOST_HELD_OUT = 4096
+"""Rows that a validation loss is computed on, at most."""
+
+
+class ImagesObjective(NATObjective):
+    """Measures strategies on a NAT of tokenised images.
+
+    Args:
+        features: inception:PATH or pixels:PATH (see models.features.image_features).
+        reference: a .npz with mu and sigma of the real images.
+        data: a folder of token data, to train on; with captions the NAT takes texts.
+        weights: a published checkpoint, in place of training.
+        tokenizer: of `weights` without data (see models.tokenizers.tokenizer); else the data's own.
+        grid: side of an image's tokens, without data.
+        num_classes: of `weights` without data.
+        prompts: token data whose captions are generated for; by default `data`.
+        size: S, B or L.
+        width: D, in place of the size's.
+        depth: blocks besides the middle one, in place of the size's.
+        num_heads: in place of the size's.
+        quantise: images are rounded to 8 bits before they are measured.
+        classes: "random", as the paper has them, or "equal" numbers of each.
+        chunk: images generated at once.
+        precision: of generation (see models.precision), and of training where that can be.
+        training_steps: optimiser steps.
+        training_seed: of the weights and batches.
+        batch_size: images a step.
+        microbatch: images at once in training; None: all.
+        learning_rate: of AdamW.
+        warmup_steps: of the learning rate.
+        betas: of AdamW; few steps on a small network
+            want a first one of 0.9, which forgets sooner.
+        label_smoothing: in [0, 1).
+        class_dropout: chance that a condition is dropped, in [0, 1).
+        ema_decay: of the weights' average.
+        dropout: of the embeddings, in training.
+        mask_ratio_distribution: a name of search.training_strategy.
+        checkpoint: hash of weights in the lab's store to measure, in place of training any.
+        parameters: of the distribution, by name.
+
+    Raises:
+        ValueError: a setting outside its range, or files that are missing or do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: KindAndPath,
+        reference: PathText,
+        data: PathText | None = None,
+        weights: PathText | None = None,
+        tokenizer: KindAndPath | None = None,
+        grid: int | None = None,
+        num_classes: int | None = None,
+        prompts: PathText | None = None,
+        size: str = "S",
+        width: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        quantise: bool = False,
+        classes: str = "random",
+        chunk: int = 100,
+        precision: str = "float32",
+        training_steps: int = 500_000,
+        training_seed: int = 0,
+        batch_size: int = 2048,
+        microbatch: int | None = None,
+        learning_rate: float = 4e-4,
+        warmup_steps: int = 5000,
+        betas: tuple[float, float] = (0.99, 0.99),
+        label_smoothing: float = 0.1,
+        class_dropout: float = 0.15,
+        ema_decay: float = 0.9999,
+        dropout: float = 0.1,
+        mask_ratio_distribution: str = "beta",
+        checkpoint: str | None = None,
+        **parameters: float,
+    ) -> None:
+        if (data is None) == (weights is None) and checkpoint is None:
+            raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
+        if size not in SIZES:
+            raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
+        if chunk < 1:
+            raise ValueError(f"chunk = {chunk} is not positive")
+        # Workers start elsewhere.
+        self._data_folder = None if data is None else Path(data).resolve()
+        self._weights, self._tokenizer_name, self._quantise = weights, tokenizer, quantise
+        self._features_name, self._reference_path = features, reference
+        given = None if prompts is None else TokenData.open(Path(prompts).resolve())
+        self._prompts = _prompts(given or self._data)
+        self._grid = self._find_grid(grid)
+        usual = SIZES[size]
+        config = NATConfig(
+            self._find_codebook_size(),
+            math.prod(self._grid),
+            self._find_classes(num_classes),
+            width=usual[0] if width is None else width,
+            depth=usual[1] if depth is None else depth,
+            num_heads=usual[2] if num_heads is None else num_heads,
+            dropout=dropout,
+            context_width=None if self._prompts is None else self._prompts.states.shape[2],
+        )
+        if mask_ratio_distribution == "beta" and not parameters:
+            parameters = {"alpha": 12, "beta": 3}
+        settings = TrainingSettings(
+            strategy=TrainingStrategy(mask_ratio_distribution, parameters),
+            steps=training_steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup_steps=warmup_steps,
+            betas=betas,
+            label_smoothing=label_smoothing,
+            class_dropout=class_dropout,
+            ema_decay=ema_decay,
+            seed=training_seed,
+            precision=precision if precision in TRAINING_PRECISIONS else "float32",
+            microbatch=microbatch,
+        )
+        super().__init__(
+            config,
+            settings,
+            classes=classes,
+            chunk=chunk,
+            checkpoint=checkpoint,
+            precision=precision,
+        )
+        for name in (reference, parse_features(features)[1], weights):
+            if name is not None and not Path(name).is_file():
+                raise ValueError(f"{name}: no such file")
+
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`; also that tokenizer, features and statistics fit together."""
+        super().check(space, images)
+        if self._tokenizer.codebook_size != self._config.codebook_size:
+            raise ValueError(
+                f"the tokenizer has {self._tokenizer.codebook_size} codes, the tokens "
+                f"{self._config.codebook_size}"
+            )
+
+    def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
+        """Load the published weights, or train; see `NATObjective.prepare`."""
+        if self._weights is None or self._checkpoint is not None:
+            super().prepare(lab, report, share)
+            return
+        nat = load_nat(self._weights, self._config.num_heads)
+        self._require_config(nat.config, self._weights)
+        if self._prompts is not None:
+            nat.set_null_context(self._prompts.null)
+        self._nat = nat
+
+    def _find_grid(self, given: int | None) -> tuple[int, int]:
+        if self._data is not None:
+            found = self._data.settings.grid
+            if given is not None and (given, given) != found:
+                raise ValueError(f"grid = {given}, but {self._data_folder} has {found}")
+            return found
+        if given is None or given < 1:
+            raise ValueError(f"grid = {given}: without data the side of the tokens is needed")
+        return given, given
+
+    def _find_codebook_size(self) -> int:
+        if self._data is not None:
+            return self._data.settings.codebook_size
+        if self._tokenizer_name is None:
+            raise ValueError("tokenizer = None: without data it is needed")
+        return self._tokenizer.codebook_size
+
+    def _find_classes(self, given: int | None) -> int | None:
+        if self._prompts is not None:
+            return None
+        if self._data is not None:
+            classes = max(1, self._data.num_classes)
+            if given is not None and given != classes:
+                raise ValueError(
+                    f"num_classes = {given}, but {self._data_folder} has {classes} classes"
+                )
+            return classes
+        if given is None:
+            raise ValueError("num_classes = None: without data it is needed")
+        return given
+
+    @functools.cached_property
+    def _data(self) -> TokenData | None:
+        return None if self._data_folder is None else TokenData.open(self._data_folder)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Tokenizer:
+        if self._data is not None and self._tokenizer_name is None:
+            return tokenizer_of(self._data)
+        found = load_tokenizer(str(self._tokenizer_name))
+        if self._data is not None and found.hash() != self._data.settings.tokenizer_hash:
+            raise ValueError(
+                f"{self._tokenizer_name} is not what {self._data.folder} was tokenised with"
+            )
+        return found
+
+    @functools.cached_property
+    def _real(self) -> Reference:
+        return read_reference(self._reference_path)
+
+    def _measured_by(self) -> tuple[Features, Statistics]:
+        features = load_features(self._features_name)
+        real = self._real
+        if len(real.statistics.mean) != features.num_features:
+            raise ValueError(
+                f"{self._reference_path}: {len(real.statistics.mean)} features are not the "
+                f"{features.num_features} of {self._features_name}"
+            )
+        if real.made is not None and real.made.features_hash != features.hash():
+            raise ValueError(
+                f"{self._reference_path}: made with other features than {self._features_name}"
+            )
+        return features, real.statistics
+
+    def _examples(self) -> Examples:
+        data = self._training_data()
+        rows = np.arange(2 * data.images)
+        # An image and its mirror image are never on both sides.
+        held_out = rows // 2 % HELD_OUT == 0
+        spared = rows[held_out][:MOST_HELD_OUT]
+        name = f"tokens {data.hash()}"
+        if self._prompts is not None:
+            name += f", contexts {self._prompts.encoder_hash}"
+        return Examples(name, *map(self._rows, (rows, rows[~held_out], spared)))
+
+    def _rows(self, rows: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
+        data = self._training_data()
+        tokens = MappedRows(data.tokens, rows)
+        if self._prompts is None:
+            return tokens, MappedRows(data.classes, rows)
+        contexts = TextContexts.open(data)
+        return tokens, MappedRows(contexts.states, contexts.of_rows(rows), torch.float32)
+
+    def _training_data(self) -> TokenData:
+        if self._data is None:
+            raise ValueError("data = None: training needs token data")
+        return self._data
+
+    def _null_context(self) -> Tensor | None:
+        return None if self._prompts is None else self._prompts.null
+
+    def _kinds(self) -> int:
+        return super()._kinds() if self._prompts is None else len(self._prompts.first)
+
+    def _conditions(self, drawn: Tensor) -> Tensor:
+        if self._prompts is None:
+            return drawn
+        states = self._prompts.states[self._prompts.first[drawn.cpu().numpy()]]
+        return torch.from_numpy(states).float().to(device())
+
+    def _images(self, tokens: Tensor) -> Tensor:
+        grid = rearrange(tokens, "b (h w) -> b h w", h=self._grid[0])
+        tokenizer = self._tokenizer.to(device())
+        images = torch.cat([tokenizer.decode(part) for part in torch.split(grid, DECODED_AT_ONCE)])
+        return quantised(images) if self._quantise else images
+
+    def _constants(self) -> list[Tensor]:
+        height, width = (side * self._tokenizer.factor for side in self._grid)
+        plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
+        mean = self._real.mean_image
+        if mean is None:
+            return plain
+        return [quantised(mean) if self._quantise else mean, *plain]
+
+    def _halves(self) -> Halves | None:
+        return self._real.halves
+
+    def _decode_flops(self) -> int:
+        tokenizer = self._tokenizer
+        return decode_flops(tokenizer, self._grid) if isinstance(tokenizer, nn.Module) else 0
+
+    def _context_tokens(self) -> int:
+        return 1 if self._prompts is None else self._prompts.states.shape[1]
+
+    def _told(self) -> Mapping[str, Any]:
+        features, statistics = self._reference
+        made = self._real.made
+        texts = self._prompts
+        kind, _ = parse_features(self._features_name)
+        drawn = f"captions of {self._kinds()} images" if texts is not None else "classes"
+        return {
+            "dataset": self._dataset(),
+            "protocol": {
+                "features": features.description,
+                "features_hash": features.hash(),
+                "resize": RESIZES[kind],
+                "quantisation": "8 bits" if self._quantise else "none",
+                "reference_statistics_hash": statistics.hash(),
+                "classes": f"{drawn}, {CLASS_DRAWS[self._classes]}"
+                + ("" if made is None else f"; real: {made.source} at {made.size}"),
+            },
+        }
+
+    def _dataset(self) -> str:
+        if self._data is None:
+            return f"of {Path(str(self._weights)).name}"
+        return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
+
+    def _move(self, where: str) -> None:
+        """As `NATObjective._move`, with the tokenizer."""
+        super()._move(where)
+        if "_tokenizer" in self.__dict__:
+            self._tokenizer = self._tokenizer.to(where)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""
+        state = super().__getstate__()
+        state.pop("_data", None)
+        return state
+
+
+def _prompts(data: TokenData | None) -> TextContexts | None:
+    """The texts of a folder with captions."""
+    if data is None or data.captions() is None:
+        return None
+    return TextContexts.open(data)
