@@ -30,8 +30,8 @@ from torch import nn
 from models.threads import one_thread
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from trials import entry
-from trials.objective import load_objective
+from trials.cli import entry
+from trials.objectives.objective import load_objective
 
 FILE = Path(__file__).parents[1] / "tests" / "numbers" / "numbers.json"
 

@@ -36,6 +36,8 @@ from search.training_strategy import TrainingStrategy
 
 FILE = Path(__file__).parents[1] / "tests" / "numbers" / "probes.json"
 EVALUATIONS = 60
+SLOW = {"gp": 25}
+"""Evaluations of optimisers that think for long, but where they search generation strategies."""
 IMAGES, TRAINING_STEPS, TOKENS, SEED = 100, 50, 64, 3
 
 
@@ -96,17 +98,19 @@ def searches() -> Iterator[tuple[str, Callable[[], Optimiser], bool]]:
         yield f"generation, {name}", partial(make, name, space, whole, tokens=TOKENS), False
     for name in OPTIMISERS:
         space = Space(GenerationStrategy.maskgit(3), frozen=("sampling_temperature",))
-        made = partial(make, name, space, whole, tokens=TOKENS, controls_first=True)
+        budget = Budget(SLOW.get(name, EVALUATIONS) * IMAGES, IMAGES)
+        made = partial(make, name, space, budget, tokens=TOKENS, controls_first=True)
         yield f"generation, {name}, controls first, some fail", made, True
     start = TrainingStrategy("beta", {"alpha": 2.0, "beta": 1.0})
     training = TrainingSpace(start, GenerationStrategy.maskgit(2))
     joint = JointSpace(training, Space(GenerationStrategy.maskgit(2)))
-    trainings = TrainingBudget(EVALUATIONS * TRAINING_STEPS, TRAINING_STEPS, IMAGES)
     for what, names, space_of_both in (
         ("training", TRAINING_OPTIMISERS, training),
         ("joint", JOINT_OPTIMISERS, joint),
     ):
         for name in names:
+            steps = SLOW.get(name, EVALUATIONS) * TRAINING_STEPS
+            trainings = TrainingBudget(steps, TRAINING_STEPS, IMAGES)
             yield f"{what}, {name}", partial(make, name, space_of_both, trainings), False
 
 

@@ -1,6 +1,6 @@
 """Every registered optimiser asks for the same probes as ever.
 
-What is exact: each digit of all 60 probes, with the version of Optuna that the file was made with
+What is exact: each digit of all probes, with the version of Optuna that the file was made with
 (another is skipped, for its samplers may propose something else) and on a machine of the same
 arithmetic. On a machine that differs in its last digits, optimisers that learn with linear algebra
 soon ask for something else by rightful means; there the first three probes are compared to a
