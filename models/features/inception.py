@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.generators.published import check_shapes
+from models.state_dicts import check_shapes
 from models.tensor_file import read_tensors
 
 FEATURES = 2048

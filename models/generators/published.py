@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from models.generators.nat import NAT, NATConfig
+from models.state_dicts import check_shapes
 from models.tensor_file import read_tensors
-from models.tokenizers.vqgan import VQGAN, vqgan_config
 
 
 def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
@@ -34,31 +34,6 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
         return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def load_vqgan(path: str | Path) -> VQGAN:
-    """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
-
-    Args:
-        path: of torch.save or safetensors (see models.tensor_file).
-
-    Returns:
-        The VQGAN in evaluation mode, on the CPU.
-
-    Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
-            tensors.
-    """
-    state = read_tensors(path).tensors
-    try:
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        with torch.device("meta"):
-            vqgan = VQGAN(vqgan_config(shapes))
-        check_shapes(shapes, {name: tuple(t.shape) for name, t in vqgan.state_dict().items()})
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    vqgan.load_state_dict(state, assign=True)
-    return vqgan.float().eval()
 
 
 def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
@@ -106,32 +81,3 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) ->
         num_heads=num_heads,
         mlp_ratio=shapes["mid_block.mlp.fc1.weight"][0] // width,
     )
-
-
-def check_shapes(
-    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Compare names and shapes.
-
-    Raises:
-        ValueError: missing, unexpected or misshapen tensors; the first few are named.
-    """
-    check_names(
-        [name for name in expected if name not in found],
-        [name for name in found if name not in expected],
-    )
-    for name, shape in expected.items():
-        if found[name] != shape:
-            raise ValueError(f"{name} has the shape {found[name]}, not {shape}")
-
-
-def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
-    """Refuse a checkpoint of other names.
-
-    Raises:
-        ValueError: there are some; the first few are named.
-    """
-    for what, names in (("lacks", missing), ("has the unexpected", unexpected)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")

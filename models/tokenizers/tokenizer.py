@@ -11,9 +11,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from models.generators.published import load_vqgan
 from models.tokenizers.patches import PatchTokenizer
 from models.tokenizers.vq_model import load_vq_model
+from models.tokenizers.vqgan import load_vqgan
 
 
 class Tokenizer(Protocol):

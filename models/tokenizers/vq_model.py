@@ -16,8 +16,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.generators.published import check_names
 from models.hashes import tensors_hash
+from models.state_dicts import check_names
 from models.tensor_file import check_tensors, check_types
 from models.tokenizers.codebook import check_images, nearest
 

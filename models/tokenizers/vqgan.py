@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from models.hashes import tensors_hash
+from models.state_dicts import check_shapes
+from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
 
 GROUPS = 32
@@ -195,3 +198,28 @@ def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
     if not channels or not all(n % GROUPS == 0 for n in channels):
         raise ValueError(f"its levels have {channels} channels, not multiples of {GROUPS}")
     return VQGANConfig(words, width, channels, len(blocks))
+
+
+def load_vqgan(path: str | Path) -> VQGAN:
+    """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
+
+    Args:
+        path: of torch.save or safetensors (see models.tensor_file).
+
+    Returns:
+        The VQGAN in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
+    """
+    state = read_tensors(path).tensors
+    try:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        with torch.device("meta"):
+            vqgan = VQGAN(vqgan_config(shapes))
+        check_shapes(shapes, {name: tuple(t.shape) for name, t in vqgan.state_dict().items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    vqgan.load_state_dict(state, assign=True)
+    return vqgan.float().eval()

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from models.features.image_features import load_features
 from models.features.inception import load_inception
 from models.generators.nat import NAT, NATConfig
-from models.generators.published import load_nat, load_vqgan
+from models.generators.published import load_nat
 from models.tensor_file import read_tensors
 from models.tokenizers.patches import PatchTokenizer
+from models.tokenizers.vqgan import load_vqgan
 from models.training.checkpoints import WEIGHTS, load_nat_folder, save_nat
 
 RAW = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.generators.published import load_vqgan
-from models.tokenizers.vqgan import VQGAN, VQGANConfig, vqgan_config
+from models.tokenizers.vqgan import VQGAN, VQGANConfig, load_vqgan, vqgan_config
 
 DATA = Path(__file__).parents[1] / "files"
 
