@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch.nn.functional as nn_functional
@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.features.features import Features, whitening
-from models.features.inception import FEATURES, load_inception
+from models.features.inception import FEATURES as INCEPTION_FEATURES
+from models.features.inception import load_inception
 from models.hashes import tensors_hash
 from models.metrics.frechet import Sums
 from models.tensor_file import read_tensors
+from search.plugins import Registry
 
 PIXELS_FORMAT = "autonat-pixels/1"
 RESIZES = {"inception": "bilinear to 299 x 299, no antialiasing", "pixels": "areas' means"}
@@ -34,7 +36,7 @@ class InceptionFeatures(Features):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.network = load_inception(path)
-        self.num_features = FEATURES
+        self.num_features = INCEPTION_FEATURES
         self.description = "Inception 2015, pool3, 2048"
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,14 +108,26 @@ def fit_pixels(batches: Iterable[Tensor], side: int) -> PixelFeatures:
     return PixelFeatures(statistics.mean, whitening(statistics.covariance), side)
 
 
+FEATURES: Registry[Callable[[str], Features]] = Registry(
+    "features",
+    {
+        "inception": "models.features.image_features:InceptionFeatures",
+        "pixels": "models.features.image_features:load_pixels",
+    },
+    argument=":PATH",
+)
+"""What makes each kind of features, from a path."""
+
+
 def load_features(name: str) -> Features:
-    """Features by name: inception:PATH (pytorch-fid's file) or pixels:PATH (see `fit_pixels`).
+    """Features by name: inception:PATH (pytorch-fid's file), pixels:PATH (see `fit_pixels`), or
+    those of another package.
 
     Raises:
         ValueError: another kind, or a file that is not one of it.
     """
-    kind, path = parse_features(name)
-    return InceptionFeatures(path) if kind == "inception" else _load_pixels(path)
+    _, load, path = FEATURES.load_with_argument(name)
+    return load(path)
 
 
 def parse_features(name: str) -> tuple[str, str]:
@@ -122,14 +136,16 @@ def parse_features(name: str) -> tuple[str, str]:
     Raises:
         ValueError: another kind, or no path.
     """
-    kind, _, path = name.partition(":")
-    if kind not in RESIZES or not path:
-        known = ", ".join(f"{kind}:PATH" for kind in RESIZES)
-        raise ValueError(f"features = {name!r} are unknown; known: {known}")
+    kind, _, path = FEATURES.load_with_argument(name)
     return kind, path
 
 
-def _load_pixels(path: str) -> PixelFeatures:
+def load_pixels(path: str) -> PixelFeatures:
+    """The pixel features that `PixelFeatures.save` wrote.
+
+    Raises:
+        ValueError: the file is not one of them.
+    """
     file = read_tensors(path)
     try:
         side = json.loads(file.metadata["settings"])["side"]

@@ -5,15 +5,13 @@ B: images, H, W: pixels, h = H / factor, w = W / factor, K: codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from models.tokenizers.patches import PatchTokenizer
-from models.tokenizers.vq_model import load_vq_model
-from models.tokenizers.vqgan import load_vqgan
+from search.plugins import Registry
 
 
 class Tokenizer(Protocol):
@@ -40,11 +38,16 @@ class Tokenizer(Protocol):
         """This tokenizer, on a device."""
 
 
-KINDS: Mapping[str, Callable[[str], Tokenizer]] = {
-    "vqgan": load_vqgan,
-    "patches": PatchTokenizer.load,
-    "diffusers": load_vq_model,
-}
+TOKENIZERS: Registry[Callable[[str], Tokenizer]] = Registry(
+    "tokenizer",
+    {
+        "vqgan": "models.tokenizers.vqgan:load_vqgan",
+        "patches": "models.tokenizers.patches:PatchTokenizer.load",
+        "diffusers": "models.tokenizers.vq_model:load_vq_model",
+    },
+    argument=":PATH",
+)
+"""What makes each kind of tokenizer, from a path."""
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -54,8 +57,5 @@ def load_tokenizer(name: str) -> Tokenizer:
     Raises:
         ValueError: another kind, or a file that is not one of it.
     """
-    kind, _, path = name.partition(":")
-    if kind not in KINDS or not path:
-        known = ", ".join(f"{kind}:PATH" for kind in KINDS)
-        raise ValueError(f"tokenizer = {name!r} is unknown; known: {known}")
-    return KINDS[kind](path)
+    _, load, path = TOKENIZERS.load_with_argument(name)
+    return load(path)

@@ -287,10 +287,10 @@ def doctor(
 @app.command()
 def objectives() -> None:
     """List the registered objectives."""
-    from trials.objectives.objective import registered_objectives
+    from trials.objectives.objective import OBJECTIVES
 
-    for name, point in sorted(registered_objectives().items()):
-        out.print(f"{name}  {point.value}")
+    for name, source in sorted(OBJECTIVES.sources().items()):
+        out.print(f"{name}  {source}")
 
 
 def main() -> None:
@@ -343,7 +343,7 @@ def _objective_of(
 ) -> tuple[str, dict[str, Any]]:
     """The objective to measure a file on: a flag's, else its own."""
     from trials.objectives.named_paths import with_absolute_paths
-    from trials.objectives.objective import objective_class
+    from trials.objectives.objective import OBJECTIVES
 
     objective: Mapping[str, Any] | None = file.objective
     if name is not None:
@@ -351,5 +351,5 @@ def _objective_of(
     if objective is None:
         raise ValueError("the strategy file names no objective: --objective does")
     found = str(objective["name"])
-    given = with_absolute_paths(objective_class(found), read_assignments("--set", settings))
+    given = with_absolute_paths(OBJECTIVES.load(found), read_assignments("--set", settings))
     return found, dict(objective["settings"]) | given

@@ -331,7 +331,7 @@ class ImagesObjective(NATObjective):
             "protocol": {
                 "features": features.description,
                 "features_hash": features.hash(),
-                "resize": RESIZES[kind],
+                "resize": RESIZES.get(kind),
                 "quantisation": "8 bits" if self._quantise else "none",
                 "reference_statistics_hash": statistics.hash(),
                 "classes": f"{drawn}, {CLASS_DRAWS[self._classes]}"

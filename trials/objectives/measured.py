@@ -15,8 +15,8 @@ from search.ledger import amount_asked
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
+from search.user_code import in_one_line
 from trials.objectives.objective import Grows, Objective
-from trials.objectives.user_code import in_one_line
 
 
 @runtime_checkable

@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,14 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from search.measurement import Measurement
+from search.plugins import Registry
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
+from search.user_code import explained
 from trials.objectives.typed_settings import typed_settings
-from trials.objectives.user_code import OURS, explained, in_one_line, own_class
 
-ENTRY_POINT_GROUP = "autonat.objectives"
+OBJECTIVES: Registry[Any] = Registry(
+    "objective",
+    {
+        "digits": "trials.objectives.digits:DigitsObjective",
+        "images": "trials.objectives.images:ImagesObjective",
+        "simulated": "trials.objectives.simulated:SimulatedObjective",
+        "tabulated": "trials.objectives.tabulated:TabulatedObjective",
+    },
+)
+"""The objectives' classes by name."""
 
 Report = Callable[[int, int, str], None]
 """Called with (done, total, message) while something long runs."""
@@ -223,7 +232,7 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
             import, a class that lacks a method or has one of another signature, a setting that it
             does not have or refuses.
     """
-    made_by = objective_class(name)
+    made_by = OBJECTIVES.load(name)
     for method in ("evaluate", "describe"):
         if not callable(getattr(made_by, method, None)):
             raise ValueError(f"objective {name} lacks the method {method}")
@@ -266,20 +275,6 @@ def _plain_signature(signature: inspect.Signature) -> str:
     """Without types."""
     parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     return str(inspect.Signature(parameters))
-
-
-def objective_class(name: str) -> Any:
-    """The class of the objective of that name.
-
-    Raises:
-        ValueError: an unknown name, or a module or class that does not import.
-    """
-    return own_class(name) if ":" in name else _registered_class(name)
-
-
-def registered_objectives() -> dict[str, EntryPoint]:
-    """The objectives registered under the entry point group, by name."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
@@ -344,19 +339,3 @@ def plain_json(what: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain_json(f"{what}[{i}]", part) for i, part in enumerate(value)]
     raise ValueError(f"{what} = {repr(value)[:80]} is not a JSON value")
-
-
-def _registered_class(name: str) -> Any:
-    known = registered_objectives()
-    if name not in known:
-        raise ValueError(
-            f"unknown objective {name!r}; known: {', '.join(sorted(known))}, "
-            "or package.module:Class of your own"
-        )
-    point = known[name]
-    try:
-        return point.load()
-    except (Exception, SystemExit) as error:
-        if point.value.partition(".")[0] in OURS:
-            raise
-        raise ValueError(f"objective {name} ({point.value}): {in_one_line(error)}") from None

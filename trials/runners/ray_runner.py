@@ -27,9 +27,9 @@ from ray.tune.search import Searcher
 from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE
+from search.user_code import import_module
 from trials.objectives.measured import Measures, grow_probe
 from trials.objectives.objective import Objective
-from trials.objectives.user_code import import_module
 from trials.record.evaluation import probe_from_json, probe_to_json
 from trials.runners.ray_session import last_line, ray_session
 from trials.runners.study import Job, Source

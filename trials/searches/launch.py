@@ -13,6 +13,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy, require_steps
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
+from search.user_code import explained
 from trials.lab import Lab
 from trials.objectives.measured import evaluate_probe
 from trials.objectives.objective import (
@@ -26,7 +27,7 @@ from trials.objectives.objective import (
     describe,
     load_objective,
 )
-from trials.objectives.user_code import check_travels, explained, user_modules
+from trials.objectives.travelling import check_travels, user_modules
 from trials.progress import LiveProgress
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold

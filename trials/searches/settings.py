@@ -31,7 +31,7 @@ from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
 from trials.lab import LONGEST_NAME, NAME
 from trials.objectives.named_paths import with_absolute_paths
-from trials.objectives.objective import objective_class
+from trials.objectives.objective import OBJECTIVES
 from trials.objectives.typed_settings import typed_settings
 from trials.searches.study_file import laid_over, read_study_file
 
@@ -382,7 +382,7 @@ def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
     settings = content.get("objective_settings")
     name = content.get("objective", SearchSettings.model_fields["objective"].get_default())
     if isinstance(settings, dict) and settings and isinstance(name, str):
-        alone["objective_settings"] = with_absolute_paths(objective_class(name), settings)
+        alone["objective_settings"] = with_absolute_paths(OBJECTIVES.load(name), settings)
     return alone
 
 

@@ -15,13 +15,13 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import (
+    OBJECTIVES,
     TRAINED_BY,
     Objective,
     Report,
     Trains,
     describe,
     load_objective,
-    objective_class,
 )
 from trials.searches.launch import replicate
 
@@ -53,7 +53,7 @@ def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str,
     if file.objective is None:
         raise ValueError("the strategy file names no objective: nothing to transfer from")
     name, settings = str(file.objective["name"]), dict(file.objective["settings"])
-    changes = with_absolute_paths(objective_class(name), changes)
+    changes = with_absolute_paths(OBJECTIVES.load(name), changes)
     anew = {key: value for key, value in settings.items() if key != "checkpoint"}
     if file.training is None or len(anew) == len(settings) or "checkpoint" in changes:
         return settings | changes

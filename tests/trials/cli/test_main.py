@@ -88,7 +88,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--steps 65", "T = 65 steps, but the image has only 64 tokens"),
         (
             "--objective nothing",
-            "unknown objective 'nothing'; known: digits, images, simulated, tabulated",
+            "objective = 'nothing' is unknown; known: digits, images, simulated, tabulated",
         ),
         ("--objective no:Thing", "objective no:Thing: No module named 'no'"),
         ("--optimiser nothing", "unknown optimiser 'nothing'; known: coarse-to-fine"),

@@ -7,7 +7,7 @@ import pytest
 
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.objectives.objective import describe, load_objective, registered_objectives
+from trials.objectives.objective import OBJECTIVES, describe, load_objective
 from trials.objectives.simulated import SimulatedObjective
 
 OWN = """
@@ -42,7 +42,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_built_in_objectives_are_registered() -> None:
-    assert {"digits", "simulated"} <= set(registered_objectives())
+    assert {"digits", "simulated"} <= set(OBJECTIVES.names())
 
 
 def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
@@ -57,7 +57,11 @@ def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "line"),
     [
-        ("nothing", {}, "unknown objective 'nothing'; known: digits, images, simulated, tabulated"),
+        (
+            "nothing",
+            {},
+            "objective = 'nothing' is unknown; known: digits, images, simulated, tabulated",
+        ),
         ("no_such_module:X", {}, "No module named 'no_such_module'"),
         ("own_objectives:Missing", {}, "has no class 'Missing'"),
         ("own_objectives:NoEvaluate", {}, "lacks the method evaluate"),

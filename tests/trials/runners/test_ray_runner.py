@@ -22,7 +22,7 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.objectives.simulated import SimulatedObjective
-from trials.objectives.user_code import user_modules
+from trials.objectives.travelling import user_modules
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.ray_runner import RaySettings, check_arrives, has_room, ray_workers, run_ray

@@ -1,8 +1,7 @@
-"""A user's own code: how it is imported, what of it travels to the workers, and where it failed."""
+"""A user's own code: how it is found and imported, and where it failed."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib
 import importlib.util
@@ -21,9 +20,13 @@ LONGEST = 500
 """Characters of a message that are kept."""
 
 
-def own_class(name: str) -> type:
-    """The class of an objective `package.module:Class`, from the current folder or wherever else
-    Python finds it.
+def own_code(kind: str, name: str) -> Any:
+    """What a user's own `package.module:Class` names, or a function in place of the class, from
+    the current folder or wherever else Python finds it.
+
+    Args:
+        kind: what it is, for errors: "objective".
+        name: of module and class.
 
     Raises:
         ValueError: its module does not import, or has no such class; file and line are named.
@@ -31,7 +34,7 @@ def own_class(name: str) -> type:
     module_name, _, class_name = name.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         wanted = f"{Path(module_name).stem}:{class_name}"
-        raise ValueError(f"objective {name}: give the module's name, not its file's: {wanted}")
+        raise ValueError(f"{kind} {name}: give the module's name, not its file's: {wanted}")
     # Last in the path: a user's folder may hold a package called models, and ours must win.
     folder = str(Path.cwd())
     if folder not in sys.path:
@@ -44,41 +47,12 @@ def own_class(name: str) -> type:
             line = f"{error} in {folder}, nor among what is installed"
         else:
             line = in_one_line(error)
-        raise ValueError(f"objective {name}: {line}{_hidden_by_ours(error)}") from None
+        raise ValueError(f"{kind} {name}: {line}{_hidden_by_ours(error)}") from None
     found = getattr(module, class_name, None)
-    if not isinstance(found, type):
+    if not callable(found):
         hint = _hint(module_name.partition(".")[0])
-        raise ValueError(f"objective {name}: {module_name} has no class {class_name!r}{hint}")
+        raise ValueError(f"{kind} {name}: {module_name} has no class {class_name!r}{hint}")
     return found
-
-
-def user_modules(name: str) -> list[Path]:
-    """What to send to the workers for an objective `package.module:Class`, which is imported: its
-    file or package and, of what lies beside it, whatever these import, anywhere in their code.
-
-    Raises:
-        ValueError: something of that is no Python source, and in no package.
-    """
-    if ":" not in name:
-        return []
-    waiting = [name.partition(":")[0].partition(".")[0]]
-    first = _location(waiting[0])
-    if first is None or _installed(first):
-        return [] if first is None else [first]
-    found: dict[str, Path] = {}
-    while waiting:
-        module = waiting.pop()
-        location = _location(module)
-        if module in {*found, *OURS} or location is None or location.parent != first.parent:
-            continue
-        if location.is_file() and location.suffix != ".py":
-            raise ValueError(
-                f"objective {name}: {location} cannot be sent to a worker; inside a package it can"
-            )
-        found[module] = location
-        for file in [location] if location.is_file() else sorted(location.rglob("*.py")):
-            waiting += _imported_by(file)
-    return list(found.values())
 
 
 def in_one_line(error: BaseException) -> str:
@@ -109,52 +83,6 @@ def explained(what: str, made_by: type) -> Iterator[None]:
         raise ValueError(f"{what}: {in_one_line(error)}") from None
 
 
-def check_travels(what: str, value: object) -> None:
-    """See whether the workers can be sent something, as Ray sends it.
-
-    Raises:
-        ValueError: they cannot; the attribute is named.
-    """
-    from ray import cloudpickle
-
-    pickler: Any = cloudpickle.Pickler
-
-    class Nowhere:
-        """A file that keeps nothing."""
-
-        def write(self, data: object) -> int:
-            return memoryview(data).nbytes  # type: ignore[arg-type]
-
-    def error_of(part: object) -> Exception | None:
-        try:
-            # Arrays are not copied.
-            pickler(Nowhere(), protocol=5, buffer_callback=lambda _: None).dump(part)
-        except Exception as error:
-            return error
-        return None
-
-    error = error_of(value)
-    if error is None:
-        return
-    attribute = "it"
-    # What refers back fails as well, but is not what cannot be sent: each is looked at once.
-    waiting, seen = [(value, "")], {id(value)}
-    while waiting:
-        inner, path = waiting.pop()
-        parts = getattr(inner, "__dict__", {}).items()
-        failing = [(part, f"{path}{name}") for name, part in parts if error_of(part) is not None]
-        if path and not failing:
-            attribute = f"its attribute {path.removesuffix('.')}"
-            break
-        new = [(part, f"{name}.") for part, name in failing if id(part) not in seen]
-        seen |= {id(part) for part, _ in new}
-        waiting += reversed(new)
-    raise ValueError(
-        f"{what}: {attribute} cannot be sent to the workers: {in_one_line(error)}; make it when it "
-        "is first needed, or leave it out in __getstate__"
-    )
-
-
 def import_module(name: str) -> str | None:
     """Import a module; in a worker, before anything is sent there that needs it.
 
@@ -168,7 +96,7 @@ def import_module(name: str) -> str | None:
     return None
 
 
-def _location(module: str) -> Path | None:
+def module_location(module: str) -> Path | None:
     """The file, or the folder, of a top-level module; None if Python does not find any."""
     try:
         spec = importlib.util.find_spec(module)
@@ -182,21 +110,6 @@ def _location(module: str) -> Path | None:
     return Path(spec.origin).resolve() if spec.has_location and spec.origin else None
 
 
-def _imported_by(file: Path) -> list[str]:
-    """The top-level modules that a source file imports; relative imports stay in its package."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, OSError):
-        return []  # nothing imports it, or it was refused before
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            found.append(node.module)
-    return [name.partition(".")[0] for name in found]
-
-
 def _place(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{Path(error.filename).name}, line {error.lineno}"
@@ -208,13 +121,14 @@ def _place(error: BaseException) -> str | None:
 @lru_cache(maxsize=1024)
 def _is_somebodys_own(file: str) -> bool:
     path = Path(file)
-    if file.startswith("<") or _installed(path):
+    if file.startswith("<") or is_installed(path):
         return False
-    ours = [location for location in map(_location, OURS) if location is not None]
+    ours = [location for location in map(module_location, OURS) if location is not None]
     return not any(path.resolve().is_relative_to(folder) for folder in ours)
 
 
-def _installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
+    """Whether a file came with Python or with an installed package."""
     if {"site-packages", "dist-packages"} & set(path.parts):
         return True
     return path.is_relative_to(sysconfig.get_path("stdlib"))
@@ -233,7 +147,7 @@ def _hidden_by_ours(error: BaseException) -> str:
 def _hint(top: str) -> str:
     if top not in OURS:
         return ""
-    ours = _location(top)
+    ours = module_location(top)
     for entry in sys.path:
         for path in (Path(entry) / top, Path(entry) / f"{top}.py"):
             if path.exists() and path.resolve() != ours:
