@@ -66,6 +66,10 @@ class TextContexts:
         images, mirrored = rows // 2, rows % 2
         return self.first[images] + np.minimum(mirrored, self.counts[images] - 1)
 
+    def of_images(self, images: npt.NDArray[np.int64]) -> Tensor:
+        """The states [B, C, E] float32 of the first captions of images, by their numbers [B]."""
+        return torch.from_numpy(self.states[self.first[images]]).float()
+
     @classmethod
     def open(cls, data: TokenData) -> Self:
         """Those that lie beside the tokens.

@@ -18,7 +18,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.hashes import tensors_hash
+
 EMBEDDING_EPS = 1e-6
+NULL_CONTEXT = "null_context"
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,15 @@ class NAT(nn.Module):
     def null(self, conditions: Tensor) -> Tensor:
         """Conditions of no class or text, as many as these."""
         return self.without(conditions, conditions.new_ones(len(conditions), dtype=torch.bool))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that decides its logits, by name: the weights, and the states of no text if set."""
+        state: dict[str, Tensor] = self.state_dict()
+        return state if self.null_context is None else {**state, NULL_CONTEXT: self.null_context}
+
+    def hash(self) -> str:
+        """SHA-256 of `tensors` with their names and shapes."""
+        return tensors_hash(self.tensors())
 
     def forward(self, tokens: Tensor, conditions: Tensor) -> Tensor:
         """Logits of every position.

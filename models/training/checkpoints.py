@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
 
-from models.generators.nat import NAT, NATConfig
+from models.generators.nat import NAT, NULL_CONTEXT, NATConfig
 from models.generators.published import nat_from_state_dict
-from models.hashes import tensors_hash
 from models.tensor_file import read_tensors
 
 WEIGHTS = "nat.safetensors"
 SETTINGS = "settings.json"
-NULL_CONTEXT = "null_context"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
@@ -29,18 +26,12 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def weights_hash(nat: NAT) -> str:
-    """SHA-256 of the weights with their names and shapes; of a NAT that takes texts also of its
-    null context, without which it generates other images."""
-    return tensors_hash(_tensors(nat))
-
-
 def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     """Write the settings, for people to read, then the weights, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
     partial = folder / f"{WEIGHTS}.{os.getpid()}.partial"
-    state = {name: tensor.contiguous() for name, tensor in _tensors(nat).items()}
+    state = {name: tensor.contiguous() for name, tensor in nat.tensors().items()}
     save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
     os.replace(partial, folder / WEIGHTS)
 
@@ -69,7 +60,7 @@ def load_nat_folder(folder: Path) -> NAT:
 
 def store_nat(lab: Path, nat: NAT, settings: Mapping[str, Any]) -> str:
     """Put weights into a lab's store, once; their hash."""
-    checkpoint = weights_hash(nat)
+    checkpoint = nat.hash()
     folder = stored_folder(lab, checkpoint)
     if not (folder / WEIGHTS).exists():
         save_nat(folder, nat, settings)
@@ -99,9 +90,3 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{folder / SETTINGS}: cannot be read") from None
     return dict(found)
-
-
-def _tensors(nat: NAT) -> dict[str, Tensor]:
-    """What makes a NAT: its weights, and its null context where it has one."""
-    state: dict[str, Tensor] = nat.state_dict()
-    return state if nat.null_context is None else {**state, NULL_CONTEXT: nat.null_context}

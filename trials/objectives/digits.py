@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.data.digits import CLASSES, LEVELS, TOKENS, digits, tokens_to_images
+from models.data.digits import CLASSES, LEVELS, SIDE, TOKENS, digits, tokens_to_images
 from models.features.features import Features, PixelsAndClasses
 from models.generators.nat import NATConfig
+from models.generators.nat_generator import NATGenerator
 from models.metrics.anchors import Halves, mean_of_halvings
 from models.metrics.frechet import Statistics, feature_statistics
 from models.precision import device
+from models.tokenizers.decoder import GreyLevels
 from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
 from trials.objectives.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
@@ -67,7 +69,8 @@ class DigitsObjective(NATObjective):
             ema_decay=0.995,
             seed=training_seed,
         )
-        super().__init__(config, settings, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
+        generator = NATGenerator(config, GreyLevels(LEVELS, (SIDE, SIDE)))
+        super().__init__(generator, settings, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
 
     def _examples(self) -> Examples:
         tokens, classes = digits()
@@ -78,9 +81,6 @@ class DigitsObjective(NATObjective):
             (tokens[~held_out], classes[~held_out]),
             (tokens[held_out], classes[held_out]),
         )
-
-    def _images(self, tokens: Tensor) -> Tensor:
-        return tokens_to_images(tokens)
 
     def _measured_by(self) -> tuple[Features, Statistics]:
         tokens, classes = digits()

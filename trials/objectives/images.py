@@ -9,27 +9,27 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
 from models.features.features import Features
 from models.features.image_features import RESIZES, load_features, parse_features, quantised
-from models.flops import decode_flops
 from models.generators.nat import NATConfig
+from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
 from models.metrics.anchors import Halves
 from models.metrics.frechet import Statistics
 from models.metrics.reference_statistics import Reference, read_reference
-from models.precision import device
+from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.masked_loss import WHOLE, Share
 from models.training.rows import MappedRows, Rows
@@ -43,11 +43,35 @@ from trials.objectives.objective import Report
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
 
-DECODED_AT_ONCE = 25
-"""A decoder's maps of an image are many times larger than the image."""
-
 MOST_HELD_OUT = 4096
 """Rows that a validation loss is computed on, at most."""
+
+
+@dataclass(frozen=True)
+class OwnTokenizer:
+    """Loads a tokenizer by its name, or the one that token data were made with.
+
+    Attributes:
+        name: see models.tokenizers.tokenizer; None for the data's own.
+        data: a folder of token data; a named tokenizer must be the data's.
+    """
+
+    name: str | None
+    data: Path | None
+
+    def __call__(self) -> Tokenizer:
+        """The tokenizer.
+
+        Raises:
+            ValueError: it cannot be loaded, or is not what the data were made with.
+        """
+        data = None if self.data is None else TokenData.open(self.data)
+        if data is not None and self.name is None:
+            return tokenizer_of(data)
+        found = load_tokenizer(str(self.name))
+        if data is not None and found.hash() != data.settings.tokenizer_hash:
+            raise ValueError(f"{self.name} is not what {data.folder} was tokenised with")
+        return found
 
 
 class ImagesObjective(NATObjective):
@@ -132,11 +156,12 @@ class ImagesObjective(NATObjective):
             raise ValueError(f"chunk = {chunk} is not positive")
         # Workers start elsewhere.
         self._data_folder = None if data is None else Path(data).resolve()
-        self._weights, self._tokenizer_name, self._quantise = weights, tokenizer, quantise
+        self._weights, self._tokenizer_name = weights, tokenizer
         self._features_name, self._reference_path = features, reference
         given = None if prompts is None else TokenData.open(Path(prompts).resolve())
         self._prompts = _prompts(given or self._data)
         self._grid = self._find_grid(grid)
+        self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
         usual = SIZES[size]
         config = NATConfig(
             self._find_codebook_size(),
@@ -165,12 +190,13 @@ class ImagesObjective(NATObjective):
             microbatch=microbatch,
         )
         super().__init__(
-            config,
+            NATGenerator(config, self._decoder, self._prompts),
             settings,
             classes=classes,
             chunk=chunk,
             checkpoint=checkpoint,
             precision=precision,
+            quantise=quantise,
         )
         for name in (reference, parse_features(features)[1], weights):
             if name is not None and not Path(name).is_file():
@@ -179,10 +205,10 @@ class ImagesObjective(NATObjective):
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`; also that tokenizer, features and statistics fit together."""
         super().check(space, images)
-        if self._tokenizer.codebook_size != self._config.codebook_size:
+        codes = self._decoder.tokenizer.codebook_size
+        if codes != self._generator.codebook_size:
             raise ValueError(
-                f"the tokenizer has {self._tokenizer.codebook_size} codes, the tokens "
-                f"{self._config.codebook_size}"
+                f"the tokenizer has {codes} codes, the tokens {self._generator.codebook_size}"
             )
 
     def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
@@ -190,11 +216,11 @@ class ImagesObjective(NATObjective):
         if self._weights is None or self._checkpoint is not None:
             super().prepare(lab, report, share)
             return
-        nat = load_nat(self._weights, self._config.num_heads)
+        nat = load_nat(self._weights, self._generator.config.num_heads)
         self._require_config(nat.config, self._weights)
         if self._prompts is not None:
             nat.set_null_context(self._prompts.null)
-        self._nat = nat
+        self._generator = self._generator.with_weights(nat)
 
     def _find_grid(self, given: int | None) -> tuple[int, int]:
         if self._data is not None:
@@ -211,7 +237,7 @@ class ImagesObjective(NATObjective):
             return self._data.settings.codebook_size
         if self._tokenizer_name is None:
             raise ValueError("tokenizer = None: without data it is needed")
-        return self._tokenizer.codebook_size
+        return self._decoder.tokenizer.codebook_size
 
     def _find_classes(self, given: int | None) -> int | None:
         if self._prompts is not None:
@@ -230,17 +256,6 @@ class ImagesObjective(NATObjective):
     @functools.cached_property
     def _data(self) -> TokenData | None:
         return None if self._data_folder is None else TokenData.open(self._data_folder)
-
-    @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
-        if self._data is not None and self._tokenizer_name is None:
-            return tokenizer_of(self._data)
-        found = load_tokenizer(str(self._tokenizer_name))
-        if self._data is not None and found.hash() != self._data.settings.tokenizer_hash:
-            raise ValueError(
-                f"{self._tokenizer_name} is not what {self._data.folder} was tokenised with"
-            )
-        return found
 
     @functools.cached_property
     def _real(self) -> Reference:
@@ -284,26 +299,8 @@ class ImagesObjective(NATObjective):
             raise ValueError("data = None: training needs token data")
         return self._data
 
-    def _null_context(self) -> Tensor | None:
-        return None if self._prompts is None else self._prompts.null
-
-    def _kinds(self) -> int:
-        return super()._kinds() if self._prompts is None else len(self._prompts.first)
-
-    def _conditions(self, drawn: Tensor) -> Tensor:
-        if self._prompts is None:
-            return drawn
-        states = self._prompts.states[self._prompts.first[drawn.cpu().numpy()]]
-        return torch.from_numpy(states).float().to(device())
-
-    def _images(self, tokens: Tensor) -> Tensor:
-        grid = rearrange(tokens, "b (h w) -> b h w", h=self._grid[0])
-        tokenizer = self._tokenizer.to(device())
-        images = torch.cat([tokenizer.decode(part) for part in torch.split(grid, DECODED_AT_ONCE)])
-        return quantised(images) if self._quantise else images
-
     def _constants(self) -> list[Tensor]:
-        height, width = (side * self._tokenizer.factor for side in self._grid)
+        height, width = (side * self._decoder.tokenizer.factor for side in self._grid)
         plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
         mean = self._real.mean_image
         if mean is None:
@@ -313,19 +310,16 @@ class ImagesObjective(NATObjective):
     def _halves(self) -> Halves | None:
         return self._real.halves
 
-    def _decode_flops(self) -> int:
-        tokenizer = self._tokenizer
-        return decode_flops(tokenizer, self._grid) if isinstance(tokenizer, nn.Module) else 0
-
-    def _context_tokens(self) -> int:
-        return 1 if self._prompts is None else self._prompts.states.shape[1]
-
     def _told(self) -> Mapping[str, Any]:
         features, statistics = self._reference
         made = self._real.made
         texts = self._prompts
         kind, _ = parse_features(self._features_name)
-        drawn = f"captions of {self._kinds()} images" if texts is not None else "classes"
+        drawn = (
+            f"captions of {self._generator.num_conditions} images"
+            if texts is not None
+            else "classes"
+        )
         return {
             "dataset": self._dataset(),
             "protocol": {
@@ -343,12 +337,6 @@ class ImagesObjective(NATObjective):
         if self._data is None:
             return f"of {Path(str(self._weights)).name}"
         return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
-
-    def _move(self, where: str) -> None:
-        """As `NATObjective._move`, with the tokenizer."""
-        super()._move(where)
-        if "_tokenizer" in self.__dict__:
-            self._tokenizer = self._tokenizer.to(where)
 
     def __getstate__(self) -> dict[str, Any]:
         """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from models.decoding import generate
 from models.features.features import Features
-from models.flops import pass_flops
+from models.features.image_features import quantised
 from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
 from models.metrics.anchors import Halves, constant_distance
 from models.metrics.estimator import GROUPS, estimate
 from models.metrics.frechet import FrechetDistance, Statistics, Sums
@@ -39,7 +40,6 @@ from models.training.checkpoints import (
     settings_hash,
     store_nat,
     stored_folder,
-    weights_hash,
 )
 from models.training.masked_loss import WHOLE, Share, validation_loss
 from models.training.rows import Rows
@@ -78,7 +78,7 @@ class NATObjective(ABC):
     """Trains a NAT, or loads one, and measures generation strategies on it.
 
     Args:
-        config: sizes of the NAT.
+        generator: the NAT, without weights.
         settings: of its training.
         classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
             noisier.
@@ -86,6 +86,7 @@ class NATObjective(ABC):
             there are few.
         precision: in which images are generated (see models.precision).
         checkpoint: hash of weights in the lab's store to measure, in place of training any.
+        quantise: images are rounded to 8 bits before they are measured.
 
     Raises:
         ValueError: a setting outside its range.
@@ -93,33 +94,30 @@ class NATObjective(ABC):
 
     def __init__(
         self,
-        config: NATConfig,
+        generator: NATGenerator,
         settings: TrainingSettings,
         *,
         classes: str,
         chunk: int,
         checkpoint: str | None,
         precision: str = "float32",
+        quantise: bool = False,
     ) -> None:
         if classes not in CLASS_DRAWS:
             raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
         check_precision(precision)
         if checkpoint is not None:
             stored_folder(Path(), checkpoint)
-        self._config, self._settings, self._strategy = config, settings, settings.strategy
+        self._generator, self._settings = generator, settings
+        self._strategy = settings.strategy
         self._classes, self._chunk, self._checkpoint = classes, chunk, checkpoint
-        self._precision = precision
+        self._precision, self._quantise = precision, quantise
         self._rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
-        self._nat: NAT | None = None
-        self.tokens = config.tokens
+        self.tokens = generator.tokens
 
     @abstractmethod
     def _examples(self) -> Examples:
         """What the NAT is trained on."""
-
-    @abstractmethod
-    def _images(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, L] to images in [0, 1], on the device of the tokens."""
 
     @abstractmethod
     def _measured_by(self) -> tuple[Features, Statistics]:
@@ -133,18 +131,6 @@ class NATObjective(ABC):
     @abstractmethod
     def _halves(self) -> Halves | None:
         """What real images have against real ones, where it is known."""
-
-    def _null_context(self) -> Tensor | None:
-        """States of no text [C, E], of a NAT that takes texts."""
-        return None
-
-    def _context_tokens(self) -> int:
-        """C, of a NAT that takes texts."""
-        return 1
-
-    def _decode_flops(self) -> int:
-        """Of turning one image's tokens into pixels."""
-        return 0
 
     @abstractmethod
     def _told(self) -> Mapping[str, Any]:
@@ -170,7 +156,7 @@ class NATObjective(ABC):
             # A small network gains nothing from threads, and loses much beside other work.
             with one_thread():
                 nat = train(
-                    self._config,
+                    self._generator.config,
                     self._settings,
                     *examples.whole,
                     folder,
@@ -180,9 +166,9 @@ class NATObjective(ABC):
                 )
             if share.rank == 0:
                 save_nat(folder, nat, key)
-            self._nat = nat.cpu()
+            self._generator = self._generator.with_weights(nat.cpu())
             return
-        self._nat = load_nat_folder(folder)
+        self._generator = self._generator.with_weights(load_nat_folder(folder))
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`."""
@@ -192,12 +178,9 @@ class NATObjective(ABC):
         """See `Objective.describe`."""
         return {
             **self._told(),
-            "checkpoint": None if self._nat is None else weights_hash(self._nat),
-            "training": None if self._nat is None else self._strategy.to_json(),
-            "flops": {
-                "pass": pass_flops(self._config, self._context_tokens()),
-                "decode": self._decode_flops(),
-            },
+            "checkpoint": self._generator.hash() if self._generator.loaded else None,
+            "training": self._strategy.to_json() if self._generator.loaded else None,
+            "flops": dict(self._generator.flops()),
         }
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
@@ -261,7 +244,7 @@ class NATObjective(ABC):
     ) -> Iterator[list[Sums]]:
         """At each rung the sums of groups of images so far. Their size is the last rung's, and a
         multiple of the classes where the images suffice for that."""
-        classes, most = self._config.num_classes or 1, rungs[-1]
+        classes, most = self._generator.config.num_classes or 1, rungs[-1]
         size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
         distance = FrechetDistance(*self._reference).to(device())
         groups: list[Sums] = []
@@ -286,46 +269,47 @@ class NATObjective(ABC):
     def _generate(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """Chunks of tokens [<= chunk, L]. Each has a generator of its own, so that the first
         images of a large n are those of a small one."""
-        nat = self._loaded()
+        self._move(device())
         for index, first in enumerate(range(0, images, self._chunk)):
-            while (tokens := self._try_chunk(nat, strategy, seed, index)) is None:
+            while (tokens := self._try_chunk(strategy, seed, index)) is None:
                 torch.cuda.empty_cache()
             # Whole chunks, so that the noise of an image does not depend on n.
             yield tokens[: images - first]
 
-    def _try_chunk(
-        self, nat: NAT, strategy: GenerationStrategy, seed: int, index: int
-    ) -> Tensor | None:
+    def _try_chunk(self, strategy: GenerationStrategy, seed: int, index: int) -> Tensor | None:
         """Tokens [chunk, L]; None where memory did not suffice, for another try in half as large
         parts."""
         first = index * self._chunk
-        generator = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
-        conditions = self._conditions(self._draw(first, generator))
+        random = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
+        conditions = self._generator.conditions_of(self._draw(first, random))
         try:
             with computing_in(self._precision):
-                return generate(nat, conditions, strategy, generator, self._rows_at_once)
+                return generate(self._generator, conditions, strategy, random, self._rows_at_once)
         except torch.OutOfMemoryError:
             if self._rows_at_once == 1:
                 raise
             self._rows_at_once = (self._rows_at_once or 2 * self._chunk) // 2
             return None
 
-    def _draw(self, first: int, generator: torch.Generator) -> Tensor:
+    def _draw(self, first: int, random: torch.Generator) -> Tensor:
         """Numbers of the classes, or texts, [chunk] of the images from number `first` on."""
-        count, chunk, where = self._kinds(), self._chunk, generator.device
+        count, chunk = self._generator.num_conditions or 1, self._chunk
+        where = random.device
         if self._classes == "random":
-            return torch.randint(count, (chunk,), device=where, generator=generator)
+            return torch.randint(count, (chunk,), device=where, generator=random)
         numbers = torch.arange(first, first + chunk, device=where)
         drawn: Tensor = numbers * _stride(count, chunk) % count
         return drawn
 
-    def _kinds(self) -> int:
-        """How many classes, or texts, there are to generate for."""
-        return self._config.num_classes or 1
+    def _images(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, L] to images in [0, 1], as they are measured."""
+        images = self._generator.decode(tokens)
+        return quantised(images) if self._quantise else images
 
-    def _conditions(self, drawn: Tensor) -> Tensor:
-        """What the NAT is given for the classes, or texts, of these numbers [B]."""
-        return drawn
+    def _null_context(self) -> Tensor | None:
+        """States of no text [C, E], of a NAT that takes texts."""
+        prompts = self._generator.prompts
+        return None if prompts is None else prompts.null
 
     def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
         """See `Trains.training_key`."""
@@ -335,7 +319,8 @@ class NATObjective(ABC):
         return key
 
     def _key(self, data: str, settings: TrainingSettings) -> dict[str, Any]:
-        return {"data": data, "config": self._config.to_json(), "training": asdict(settings)}
+        config = self._generator.config.to_json()
+        return {"data": data, "config": config, "training": asdict(settings)}
 
     def train(
         self,
@@ -349,9 +334,9 @@ class NATObjective(ABC):
         """See `Trains.train`. Every tenth image is held out for the validation loss."""
         settings = replace(self._settings, strategy=strategy, seed=seed, steps=rungs[-1])
         examples = self._examples()
-        begun = None if start is None else self.with_checkpoint(lab, start)._nat
+        begun = None if start is None else self.with_checkpoint(lab, start)._generator.nat
         models = train_in_rungs(
-            self._config,
+            self._generator.config,
             settings,
             *examples.training,
             folder,
@@ -388,12 +373,12 @@ class NATObjective(ABC):
         folder = stored_folder(lab, checkpoint)
         nat = load_nat_folder(folder)
         self._require_config(nat.config, f"checkpoint {checkpoint[:15]}…")
-        self._nat = nat
+        self._generator = self._generator.with_weights(nat)
         self._strategy = TrainingStrategy.from_json(read_settings(folder)["strategy"])
 
     def _require_config(self, config: NATConfig, where: str) -> None:
         """Refuse weights of another network; where they lie is named."""
-        theirs, ours = config.to_json(), self._config.to_json()
+        theirs, ours = config.to_json(), self._generator.config.to_json()
         differing = [
             f"{name} = {theirs.get(name)}, not {ours.get(name)}"
             for name in dict.fromkeys([*theirs, *ours])
@@ -406,7 +391,8 @@ class NATObjective(ABC):
     def _with(self, nat: NAT, strategy: TrainingStrategy) -> Self:
         """This objective on the weights of now; the training goes on with its own."""
         found = copy.copy(self)
-        found._nat, found._strategy = copy.deepcopy(nat), strategy
+        found._generator = self._generator.with_weights(copy.deepcopy(nat))
+        found._strategy = strategy
         return found
 
     @functools.cached_property
@@ -414,18 +400,10 @@ class NATObjective(ABC):
         with one_thread():
             return self._measured_by()
 
-    def _loaded(self) -> NAT:
-        """The NAT, on this process's device, as all that it is measured by."""
-        if self._nat is None:
-            raise RuntimeError(f"{type(self).__name__}: prepare() comes first")
-        self._move(device())
-        return self._nat
-
     def _move(self, where: str) -> None:
         """All that images are made and measured by, as far as it is loaded, to a device: that of
         the process before it measures, the CPU before it travels."""
-        if self._nat is not None:
-            self._nat.to(where)
+        self._generator = self._generator.to(where)
         if "_reference" in self.__dict__:
             features, real = self._reference
             self._reference = features.to(where), real.to(where)

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from models.decoding import generate
+from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
+from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
 
 DATA = Path(__file__).parents[1] / "files"
@@ -61,7 +64,8 @@ def test_greedy_tokens_are_the_public_ones(
     strategy = GenerationStrategy(
         lists["manual_ratios"], lists["manual_temp"], lists["manual_samp_temp"], lists["manual_cfg"]
     )
-    tokens = generate(nat, expected["classes"][:, 0], strategy)
+    generator = NATGenerator(nat.config, GreyLevels(48, (16, 16)), nat=nat)
+    tokens = generate(generator, Conditions(expected["classes"][:, 0]), strategy)
     assert torch.equal(tokens, expected[f"greedy_tokens_t{steps}"].flatten(1))
 
 

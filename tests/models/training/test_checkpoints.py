@@ -14,7 +14,6 @@ from models.training.checkpoints import (
     load_nat_folder,
     save_nat,
     settings_hash,
-    weights_hash,
 )
 
 CONFIG = NATConfig(5, 9, 2, width=16, depth=2, num_heads=2, dropout=0.0)
@@ -30,16 +29,16 @@ def test_what_is_saved_comes_back(nat: NAT, tmp_path: Path) -> None:
     loaded = load_nat_folder(tmp_path / "new" / "folder")
     assert loaded.config == CONFIG
     assert not loaded.training
-    assert weights_hash(loaded) == weights_hash(nat)
+    assert loaded.hash() == nat.hash()
     assert json.loads((tmp_path / "new" / "folder" / SETTINGS).read_text()) == {"data": "digits"}
     assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_hashes_tell_apart_and_only_apart(nat: NAT) -> None:
-    before = weights_hash(nat)
+    before = nat.hash()
     with torch.no_grad():
         nat.norm.bias[0] += 1e-6
-    assert weights_hash(nat) != before
+    assert nat.hash() != before
     assert settings_hash({"a": 1, "b": 2}) == settings_hash({"b": 2, "a": 1})
     assert settings_hash({"a": 1}) != settings_hash({"a": 2})
 
@@ -81,7 +80,7 @@ def test_no_file_and_no_safetensors_are_one_line(tmp_path: Path) -> None:
 
 def test_the_null_context_is_kept_and_part_of_the_hash(tmp_path: Path) -> None:
     texts = NAT(NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=3)).eval()
-    plain = weights_hash(texts)
+    plain = texts.hash()
     save_nat(tmp_path / "plain", texts, {})
     assert load_nat_folder(tmp_path / "plain").null_context is None
     texts.set_null_context(torch.ones(2, 3))
@@ -89,9 +88,9 @@ def test_the_null_context_is_kept_and_part_of_the_hash(tmp_path: Path) -> None:
     loaded = load_nat_folder(tmp_path / "null")
     assert loaded.config == texts.config
     assert torch.equal(loaded.null_context, torch.ones(2, 3))
-    assert weights_hash(loaded) == weights_hash(texts) != plain
+    assert loaded.hash() == texts.hash() != plain
     texts.set_null_context(torch.zeros(2, 3))
-    assert weights_hash(texts) not in (weights_hash(loaded), plain)
+    assert texts.hash() not in (loaded.hash(), plain)
 
 
 def test_a_null_context_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
