@@ -165,7 +165,7 @@ def test_a_text_objective_without_states(image_settings: dict[str, Any], squares
         ({"chunk": 0}, "chunk = 0 is not positive"),
         ({"precision": "int8"}, "precision = 'int8' is unknown"),
         ({"features": "inception:nothing.pth"}, "nothing.pth: no such file"),
-        ({"features": "resnet:x"}, "features = 'resnet:x' are unknown"),
+        ({"features": "resnet:x"}, "features = 'resnet' is unknown"),
     ],
 )
 def test_settings_that_cannot_be(
