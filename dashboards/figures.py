@@ -16,7 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from search.strategy import SCHEDULES, GenerationStrategy, schedule_length
+from search.schedules import SCHEDULES, STANDARD
+from search.strategy import GenerationStrategy, schedules_of
 
 SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539")
 """For searches; they differ in hue and lightness, and so for colour-blind readers too."""
@@ -55,7 +56,7 @@ def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, 
 def schedules(
     strategies: Mapping[str, GenerationStrategy], tokens: int, colour: Mapping[str, str]
 ) -> go.Figure:
-    """The four schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
+    """The schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
 
     A value above CHANCE is drawn at the upper edge, so that it does not flatten the others.
 
@@ -72,28 +73,30 @@ def schedules(
         raise ValueError(f"schedules of one T are drawn together, not of T = {lengths}")
     (steps,) = lengths
     drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
-    titles = [s.replace("_", " ") for s in SCHEDULES]
-    figure = make_subplots(2, 2, subplot_titles=titles, vertical_spacing=0.17)
+    names = schedules_of(drawn.values())
+    titles = [name.replace("_", " ") for name in names]
+    rows = -(-len(names) // 2)
+    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.34 / rows)
     figure.update_annotations(font_size=14)
-    for i, schedule in enumerate(SCHEDULES):
+    for i, schedule in enumerate(names):
         row, column = i // 2 + 1, i % 2 + 1
-        if schedule_length(schedule, steps) == 0:
+        length = SCHEDULES[schedule].length(steps)
+        if length == 0:
             _say(figure, "no value: the only step fixes it", row, column)
-        values = [value for s in drawn.values() for value in getattr(s, schedule)]
+        values = [value for s in drawn.values() for value in s.schedule(schedule)]
         edge = 1.1 * max((value for value in values if value <= CHANCE), default=CHANCE)
         for j, (label, strategy) in enumerate(drawn.items()):
-            if schedule_length(schedule, steps):
+            if length:
                 line = _schedule_line(label, strategy, schedule, tokens, colour, j, edge)
-                figure.add_trace(
-                    line.update(showlegend=i == SCHEDULES.index("guidance_scale")), row, column
-                )
+                # One legend for all: that of a schedule which has values at every T.
+                figure.add_trace(line.update(showlegend=i == len(STANDARD) - 1), row, column)
         figure.update_xaxes(
             range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), row=row, col=column
         )
         figure.update_yaxes(rangemode="tozero", row=row, col=column)
     for column in (1, 2):
-        figure.update_xaxes(title_text="step t", row=2, col=column)
-    figure = styled(figure, height=660)
+        figure.update_xaxes(title_text="step t", row=rows, col=column)
+    figure = styled(figure, height=330 * rows)
     return figure.update_layout(margin_t=84, legend_y=1.07)
 
 
@@ -186,12 +189,12 @@ def _schedule_line(
     place: int,
     edge: float,
 ) -> go.Scatter:
-    values = getattr(strategy, schedule)
+    values = strategy.schedule(schedule)
     style = colour.get(label, CONTROL_COLOUR)
     dash = _DASHES[place % len(_DASHES)] if style == CONTROL_COLOUR else "solid"
     name = html.escape(label)
     hover, told = "%{customdata:.4g} at step %{x}", values
-    if schedule == "mask_ratio":
+    if SCHEDULES[schedule].masks:
         told = strategy.masked_counts(tokens)[:-1]
         hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
     return go.Scatter(

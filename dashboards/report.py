@@ -19,7 +19,7 @@ from dashboards import figures, samples
 from dashboards.formatting import difference, gigaflops, tests_said, with_error
 from dashboards.landscape import landscape
 from dashboards.standing import standing
-from search.strategy import SCHEDULES, GenerationStrategy
+from search.strategy import GenerationStrategy, schedules_of
 from trials.results.anchors import Anchor, meanings, warnings
 from trials.results.results import MethodResult
 
@@ -188,17 +188,20 @@ def _schedules(
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
         drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
         rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
+        names = schedules_of(drawn.values())
         sections.append(
             {
                 "steps": steps,
                 "figure": _embedded(figures.schedules(drawn, tokens, colour)),
+                "schedules": [name.replace("_", " ") for name in names],
                 "numbers": [
                     {
                         "label": label,
                         "counts": " ".join(str(n) for n in strategy.masked_counts(tokens)),
-                        **{
-                            s: " ".join(f"{v:.3g}" for v in getattr(strategy, s)) for s in SCHEDULES
-                        },
+                        "choices": ", ".join(strategy.unusual_choices().values()),
+                        "lists": [
+                            " ".join(f"{v:.3g}" for v in strategy.schedule(name)) for name in names
+                        ],
                     }
                     for label, strategy in (rule | drawn).items()
                 ],

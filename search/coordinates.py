@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.bound import Vector
+from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
 
@@ -39,13 +40,13 @@ class Coordinates:
 
     def __init__(self, space: Space, tokens: int | None = None) -> None:
         self._space, self._tokens = space, tokens
-        lengths = {name: len(getattr(space.start, name)) for name in space.free}
+        lengths = {name: SCHEDULES[name].length(space.start.steps) for name in space.free}
         self.schedules = tuple(name for name in space.free if lengths[name])
         schedule: list[int] = []
         order: list[int] = []
         self._bases: dict[str, Vector] = {}
         for i, name in enumerate(self.schedules):
-            shares = name == "mask_ratio"
+            shares = SCHEDULES[name].masks
             steps = lengths[name] + shares
             orders = range(1 if shares else 0, steps)
             time = (np.arange(steps) + 0.5) / steps
@@ -82,11 +83,11 @@ class Coordinates:
     def to_strategy(self, coefficients: Vector) -> GenerationStrategy:
         """The strategy with these coefficients [D]; curves are cut at the bounds."""
         space, start = self._space, self._space.start
-        values = {name: np.array(getattr(start, name)) for name in space.free}
+        values = {name: np.array(start.schedule(name)) for name in space.free}
         for i, name in enumerate(self.schedules):
             curve = coefficients[self.schedule == i] @ self._bases[name]
             bound = space.bounds[name]
-            if name == "mask_ratio":
+            if SCHEDULES[name].masks:
                 shares = np.exp(LOG_SHARE_RANGE * np.clip(curve, -1.5, 1.5))
                 masked = 1 - np.cumsum(shares)[:-1] / shares.sum()
                 if self._tokens is not None:
@@ -103,8 +104,8 @@ class Coordinates:
 
     def _curve(self, name: str, strategy: GenerationStrategy) -> Vector:
         """A schedule on its scale, one value a step."""
-        values = np.array(getattr(strategy, name))
-        if name == "mask_ratio":
+        values = np.array(strategy.schedule(name))
+        if SCHEDULES[name].masks:
             if self._tokens is not None and strategy.steps <= self._tokens:
                 counts = np.array(strategy.masked_counts(self._tokens)[:-1])
                 values = counts / self._tokens

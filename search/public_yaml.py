@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from search.reading import read_yaml
-from search.strategy import GenerationStrategy, require_fields
+from search.reading import read_yaml, require_fields
+from search.strategy import GenerationStrategy
 
 PUBLIC_NAMES = {
     "manual_ratios": "mask_ratio",

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from search.dimensions import SearchSpace
 from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
-from search.space import SearchSpace, Space
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_space import TrainingSpace
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from search.reading import read_json, shown
-from search.strategy import GenerationStrategy, require_fields
+from search.reading import read_json, require_fields, shown
+from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 
 FORMAT = "autonat-strategy/1"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from search.bound import Bound
 from search.plugins import Registry
-from search.strategy import read_number
+from search.reading import read_number
 
 Ratios = npt.NDArray[np.float64]
 

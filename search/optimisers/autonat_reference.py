@@ -12,13 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from search.bound import Vector
+from search.bound import LARGEST_VALUE, Vector
 from search.first_strategies import best_of
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe, Signal, evaluation_seed
+from search.schedules import SCHEDULES
 from search.space import Space
-from search.strategy import LARGEST_VALUE, GenerationStrategy
+from search.strategy import GenerationStrategy
 
 MOMENTUM = 0.5
 MAX_STEPS = 100
@@ -73,7 +74,7 @@ class AutoNATReference:
                 f"{before}1 + {len(space.names)} evaluations of {self._images} images need "
                 f"{(len(first) + self._batch) * self._images}"
             )
-        is_ratio = np.array([name == "mask_ratio" for name in space.schedule_of])
+        is_ratio = np.array([SCHEDULES[name].masks for name in space.schedule_of])
         ratio = 1 / tokens if whole_tokens and tokens is not None else RATIO_PERTURBATION
         self._perturbation = np.where(is_ratio, ratio, PERTURBATION)
         self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)

@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
+from search.dimensions import SearchSpace
 from search.first_strategies import best_of
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
@@ -31,7 +32,7 @@ from search.optimiser import (
     TrainingBudget,
     evaluation_seed,
 )
-from search.space import SearchSpace, Space, with_passes
+from search.space import Space
 from search.strategy import GenerationStrategy
 
 PASSES = "forward_passes"
@@ -81,10 +82,9 @@ class OptunaSampler:
         if passes:
             if not isinstance(space, Space):
                 raise ValueError("forward passes are searched with generation strategies alone")
-            low = space.bounds["guidance_scale"].low
-            if "guidance_scale" in space.frozen or low > space.start.guidance_floor:
-                raise ValueError("forward passes can only fall where guidance_scale may reach 0")
             steps, most = space.start.steps, space.max_forward_passes
+            if not space.passes_can_fall:
+                raise ValueError("forward passes can only fall where guidance_scale may reach 0")
             self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
         sampler = make_sampler(space, seed)
@@ -118,7 +118,7 @@ class OptunaSampler:
         found = trial.params  # a deep copy at every look
         strategy, trained = self._space.pair(np.array([found[n] for n in self._space.names]))
         if self._passes:
-            strategy = with_passes(strategy, found[PASSES])
+            strategy = strategy.with_passes(found[PASSES])
         self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation

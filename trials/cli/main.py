@@ -21,7 +21,6 @@ from typer.core import TyperGroup
 
 from dashboards.formatting import ERRORS, gigaflops, with_error
 from search.reading import LARGEST_INTEGER
-from search.strategy import SCHEDULES
 from search.strategy_file import StrategyFile
 from trials.cli.data import app as data_app
 from trials.cli.flags import (
@@ -179,12 +178,12 @@ def show(
         return
     length = (file.objective or {}).get("tokens") if tokens is None else tokens
     generation = file.generation
-    table = Table("step", *SCHEDULES)
+    table = Table("step", *generation.schedules())
     counts = None if length is None else generation.masked_counts(length)
     if counts is not None:
         table.add_column(f"masked of {length}")
     for t in range(generation.steps):
-        values = [getattr(generation, name) for name in SCHEDULES]
+        values = [generation.schedule(name) for name in generation.schedules()]
         row = [f"{schedule[t]:.4f}" if t < len(schedule) else "0" for schedule in values]
         table.add_row(str(t), *row, *([] if counts is None else [str(counts[t])]))
     out.print(table)

@@ -18,8 +18,9 @@ import pandas as pd
 from search.bound import Bound
 from search.coordinates import Coordinates
 from search.measurement import Measurement
+from search.schedules import STANDARD
 from search.space import Space
-from search.strategy import SCHEDULES, GenerationStrategy
+from search.strategy import GenerationStrategy
 from search.surrogate import Surrogate, from_json, learn, to_json
 from trials.objectives.named_paths import PathText
 from trials.record.record import Record
@@ -64,7 +65,7 @@ class TabulatedObjective:
             raise ValueError(
                 f"table {self._table} is of T = {ours.start.steps} steps, not {theirs.start.steps}"
             )
-        for name in SCHEDULES:
+        for name in STANDARD:
             inner, outer = theirs.bounds[name], ours.bounds[name]
             if inner.low < outer.low or inner.high > outer.high or inner.log != outer.log:
                 raise ValueError(
@@ -211,10 +212,10 @@ def _common_space(records: list[Record]) -> tuple[Space, int]:
 
 def _strategy(space: Space, row: Mapping[Any, Any]) -> GenerationStrategy:
     lists = {
-        name: tuple(float(row[f"{name}_{i}"]) for i in range(len(getattr(space.start, name))))
-        for name in SCHEDULES
+        name: tuple(float(row[f"{name}_{i}"]) for i in range(schedule.length(space.start.steps)))
+        for name, schedule in STANDARD.items()
     }
-    return GenerationStrategy(**lists, guidance_floor=float(row["guidance_floor"]))
+    return GenerationStrategy.of(lists, float(row["guidance_floor"]))
 
 
 def _text(bound: Bound) -> str:

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.bound import Bound
+from search.dimensions import SearchSpace
 from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe, Training
-from search.space import DEFAULT_BOUNDS, SearchSpace
+from search.schedules import SCHEDULES
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy, distribution
 
@@ -166,39 +171,39 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
     return Evaluation(trial.number, probe, result, finished)
 
 
-def _parameters(probe: Probe, space: SearchSpace | None) -> dict[str, float]:
-    """All of a generation strategy's values; where a model was trained for the evaluation, what
-    was searched of both."""
-    if probe.training is None:
-        return probe.strategy.parameters()
-    training = probe.training.strategy.parameters()
-    if space is None:
-        return training
-    both = training | probe.strategy.parameters()
-    return {name: both[name] for name in space.names}
+def _parameters(probe: Probe, space: SearchSpace | None) -> dict[str, float | str]:
+    """All of a generation strategy's values and what was searched of its choices; where a model was
+    trained for the evaluation, what was searched of both."""
+    training = None if probe.training is None else probe.training.strategy
+    searched = {} if space is None else space.values_of(probe.strategy, training)
+    if training is None:
+        return {**probe.strategy.parameters(), **searched}
+    return searched if space is not None else {**training.parameters()}
 
 
 def _distributions(
-    probe: Probe, parameters: dict[str, float], space: SearchSpace | None
+    probe: Probe, parameters: dict[str, float | str], space: SearchSpace | None
 ) -> dict[str, BaseDistribution]:
     """Ranges for Optuna's pages. They are widened to hold the value, for the reference search
     keeps no bounds; a schedule that is not searched may be 0 and so has no log scale."""
-    searched: dict[str, Bound] = {}
-    if space is not None:
-        rows = zip(space.names, space.low, space.high, space.log, strict=True)
-        searched = {n: Bound(float(low), float(high), bool(log)) for n, low, high, log in rows}
+    searched = {} if space is None else {d.name: d for d in space.dimensions}
     ranges: dict[str, BaseDistribution] = {}
     for name, value in parameters.items():
-        if name in searched:
-            bound = searched[name]
-            low, log = min(bound.low, value), bound.log
+        dimension = searched.get(name)
+        if dimension is not None and dimension.values:
+            ranges[name] = CategoricalDistribution(dimension.values)
+            continue
+        number = float(value)
+        if dimension is not None:
+            bound = dimension.range
+            low, log = min(bound.low, number), bound.log
         else:
             bound, low, log = _usual_bound(probe, name), 0.0, False
-        ranges[name] = FloatDistribution(low, max(bound.high, value), log=log)
+        ranges[name] = FloatDistribution(low, max(bound.high, number), log=log)
     return ranges
 
 
 def _usual_bound(probe: Probe, name: str) -> Bound:
     if probe.training is not None:
         return distribution(probe.training.strategy.mask_ratio_distribution).parameters[name]
-    return DEFAULT_BOUNDS[name.rpartition("_")[0]]
+    return SCHEDULES[name.rpartition("_")[0]].bound(1)

@@ -18,9 +18,9 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
+from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
-from search.space import SearchSpace
 from search.strategy import GenerationStrategy
 from trials.record.databases import sqlite_file, without_password
 from trials.record.evaluation import Evaluation, evaluation_of, trial_of

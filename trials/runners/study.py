@@ -15,9 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
+from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
-from search.space import SearchSpace
 from trials.record.record import Record
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from search.bound import Bound
 from search.controls import CONTROLS
+from search.dimensions import SearchSpace
 from search.optimiser import FIRST_SEARCH_SEED, Budget, TrainingBudget
 from search.reading import LARGEST_INTEGER, shown
 from search.registry import (
@@ -24,7 +25,7 @@ from search.registry import (
     default_settings,
     optimiser_class,
 )
-from search.space import SearchSpace, Space
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace

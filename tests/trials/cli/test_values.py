@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from search.space import DEFAULT_BOUNDS, Space
+from search.schedules import STANDARD
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.cli.flags import read_bounds, read_nested
@@ -297,4 +298,6 @@ def test_flags_are_laid_over_a_study_file_by_name(tmp_path: Path) -> None:
 def test_the_default_bounds_hold_the_default_start(steps: int) -> None:
     space = Space(GenerationStrategy.maskgit(steps))
     if steps <= 200:
-        assert dict(space.bounds) == dict(DEFAULT_BOUNDS)
+        assert dict(space.bounds) == {
+            name: schedule.bound(1) for name, schedule in STANDARD.items()
+        }
