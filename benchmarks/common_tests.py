@@ -119,7 +119,7 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
             continue
         settings, optimiser = record.settings["search"], record.settings["optimiser"]
         equal = [
-            e.measurement.fid
+            e.measurement.value
             for e in own.evaluations
             if e.measurement and e.probe.role == optimiser
         ]
@@ -130,7 +130,7 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
             "seed": settings["seed"],
             "n": settings["images_per_evaluation"],
             "images": spent(record)["images"],
-            "believed": best.fid,
+            "believed": best.value,
             "equal_fid": float(np.mean(equal)),
             "equal_se": float(np.std(equal, ddof=1) / math.sqrt(len(equal))),
             "converged": record.converged,
@@ -140,8 +140,8 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
 
 def _test(measured: Measurement) -> dict[str, Any]:
     return {
-        "fid": measured.fid,
-        "fid_se": measured.fid_se,
+        "fid": measured.value,
+        "fid_se": measured.standard_error,
         "forward_passes": measured.forward_passes,
     }
 
@@ -170,8 +170,8 @@ def _earlier(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
             if best is not None:
                 yield used, best
         used += done.images
-        if done.measurement and not done.stopped and done.measurement.fid < lowest:
-            lowest, best = done.measurement.fid, done.probe.strategy
+        if done.measurement and not done.stopped and done.measurement.value < lowest:
+            lowest, best = done.measurement.value, done.probe.strategy
     final = record.best()
     if final is not None:
         yield used, final.strategy

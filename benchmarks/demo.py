@@ -81,21 +81,21 @@ def _row(
 ) -> dict[str, object]:
     """A result, and how far below the best control it lies: FID, and in standard errors."""
     control = best_control(results)
-    if control is None or not control.fid_se or not result.fid_se:
+    if control is None or not control.standard_error or not result.standard_error:
         raise ValueError(f"no final test of the controls beside {result.method}")
-    below = control.fid - result.fid
+    below = control.value - result.value
     return {
         "seed": seed,
         "training_seed": training_seed,
         "method": result.method,
         "searched": result.searched,
-        "fid": result.fid,
-        "fid_se": result.fid_se,
-        "fids": list(result.fids),
+        "fid": result.value,
+        "fid_se": result.standard_error,
+        "fids": list(result.values),
         "best_control": control.method,
         "below": below,
-        "errors": below / math.hypot(control.fid_se, result.fid_se),
-        "believed": result.search_fid,
+        "errors": below / math.hypot(control.standard_error, result.standard_error),
+        "believed": result.search_value,
         "forward_passes": result.forward_passes,
     }
 

@@ -50,5 +50,5 @@ def measured_on_ray(
             asked = Replicates(strategies, 400, [1])
             study = Study(asked, record, None, TRIALS, lambda _: None)
             run_ray(study, Noting(objective, notes), RaySettings(2, gpus, None))
-            fids = [done.measurement.fid for done in record.evaluations if done.measurement]
+            fids = [done.measurement.value for done in record.evaluations if done.measurement]
             yield gpus, fids, [file.read_text() for file in sorted(notes.glob("*.device"))]

@@ -83,10 +83,10 @@ STRATEGIES: dict[str, Callable[[int], GenerationStrategy]] = {
 def numbers_of(measurement: Measurement) -> Numbers:
     """All of a measurement but its seconds. The one place that reads its fields."""
     return {
-        "value": measurement.fid,
-        "standard error": measurement.fid_se,
-        **{f"value at n = {n}": value for n, value in measurement.fid_at},
-        "value at infinite n": measurement.fid_infinite,
+        "value": measurement.value,
+        "standard error": measurement.standard_error,
+        **{f"value at n = {n}": value for n, value in measurement.value_at},
+        "value at infinite n": measurement.value_infinite,
         "spread": measurement.spread,
         "images": measurement.images,
         "forward passes": measurement.forward_passes,

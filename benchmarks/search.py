@@ -103,7 +103,7 @@ def gone_on(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
     lab = Lab.open(LAB)
     names = [arms(budget)[0].search(steps, seed).full_name() for seed in seeds]
     found = [Record.open(lab.record_url, f"{name}-coarse-to-fine").best() for name in names]
-    best = min((b for b in found if b is not None), key=lambda b: b.fid)
+    best = min((b for b in found if b is not None), key=lambda b: b.value)
     start = LAB / f"start-T{steps}.json"
     StrategyFile(best.strategy).write(start)
     warm = Arm("warm", ("coarse-to-fine",), 2000, 9 * budget).search(steps, 0)

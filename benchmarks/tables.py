@@ -130,8 +130,8 @@ def curve(objective: Known, record: Record, case: Case) -> pd.DataFrame:
     lowest, spent, points = np.inf, 0, []
     for done in record.evaluations:
         spent += done.images
-        if done.measurement is not None and done.measurement.fid < lowest:
-            lowest = done.measurement.fid
+        if done.measurement is not None and done.measurement.value < lowest:
+            lowest = done.measurement.value
             points.append((spent, objective.truth(done.probe.strategy, TRUE_IMAGES)))
     best = record.best()
     if best is not None:

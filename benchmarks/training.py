@@ -300,7 +300,7 @@ def _rows(record: Record) -> list[dict[str, object]]:
             control, strategy, seed = done.probe.role.split(" / ")
             told = {"generation": control, "training": strategy, "training seed": int(seed)}
             found = done.measurement
-            rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
+            rows.append(told | {"fid": found.value, "validation_loss": found.validation_loss})
     return rows
 
 

@@ -145,7 +145,7 @@ class Search:
     def look(self) -> dict[tuple[str, int], float]:
         """The FID of every evaluation in the record; what it held before and not now is lost."""
         rows = [
-            ((name, evaluation.probe.number), evaluation.measurement.fid)
+            ((name, evaluation.probe.number), evaluation.measurement.value)
             for name in study_names(self.url)
             for evaluation in Record.open(self.url, name).evaluations
             if evaluation.measurement

@@ -39,9 +39,9 @@ class FinalTest(NamedTuple):
     """FIDs on seeds that no search saw: their mean (NaN: no number), its standard error or None,
     and each of them."""
 
-    fid: float
-    fid_se: float | None
-    fids: Sequence[float]
+    value: float
+    standard_error: float | None
+    values: Sequence[float]
 
 
 def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, str]:
@@ -149,23 +149,23 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
         tests: by label.
         colour: one a label.
     """
-    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
+    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
     figure = go.Figure()
     for label, test in ranked:
         name, style = html.escape(label), colour[label]
         figure.add_scatter(
-            x=test.fids,
-            y=[name] * len(test.fids),
+            x=test.values,
+            y=[name] * len(test.values),
             mode="markers",
             marker={"color": style, "size": 11, "symbol": "line-ns-open", "opacity": 0.55},
             hovertemplate=f"one seed: %{{x:.4g}}<extra>{name}</extra>",
         )
         figure.add_scatter(
-            x=[test.fid],
+            x=[test.value],
             y=[name],
             mode="markers",
             marker={"color": style, "size": 9},
-            error_x={"array": [test.fid_se], "color": style, "thickness": 1.8, "width": 5},
+            error_x={"array": [test.standard_error], "color": style, "thickness": 1.8, "width": 5},
             hovertemplate=f"%{{x:.4g}}<extra>{name}</extra>",
         )
     order = [html.escape(label) for label, _ in reversed(ranked)]
@@ -175,7 +175,7 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
         range=[-0.6, len(order) - 0.4],
         ticksuffix="  ",
     )
-    shown = [fid for test in tests.values() for fid in (test.fid, *test.fids)]
+    shown = [fid for test in tests.values() for fid in (test.value, *test.values)]
     figure.update_xaxes(title_text="FID of the final test", **_fid_axis(shown))
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 

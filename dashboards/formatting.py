@@ -37,12 +37,12 @@ def difference(result: MethodResult, best: MethodResult) -> str:
     combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
     if result is best:
         return "best"
-    gap = result.fid - best.fid
+    gap = result.value - best.value
     if not math.isfinite(gap):
         return "–"
-    if not result.fid_se or not best.fid_se:
+    if not result.standard_error or not best.standard_error:
         return f"+{gap:.3g}, error unknown"
-    combined = math.hypot(result.fid_se, best.fid_se)
+    combined = math.hypot(result.standard_error, best.standard_error)
     noise = ", inside the noise" if gap <= 2 * combined else ""
     return f"+{gap:.{_digits(combined)}f}{noise}"
 
@@ -52,7 +52,7 @@ def tests_said(results: Iterable[MethodResult]) -> list[str]:
     the errors of their FIDs are."""
     found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}
     for r in results:
-        found.setdefault((r.test_images, r.test_seeds), set()).add(r.fid_se_from)
+        found.setdefault((r.test_images, r.test_seeds), set()).add(r.standard_error_from)
     return [
         f"n = {n:,} images an evaluation, seed{'s' * (len(seeds) != 1)} "
         + ", ".join(str(s) for s in seeds)

@@ -77,14 +77,18 @@ def write_report(
         standing=_standing(results),
         warnings=warnings(results, anchors),
         tests=tests_said(results),
-        errors_known=any(r.fid_se is not None for r in results),
+        errors_known=any(r.standard_error is not None for r in results),
         rows=_rows(named, colour, anchors),
         meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_embedded(
             figures.final_test(
-                {k: figures.FinalTest(r.fid, r.fid_se, r.fids) for k, r in named.items()}, colour
+                {
+                    k: figures.FinalTest(r.value, r.standard_error, r.values)
+                    for k, r in named.items()
+                },
+                colour,
             )
         ),
         schedules=_schedules(named, tokens, colour),
@@ -113,15 +117,17 @@ def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
 
 def _ranked(named: Mapping[str, MethodResult]) -> list[tuple[str, MethodResult]]:
     """The lowest FID first, those without one last."""
-    return sorted(named.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
+    return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
 def _summary(named: Mapping[str, MethodResult]) -> str:
     """The finding in a sentence."""
     label, best = _ranked(named)[0]
-    if not math.isfinite(best.fid):
+    if not math.isfinite(best.value):
         return "No method gave a number in the final test."
-    said = f"Lowest FID in the final test: {label} with {with_error(best.fid, best.fid_se)}"
+    said = (
+        f"Lowest FID in the final test: {label} with {with_error(best.value, best.standard_error)}"
+    )
     rule = next(
         (
             r
@@ -130,10 +136,10 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
         ),
         None,
     )
-    if rule is None or rule is best or not math.isfinite(rule.fid):
+    if rule is None or rule is best or not math.isfinite(rule.value):
         return said + "."
     noise = ", a difference inside the noise" if "noise" in difference(rule, best) else ""
-    return said + f"; the rule of thumb has {with_error(rule.fid, rule.fid_se)}{noise}."
+    return said + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
 
 
 def _standing(results: Sequence[MethodResult]) -> str:
@@ -147,9 +153,10 @@ def _rows(
     named: Mapping[str, MethodResult], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
     """The rows of the final table, with the anchors where they stand among the results."""
-    rows = [(result.fid, _row(label, result, named, colour)) for label, result in _ranked(named)]
+    rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
     rows += [
-        (a.fid, {"anchor": True, "label": a.label, "fid": with_error(a.fid, None)}) for a in anchors
+        (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
+        for a in anchors
     ]
     return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
 
@@ -167,10 +174,10 @@ def _row(
         "colour": colour[label],
         "steps": result.strategy.steps,
         "kind": "search" if result.searched else "control",
-        "fid": with_error(result.fid, result.fid_se),
+        "fid": with_error(result.value, result.standard_error),
         "difference": difference(result, best),
         "best": result is best,
-        "search_fid": "" if result.search_fid is None else with_error(result.search_fid, None),
+        "search_fid": "" if result.search_value is None else with_error(result.search_value, None),
         "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
         "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",
@@ -237,7 +244,7 @@ def _samples(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> li
         {
             "label": label,
             "colour": colour[label],
-            "fid": with_error(result.fid, result.fid_se),
+            "fid": with_error(result.value, result.standard_error),
             "count": len(result.samples),
             "uri": _data_uri(samples.png(samples.grid(result.samples), SAMPLE_WIDTH)),
         }

@@ -16,10 +16,10 @@ def standing(results: Sequence[MethodResult]) -> str | None:
     found, control = best_searched(results), best_control(results)
     if found is None or control is None:
         return None
-    gap, combined = control.fid - found.fid, None
-    if found.fid_se and control.fid_se:
-        combined = math.hypot(found.fid_se, control.fid_se)
-    if gap == 0 and found.fids == control.fids:
+    gap, combined = control.value - found.value, None
+    if found.standard_error and control.standard_error:
+        combined = math.hypot(found.standard_error, control.standard_error)
+    if gap == 0 and found.values == control.values:
         return (
             f"{found.method} found nothing below the best control, {control.method}, which needs "
             "no search: their final tests are the same"

@@ -31,6 +31,7 @@ PROTOCOL_FIELDS = (
     "classes",
 )
 SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "fid")
+TEST_FIELDS = ("fid", "fid_se", "fids", "images", "seeds", "forward_passes")
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
 LATER_FIELDS = ("baseline", "best_control")
 """Fields that the first files did not have."""
@@ -41,41 +42,44 @@ class FinalTest:
     """The number that may be reported: measured on seeds that the search never saw.
 
     Attributes:
-        fid: mean over the seeds.
-        fid_se: standard error of that mean, from the spread over the seeds; for one seed that
-            which its measurement states of itself. None where nobody knows.
-        fids: one FID a seed.
+        value: mean over the seeds.
+        standard_error: of that mean, from the spread over the seeds; for one seed that which its
+            measurement states of itself. None where nobody knows.
+        values: one a seed.
         images: n, images generated for each seed.
         seeds: the evaluations' seeds.
         forward_passes: network passes an image.
+        metric: what the values are, by name ("fid").
 
     Raises:
-        ValueError: values that are not finite, a negative error, not as many FIDs as seeds, no
+        ValueError: values that are not finite, a negative error, not as many values as seeds, no
             images.
     """
 
-    fid: float
-    fid_se: float | None
-    fids: tuple[float, ...]
+    value: float
+    standard_error: float | None
+    values: tuple[float, ...]
     images: int
     seeds: tuple[int, ...]
     forward_passes: int
+    metric: str = "fid"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fids", tuple(self.fids))
+        object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        if not _is_number(self.fid):
-            raise ValueError(f"test.fid = {shown(self.fid)} is not a finite number")
-        if self.fid_se is not None and not (_is_number(self.fid_se) and self.fid_se >= 0):
-            raise ValueError(f"test.fid_se = {shown(self.fid_se)} is not a finite number >= 0")
-        if not self.seeds or len(self.fids) != len(self.seeds):
-            raise ValueError(f"test.fids has {len(self.fids)} values for {len(self.seeds)} seeds")
+        if not _is_number(self.value):
+            raise ValueError(f"test.fid = {shown(self.value)} is not a finite number")
+        error = self.standard_error
+        if error is not None and not (_is_number(error) and error >= 0):
+            raise ValueError(f"test.fid_se = {shown(error)} is not a finite number >= 0")
+        if not self.seeds or len(self.values) != len(self.seeds):
+            raise ValueError(f"test.fids has {len(self.values)} values for {len(self.seeds)} seeds")
         for name in ("images", "forward_passes"):
             if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(
                     f"test.{name} = {shown(getattr(self, name))} is not a positive integer"
                 )
-        for i, value in enumerate(self.fids):
+        for i, value in enumerate(self.values):
             if not _is_number(value):
                 raise ValueError(f"test.fids[{i}] = {shown(value)} is not a finite number")
         for i, seed in enumerate(self.seeds):
@@ -83,54 +87,56 @@ class FinalTest:
                 raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
 
     @property
-    def fid_se_from(self) -> str | None:
-        """Where `fid_se` is from (see `error_from`)."""
-        return error_from(self.fid_se, self.seeds)
+    def standard_error_from(self) -> str | None:
+        """Where `standard_error` is from (see `error_from`)."""
+        return error_from(self.standard_error, self.seeds)
 
     @classmethod
     def of(
         cls,
-        fids: Mapping[int, float],
+        values: Mapping[int, float],
         images: int,
         forward_passes: int,
         stated: float | None = None,
+        metric: str = "fid",
     ) -> FinalTest:
-        """The test with these FIDs by seed.
+        """The test with these values by seed.
 
         Args:
-            fids: one a seed.
+            values: one a seed.
             images: n of each.
             forward_passes: an image.
             stated: the standard error that a measurement states of itself, of use where it is
                 the only one.
+            metric: what the values are.
 
         Raises:
-            ValueError: a FID that is not finite.
+            ValueError: a value that is not finite.
         """
-        values = tuple(fids.values())
-        mean = math.fsum(values) / len(values)
+        by_seed = tuple(values.values())
+        mean = math.fsum(by_seed) / len(by_seed)
         error = stated
-        if len(values) > 1:
-            variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-            error = math.sqrt(variance / len(values))
-        return cls(mean, error, values, images, tuple(fids), forward_passes)
+        if len(by_seed) > 1:
+            variance = math.fsum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
+            error = math.sqrt(variance / len(by_seed))
+        return cls(mean, error, by_seed, images, tuple(values), forward_passes, metric)
 
     def to_json(self) -> dict[str, Any]:
         """The `test` part of the strategy file."""
         return {
-            "fid": self.fid,
-            "fid_se": self.fid_se,
-            "fids": list(self.fids),
+            "fid": self.value,
+            "fid_se": self.standard_error,
+            "fids": list(self.values),
             "images": self.images,
             "seeds": list(self.seeds),
             "forward_passes": self.forward_passes,
         }
 
 
-def error_from(fid_se: float | None, seeds: Sequence[int]) -> str | None:
+def error_from(standard_error: float | None, seeds: Sequence[int]) -> str | None:
     """Where a final test's standard error is from: "seeds", the spread over them, "measurement",
     what the only one states of itself, or None where there is none."""
-    if fid_se is None:
+    if standard_error is None:
         return None
     return "seeds" if len(seeds) > 1 else "measurement"
 
@@ -302,11 +308,11 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
 
 
 def _final_test(where: str, data: Any) -> FinalTest:
-    checked = require_fields(where, data, tuple(f.name for f in fields(FinalTest)))
+    checked = require_fields(where, data, TEST_FIELDS)
     for name in ("fids", "seeds"):
         if not isinstance(checked[name], list):
             raise ValueError(f"{where}.{name} = {shown(checked[name])} is not a list")
-    return FinalTest(**checked)
+    return FinalTest(*(checked[name] for name in TEST_FIELDS))
 
 
 def _control(where: str, data: Any) -> Control | None:

@@ -72,7 +72,7 @@ class LiveProgress:
     def follow(self, study: Study) -> None:
         """Move the task of a study."""
         best = study.record.best()
-        note = f"best FID {best.fid:.3f}" if best else ""
+        note = f"best FID {best.value:.3f}" if best else ""
         if study.record.converged is not None:
             note += f", converged after {study.record.converged}"
         if study.space is None:  # a list of strategies has no best to wait for

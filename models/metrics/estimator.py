@@ -30,16 +30,16 @@ class Estimate:
     """FID of n images.
 
     Attributes:
-        fid: of all images.
-        fid_se: its standard error; None for fewer than two groups.
-        fid_at: (n, FID of n images) for smaller n, falling n; each the mean over disjoint parts.
+        value: of all images.
+        standard_error: of it; None for fewer than two groups.
+        value_at: (n, FID of n images) for smaller n, falling n; each the mean over disjoint parts.
         spread: how much the images differ from each other: the total variance of their features
             over that of the real images'.
     """
 
-    fid: float
-    fid_se: float | None
-    fid_at: tuple[tuple[int, float], ...]
+    value: float
+    standard_error: float | None
+    value_at: tuple[tuple[int, float], ...]
     spread: float | None = None
 
 

@@ -106,7 +106,7 @@ class AutoNATGreedy:
 
     def _fid(self, unit: Vector) -> float:
         number = self._asked[_key(unit)]
-        fid = self._ledger.fid(number)
+        fid = self._ledger.value(number)
         return np.inf if fid is None or self._ledger.stopped(number) else fid
 
 

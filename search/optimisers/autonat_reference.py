@@ -120,10 +120,10 @@ class AutoNATReference:
 
     def _descend(self, first: int) -> None:
         """One step of SGD from the batch whose base is probe `first`."""
-        base = self._ledger.fid(first)
+        base = self._ledger.value(first)
         if base is None:
             return
-        moved = [self._ledger.fid(first + 1 + i) for i in range(len(self._x))]
+        moved = [self._ledger.value(first + 1 + i) for i in range(len(self._x))]
         differences = np.array([0.0 if fid is None else fid - base for fid in moved])
         self._velocity = MOMENTUM * self._velocity + differences / self._perturbation
         step = self._x - self._learning_rate * self._velocity

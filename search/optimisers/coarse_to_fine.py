@@ -186,7 +186,7 @@ class CoarseToFine:
     def _data(self, known: int) -> Data:
         """What the model sees of the first `known` probes."""
         fids = np.array(
-            [math.nan if (f := self._ledger.fid(i)) is None else f for i in range(known)]
+            [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
         )
         finite = np.isfinite(fids)
         y, low, unit = np.zeros(known), 0.0, 1.0
@@ -233,7 +233,7 @@ class CoarseToFine:
         found: list[GenerationStrategy] = []
         for i in np.argsort(means, kind="stable"):
             strategy = self._probes[i].strategy
-            if strategy not in found and self._ledger.fid(int(i)) is not None:
+            if strategy not in found and self._ledger.value(int(i)) is not None:
                 found.append(strategy)
             if len(found) == count:
                 break
@@ -309,7 +309,7 @@ class CoarseToFine:
                 return self._incumbents(model, self._searches, self._retest.contenders)
         means: dict[GenerationStrategy, list[float]] = {}
         for probe in self._probes[self._searches :]:
-            fid = self._ledger.fid(probe.number)
+            fid = self._ledger.value(probe.number)
             means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
         last = self._rounds[-1]
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]

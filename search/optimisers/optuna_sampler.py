@@ -142,7 +142,7 @@ class OptunaSampler:
 
     def _release(self, number: int) -> None:
         """Let the sampler know a result; Optuna has a state of its own for failures."""
-        fid, trial = self._ledger.fid(number), self._trials[number]
+        fid, trial = self._ledger.value(number), self._trials[number]
         if fid is None:
             self._study.tell(trial, state=TrialState.FAIL)
         elif self._ledger.stopped(number):

@@ -89,7 +89,7 @@ def test_several_lengths_and_a_single_step(tmp_path: Path, results: Results) -> 
 
 def test_no_number_comes_last_and_is_named(tmp_path: Path, results: Results) -> None:
     found = [
-        dataclasses.replace(r, fid=math.nan, fid_se=None, fids=(math.nan,) * 5)
+        dataclasses.replace(r, value=math.nan, standard_error=None, values=(math.nan,) * 5)
         for r in results({"tpe": 3.9})
     ]
     assert "No method gave a number" in written(tmp_path / "r.html", found)
@@ -122,10 +122,10 @@ def test_numbers_with_their_errors(value: float, error: float | None, text: str)
 
 
 def test_differences_know_the_noise(results: Results) -> None:
-    best = dataclasses.replace(results({})[0], fid=4.0, fid_se=0.03)
+    best = dataclasses.replace(results({})[0], value=4.0, standard_error=0.03)
 
     def above(fid: float, error: float | None) -> str:
-        return difference(dataclasses.replace(best, fid=fid, fid_se=error), best)
+        return difference(dataclasses.replace(best, value=fid, standard_error=error), best)
 
     assert difference(best, best) == "best"
     assert above(4.09, 0.04) == "+0.090, inside the noise"

@@ -68,17 +68,17 @@ def test_round_trip_and_published_schema(tmp_path: Path, file: StrategyFile) -> 
 
 def test_final_test_is_the_mean_with_its_standard_error() -> None:
     test = FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, 8)
-    assert test.fid == 6.0
-    assert test.fid_se == pytest.approx(1 / 3**0.5)
-    assert test.fid_se_from == "seeds"
+    assert test.value == 6.0
+    assert test.standard_error == pytest.approx(1 / 3**0.5)
+    assert test.standard_error_from == "seeds"
     assert FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, 8, 0.2) == test
 
 
 def test_one_seed_has_the_error_that_its_measurement_states() -> None:
     test = FinalTest.of({9: 5.0}, 1000, 8, 0.2)
-    assert (test.fid, test.fid_se, test.fid_se_from) == (5.0, 0.2, "measurement")
+    assert (test.value, test.standard_error, test.standard_error_from) == (5.0, 0.2, "measurement")
     silent = FinalTest.of({9: 5.0}, 1000, 8)
-    assert (silent.fid_se, silent.fid_se_from) == (None, None)
+    assert (silent.standard_error, silent.standard_error_from) == (None, None)
 
 
 NAN = float("nan")

@@ -144,12 +144,12 @@ def evaluate(
     if as_json_:
         seconds = round(sum(m.seconds for m in found), 3)
         more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
-        print_json(test.to_json() | {"fid_se_from": test.fid_se_from} | more)
+        print_json(test.to_json() | {"fid_se_from": test.standard_error_from} | more)
     else:
         out.print(
-            f"FID {with_error(test.fid, test.fid_se)}, n = {n}, seeds {chosen}, "
+            f"FID {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "
             f"{test.forward_passes} forward passes an image"
-            + ("" if test.fid_se_from is None else f"; {ERRORS[test.fid_se_from]}")
+            + ("" if test.standard_error_from is None else f"; {ERRORS[test.standard_error_from]}")
         )
         for label, fid in smaller.items():
             out.print(f"FID {fid:.3f} at n = {label}, out of the same images")
@@ -194,12 +194,16 @@ def show(
         out.print(f"mask ratios in training: {file.training}")
     if file.test is not None:
         seeds = ", ".join(map(str, file.test.seeds))
-        fid = with_error(file.test.fid, file.test.fid_se)
-        error = "" if file.test.fid_se_from is None else f"; {ERRORS[file.test.fid_se_from]}"
+        fid = with_error(file.test.value, file.test.standard_error)
+        error = (
+            ""
+            if file.test.standard_error_from is None
+            else f"; {ERRORS[file.test.standard_error_from]}"
+        )
         out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}{error}")
     if file.best_control is not None:
         test = file.best_control.test
-        fid = with_error(test.fid, test.fid_se)
+        fid = with_error(test.value, test.standard_error)
         out.print(f"the best control in the same test, {file.best_control.name}: FID {fid}")
 
 

@@ -74,7 +74,7 @@ def show_results(
         told |= {"anchors": anchors_as_json(anchors), "warnings": said}
         print_json(told if published is None else told | {"standing": standing(results)})
         return
-    ranked = sorted(results, key=lambda r: (r.fid != r.fid, r.fid))
+    ranked = sorted(results, key=lambda r: (r.value != r.value, r.value))
     table = Table(
         "method", "final test FID", "from the best", "search saw", "images", "passes", "s"
     )
@@ -84,15 +84,15 @@ def show_results(
     trained = any(r.training is not None for r in ranked)
     if trained:
         table.add_column("trained with")
-    beside = sorted(anchors, key=lambda anchor: anchor.fid)
+    beside = sorted(anchors, key=lambda anchor: anchor.value)
     for r in ranked:
-        while beside and not beside[0].fid > r.fid:
-            table.add_row(beside[0].label, with_error(beside.pop(0).fid, None))
+        while beside and not beside[0].value > r.value:
+            table.add_row(beside[0].label, with_error(beside.pop(0).value, None))
         table.add_row(
             r.label if r.searched else f"{r.label} (control)",
-            with_error(r.fid, r.fid_se),
+            with_error(r.value, r.standard_error),
             difference(r, ranked[0]),
-            "" if r.search_fid is None else f"{r.search_fid:.3f}",
+            "" if r.search_value is None else f"{r.search_value:.3f}",
             f"{r.images:,}" if r.searched else "",
             str(r.forward_passes),
             f"{r.seconds:.0f}" if r.searched else "",
@@ -100,7 +100,7 @@ def show_results(
             *(["" if r.training is None else str(r.training)] if trained else []),
         )
     for anchor in beside:
-        table.add_row(anchor.label, with_error(anchor.fid, None))
+        table.add_row(anchor.label, with_error(anchor.value, None))
     out.print(table)
     tests = tests_said(ranked)
     for test in tests:
@@ -152,8 +152,8 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
         found, test = point.candidate, point.test
         table.add_row(
             str(found.forward_passes),
-            with_error(test.fid, test.fid_se),
-            "" if found.search_fid is None else f"{found.search_fid:.3f}",
+            with_error(test.value, test.standard_error),
+            "" if found.search_value is None else f"{found.search_value:.3f}",
             found.found_by if found.searched else f"{found.found_by} (control)",
         )
     out.print(table)
@@ -165,7 +165,7 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
     )
     out.print(
         f"n = {test.images}, seeds {seeds} that no search saw"
-        + ("" if test.fid_se_from is None else f", {ERRORS[test.fid_se_from]}")
+        + ("" if test.standard_error_from is None else f", {ERRORS[test.standard_error_from]}")
         + "; passes: of the network, an image"
     )
 
@@ -196,7 +196,7 @@ def show_transfer(
                 "name": row.name,
                 "steps": steps,
                 **row.test.to_json(),
-                "fid_se_from": row.test.fid_se_from,
+                "fid_se_from": row.test.standard_error_from,
                 "gap_kept": kept,
                 "strategy": row.strategy.to_json(),
             }
@@ -208,18 +208,18 @@ def show_transfer(
     table = Table("T", "strategy", "final test FID", "of the gap", "passes")
     for steps, found in rows.items():
         for row, kept in zip(found, gaps_kept(found), strict=True):
-            fid = with_error(row.test.fid, row.test.fid_se)
+            fid = with_error(row.test.value, row.test.standard_error)
             share = "" if kept is None else f"{kept:.0%}"
             table.add_row(str(steps), row.name, fid, share, str(row.test.forward_passes))
     out.print(table)
     test = next(iter(rows.values()))[0].test
     out.print(
         f"n = {test.images}, seeds {', '.join(map(str, test.seeds))}"
-        + ("" if test.fid_se_from is None else f", {ERRORS[test.fid_se_from]}")
+        + ("" if test.standard_error_from is None else f", {ERRORS[test.standard_error_from]}")
         + "; of the gap: between the rule of thumb and the lowest of its T"
     )
     if file.test is not None:
-        own = with_error(file.test.fid, file.test.fid_se)
+        own = with_error(file.test.value, file.test.standard_error)
         out.print(f"at home, T = {file.generation.steps}: FID {own}, n = {file.test.images}")
 
 

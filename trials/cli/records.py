@@ -63,8 +63,8 @@ def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag 
             ", ".join(s.methods),
             f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
             s.state,
-            "" if s.search_fid is None else f"{s.search_fid:.3f}",
-            "" if s.fid is None else f"{s.fid:.3f}",
+            "" if s.search_value is None else f"{s.search_value:.3f}",
+            "" if s.value is None else f"{s.value:.3f}",
             "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
         )
     out.print(table)

@@ -56,7 +56,7 @@ def _records(lab: Lab, name: str) -> list[Record]:
 def _state(record: Record) -> dict[str, Any]:
     done, best = record.evaluations, record.best()
     # A final test has several strategies, and so no best one.
-    fid = None if best is None or record.settings["kind"] == "test" else best.fid
+    fid = None if best is None or record.settings["kind"] == "test" else best.value
     return {
         "study": record.name,
         "evaluations": len(done),

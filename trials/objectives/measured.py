@@ -62,19 +62,22 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     """
     if not isinstance(found, Measurement):
         raise ValueError(f"evaluate returned {type(found).__name__}, not a Measurement")
-    error, loss, checkpoint = found.fid_se, found.validation_loss, found.checkpoint
+    error, loss, checkpoint = found.standard_error, found.validation_loss, found.checkpoint
     spread = found.spread
+    if not (isinstance(found.metric, str) and found.metric):
+        raise ValueError(f"metric = {repr(found.metric)[:80]} is not a name")
     plain = Measurement(
-        fid=_number("FID", found.fid),
-        fid_se=None if error is None else _number("fid_se", error, least=0),
+        value=_number("value", found.value),
+        standard_error=None if error is None else _number("standard_error", error, least=0),
         images=_whole("images", found.images),
         forward_passes=_whole("forward_passes", found.forward_passes),
         seconds=_number("seconds", found.seconds, least=0),
-        fid_at=_fid_at(found.fid_at, images),
+        value_at=_value_at(found.value_at, images),
         training_steps=_whole("training_steps", found.training_steps),
         validation_loss=None if loss is None else _number("validation_loss", loss),
         checkpoint=None if checkpoint is None else str(checkpoint),
         spread=None if spread is None else _number("spread", spread, least=0),
+        metric=found.metric,
     )
     if plain.images != images:
         raise ValueError(f"images = {plain.images}, but {images} were asked for")
@@ -137,15 +140,17 @@ def _whole(name: str, value: Any) -> int:
     return int(number)
 
 
-def _fid_at(points: Any, images: int) -> tuple[tuple[int, float], ...]:
-    """FID at smaller n."""
+def _value_at(points: Any, images: int) -> tuple[tuple[int, float], ...]:
+    """Values at smaller n."""
     try:
-        pairs = [(_whole("n of fid_at", n), _number("fid_at", fid)) for n, fid in points]
+        pairs = [(_whole("n of value_at", n), _number("value_at", value)) for n, value in points]
     except TypeError:
-        raise ValueError(f"fid_at = {repr(points)[:80]} does not hold pairs of n and FID") from None
+        raise ValueError(
+            f"value_at = {repr(points)[:80]} does not hold pairs of n and a value"
+        ) from None
     for n, _ in pairs:
         if not 0 < n < images:
-            raise ValueError(f"fid_at has n = {n}, which is outside [1, {images})")
+            raise ValueError(f"value_at has n = {n}, which is outside [1, {images})")
     return tuple(pairs)
 
 

@@ -209,12 +209,12 @@ class NATObjective(ABC):
                 found = estimate(self._reference[1], groups)
             seconds += time.perf_counter() - started
             yield Measurement(
-                fid=found.fid,
-                fid_se=found.fid_se,
+                value=found.value,
+                standard_error=found.standard_error,
                 images=images,
                 forward_passes=strategy.forward_passes(),
                 seconds=seconds,
-                fid_at=found.fid_at,
+                value_at=found.value_at,
                 spread=found.spread,
             )
             started = time.perf_counter()

@@ -75,8 +75,8 @@ class SimulatedObjective:
         noise = smaller * land.noise.at(draw, x / land.noise_length, seed)
         fid = self._truth(coordinates, x, images) * math.exp(noise)
         return Measurement(
-            fid=fid,
-            fid_se=fid * smaller * land.noise.total,
+            value=fid,
+            standard_error=fid * smaller * land.noise.total,
             images=images,
             forward_passes=strategy.forward_passes(),
             seconds=time.perf_counter() - started,

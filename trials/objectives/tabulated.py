@@ -84,8 +84,8 @@ class TabulatedObjective:
             raise ValueError(f"table {self._table} is of T = {steps} steps, not {strategy.steps}")
         fid, error = self._surrogate.fid(strategy, images, seed)
         return Measurement(
-            fid=fid,
-            fid_se=error,
+            value=fid,
+            standard_error=error,
             images=images,
             forward_passes=strategy.forward_passes(),
             seconds=time.perf_counter() - started,
@@ -121,27 +121,27 @@ def tabulate(records: list[Record], path: Path) -> int:
         (evaluation.probe, evaluation.measurement)
         for record in records
         for evaluation in record.evaluations
-        if evaluation.measurement is not None and evaluation.measurement.fid > 0
+        if evaluation.measurement is not None and evaluation.measurement.value > 0
     ]
     sizes = pd.Series([measured.images for _, measured in rows])
     if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
         raise ValueError(f"{len(rows)} evaluations are too few for a table: {FEWEST} of one n")
     images = int(sizes.mode().iloc[0])
     rows = [row for row in rows if row[1].images == images]
-    smaller = [(i, n, f) for i, (_, m) in enumerate(rows) for n, f in m.fid_at]
+    smaller = [(i, n, f) for i, (_, m) in enumerate(rows) for n, f in m.value_at]
     surrogate = learn(
         space,
         tokens,
         [probe.strategy for probe, _ in rows],
-        np.array([measured.fid for _, measured in rows]),
+        np.array([measured.value for _, measured in rows]),
         np.array([probe.seed for probe, _ in rows]),
         images,
         smaller,
     )
     frame = pd.DataFrame([probe.strategy.parameters() for probe, _ in rows])
     frame["guidance_floor"] = [probe.strategy.guidance_floor for probe, _ in rows]
-    frame["fid"] = [measured.fid for _, measured in rows]
-    frame["fid_se"] = [measured.fid_se for _, measured in rows]
+    frame["fid"] = [measured.value for _, measured in rows]
+    frame["fid_se"] = [measured.standard_error for _, measured in rows]
     frame["seed"] = [probe.seed for probe, _ in rows]
     frame["weight"] = surrogate.weights
     settings = records[0].settings

@@ -119,8 +119,8 @@ def trial_of(
     if isinstance(result, Failure):
         attributes["reason"] = result.reason
     else:
-        attributes |= {"fid_se": result.fid_se, "seconds": result.seconds}
-        attributes["fid_at"] = [list(point) for point in result.fid_at]
+        attributes |= {"fid_se": result.standard_error, "seconds": result.seconds}
+        attributes["fid_at"] = [list(point) for point in result.value_at]
         if result.spread is not None:
             attributes["spread"] = result.spread
     if isinstance(result, Measurement) and probe.training is not None:
@@ -130,7 +130,7 @@ def trial_of(
     state = TrialState[evaluation.state]
     fid, stopped_at = None, None
     if isinstance(result, Measurement):
-        fid = result.fid
+        fid = result.value
         stopped_at = {amount_done(probe, result): fid} if evaluation.stopped else None
     parameters = _parameters(probe, space)
     trial = create_trial(
@@ -156,12 +156,12 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
         last = max(trial.intermediate_values, default=amount_asked(probe))
         fid = trial.intermediate_values.get(last, trial.value)
         result = Measurement(
-            fid=math.nan if fid is None else fid,
-            fid_se=attributes["fid_se"],
+            value=math.nan if fid is None else fid,
+            standard_error=attributes["fid_se"],
             images=last if probe.training is None else probe.images,
             forward_passes=attributes["forward_passes"],
             seconds=attributes["seconds"],
-            fid_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
+            value_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
             training_steps=attributes.get("training_steps", 0),
             validation_loss=attributes.get("validation_loss"),
             checkpoint=attributes.get("checkpoint"),

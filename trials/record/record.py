@@ -60,12 +60,12 @@ class Best:
         strategy: its winner.
         training: of the winner's model, where the search trained it.
         checkpoint: hash of that model's weights.
-        fid: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
+        value: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
             which was chosen for being low.
     """
 
     strategy: GenerationStrategy
-    fid: float
+    value: float
     training: Training | None = None
     checkpoint: str | None = None
 
@@ -263,9 +263,9 @@ class Record:
         if measured is None or evaluation.stopped:
             return
         if probe.role == RETEST:
-            self._retests.append((probe, measured.fid))
+            self._retests.append((probe, measured.value))
         lowest = self._lowest
-        if lowest is None or (measured.fid, probe.number) < (lowest[0].fid, lowest[1].number):
+        if lowest is None or (measured.value, probe.number) < (lowest[0].value, lowest[1].number):
             self._lowest = (measured, probe)
 
     def _holds(self, probe: Probe) -> bool:
@@ -313,7 +313,7 @@ class Record:
             if self._lowest is None:
                 return None
             best, probe = self._lowest
-            return Best(probe.strategy, best.fid, probe.training, best.checkpoint)
+            return Best(probe.strategy, best.value, probe.training, best.checkpoint)
         last = max(probe.step for probe, _ in retests)
         fids: dict[GenerationStrategy, list[float]] = {
             probe.strategy: [] for probe, _ in retests if probe.step == last
@@ -322,7 +322,7 @@ class Record:
             if probe.strategy in fids:
                 fids[probe.strategy].append(fid)
         means = [Best(strategy, math.fsum(f) / len(f)) for strategy, f in fids.items()]
-        return min(means, key=lambda best: best.fid)
+        return min(means, key=lambda best: best.value)
 
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
@@ -343,8 +343,8 @@ class Record:
                     "step": probe.step,
                     "role": probe.role,
                     "state": evaluation.state,
-                    "fid": measured.fid if measured else math.nan,
-                    "fid_se": measured.fid_se if measured else None,
+                    "fid": measured.value if measured else math.nan,
+                    "fid_se": measured.standard_error if measured else None,
                     "images": evaluation.images,
                     "training_steps": evaluation.training_steps,
                     "validation_loss": measured.validation_loss if measured else None,

@@ -36,13 +36,13 @@ class Anchor:
 
     Attributes:
         name: REAL_IMAGES or CONSTANT_IMAGE.
-        fid: its FID.
+        value: its FID.
         images: n, as the final test has it.
         search: the name of its search, where several are compared and differ in it.
     """
 
     name: str
-    fid: float
+    value: float
     images: int
     search: str | None = None
 
@@ -87,7 +87,7 @@ def meanings(anchors: Sequence[Anchor]) -> dict[str, str]:
 
 def warnings(results: Sequence[MethodResult], anchors: Sequence[Anchor]) -> list[str]:
     """What must be said of strategies whose images are hardly worth looking at, in sentences."""
-    tested = sorted((r for r in results if math.isfinite(r.fid)), key=lambda r: r.fid)
+    tested = sorted((r for r in results if math.isfinite(r.value)), key=lambda r: r.value)
     lines = []
     for result in tested:
         if result.spread is not None and result.spread < COLLAPSED:
@@ -98,8 +98,8 @@ def warnings(results: Sequence[MethodResult], anchors: Sequence[Anchor]) -> list
                 f"{whose} hardly differ from each other: the variance of their features is "
                 f"{100 * result.spread:.2g} % of that of the real images."
             )
-    constants = [anchor.fid for anchor in anchors if anchor.name == CONSTANT_IMAGE]
-    if constants and tested and tested[0].fid >= min(constants):
+    constants = [anchor.value for anchor in anchors if anchor.name == CONSTANT_IMAGE]
+    if constants and tested and tested[0].value >= min(constants):
         lines.append(
             "No strategy here is better than one image again and again: the generator needs more "
             "training, or the search more freedom."
@@ -113,7 +113,7 @@ def as_json(anchors: Sequence[Anchor]) -> list[dict[str, Any]]:
         {
             **({} if anchor.search is None else {"search": anchor.search}),
             "name": anchor.name,
-            "fid": anchor.fid,
+            "fid": anchor.value,
             "images": anchor.images,
         }
         for anchor in anchors

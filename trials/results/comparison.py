@@ -75,7 +75,7 @@ def _controls_once(results: list[MethodResult], searches: int) -> list[MethodRes
 
 def _number(result: MethodResult) -> tuple[object, ...]:
     """All that makes a control's number."""
-    return result.method, result.strategy, result.test_images, result.test_seeds, result.fids
+    return result.method, result.strategy, result.test_images, result.test_seeds, result.values
 
 
 def _anchors_once(anchors: list[Anchor], searches: int) -> list[Anchor]:

@@ -63,8 +63,8 @@ def control_file(
 
 
 def _lowest(results: Sequence[MethodResult]) -> MethodResult | None:
-    finite = [result for result in results if math.isfinite(result.fid)]
-    return min(finite, key=lambda result: result.fid, default=None)
+    finite = [result for result in results if math.isfinite(result.value)]
+    return min(finite, key=lambda result: result.value, default=None)
 
 
 def _told(control: MethodResult | None) -> Control | None:

@@ -26,22 +26,22 @@ class Tested:
         strategy: it.
         images: n of one evaluation.
         training: of its model, where one was trained for it.
-        fids: by seed; NaN where the evaluation failed.
+        values: by seed; NaN where the evaluation failed.
         measured: what the others gave.
     """
 
     strategy: GenerationStrategy
     images: int
     training: TrainingStrategy | None
-    fids: dict[int, float]
+    values: dict[int, float]
     measured: list[Measurement]
 
     def final_test(self) -> FinalTest | None:
         """The test, or None while a seed has no number."""
-        if not self.fids or not all(map(math.isfinite, self.fids.values())):
+        if not self.values or not all(map(math.isfinite, self.values.values())):
             return None
-        passes, stated = self.strategy.forward_passes(), self.measured[0].fid_se
-        return FinalTest.of(self.fids, self.images, passes, stated)
+        passes, stated = self.strategy.forward_passes(), self.measured[0].standard_error
+        return FinalTest.of(self.values, self.images, passes, stated)
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
         """Whether this is what it measures, up to the last digits."""
@@ -56,7 +56,7 @@ class Tested:
     def spread(self) -> float | None:
         """The mean over the seeds, or None where one does not say."""
         spreads = [m.spread for m in self.measured if m.spread is not None]
-        return math.fsum(spreads) / len(spreads) if len(spreads) == len(self.fids) > 0 else None
+        return math.fsum(spreads) / len(spreads) if len(spreads) == len(self.values) > 0 else None
 
 
 def final_tests(records: list[Record]) -> dict[str, Tested]:
@@ -75,7 +75,7 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
             measured, test = evaluation.measurement, tests.get(evaluation.probe.role)
             if test is None or not test.is_of(*_asked(evaluation.probe)):
                 continue
-            test.fids[evaluation.probe.seed] = measured.fid if measured else math.nan
+            test.values[evaluation.probe.seed] = measured.value if measured else math.nan
             if measured is not None:
                 test.measured.append(measured)
     return tests

@@ -33,13 +33,13 @@ class Candidate:
         found_by: the optimiser, or the control's name.
         strategy: it.
         searched: whether a search found it.
-        search_fid: what its search believes of it, chosen for being low; None for a control.
+        search_value: what its search believes of it, chosen for being low; None for a control.
     """
 
     found_by: str
     strategy: GenerationStrategy
     searched: bool
-    search_fid: float | None
+    search_value: float | None
 
     @property
     def forward_passes(self) -> int:
@@ -59,8 +59,8 @@ class FrontPoint:
         found = self.candidate
         return {
             **self.test.to_json(),
-            "fid_se_from": self.test.fid_se_from,
-            "search_fid": found.search_fid,
+            "fid_se_from": self.test.standard_error_from,
+            "search_fid": found.search_value,
             "found_by": found.found_by,
             "searched": found.searched,
             "strategy": found.strategy.to_json(),
@@ -86,7 +86,7 @@ def candidates(records: list[Record]) -> list[Candidate]:
                 "its own: a front is of generation strategies on one model"
             )
     winners = [
-        Candidate(record.settings["optimiser"], best.strategy, True, best.fid)
+        Candidate(record.settings["optimiser"], best.strategy, True, best.value)
         for record in searches
         if (best := record.best()) is not None
     ]
@@ -139,8 +139,8 @@ def measured_front(
             f"first, of {first.found_by}, failed with: {reason}"
         )
     front: list[FrontPoint] = []
-    for point in sorted(points, key=lambda p: (p.candidate.forward_passes, p.test.fid)):
-        if not front or point.test.fid < front[-1].test.fid:
+    for point in sorted(points, key=lambda p: (p.candidate.forward_passes, p.test.value)):
+        if not front or point.test.value < front[-1].test.value:
             front.append(point)
     return front, failed
 
@@ -152,7 +152,7 @@ def _believed_front(searches: list[Record]) -> list[Candidate]:
         for done in record.evaluations:
             if done.measurement is not None and not done.stopped:
                 key = (record.settings["optimiser"], done.probe.strategy)
-                fids.setdefault(key, []).append(done.measurement.fid)
+                fids.setdefault(key, []).append(done.measurement.value)
     means = [
         (strategy.forward_passes(), math.fsum(found) / len(found), name, strategy)
         for (name, strategy), found in fids.items()

@@ -49,8 +49,8 @@ class Listed:
         failed: evaluations without a FID.
         budgeted: evaluations that the budget pays for; fewer are made where a method converges.
         state: "running"; "done", its final test included; or "interrupted".
-        search_fid: the lowest FID that it saw, which was chosen for being low; None before that.
-        fid: the lowest of its methods in the final test, the mean over seeds; None before that.
+        search_value: the lowest FID that it saw, which was chosen for being low; None before that.
+        value: the lowest of its methods in the final test, the mean over seeds; None before that.
         last: when its last evaluation ended, this machine's time; None before that.
         alternation: that it is a half-round of, or None.
     """
@@ -64,8 +64,8 @@ class Listed:
     failed: int
     budgeted: int
     state: str
-    search_fid: float | None
-    fid: float | None
+    search_value: float | None
+    value: float | None
     last: datetime | None
     alternation: str | None = None
 
@@ -216,8 +216,8 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
         failed=sum(study.failed for study in of),
         budgeted=_each(search) * len(search["optimisers"]),
         state="running" if running else "done" if done else "interrupted",
-        search_fid=seen if math.isfinite(seen) else None,
-        fid=min(means, default=None),
+        search_value=seen if math.isfinite(seen) else None,
+        value=min(means, default=None),
         last=max(filter(None, (study.last for study in studies)), default=None),
         alternation=search.get("alternation"),
     )
@@ -240,10 +240,10 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
         failed=sum(half.failed for half in halves),
         budgeted=int(each * search["rounds"]),
         state="running" if running else "done" if ended else "interrupted",
-        search_fid=min(
-            (h.search_fid for h in generation if h.search_fid is not None), default=None
+        search_value=min(
+            (h.search_value for h in generation if h.search_value is not None), default=None
         ),
-        fid=min((h.fid for h in generation if h.fid), default=None),
+        value=min((h.value for h in generation if h.value), default=None),
         last=max((half.last for half in halves if half.last), default=None),
     )
 

@@ -236,7 +236,7 @@ def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: N
 
 
 def _rank(result: MethodResult) -> float:
-    return result.fid if math.isfinite(result.fid) else math.inf
+    return result.value if math.isfinite(result.value) else math.inf
 
 
 def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
@@ -315,9 +315,9 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
     if result is None:
         return {}
     values = {
-        "test_fid": result.fid,
-        "test_fid_se": math.nan if result.fid_se is None else result.fid_se,
-        "search_fid": math.nan if result.search_fid is None else result.search_fid,
+        "test_fid": result.value,
+        "test_fid_se": math.nan if result.standard_error is None else result.standard_error,
+        "search_fid": math.nan if result.search_value is None else result.search_value,
         "forward_passes": result.forward_passes,
         "flops": math.nan if result.flops is None else result.flops,
         "images": result.images,

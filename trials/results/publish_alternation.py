@@ -68,7 +68,7 @@ def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirro
     Raises:
         ValueError: MLflow does not answer.
     """
-    tests = [round_.best.test.fid for round_ in rounds if round_.best.test is not None]
+    tests = [round_.best.test.value for round_ in rounds if round_.best.test is not None]
     files = [lab.results(name) / file for file in ("best.json", "report.html")]
     present = [file for file in files if file.exists()]
     mirror.finish_alternation(name, present, {"test_fid": tests})

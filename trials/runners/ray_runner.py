@@ -89,7 +89,7 @@ class EvaluationTrial(tune.Trainable):
             told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
             return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
         amount = amount_done(self._probe, result)
-        told = {"fid": result.fid, AMOUNT: amount, "done": amount >= amount_asked(self._probe)}
+        told = {"fid": result.value, AMOUNT: amount, "done": amount >= amount_asked(self._probe)}
         return {METRIC: math.nan, "measurement": json.dumps(asdict(result)), **told}
 
 

@@ -222,8 +222,8 @@ class _Run:
             self._counts["failed"] += 1
         else:
             result = dataclasses.replace(result, seconds=job.seconds)
-            if not self._best or result.fid < self._best[-1][1]:
-                self._best.append((self._now, result.fid))
+            if not self._best or result.value < self._best[-1][1]:
+                self._best.append((self._now, result.value))
         self._optimiser.tell(job.probe, result)
 
 

@@ -239,12 +239,12 @@ def has_ended(rounds: list[Round]) -> bool:
     if len(rounds) < 2:
         return False
     test = rounds[-1].best.test
-    error = 0.0 if test is None or test.fid_se is None else test.fid_se
+    error = 0.0 if test is None or test.standard_error is None else test.standard_error
     return _fid(rounds[-2]) - _fid(rounds[-1]) < error
 
 
 def _fid(round_: Round) -> float:
-    return float("inf") if round_.best.test is None else round_.best.test.fid
+    return float("inf") if round_.best.test is None else round_.best.test.value
 
 
 def _keep_best(settings: SearchSettings, rounds: list[Round], lab: Lab) -> None:

@@ -287,9 +287,9 @@ def replicate(
         if isinstance(found, Failure):
             raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
         measured.append(found)
-        report(len(measured), len(seeds), f"FID {found.fid:.3f}")
-    fids = dict(zip(seeds, (m.fid for m in measured), strict=True))
-    stated = measured[0].fid_se
+        report(len(measured), len(seeds), f"FID {found.value:.3f}")
+    fids = dict(zip(seeds, (m.value for m in measured), strict=True))
+    stated = measured[0].standard_error
     return FinalTest.of(fids, images, strategy.forward_passes(), stated), measured
 
 

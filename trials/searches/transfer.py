@@ -105,7 +105,7 @@ def transferred_file(
 def gaps_kept(found: Sequence[Transferred]) -> list[float | None]:
     """Of the gap between the rule of thumb, which is the first, and the lowest FID of one T, the
     share that each closes; None where nothing is below the rule of thumb."""
-    rule, best = found[0].test.fid, min(row.test.fid for row in found)
+    rule, best = found[0].test.value, min(row.test.value for row in found)
     if best >= rule:
         return [None] * len(found)
-    return [(rule - row.test.fid) / (rule - best) for row in found]
+    return [(rule - row.test.value) / (rule - best) for row in found]

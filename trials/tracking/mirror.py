@@ -276,15 +276,18 @@ class Mirror:
         values: dict[str, float] = {"images": evaluation.images}
         if isinstance(result, Measurement):
             # FIDs compare at equal n only: one that was stopped early goes by another name.
-            values |= {"fid_stopped" if evaluation.stopped else "fid": result.fid}
+            values |= {"fid_stopped" if evaluation.stopped else "fid": result.value}
             values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes
             flops = image_flops(record.settings["objective"], probe.strategy)
             if flops is not None:
                 values["flops"] = flops
-            for name in ("fid_se", "fid_infinite", "validation_loss"):
-                if getattr(result, name) is not None:
-                    values[name] = getattr(result, name)
+            more = {
+                "fid_se": result.standard_error,
+                "fid_infinite": result.value_infinite,
+                "validation_loss": result.validation_loss,
+            }
+            values |= {name: value for name, value in more.items() if value is not None}
         else:
             tags["reason"] = result.reason
         parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}

@@ -26,23 +26,23 @@ def groups(x: Tensor, count: int = 20) -> list[Sums]:
 def test_groups_together_are_the_whole() -> None:
     x = drawn(400, 0)
     whole = Statistics(x.mean(0), x.T.cov(), 400)
-    assert estimate(REAL, groups(x)).fid == pytest.approx(float(frechet_distance(REAL, whole)))
+    assert estimate(REAL, groups(x)).value == pytest.approx(float(frechet_distance(REAL, whole)))
 
 
 def test_the_stated_error_is_the_spread_of_replicates() -> None:
     found = [estimate(REAL, groups(drawn(400, seed))) for seed in range(200)]
-    fids = np.array([f.fid for f in found])
-    stated = np.array([f.fid_se or math.nan for f in found])
+    fids = np.array([f.value for f in found])
+    stated = np.array([f.standard_error or math.nan for f in found])
     assert stated.mean() == pytest.approx(fids.std(ddof=1), rel=0.15)
     inside = np.abs(fids - fids.mean()) < 2.09 * stated  # Student's t, 19 degrees of freedom
     assert 0.90 <= inside.mean() <= 0.98
 
 
 def test_fid_at_smaller_n_is_that_of_fewer_images() -> None:
-    found = [estimate(REAL, groups(drawn(400, seed))).fid_at for seed in range(60)]
+    found = [estimate(REAL, groups(drawn(400, seed))).value_at for seed in range(60)]
     assert [n for n, _ in found[0]] == [200, 100]
     for place, n in enumerate((200, 100)):
-        fresh = [estimate(REAL, groups(drawn(n, 1000 + seed))).fid for seed in range(240)]
+        fresh = [estimate(REAL, groups(drawn(n, 1000 + seed))).value for seed in range(240)]
         error = np.std(fresh) / math.sqrt(60)
         assert np.mean([f[place][1] for f in found]) == pytest.approx(np.mean(fresh), abs=3 * error)
 
@@ -55,7 +55,7 @@ def test_spread_is_the_variance_over_that_of_real_images() -> None:
 
 
 def test_one_group_states_no_error_and_nothing_finite_is_said_of_nan() -> None:
-    assert estimate(REAL, groups(drawn(50, 1), 1)).fid_se is None
+    assert estimate(REAL, groups(drawn(50, 1), 1)).standard_error is None
     broken = drawn(50, 1)
     broken[0, 0] = math.nan
-    assert not math.isfinite(estimate(REAL, groups(broken)).fid)
+    assert not math.isfinite(estimate(REAL, groups(broken)).value)

@@ -209,7 +209,7 @@ def test_what_is_told_matters(name: str) -> None:
     def reversed_(probe: Probe) -> Result:
         result = quadratic(probe)
         assert isinstance(result, Measurement)
-        return measured(-result.fid)
+        return measured(-result.value)
 
     learns = name not in ("random", "qmc")
     assert (run(make(name, 2), reversed_) != plain_run(name, 2)) == learns

@@ -193,7 +193,7 @@ def test_record_mlflow_and_files_hold_the_same(searched: Path) -> None:
     assert best.mlflow is not None
     parent = client.get_run(str(best.mlflow["run_id"]))
     assert best.test is not None
-    assert parent.data.metrics["test_fid"] == best.test.fid
+    assert parent.data.metrics["test_fid"] == best.test.value
     names = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "settings.json"} <= names
 
@@ -205,14 +205,14 @@ def test_best_json_is_reproduced_to_the_last_digit(autonat: Autonat, searched: P
     code, out, _ = autonat("evaluate", file, "--lab", searched, "--json")
     assert code == 0
     found = json.loads(out)
-    assert found["fids"] == list(test.fids)
-    assert found["fid"] == test.fid
+    assert found["fids"] == list(test.values)
+    assert found["fid"] == test.value
     assert {"fid_se", "images", "forward_passes", "protocol"} <= set(found)
     code, out, _ = autonat(
         "evaluate", file, "--lab", searched, "--images", 300, "--seeds", "4,5", "--json"
     )
     assert json.loads(out)["seeds"] == [4, 5]
-    assert json.loads(out)["fids"] != list(test.fids)[:2]
+    assert json.loads(out)["fids"] != list(test.values)[:2]
 
 
 def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path) -> None:
@@ -274,7 +274,7 @@ def test_the_table_and_the_other_commands(autonat: Autonat, searched: Path, tmp_
     assert rule.generation == GenerationStrategy.maskgit(2)
     assert rule.search is None
     assert rule.test is not None
-    assert rule.test.fid == methods["rule of thumb"]["fid"]
+    assert rule.test.value == methods["rule of thumb"]["fid"]
     assert autonat("import", tmp_path / "out.yaml", tmp_path / "again.json")[0] == 0
     exported = StrategyFile.read(tmp_path / "again.json").generation
     file = StrategyFile.read(searched / "results" / "small" / "best.json")

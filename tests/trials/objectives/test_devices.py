@@ -63,13 +63,13 @@ def measured(objective: NATObjective, lab: Path) -> list[Any]:
     """Everything that an objective says of itself, trained, trained in rungs, and gone on with."""
     objective.prepare(lab, quiet)
     growing = objective.evaluate_growing(THREE, (80, 100), 3)
-    found: list[Any] = [(m.fid, m.fid_se, m.fid_at) for m in growing]
+    found: list[Any] = [(m.value, m.standard_error, m.value_at) for m in growing]
     found.append(objective.sample(THREE, 7, 3).tobytes())
     found.append(dict(objective.anchors(100)))
     for steps in ((2, 3), (5,)):  # the second goes on from the first's state
         for model in objective.train(BETA, 0, steps, lab / "state", lab, None):
             found.append(model.validation_loss)
-    found.append(model.objective.evaluate(THREE, 80, 3).fid)
+    found.append(model.objective.evaluate(THREE, 80, 3).value)
     begun = objective.train(BETA, 1, (2,), lab / "more", lab, str(model.checkpoint))
     found += [model.validation_loss for model in begun]
     return [*found, str(objective.describe())]
@@ -89,11 +89,11 @@ def test_what_measured_on_a_gpu_travels_to_workers_without_one(
     objective = make()
     with fake_cuda(monkeypatch):
         objective.prepare(tmp_path, quiet)
-        there = objective.evaluate(THREE, 80, 3).fid
+        there = objective.evaluate(THREE, 80, 3).value
         assert isinstance(objective._reference[1].mean, OnCuda)
         sent = pickle.dumps(objective)  # which a tensor on cuda refuses
-        assert objective.evaluate(THREE, 80, 3).fid == there
-    assert pickle.loads(sent).evaluate(THREE, 80, 3).fid == there
+        assert objective.evaluate(THREE, 80, 3).value == there
+    assert pickle.loads(sent).evaluate(THREE, 80, 3).value == there
 
 
 def prepared(squares: Path, folder: Path, tokenizer: str) -> list[Any]:

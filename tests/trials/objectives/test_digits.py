@@ -36,7 +36,7 @@ def best_known(steps: int) -> GenerationStrategy:
 
 
 def fid(objective: DigitsObjective, strategy: GenerationStrategy, seed: int = 1) -> float:
-    return objective.evaluate(strategy, N, seed).fid
+    return objective.evaluate(strategy, N, seed).value
 
 
 def test_the_ladder_holds(trained: DigitsObjective) -> None:
@@ -82,12 +82,12 @@ def test_same_strategy_n_and_seed_is_the_same_number_in_another_process(
         "import pickle, sys; from pathlib import Path;"
         "from search.strategy import GenerationStrategy as G;"
         "o = pickle.loads(Path(sys.argv[1]).read_bytes());"
-        "print(repr(o.evaluate(G.maskgit(4), 300, 5).fid))"
+        "print(repr(o.evaluate(G.maskgit(4), 300, 5).value))"
     )
     words = [sys.executable, "-c", code, str(sent)]
     there = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     here = trained.evaluate(GenerationStrategy.maskgit(4), 300, 5)
-    assert repr(here.fid) == there.strip()
+    assert repr(here.value) == there.strip()
     assert here.forward_passes == 8
     assert here.images == 300
 
@@ -95,9 +95,9 @@ def test_same_strategy_n_and_seed_is_the_same_number_in_another_process(
 def test_common_seeds_cancel_noise_between_neighbours(trained: DigitsObjective) -> None:
     base = GenerationStrategy.maskgit(4)
     near = dataclasses.replace(base, remask_temperature=(1.05, 0.75, 0.5))
-    here = {seed: trained.evaluate(base, 300, seed).fid for seed in range(12)}
-    common = [trained.evaluate(near, 300, seed).fid - here[seed] for seed in range(6)]
-    fresh = [trained.evaluate(near, 300, seed + 6).fid - here[seed] for seed in range(6)]
+    here = {seed: trained.evaluate(base, 300, seed).value for seed in range(12)}
+    common = [trained.evaluate(near, 300, seed).value - here[seed] for seed in range(6)]
+    fresh = [trained.evaluate(near, 300, seed + 6).value - here[seed] for seed in range(6)]
     assert np.std(common) < np.std(fresh) / 2
 
 

@@ -57,7 +57,7 @@ def test_published_checkpoints_are_measured(published: dict[str, Any], tmp_path:
     objective.prepare(tmp_path, quiet)
     measured = objective.evaluate(FOUR, 40, 1)
     assert measured.finite
-    assert objective.evaluate(FOUR, 40, 1).fid == measured.fid
+    assert objective.evaluate(FOUR, 40, 1).value == measured.value
     told = describe("images", published, objective)
     assert told["objective"]["tokens"] == 256
     assert told["objective"]["checkpoint"].startswith("sha256:")
@@ -72,7 +72,7 @@ def test_rounding_to_8_bits_is_another_protocol(published: dict[str, Any], tmp_p
         objective = ImagesObjective(**published, quantise=quantise)
         objective.prepare(tmp_path, quiet)
         quantisation = objective.describe()["protocol"]["quantisation"]
-        found.append((quantisation, objective.evaluate(FOUR, 40, 1).fid))
+        found.append((quantisation, objective.evaluate(FOUR, 40, 1).value))
     assert [name for name, _ in found] == ["none", "8 bits"]
     assert found[0][1] != found[1][1]
     assert found[0][1] == pytest.approx(found[1][1], rel=0.05)
@@ -93,7 +93,7 @@ def test_less_memory_changes_nothing_but_rounding(
 
     monkeypatch.setattr(NAT, "forward", small)
     monkeypatch.setattr(trained_images, "_rows_at_once", None)
-    assert trained_images.evaluate(FOUR, 100, 3).fid == pytest.approx(whole.fid, rel=1e-3)
+    assert trained_images.evaluate(FOUR, 100, 3).value == pytest.approx(whole.value, rel=1e-3)
     assert refused == sorted(refused, reverse=True)
     assert 1 < len(refused) < 8
 
@@ -107,7 +107,7 @@ def test_its_training_is_searchable(image_settings: dict[str, Any], tmp_path: Pa
     assert last.validation_loss is not None
     assert last.checkpoint is not None
     stored = objective.with_checkpoint(tmp_path, last.checkpoint)
-    assert stored.evaluate(FOUR, 60, 1).fid == last.objective.evaluate(FOUR, 60, 1).fid
+    assert stored.evaluate(FOUR, 60, 1).value == last.objective.evaluate(FOUR, 60, 1).value
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_texts_are_trained_on_and_generated_for(
     assert objective.evaluate(FOUR, 60, 1).finite
     again = ImagesObjective(**settings)
     again.prepare(tmp_path, quiet)  # read from the lab, its null context too
-    assert again.evaluate(FOUR, 60, 1).fid == objective.evaluate(FOUR, 60, 1).fid
+    assert again.evaluate(FOUR, 60, 1).value == objective.evaluate(FOUR, 60, 1).value
 
 
 def test_a_text_objective_without_states(image_settings: dict[str, Any], squares: Path) -> None:

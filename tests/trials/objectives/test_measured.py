@@ -57,17 +57,17 @@ def measured(**changes: Any) -> Measurement | Failure:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"fid": np.float32(3.5)},
-        {"fid": np.array(3.5)},
-        {"fid": torch.tensor(3.5)},
-        {"fid_se": np.float32(0.25)},
-        {"fid_se": torch.tensor(0.25, dtype=torch.float64)},
+        {"value": np.float32(3.5)},
+        {"value": np.array(3.5)},
+        {"value": torch.tensor(3.5)},
+        {"standard_error": np.float32(0.25)},
+        {"standard_error": torch.tensor(0.25, dtype=torch.float64)},
         {"images": np.int64(100)},
         {"images": 100.0},
         {"forward_passes": torch.tensor(FOUR.forward_passes())},
         {"seconds": np.float64(1.0)},
         {"seconds": 1},
-        {"fid_at": [[np.int64(50), np.float32(4.0)]]},
+        {"value_at": [[np.int64(50), np.float32(4.0)]]},
         {"training_steps": np.int32(0)},
         {"spread": np.float32(0.5)},
     ],
@@ -83,26 +83,27 @@ def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"fid": "3.5"}, "FID = '3.5' is not a number"),
-        ({"fid": 3.5 + 0j}, "FID = (3.5+0j) is not a number"),
-        ({"fid": np.complex64(3.5)}, "FID = "),
-        ({"fid": True}, "FID = True is not a number"),
-        ({"fid": None}, "FID = None is not a number"),
-        ({"fid": Decimal(3)}, "FID = Decimal('3') is not a number"),
-        ({"fid": torch.ones(3)}, "FID = tensor"),
-        ({"fid": float("nan")}, "FID = nan is not finite"),
-        ({"fid": 10**400}, "FID = inf is not finite"),
-        ({"fid_se": -0.1}, "fid_se = -0.1 is less than 0"),
-        ({"fid_se": float("nan")}, "fid_se = nan is not finite"),
+        ({"value": "3.5"}, "value = '3.5' is not a number"),
+        ({"value": 3.5 + 0j}, "value = (3.5+0j) is not a number"),
+        ({"value": np.complex64(3.5)}, "value = "),
+        ({"value": True}, "value = True is not a number"),
+        ({"value": None}, "value = None is not a number"),
+        ({"value": Decimal(3)}, "value = Decimal('3') is not a number"),
+        ({"value": torch.ones(3)}, "value = tensor"),
+        ({"value": float("nan")}, "value = nan is not finite"),
+        ({"value": 10**400}, "value = inf is not finite"),
+        ({"standard_error": -0.1}, "standard_error = -0.1 is less than 0"),
+        ({"standard_error": float("nan")}, "standard_error = nan is not finite"),
         ({"seconds": -1.0}, "seconds = -1.0 is less than 0"),
         ({"seconds": float("nan")}, "seconds = nan is not finite"),
         ({"images": 50}, "images = 50, but 100 were asked for"),
         ({"images": 200}, "images = 200, but 100 were asked for"),
         ({"images": 100.5}, "images = 100.5 is not a whole number"),
         ({"forward_passes": 4}, "forward_passes = 4, but the strategy takes"),
-        ({"fid_at": ((100, 4.0),)}, "fid_at has n = 100, which is outside [1, 100)"),
-        ({"fid_at": ((50, float("nan")),)}, "fid_at = nan is not finite"),
-        ({"fid_at": 4.0}, "fid_at = 4.0 does not hold pairs"),
+        ({"value_at": ((100, 4.0),)}, "value_at has n = 100, which is outside [1, 100)"),
+        ({"value_at": ((50, float("nan")),)}, "value_at = nan is not finite"),
+        ({"metric": None}, "metric = None is not a name"),
+        ({"value_at": 4.0}, "value_at = 4.0 does not hold pairs"),
         ({"validation_loss": "low"}, "validation_loss = 'low' is not a number"),
     ],
 )
@@ -117,7 +118,7 @@ def test_what_is_no_measurement_fails_with_its_reason(changes: dict[str, Any], r
 
 def test_each_rung_is_of_its_own_n() -> None:
     rungs = (25, 50, 100)
-    sound = [replace(SOUND, images=n, fid=np.float32(3.5), fid_at=()) for n in rungs]
+    sound = [replace(SOUND, images=n, value=np.float32(3.5), value_at=()) for n in rungs]
     assert [found.images for found in grow_probe(Answering(*sound), PROBE, rungs)] == [*rungs]  # type: ignore[union-attr]
     wrong = list(grow_probe(Answering(sound[0], sound[2]), PROBE, rungs))
     assert wrong[1:] == [Failure("images = 100, but 50 were asked for")]
@@ -150,6 +151,6 @@ def test_fewer_images_than_asked_do_not_buy_more_evaluations(lab: Lab) -> None:
 def test_what_passes_can_be_recorded(lab: Lab) -> None:
     from datetime import datetime
 
-    found = measured(fid=np.float32(3.5), fid_se=np.float32(0.25), seconds=np.float32(1))
+    found = measured(value=np.float32(3.5), standard_error=np.float32(0.25), seconds=np.float32(1))
     trial = trial_of(PROBE, found, None, datetime.now())
     assert json.loads(json.dumps(trial.user_attrs, allow_nan=False)) == trial.user_attrs

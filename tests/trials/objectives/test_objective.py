@@ -48,7 +48,7 @@ def test_both_built_in_objectives_are_registered() -> None:
 def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
     objective = load_objective("own_objectives:Generator", {"scale": 2.5})
     measured = objective.evaluate(GenerationStrategy.maskgit(2), 10, 1)
-    assert measured.fid == 2.5
+    assert measured.value == 2.5
     described = describe("own_objectives:Generator", {"scale": 2.5}, objective)
     assert described["protocol"]["features"] == "mine"
     assert described["protocol"]["resize"] is None
@@ -81,9 +81,9 @@ def test_what_does_not_fit_is_one_line(
 
 def test_simulated_is_repeatable_and_seeds_matter() -> None:
     objective, strategy = SimulatedObjective(), GenerationStrategy.maskgit(8)
-    first, second = (objective.evaluate(strategy, 400, 5).fid for _ in range(2))
+    first, second = (objective.evaluate(strategy, 400, 5).value for _ in range(2))
     assert first == second
-    assert objective.evaluate(strategy, 400, 6).fid != first
+    assert objective.evaluate(strategy, 400, 6).value != first
 
 
 def test_simulated_common_seeds_cancel_noise_between_neighbours() -> None:
@@ -93,9 +93,9 @@ def test_simulated_common_seeds_cancel_noise_between_neighbours() -> None:
     )
     common, fresh = [], []
     for seed in range(60):
-        here = objective.evaluate(base, 400, seed).fid
-        common.append(objective.evaluate(near, 400, seed).fid - here)
-        fresh.append(objective.evaluate(near, 400, seed + 1000).fid - here)
+        here = objective.evaluate(base, 400, seed).value
+        common.append(objective.evaluate(near, 400, seed).value - here)
+        fresh.append(objective.evaluate(near, 400, seed + 1000).value - here)
 
     def spread(values: list[float]) -> float:
         mean = sum(values) / len(values)
@@ -106,7 +106,7 @@ def test_simulated_common_seeds_cancel_noise_between_neighbours() -> None:
 
 def test_simulated_without_noise_is_its_truth_and_has_a_bias_that_falls_with_n() -> None:
     objective, strategy = SimulatedObjective(noise=0.0), GenerationStrategy.maskgit(4)
-    small, large = (objective.evaluate(strategy, n, 0).fid for n in (300, 3000))
+    small, large = (objective.evaluate(strategy, n, 0).value for n in (300, 3000))
     assert small == objective.truth(strategy, 300)
     slope = (small - large) / (1 / 300 - 1 / 3000)
     largest = objective.truth(strategy, 10**9)

@@ -33,15 +33,15 @@ def objective(request: pytest.FixtureRequest) -> Objective:
 
 def test_same_strategy_n_and_seed_same_number(objective: Objective) -> None:
     first, second = (objective.evaluate(FOUR, 130, 7) for _ in range(2))
-    assert first.fid == second.fid
-    assert objective.evaluate(FOUR, 130, 8).fid != first.fid
-    assert objective.evaluate(FOUR, 140, 7).fid != first.fid
+    assert first.value == second.value
+    assert objective.evaluate(FOUR, 130, 8).value != first.value
+    assert objective.evaluate(FOUR, 140, 7).value != first.value
 
 
 def test_what_it_measured_in_between_changes_nothing(objective: Objective) -> None:
-    before = objective.evaluate(FOUR, 130, 7).fid
+    before = objective.evaluate(FOUR, 130, 7).value
     objective.evaluate(dataclasses.replace(FOUR, guidance_scale=(0.0,) * 4), 90, 1)
-    assert objective.evaluate(FOUR, 130, 7).fid == before
+    assert objective.evaluate(FOUR, 130, 7).value == before
 
 
 def test_the_measurement_says_what_it_cost(objective: Objective) -> None:
@@ -67,7 +67,7 @@ def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
 
 def test_a_copy_sent_to_a_worker_measures_the_same(objective: Objective) -> None:
     copy: Objective = pickle.loads(pickle.dumps(objective))
-    assert copy.evaluate(FOUR, 130, 7).fid == objective.evaluate(FOUR, 130, 7).fid
+    assert copy.evaluate(FOUR, 130, 7).value == objective.evaluate(FOUR, 130, 7).value
 
 
 def test_its_description_is_json_with_every_field(objective: Objective) -> None:
@@ -82,14 +82,14 @@ def test_growing_measures_what_evaluate_does(objective: Objective) -> None:
     *first, last = objective.evaluate_growing(FOUR, (80, 130, 260), 7)
     assert [measured.images for measured in first] == [80, 130]
     # In other groups, so summed in another order.
-    assert first[1].fid == pytest.approx(objective.evaluate(FOUR, 130, 7).fid, rel=1e-6)
-    assert last.fid == pytest.approx(objective.evaluate(FOUR, 260, 7).fid, rel=1e-6)
+    assert first[1].value == pytest.approx(objective.evaluate(FOUR, 130, 7).value, rel=1e-6)
+    assert last.value == pytest.approx(objective.evaluate(FOUR, 260, 7).value, rel=1e-6)
 
 
 def test_its_standard_error_is_that_of_replicates(objective: Objective) -> None:
     found = [objective.evaluate(FOUR, 130, seed) for seed in range(24)]
-    fids = [measured.fid for measured in found]
-    stated = [m.fid_se for m in found if m.fid_se is not None]
+    fids = [measured.value for measured in found]
+    stated = [m.standard_error for m in found if m.standard_error is not None]
     assert len(stated) == len(found)
     # 24 seeds know their spread to 15 %.
     assert sum(stated) / len(stated) == pytest.approx(statistics.stdev(fids), rel=0.5)

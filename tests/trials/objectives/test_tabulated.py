@@ -58,7 +58,7 @@ def test_the_shipped_table_is_of_3000_real_evaluations_and_true_to_them() -> Non
     # FID falls with n, and its noise with the root of n.
     assert objective.truth(rule, 250) > objective.truth(rule, 1000) > objective.truth(rule, 10**6)
     small, large = (
-        np.std([math.log(objective.evaluate(rule, n, seed).fid) for seed in range(40)])
+        np.std([math.log(objective.evaluate(rule, n, seed).value) for seed in range(40)])
         for n in (250, 4000)
     )
     assert small / large == pytest.approx(4, rel=0.1)

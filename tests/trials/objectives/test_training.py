@@ -56,8 +56,8 @@ def results(trainer: Trainer, asked: Probe, rungs: tuple[int, ...] = RUNGS) -> l
 
 
 def alike(one: Measurement, other: Measurement) -> bool:
-    return (one.fid, one.validation_loss, one.checkpoint, one.training_steps) == (
-        other.fid,
+    return (one.value, one.validation_loss, one.checkpoint, one.training_steps) == (
+        other.value,
         other.validation_loss,
         other.checkpoint,
         other.training_steps,
@@ -90,7 +90,7 @@ def test_rungs_report_and_the_last_one_keeps_the_weights(tmp_path: Path) -> None
     # What measures the stored weights finds the same FID, and knows what they were trained with.
     objective = small(checkpoint=stored)
     objective.prepare(tmp_path, lambda *_: None)
-    assert objective.evaluate(GENERATION, 100, 5).fid == found[-1].fid
+    assert objective.evaluate(GENERATION, 100, 5).value == found[-1].value
     assert objective.describe()["training"] == BETA.to_json()
     assert objective.describe()["checkpoint"] == stored
 
@@ -119,7 +119,7 @@ def test_nothing_is_trained_or_measured_twice(
     monkeypatch.setattr(DigitsObjective, "train", never)
     assert all(map(alike, first, results(trainer, probe())))
     (other_seed,) = results(trainer, probe(seed=6), RUNGS[-1:])
-    assert other_seed.fid != first[-1].fid
+    assert other_seed.value != first[-1].value
     assert other_seed.checkpoint == first[-1].checkpoint
 
 
@@ -137,7 +137,7 @@ def test_another_protocol_is_measured_anew(tmp_path: Path) -> None:
     (equal,) = results(Trainer(small(), tmp_path), probe(), RUNGS[-1:])
     (random,) = results(Trainer(small(classes="random"), tmp_path), probe(), RUNGS[-1:])
     assert random.checkpoint == equal.checkpoint
-    assert random.fid != equal.fid
+    assert random.value != equal.value
 
 
 def test_a_training_that_two_ask_for_is_made_once(
@@ -248,7 +248,7 @@ DYING = """
 
 def ranked(record: Record) -> list[tuple[float, str]]:
     return sorted(
-        (e.measurement.fid, str(e.probe.training.strategy))
+        (e.measurement.value, str(e.probe.training.strategy))
         for e in record.evaluations
         if e.measurement and e.probe.training and not e.stopped
     )
@@ -296,8 +296,8 @@ def test_asha_stops_trainings_and_none_that_stopped_is_ranked(lab: Lab) -> None:
     best = record.best()
     assert best is not None
     assert best.checkpoint is not None
-    assert best.fid == min(
-        e.measurement.fid for e in record.evaluations if e.measurement and not e.stopped
+    assert best.value == min(
+        e.measurement.value for e in record.evaluations if e.measurement and not e.stopped
     )
 
 

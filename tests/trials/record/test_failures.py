@@ -90,7 +90,7 @@ def study(record: Record, optimiser: str) -> Study:
 
 def measured(record: Record) -> dict[int, tuple[Probe, float | None]]:
     found = {
-        e.probe.number: (e.probe, e.measurement and e.measurement.fid) for e in record.evaluations
+        e.probe.number: (e.probe, e.measurement and e.measurement.value) for e in record.evaluations
     }
     assert len(found) == len(record.evaluations)  # no probe twice
     return found
@@ -279,7 +279,7 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
         assert (listed["state"], listed["fid"]) == ("interrupted", None)
     now = method_results(search_records(lab, "x"))[0]
     assert now.strategy != before.strategy
-    assert (now.fids, now.test, now.test_images) == ((), None, 100)
+    assert (now.values, now.test, now.test_images) == ((), None, 100)
     assert now.strategy not in known_from_the_test(search_records(lab, "x"), 100, (1, 2))
     Path("interrupted").unlink()
     code, _, err = autonat("search", "--resume", "x", "--runner", "local")

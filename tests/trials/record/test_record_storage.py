@@ -19,11 +19,11 @@ from trials.record.record_storage import RecordStorage
 
 START = GenerationStrategy.maskgit(3)
 PROBE = Probe(0, START, 100, 2**31, 0, "start")
-GOOD = Measurement(3.25, 0.5, 100, START.forward_passes(), 1.5, fid_at=((25, 4.0),))
+GOOD = Measurement(3.25, 0.5, 100, START.forward_passes(), 1.5, value_at=((25, 4.0),))
 RESULTS = [
     GOOD,
     dataclasses.replace(GOOD, images=25),  # stopped early
-    dataclasses.replace(GOOD, fid=float("inf")),
+    dataclasses.replace(GOOD, value=float("inf")),
     Failure("out of memory"),
 ]
 

@@ -73,7 +73,7 @@ def test_they_stand_in_every_table_and_a_collapse_is_said(autonat: Autonat) -> N
     assert table.index("real images") < table.index("constant image") < table.index("Blank/random")
     test = StrategyFile.read(Path("autonat-lab/results/Blank/best.json")).test
     assert test is not None
-    assert (test.fid_se, test.fid_se_from) == (0.1, "measurement")
+    assert (test.standard_error, test.standard_error_from) == (0.1, "measurement")
     assert json.loads(out)["results"][0]["fid_se"] == 0.1
 
 
@@ -102,7 +102,7 @@ def test_digits_lie_between_real_images_and_a_constant_one(trained: DigitsObject
     assert isinstance(trained, Anchors)
     found = trained.anchors(1000)
     measured = trained.evaluate(FOUR, 1000, 1)
-    assert 1 < found[REAL_IMAGES] < measured.fid < found[CONSTANT_IMAGE]
+    assert 1 < found[REAL_IMAGES] < measured.value < found[CONSTANT_IMAGE]
     assert found[CONSTANT_IMAGE] == pytest.approx(93.1, abs=0.1)
     assert measured.spread is not None
     assert 0.4 < measured.spread < 2

@@ -37,7 +37,7 @@ def test_the_front_is_that_of_what_was_measured_not_of_what_was_believed() -> No
     found = [candidate(0, 9.0), candidate(1, 9.5), candidate(2, 5.0, "cmaes"), candidate(2, 5.1)]
     found += [candidate(3, 99.0), candidate(4, 5.0)]
     front, failed = measured_front(found, measure)
-    assert [(p.candidate.forward_passes, p.test.fid) for p in front] == [(4, 9.0), (6, 5.0)]
+    assert [(p.candidate.forward_passes, p.test.value) for p in front] == [(4, 9.0), (6, 5.0)]
     assert front[1].candidate.found_by == "cmaes"
     assert [reason for _, reason in failed] == ["test.fid = nan is not a finite number"]
     assert front[0].to_json()["fid_se_from"] == "measurement"
@@ -88,7 +88,7 @@ def test_no_point_is_beaten_by_what_the_final_test_knows(autonat: Autonat, searc
         assert min(ours) <= result["fid"]
     best = StrategyFile.read(searched / "best.json").test
     assert best is not None
-    assert min(fid for _, fid in front) <= best.fid
+    assert min(fid for _, fid in front) <= best.value
     again = json.loads(autonat("front", "s", "--json", "--seeds", "1,2,3", "--images", 400)[1])
     assert again["front"] == told["front"]
     other = json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["front"]

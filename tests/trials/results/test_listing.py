@@ -41,7 +41,7 @@ def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat
     code, out, _ = autonat("list", "--lab", searched.folder, "--json")
     [told] = json.loads(out)
     assert code == 0
-    assert told.pop("fid") == pytest.approx(min(result.fid for result in results), rel=1e-12)
+    assert told.pop("fid") == pytest.approx(min(result.value for result in results), rel=1e-12)
     last = max(e.finished for record in records for e in record.evaluations)
     assert told.pop("last") == last.isoformat(" ", "seconds")
     lowest = min(r.evaluations["fid"].min() for r in results)
@@ -72,10 +72,10 @@ def test_a_long_name_is_never_cut(autonat: Autonat, searched: Lab) -> None:
 
 def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) -> None:
     [before] = searches(searched)
-    assert before.search_fid is not None
+    assert before.search_value is not None
     for suffix in ("random", "qmc"):
         record = Record.open(searched.record_url, f"done-{suffix}")
-        lowest = [e for e in record.evaluations if e.result.fid == before.search_fid]  # type: ignore[union-attr]
+        lowest = [e for e in record.evaluations if e.result.value == before.search_value]  # type: ignore[union-attr]
         record.supersede(lowest)
     test = Record.open(searched.record_url, "done-test")
     [tested, *_] = test.evaluations
@@ -86,11 +86,11 @@ def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) 
     told = json.loads(autonat("show", "done", "--lab", searched.folder, "--json")[1])["studies"]
     of = [study for study in told if study["study"] != "done-test"]
     assert after.evaluations == sum(study["evaluations"] for study in of) == 6
-    assert after.search_fid == pytest.approx(min(study["best_fid"] for study in of), rel=1e-12)
-    assert (after.state, after.fid) == ("done", pytest.approx(before.fid, rel=1e-12))
+    assert after.search_value == pytest.approx(min(study["best_fid"] for study in of), rel=1e-12)
+    assert (after.state, after.value) == ("done", pytest.approx(before.value, rel=1e-12))
     test.reopen()
     [reopened] = searches(searched)
-    assert (reopened.state, reopened.fid) == ("interrupted", None)
+    assert (reopened.state, reopened.value) == ("interrupted", None)
 
 
 def test_one_that_is_run_or_was_interrupted(searched: Lab) -> None:

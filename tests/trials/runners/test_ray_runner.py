@@ -74,7 +74,7 @@ def study(
 
 
 def fids(record: Record) -> dict[int, float | None]:
-    return {e.probe.number: e.measurement and e.measurement.fid for e in record.evaluations}
+    return {e.probe.number: e.measurement and e.measurement.value for e in record.evaluations}
 
 
 def test_own_objective_with_helpers_beside_our_names_and_a_worker_that_dies(
@@ -210,9 +210,9 @@ def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> No
     assert {e.images for e in record.evaluations} == {25, 50, 100}
     assert len(states) > 30
     assert 2300 < sum(e.images for e in record.evaluations) <= 2400
-    stopped = [e.measurement.fid for e in record.evaluations if e.measurement and e.images == 25]
+    stopped = [e.measurement.value for e in record.evaluations if e.measurement and e.images == 25]
     kept = [
-        SIMULATED.evaluate(e.probe.strategy, 25, e.probe.seed).fid
+        SIMULATED.evaluate(e.probe.strategy, 25, e.probe.seed).value
         for e in record.evaluations
         if e.state == "COMPLETE"
     ]

@@ -31,7 +31,7 @@ def study(record: Record, optimiser: str, seed: int = 0) -> Study:
 
 def evaluations(record: Record) -> dict[int, tuple[object, float]]:
     return {
-        e.probe.number: (e.probe, e.measurement.fid if e.measurement else -1.0)
+        e.probe.number: (e.probe, e.measurement.value if e.measurement else -1.0)
         for e in record.evaluations
     }
 
@@ -116,7 +116,7 @@ def _raise() -> object:
         (_raise, "RuntimeError: out of memory"),
         (lambda: 3.5, "evaluate returned float, not a Measurement"),
         (
-            lambda: dataclasses.replace(OBJECTIVE.evaluate(SPACE.start, 10, 0), fid=float("nan")),
+            lambda: dataclasses.replace(OBJECTIVE.evaluate(SPACE.start, 10, 0), value=float("nan")),
             "FID = nan",
         ),
     ],

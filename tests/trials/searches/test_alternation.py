@@ -33,7 +33,7 @@ def fids(lab: Path) -> dict[str, list[float]]:
     """Of every evaluation, by study."""
     url = Lab.open(lab).record_url
     return {
-        name: [e.measurement.fid for e in Record.open(url, name).evaluations if e.measurement]
+        name: [e.measurement.value for e in Record.open(url, name).evaluations if e.measurement]
         for name in study_names(url)
     }
 
@@ -80,7 +80,7 @@ def test_the_best_round_is_what_is_handed_back(whole: Path) -> None:
         StrategyFile.read(whole / "results" / f"a-r{r}-generation" / "best.json") for r in (1, 2)
     ]
     assert best.test is not None
-    assert best.test.fid == min(r.test.fid for r in rounds if r.test)
+    assert best.test.value == min(r.test.value for r in rounds if r.test)
     assert best.training is not None
     page = (whole / "results" / "a" / "report.html").read_text()
     for words in ("Training strategies", "round 2", "before", "Samples", "Schedules"):

@@ -39,7 +39,7 @@ def test_all_methods_measure_the_same_first_and_resume(lab: Lab) -> None:
     assert all(first == strategies["random"] for first in strategies.values())
     # All share the seed too, but the reference, whose noise is new at every evaluation.
     del found["autonat-reference"]
-    fids = [[m and m.fid for _, m in first] for first in found.values()]
+    fids = [[m and m.value for _, m in first] for first in found.values()]
     assert all(first == fids[0] for first in fids)
     again = searched(resume=True)
     assert [len(record.evaluations) for record in again] == [11, 11, 11, 11, 11, 6 * 3]

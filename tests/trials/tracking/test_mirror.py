@@ -84,7 +84,7 @@ def test_a_child_run_an_evaluation_with_its_schedule_and_fid(lab: Lab, record: R
         assert params == probe.strategy.parameters()
         assert run.data.params["seed"] == str(probe.seed)
         if evaluation.measurement:
-            assert run.data.metrics["fid"] == evaluation.measurement.fid
+            assert run.data.metrics["fid"] == evaluation.measurement.value
             assert run.info.status == "FINISHED"
         else:
             assert run.info.status == "FAILED"
