@@ -72,7 +72,9 @@ class Listed:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         last = None if self.last is None else self.last.isoformat(" ", "seconds")
-        return {**vars(self), "methods": list(self.methods), "last": last}
+        names = {"search_value": "search_fid", "value": "fid"}
+        told = {names.get(name, name): value for name, value in vars(self).items()}
+        return told | {"methods": list(self.methods), "last": last}
 
 
 def searches(lab: Lab) -> list[Listed]:
