@@ -2,6 +2,7 @@ import pickle
 from dataclasses import asdict
 
 import pytest
+
 from search.measurement import Measurement
 
 MEASURED = Measurement(3.5, 0.25, 100, 6, 1.0, ((50, 4.0),), metric="kid")
