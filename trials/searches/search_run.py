@@ -6,7 +6,7 @@ seeds that no search uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from search.controls import CONTROLS
@@ -219,7 +219,7 @@ def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> 
         ValueError: they differ.
     """
     given = {key: value for key, value in settings.items() if key not in but}
-    own = {key: value for key, value in record.settings.items() if key not in but}
+    own = {k: value for k, value in _with_start(record.settings).items() if k not in but}
     differing = differences(own, given)
     if differing:
         raise ValueError(f"study {record.name} was made with {'; '.join(differing[:3])}")
@@ -253,7 +253,21 @@ def recorded_settings(lab: Lab, name: str) -> dict[str, Any]:
     alternation = f"{name}-{ALTERNATION}"
     if alternation in study_names(lab.record_url):
         return dict(Record.open(lab.record_url, alternation).settings["search"])
-    return dict(search_records(lab, name)[0].settings["search"])
+    return dict(_with_start(search_records(lab, name)[0].settings)["search"])
+
+
+def _with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's settings, with the strategy that it started from in place of a strategy file.
+
+    Records of earlier versions name the file, which may have moved with its lab; the space that
+    they hold beside it has the strategy.
+    """
+    start, space = settings["search"].get("start"), settings.get("space")
+    if space is None or not isinstance(start, str) or start in CONTROLS:
+        return dict(settings)
+    generation = space.get("generation", space)
+    strategy = generation.get("start", generation)
+    return {**settings, "search": {**settings["search"], "start": strategy}}
 
 
 def search_records(lab: Lab, name: str) -> list[Record]:
