@@ -36,7 +36,7 @@ from models.data.image_sources import open_source
 from models.data.text import load_text_encoder
 from models.data.tokenize import Tokenizing, tokenize
 from models.generators.nat import NAT
-from models.metrics.estimator import estimate
+from models.metrics.fid import estimate
 from models.metrics.frechet import Sums
 from models.precision import device
 from models.threads import one_thread

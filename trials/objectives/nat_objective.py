@@ -28,8 +28,9 @@ from models.features.image_features import quantised
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.metrics.anchors import Halves, constant_distance
-from models.metrics.estimator import GROUPS, estimate
+from models.metrics.fid import estimate
 from models.metrics.frechet import FrechetDistance, Statistics, Sums
+from models.metrics.metric import GROUPS
 from models.precision import check_precision, computing_in, device
 from models.threads import one_thread
 from models.training.checkpoints import (

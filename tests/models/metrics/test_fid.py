@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.metrics.estimator import estimate
+from models.metrics.fid import estimate
 from models.metrics.frechet import Statistics, Sums, frechet_distance
 
 WIDTH = 4

@@ -1,9 +1,9 @@
-"""What one pass over n generated images says about FID: its value, error, and bias over n.
+"""FID, the Fréchet distance between the features of real and generated images: its value, its
+error, and its bias over n, from one pass over n generated images.
 
-The images come in groups, each a fair sample of the whole (equal numbers a class), whose sums are
-kept apart. From them: the standard error by the influence of each group, FID at smaller n as the
-mean over disjoint parts, and FID at infinite n by a line through those in 1/n.
-F: features an image, G: groups.
+Of each group of images the sums are kept. From them: the standard error by the influence of each
+group, FID at smaller n as the mean over disjoint parts, and FID at infinite n by a line through
+those in 1/n. F: features an image, G: groups.
 """
 
 from __future__ import annotations
@@ -11,36 +11,53 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.metrics.anchors import constant_distance, mean_of_halvings
 from models.metrics.frechet import Statistics, Sums, frechet_distance
+from models.metrics.metric import GROUPS, Estimate, RealImages
 
 PARTS = (2, 4)
 """Into how many disjoint parts the groups are put for FID at smaller n."""
-GROUPS = 20
-"""How many groups are worth having: more give the standard error no more weight."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """FID of n images.
+class FID:
+    """The Fréchet distance (see `models.metrics.metric.Metric`)."""
 
-    Attributes:
-        value: of all images.
-        standard_error: of it; None for fewer than two groups.
-        value_at: (n, FID of n images) for smaller n, falling n; each the mean over disjoint parts.
-        spread: how much the images differ from each other: the total variance of their features
-            over that of the real images'.
-    """
+    name = "fid"
+    error = (
+        "The standard error of FID is the infinitesimal jackknife's, by the influence of each "
+        f"of {GROUPS} groups of generated images."
+    )
+    may_be_negative = False
+    needs_real_features = False
 
-    value: float
-    standard_error: float | None
-    value_at: tuple[tuple[int, float], ...]
-    spread: float | None = None
+    def images_needed(self, features: int) -> tuple[int, None]:
+        """More than features: below, their covariance is singular."""
+        return features + 1, None
+
+    def part(self, features: Tensor) -> Sums:
+        """Of features [B, F], in float64: memory does not grow with the images."""
+        found = features.double()
+        return Sums(found.sum(0), found.T @ found, len(found))
+
+    def estimate(self, real: RealImages, groups: Sequence[Sums]) -> Estimate:
+        """See `estimate`."""
+        return estimate(real.statistics, groups)
+
+    def of_real_images(self, real: RealImages, images: int) -> float | None:
+        """By the distance between two halves of the real images."""
+        halves = real.halves
+        if halves is None and real.complete:
+            halves = real.once("halves", mean_of_halvings)
+        return None if halves is None else halves.at(images)
+
+    def of_constant_image(self, real: RealImages, features: Tensor) -> float:
+        """Their features have no covariance."""
+        return constant_distance(real.statistics, features)
 
 
 def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
@@ -59,12 +76,12 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     influences = _influences(real, statistics, groups)
     error = float(influences.std() / math.sqrt(len(groups)))
     width = len(real.mean)
-    fid_at = tuple(
+    smaller = tuple(
         (whole.images // parts, _mean_fid(real, groups, parts))
         for parts in PARTS
         if parts <= len(groups) and whole.images // parts > width
     )
-    return Estimate(fid, error, fid_at, spread)
+    return Estimate(fid, error, smaller, spread)
 
 
 def _sum(groups: Sequence[Sums]) -> Sums:
