@@ -167,7 +167,8 @@ def _drawn(images: int, seed: int, noise: float = 0.0) -> Tensor:
     """Features [n, FEATURES] of unit variance, with noise added."""
     random = torch.Generator().manual_seed(seed)
     found, more = torch.randn((2, images, FEATURES), generator=random, dtype=torch.float64)
-    return (found + noise * more).to(device())
+    noisy: Tensor = found + noise * more
+    return noisy.to(device())
 
 
 def _require_close(what: str, found: Estimate, expected: Estimate, relative: float = 1e-5) -> None:
