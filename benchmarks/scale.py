@@ -31,7 +31,7 @@ from trials.progress import LiveProgress
 from trials.runners.study import Study
 from trials.runners.virtual_cluster import Cluster, run_virtual
 from trials.searches.launch import launch
-from trials.searches.settings import SearchSettings
+from trials.searches.settings import GenerationSearch
 
 IMAGES = 500
 WORKERS = "1,2,8,32,128,1000"
@@ -160,7 +160,7 @@ def search(evaluations: int, workers: int, latency: float, steps: int, every: in
     """A search by the command line's own path: ask, Ray, record, MLflow."""
     lab = Path(tempfile.mkdtemp(prefix="autonat-scale-"))
     try:
-        settings = SearchSettings(
+        settings = GenerationSearch(
             name="scale",
             objective="simulated",
             objective_settings={"latency": latency},

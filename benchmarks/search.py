@@ -23,7 +23,7 @@ from trials.lab import Lab
 from trials.progress import LiveProgress
 from trials.record.record import Record, study_names
 from trials.searches.launch import launch
-from trials.searches.settings import SearchSettings
+from trials.searches.settings import GenerationSearch, SearchSettings
 
 EQUAL_SEEDS = list(range(1, 11))
 
@@ -57,7 +57,7 @@ class Arm:
     def search(self, steps: int, seed: int) -> SearchSettings:
         """The search of this arm with one seed."""
         label = f"-{self.label}" if self.label else ""
-        return SearchSettings(
+        return GenerationSearch(
             name=f"digits-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
             objective="digits",
             objective_settings={"classes": self.classes},

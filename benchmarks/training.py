@@ -43,7 +43,8 @@ from trials.runners.study import Study
 from trials.searches.alternation import alternate
 from trials.searches.launch import launch
 from trials.searches.search_run import search_records
-from trials.searches.settings import TRAINING_FIELDS, SearchSettings, read_settings
+from trials.searches.setting_groups import Rounds, Trained
+from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 HERE = Path(__file__).parent
 STRATEGIES = (
@@ -226,8 +227,8 @@ class Watched:
 
 def _both(
     steps: int, seed: int, rounds: int, training_budget: int, budget: int, test_images: int
-) -> SearchSettings:
-    given = {
+) -> AlternationSettings:
+    given: dict[str, Any] = {
         "name": f"both-T{steps}-s{seed}",
         "what": "both",
         "objective": "digits",
@@ -241,26 +242,18 @@ def _both(
         "lab": LAB,
         "workers": WORKERS,
     }
-    return read_settings(given).completed()
+    return AlternationSettings(**given).completed()
 
 
-def _alone(both: SearchSettings, passes: int) -> SearchSettings:
+def _alone(both: AlternationSettings, passes: int) -> SearchSettings:
     """Generation alone, on a model trained with Beta(12, 3) as a training search trains it."""
     lab = Lab.open(LAB)
     training = Training(STRATEGIES[0], both.training_steps, both.seed)
     start = {"model": both.generation_space().start}
     name = f"alone-T{both.steps}-s{both.seed}"
     asked = Replicates(start, both.images_per_evaluation, [FINAL_SEED], {"model": training})
-    given = both.model_dump(
-        exclude={
-            *TRAINING_FIELDS,
-            "what",
-            "rounds",
-            "training_optimiser",
-            "fine_tune",
-            "optimiser_settings",
-        }
-    ) | {
+    others = {"what", "optimiser_settings", *Trained.model_fields, *Rounds.model_fields}
+    given = both.model_dump(exclude=others) | {
         "name": name,
         "objective_settings": {"checkpoint": _checkpoint(_measured(f"{name}-model", asked))},
         "budget": passes // both.generation_space().start.forward_passes(),

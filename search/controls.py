@@ -9,6 +9,9 @@ import numpy as np
 
 from search.strategy import GenerationStrategy
 
+RULE_OF_THUMB = "rule of thumb"
+"""The name of MaskGIT's strategy among the controls."""
+
 
 def one_step(steps: int) -> GenerationStrategy:
     """Every token sampled at once and alone, whatever T: T = 1 without guidance."""
@@ -50,7 +53,7 @@ def published(steps: int) -> GenerationStrategy:
 
 
 CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
-    "rule of thumb": GenerationStrategy.maskgit,
+    RULE_OF_THUMB: GenerationStrategy.maskgit,
     "one step": one_step,
     "random order": random_order,
     "more remask noise": more_remask_noise,

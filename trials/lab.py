@@ -10,6 +10,13 @@ from pathlib import Path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Of a search, when it is begun: a folder, a part of studies' names, a word in a shell."""
+DEFAULT_LAB = Path("autonat-lab")
+VARIABLES = {
+    "lab": "AUTONAT_LAB",
+    "record_url": "AUTONAT_RECORD_URL",
+    "tracking_uri": "AUTONAT_TRACKING_URI",
+}
+"""Of the environment, which say where a lab, its record and MLflow are."""
 LONGEST_NAME = 100
 """MLflow's names of runs, which begin with it, have 250 letters at most."""
 

@@ -210,10 +210,11 @@ def _resume(
 
 
 def _begin(settings: SearchSettings, as_json_: bool) -> None:
-    trains = settings.what in ("training", "joint")
-    each = (
-        f"{settings.training_budget:,} training steps" if trains else f"{settings.budget:,} images"
-    )
+    from trials.searches.settings import JointSearch, TrainingSearch
+
+    each = f"{settings.budget:,} images"
+    if isinstance(settings, TrainingSearch | JointSearch):
+        each = f"{settings.training_budget:,} training steps"
     methods = ", ".join(settings.optimisers)
     say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
     if settings.name is not None:  # a derived one costs seconds

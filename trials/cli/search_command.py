@@ -17,7 +17,7 @@ import typer
 
 from search.strategy_file import StrategyFile
 from trials.cli.printing import note, show_paths, show_results
-from trials.lab import Lab
+from trials.lab import VARIABLES, Lab
 from trials.objectives.objective import Objective, load_objective
 from trials.progress import LiveProgress, say
 from trials.record.databases import without_password
@@ -27,7 +27,8 @@ from trials.results.publish_alternation import publish_alternation
 from trials.searches.alternation import alternate
 from trials.searches.launch import launch, prepared, resumed_settings
 from trials.searches.search_run import has_begun, is_finished, search_records
-from trials.searches.settings import WHERE_IT_RUNS, SearchSettings
+from trials.searches.setting_groups import WhereItRuns
+from trials.searches.settings import AlternationSettings, SearchSettings
 from trials.searches.transfer import REFINED, Transferred
 from trials.tracking.mirror import Mirror
 
@@ -46,7 +47,7 @@ def run(
 
     published = None
     with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
-        if settings.what == "both":
+        if isinstance(settings, AlternationSettings):
             named = settings.model_copy(update={"name": name})
             published = _alternate(named, lab, resume, show, retry_failed)
         else:
@@ -68,11 +69,10 @@ def run(
 
 def _where(settings: SearchSettings) -> str:
     """The flags that say again where a search runs; not those that the environment says."""
-    said = {os.environ.get(f"AUTONAT_{name}") for name in ("LAB", "RECORD_URL", "TRACKING_URI")}
+    said = {os.environ.get(variable) for variable in VARIABLES.values()}
     words = ""
-    for name in (n for n in SearchSettings.model_fields if n in WHERE_IT_RUNS - {"name"}):
-        value = getattr(settings, name)
-        usual = SearchSettings.model_fields[name].get_default(call_default_factory=True)
+    for name, field in WhereItRuns.model_fields.items():
+        value, usual = getattr(settings, name), field.get_default(call_default_factory=True)
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if value != usual and text not in said:
             words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
@@ -108,7 +108,7 @@ def _objective(settings: SearchSettings, lab: Lab) -> Objective:
 
 
 def _alternate(
-    settings: SearchSettings, lab: Lab, resume: bool, show: Show, retry_failed: bool
+    settings: AlternationSettings, lab: Lab, resume: bool, show: Show, retry_failed: bool
 ) -> Published | None:
     """An alternation and what it publishes, or None if it was interrupted. Failures are tried
     again in the half-round that it is in: those before it are what it goes on from."""
@@ -145,7 +145,7 @@ def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
     if not best.exists():
         resume = has_begun(name, study_names(lab.record_url))
         if resume:
-            here = settings.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
+            here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
             settings = resumed_settings(name, here, None)
         if _search(settings.completed(), resume, lambda _: None) is None:
             return None

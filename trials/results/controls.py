@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.controls import CONTROLS
+from search.controls import CONTROLS, RULE_OF_THUMB
+from search.first_strategies import START
 from search.strategy_file import Control, StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.results.results import ControlsBeside, MethodResult, versions
-from trials.searches.search_run import START
 
-BASELINES = ("rule of thumb", START)
+BASELINES = (RULE_OF_THUMB, START)
 
 
 def best_control(results: Sequence[MethodResult]) -> MethodResult | None:

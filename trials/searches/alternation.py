@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from search.first_strategies import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.objective import Trains, load_objective
@@ -24,8 +25,9 @@ from trials.record.hold import hold
 from trials.record.record import ALTERNATION, Record, study_names
 from trials.results.results import MethodResult, method_results
 from trials.searches.launch import check, resumed_settings
-from trials.searches.search_run import START, differences, has_begun, refuse_taken, search_records
-from trials.searches.settings import TRAINING_FIELDS, WHERE_IT_RUNS, SearchSettings, read_settings
+from trials.searches.search_run import differences, has_begun, refuse_taken, search_records
+from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
+from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
 """Runs a search, or goes on with one, and publishes it: the path of its best strategy file, or
@@ -47,11 +49,11 @@ class Round:
     best: StrategyFile
 
 
-def alternate(settings: SearchSettings, *, resume: bool, search: Search) -> list[Round] | None:
+def alternate(settings: AlternationSettings, *, resume: bool, search: Search) -> list[Round] | None:
     """Run rounds until one does not pay or `settings.rounds` are done.
 
     Args:
-        settings: of the alternation, with what = "both"; completed.
+        settings: completed.
         resume: go on with the alternation of that name; else it must be new.
         search: runs one half of a round.
 
@@ -125,7 +127,7 @@ def best_round(rounds: list[Round]) -> Round:
 
 
 def training_half(
-    settings: SearchSettings, number: int, last: StrategyFile | None, lab: Lab
+    settings: AlternationSettings, number: int, last: StrategyFile | None, lab: Lab
 ) -> SearchSettings:
     """The training search of a round, from the last round's best."""
     changes: dict[str, object] = {
@@ -141,36 +143,37 @@ def training_half(
 
 
 def generation_half(
-    settings: SearchSettings, number: int, model: StrategyFile, lab: Lab
+    settings: AlternationSettings, number: int, model: StrategyFile, lab: Lab
 ) -> SearchSettings:
     """The generation search of a round, on the model that its training search found."""
     own = dict((model.objective or {})["settings"])
     return _half(settings, f"r{number}-generation", number, _generation(settings, own), lab)
 
 
-def _generation(settings: SearchSettings, objective: dict[str, object]) -> dict[str, object]:
+def _generation(settings: AlternationSettings, objective: dict[str, object]) -> dict[str, object]:
     """What a generation search has of its own; trainings alone are stopped by a scheduler."""
-    usual = SearchSettings.model_fields
     return {
         "what": "generation",
         "scheduler": None,
         "objective_settings": objective,
         "optimiser_settings": _own(settings, settings.optimisers[0]),
-        **{name: usual[name].get_default() for name in TRAINING_FIELDS},
     }
 
 
 def _half(
-    settings: SearchSettings, suffix: str, number: int, changes: dict[str, object], lab: Lab
+    settings: AlternationSettings, suffix: str, number: int, changes: dict[str, object], lab: Lab
 ) -> SearchSettings:
     name = settings.full_name()
-    values = settings.model_dump(exclude={"what", "rounds", "training_optimiser", "fine_tune"})
+    others = {"what", *Rounds.model_fields}
+    if changes["what"] == "generation":
+        others |= Trained.model_fields.keys()
+    values = settings.model_dump(exclude=others)
     if number > 1:
         values["start"] = lab.results(f"{name}-r{number - 1}-generation") / "best.json"
     return read_settings(values | {"name": f"{name}-{suffix}", "alternation": name} | changes)
 
 
-def _own(settings: SearchSettings, optimiser: str) -> dict[str, dict[str, object]]:
+def _own(settings: AlternationSettings, optimiser: str) -> dict[str, dict[str, object]]:
     given = settings.optimiser_settings.get(optimiser)
     return {} if given is None else {optimiser: given}
 
@@ -181,7 +184,7 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
     best = lab.results(name) / "best.json"
     begun = has_begun(name, study_names(lab.record_url))
     if begun:
-        here = half.model_dump(include=WHERE_IT_RUNS - {"name"}, exclude_none=True)
+        here = half.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
         recorded = resumed_settings(name, here, None)
         # Workers may have changed, and with them how many probes are out at once.
         differing = differences(_without_flight(recorded), _without_flight(half.completed()))
@@ -205,7 +208,7 @@ def _without_flight(settings: SearchSettings) -> dict[str, object]:
     return problem
 
 
-def _check(settings: SearchSettings, lab: Lab) -> None:
+def _check(settings: AlternationSettings, lab: Lab) -> None:
     """Both halves, before anything is trained."""
     if len(settings.optimisers) > 1:
         raise ValueError(
@@ -222,7 +225,7 @@ def _check(settings: SearchSettings, lab: Lab) -> None:
         check(half.completed(), objective, lab)
 
 
-def _record(settings: SearchSettings, lab: Lab, resume: bool) -> None:
+def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
     name = f"{settings.full_name()}-{ALTERNATION}"
     told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
     if not resume:
@@ -247,7 +250,7 @@ def _fid(round_: Round) -> float:
     return float("inf") if round_.best.test is None else round_.best.test.value
 
 
-def _keep_best(settings: SearchSettings, rounds: list[Round], lab: Lab) -> None:
+def _keep_best(settings: AlternationSettings, rounds: list[Round], lab: Lab) -> None:
     source = lab.results(best_round(rounds).generation) / "best.json"
     target = lab.make_results(settings.full_name()) / "best.json"
     partial = target.with_name(target.name + ".partial")

@@ -37,6 +37,7 @@ from trials.searches.search_run import SearchRun, differences, recorded_settings
 from trials.searches.settings import (
     WHERE_IT_RUNS,
     SearchSettings,
+    TrainedSearch,
     read_settings,
     standing_alone,
     validated,
@@ -167,7 +168,7 @@ def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> N
 
 def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:
     """What the workers measure with: the objective's own model, or models that they train."""
-    if settings.what == "generation":
+    if not isinstance(settings, TrainedSearch):
         return objective
     if not isinstance(objective, Trains):
         raise ValueError(f"objective {settings.objective} lacks the method train")
@@ -197,7 +198,8 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     require_two_databases(lab.record_url, lab.tracking_uri)
     require_steps(settings.steps, objective.tokens)
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
-    if settings.what != "generation":
+    trains = isinstance(settings, TrainedSearch)
+    if trains:
         _measurer(settings, objective, lab)
         rungs = None  # of training steps, not of images
     if isinstance(objective, Checks):
@@ -208,15 +210,14 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         ):
             with explained(f"objective {settings.objective}, in check()", type(objective)):
                 objective.check(settings.generation_space(), images)
-    grows = settings.what != "generation" or isinstance(objective, Grows)
-    if settings.scheduler and not grows:
+    if settings.scheduler and not (trains or isinstance(objective, Grows)):
         raise ValueError(
             f"objective {settings.objective} lacks the method evaluate_growing, which scheduler "
             f"{settings.scheduler} needs"
         )
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
-        first = settings.controls_first
+        first = settings.begins_with_controls
         make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
 
 

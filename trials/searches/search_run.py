@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from search.controls import CONTROLS
-from search.first_strategies import first_strategies
+from search.first_strategies import START, first_strategies
 from search.optimiser import WAIT, Signal, Training
 from search.optimisers.replicates import Replicates
 from search.registry import ALL_OPTIMISERS, make_optimiser
@@ -24,9 +24,6 @@ from trials.searches.settings import SearchSettings
 
 Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
-START = "start"
-"""The role of a training search's first probe, and the name of that strategy in its final test."""
-
 SUFFIXES = (*ALL_OPTIMISERS, "test")
 """A search's studies are called NAME-SUFFIX."""
 
@@ -123,7 +120,7 @@ class SearchRun:
             settings.seed,
             own,
             self._tokens,
-            settings.controls_first,
+            settings.begins_with_controls,
         )
 
     def _search_settings(self, optimiser: str) -> dict[str, Any]:
@@ -135,7 +132,7 @@ class SearchRun:
             "optimiser": optimiser,
             "optimiser_settings": self.settings.optimiser_settings[optimiser],
             "space": self._space.to_json(),
-            **({"first": self._first()} if self.settings.controls_first else {}),
+            **({"first": self._first()} if self.settings.begins_with_controls else {}),
         }
 
     def _first(self) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.controls import RULE_OF_THUMB
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.objectives.named_paths import with_absolute_paths
@@ -25,7 +26,7 @@ from trials.objectives.objective import (
 )
 from trials.searches.launch import replicate
 
-RULE_OF_THUMB, TRANSFERRED, REFINED = "rule of thumb", "transferred", "refined"
+TRANSFERRED, REFINED = "transferred", "refined"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.cli.flags import read_bounds, read_nested
-from trials.searches.settings import SearchSettings, read_settings
+from trials.searches.settings import KINDS, read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 HUGE = "9" * 400
@@ -88,7 +88,7 @@ SEARCHES = [
     ("--time-limit 0", "time_limit: Input should be greater than 0"),
     ("--max-forward-passes 0", "max_forward_passes: Input should be greater than 0"),
     ("--what both --rounds 0", "rounds: Input should be greater than 0"),
-    ("--what nix", "what: Input should be 'generation', 'training', 'joint' or 'both'"),
+    ("--what nix", "what: expected one of generation, training, joint, both, got 'nix'"),
 ]
 
 OTHERS = [
@@ -143,12 +143,15 @@ STUDIES = [
     ("steps: 2:3", "steps: Input should be a valid integer (got '2:3')"),
     ("time_limit: .nan", "time_limit: Input should be a finite number (got nan)"),
     *(
-        (f"{name}: yes", f"{name}: Input should be a valid boolean (got 'yes')")
-        for name, field in SearchSettings.model_fields.items()
+        (f"what: {what}\n{name}: yes", f"{name}: Input should be a valid boolean (got 'yes')")
+        for what, kind in KINDS.items()
+        for name, field in kind.model_fields.items()
         if field.annotation is bool
     ),
     ("controls_first: 1", "controls_first: Input should be a valid boolean (got 1)"),
-    ("fine_tune: maybe", "fine_tune: Input should be a valid boolean (got 'maybe')"),
+    ("fine_tune: maybe", "fine_tune = 'maybe' does not apply to what = generation"),
+    ("fine_tune: 0", "fine_tune = 0 does not apply to what = generation"),
+    ("what: [joint]", "what: expected one of generation, training, joint, both, got ['joint']"),
     ("objective_settings: [1]", "objective_settings: Input should be a valid dictionary (got [1])"),
     ("bounds: {mask_ratio: [0, 1]}", "bounds.mask_ratio: Input should be a valid dictionary"),
     ("bounds: {mask_ratio: {low: a, high: 1}}", "low: Input should be a valid number (got 'a')"),

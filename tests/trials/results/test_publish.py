@@ -20,7 +20,7 @@ from trials.progress import LiveProgress
 from trials.results.publish import Published, publish
 from trials.searches.launch import launch
 from trials.searches.search_run import search_records
-from trials.searches.settings import SearchSettings
+from trials.searches.settings import GenerationSearch
 from trials.tracking import mirror
 from trials.tracking.mirror import Mirror
 
@@ -39,7 +39,7 @@ SEARCH: dict[str, Any] = {
 
 @pytest.fixture
 def searched(with_mlflow: Lab) -> Lab:
-    settings = SearchSettings(**SEARCH, lab=with_mlflow.folder)
+    settings = GenerationSearch(**SEARCH, lab=with_mlflow.folder)
     with LiveProgress() as progress:
         assert launch(settings, resume=False, progress=progress).run.finished
     return with_mlflow
@@ -160,7 +160,7 @@ def test_a_strategy_file_keeps_its_run_while_mlflow_is_away(
 def test_a_search_says_in_mlflow_that_it_was_interrupted_and_that_it_runs_again(
     with_mlflow: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = SearchSettings(**SEARCH | {"budget": 3000}, lab=with_mlflow.folder)
+    settings = GenerationSearch(**SEARCH | {"budget": 3000}, lab=with_mlflow.folder)
     measure, left = SimulatedObjective.evaluate, [5]
 
     def interrupted(self: SimulatedObjective, *given: Any) -> Any:

@@ -11,7 +11,7 @@ from trials.objectives.objective import load_objective
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.searches.search_run import SearchRun, search_records
-from trials.searches.settings import SearchSettings, read_settings
+from trials.searches.settings import GenerationSearch, read_settings
 
 METHODS = ["coarse-to-fine", "autonat-reference", "tpe", "cmaes", "random"]
 
@@ -46,10 +46,10 @@ def test_all_methods_measure_the_same_first_and_resume(lab: Lab) -> None:
 
 
 def test_searches_made_before_there_was_the_setting_are_the_same_problem() -> None:
-    plain = SearchSettings()
+    plain = GenerationSearch()
     assert "controls_first" not in plain.problem()
     assert plain.full_name() == "digits-T8-27baf8a8"
-    assert SearchSettings(controls_first=True).problem()["controls_first"] is True
+    assert GenerationSearch(controls_first=True).problem()["controls_first"] is True
 
 
 @pytest.mark.parametrize("what", ["training", "joint", "both"])
