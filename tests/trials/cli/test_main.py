@@ -140,7 +140,7 @@ def test_a_search_that_cannot_be(autonat: Autonat, words: str, line: str) -> Non
     [
         ("steps: [", "study.yaml: not YAML (line 1: "),
         ("- 1", "study.yaml: must hold settings by name, not [1]"),
-        ("stepps: 3", "stepps: unknown; known: name, objective, "),
+        ("stepps: 3", "stepps: unknown; known: what, name, objective, "),
         ("steps: many", "steps: Input should be a valid integer"),
     ],
 )
