@@ -20,15 +20,29 @@ app = App()
 
 ImagesArgument = Annotated[
     Path,
-    typer.Argument(help="A folder (class = sub-folder), or a tar or folder of img2dataset's."),
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder of pictures, each sub-folder a class; or a tar, or a folder of tars, as "
+        "img2dataset writes them.",
+    ),
 ]
 
 
+SizeFlag = Annotated[
+    int, typer.Option(metavar="PIXELS", min=1, help="Side to which images are scaled and cropped.")
+]
+BatchFlag = Annotated[
+    int, typer.Option(metavar="IMAGES", min=1, help="Images that are encoded at once.")
+]
+ReadersFlag = Annotated[
+    int, typer.Option(metavar="COUNT", min=0, help="Processes that read and scale images.")
+]
 TokenizedArgument = Annotated[
     Path,
     typer.Argument(
-        help="A folder (class = sub-folder), a tar or folder of img2dataset's, or a public .npy of "
-        "tokens."
+        metavar="IMAGES",
+        help="A folder of pictures, each sub-folder a class; a tar, or a folder of tars, as "
+        "img2dataset writes them; or a public .npy file of tokens.",
     ),
 ]
 
@@ -37,24 +51,43 @@ TokenizedArgument = Annotated[
 def tokenize(
     images: TokenizedArgument,
     tokenizer: Annotated[
-        str, typer.Option(help="vqgan:PATH, patches:PATH, diffusers:FOLDER, or patches: fit them.")
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="vqgan:PATH, diffusers:FOLDER or patches:PATH for one that exists; patches to "
+            "fit patches to these images.",
+        ),
     ],
-    folder: Annotated[Path, typer.Option("--out", help="A folder for the tokens.")],
-    size: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 256,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="The folder for the tokens.")
+    ],
+    size: SizeFlag = 256,
     captions: Annotated[
-        Path | None, typer.Option(help="COCO's .json, or a .tsv of caption<TAB>file.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Captions: COCO's .json, or a .tsv whose lines are a caption, a tab and a file.",
+        ),
     ] = None,
     factor: Annotated[
-        int | None, typer.Option(min=1, help="Side of a patch, where they are fitted. (default: 8)")
+        int | None,
+        typer.Option(
+            metavar="PIXELS", min=1, help="Side of a patch, where patches are fitted. (default: 8)"
+        ),
     ] = None,
     codebook_size: Annotated[
-        int | None, typer.Option(min=2, help="K, where patches are fitted. (default: 512)")
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=2,
+            help="Size of the codebook, where patches are fitted. (default: 512)",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images encoded at once.")] = 32,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 2,
+    batch: BatchFlag = 32,
+    workers: ReadersFlag = 2,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Turn images and their mirror images into tokens; run again, it goes on where it was."""
+    """Turn images and their mirror images into tokens. An interrupted run resumes."""
     fitted = {"factor": factor, "codebook_size": codebook_size}
     given = {name: value for name, value in fitted.items() if value is not None}
     if given and tokenizer != "patches":
@@ -117,20 +150,30 @@ def _tokenized(
 @app.command()
 def statistics(
     images: ImagesArgument,
-    path: Annotated[Path, typer.Option("--out", help="A .npz file with mu and sigma.")],
-    features: Annotated[
-        str, typer.Option(help="inception:PATH, pixels:PATH, or pixels: fit them.")
+    path: Annotated[
+        Path, typer.Option("--out", metavar="OUT.npz", help="The file to write: mu and sigma.")
     ],
-    size: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 256,
+    features: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="inception:PATH or pixels:PATH for features that exist; pixels to fit them.",
+        ),
+    ],
+    size: SizeFlag = 256,
     side: Annotated[
         int | None,
-        typer.Option(min=1, help="Of small images, for fitted pixels. (default: 8)"),
+        typer.Option(
+            metavar="PIXELS",
+            min=1,
+            help="Side of the small images that fitted pixels are taken of. (default: 8)",
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 2,
+    batch: BatchFlag = 64,
+    workers: ReadersFlag = 2,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure real images: the reference statistics that FID compares with."""
+    """Measure real images: the statistics that generated ones are compared with."""
     say(f"{images}: their statistics to {path}; importing PyTorch …")
     from models.data.image_sources import open_source
     from models.data.real_statistics import PIXELS, pixels_file, real_statistics
@@ -182,12 +225,22 @@ def _require_utf8(path: Path) -> None:
 
 @app.command()
 def embed(
-    folder: Annotated[Path, typer.Argument(help="Token data with captions.")],
-    encoder: Annotated[str, typer.Option(help="clip:FOLDER or transformer:FOLDER.")],
-    tokens: Annotated[int, typer.Option(min=1, help="A caption.")] = 77,
-    batch: Annotated[int, typer.Option(min=1, help="Captions encoded at once.")] = 64,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Tokens with captions, as `autonat tokenize` makes."),
+    ],
+    encoder: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="The text encoder: clip:FOLDER or transformer:FOLDER."),
+    ],
+    tokens: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Text tokens of a caption.")
+    ] = 77,
+    batch: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Captions that are encoded at once.")
+    ] = 64,
 ) -> None:
-    """Turn captions into a text encoder's states; run again, it goes on where it was."""
+    """Turn captions into the states of a text encoder. An interrupted run resumes."""
     say(f"{folder}: its captions to states; importing PyTorch …")
     from models.data.contexts import CONTEXTS, store_contexts
     from models.data.text import load_text_encoder

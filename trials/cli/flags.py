@@ -11,35 +11,92 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from search.optimiser import FIRST_SEARCH_SEED
-from search.reading import parse_yaml, shown
+from search.reading import LARGEST_INTEGER, parse_yaml, shown
+from trials.lab import DEFAULT_LAB, VARIABLES
 
 LabFlag = Annotated[
-    Path, typer.Option("--lab", envvar="AUTONAT_LAB", help="Folder of the project's files.")
+    Path,
+    typer.Option(
+        "--lab",
+        metavar="FOLDER",
+        envvar=VARIABLES["lab"],
+        help="The lab: the folder of all files.",
+    ),
 ]
 RecordFlag = Annotated[
     str | None,
     typer.Option(
         "--record-url",
-        envvar="AUTONAT_RECORD_URL",
-        help="Optuna storage. (default: SQLite in the lab)",
+        metavar="URL",
+        envvar=VARIABLES["record_url"],
+        help="The Optuna storage of the record. (default: SQLite in the lab)",
     ),
 ]
 TrackingFlag = Annotated[
     str | None,
     typer.Option(
-        "--tracking-uri", envvar="AUTONAT_TRACKING_URI", help="MLflow. (default: SQLite in the lab)"
+        "--tracking-uri",
+        metavar="URI",
+        envvar=VARIABLES["tracking_uri"],
+        help="Where MLflow keeps its runs. (default: SQLite in the lab)",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 SetFlag = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE of the objective; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--objective-settings",
+        "--set",
+        metavar="SETTING",
+        help="A setting of the objective: NAME=VALUE, such as width=64. Repeatable.",
+    ),
 ]
 ObjectiveFlag = Annotated[
-    str | None, typer.Option("--objective", help="A registered name, or package.module:Class.")
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="What measures a strategy: a name that `autonat objectives` lists, or "
+        "package.module:Class.",
+    ),
 ]
-StrategyArgument = Annotated[Path, typer.Argument(metavar="STRATEGY.json")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the search.")]
-LAB = Path("autonat-lab")
+LAB = DEFAULT_LAB
+StrategyArgument = Annotated[
+    Path, typer.Argument(metavar="STRATEGY.json", help="A strategy file, such as best.json.")
+]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of a search, as `autonat list` says it.")
+]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="Names of searches, as `autonat list` says them."),
+]
+WorkersFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="COUNT",
+        help="Evaluations at the same time. (default: the cores of this machine)",
+    ),
+]
+RayAddressFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="A running Ray cluster: auto, HOST:PORT or ray://HOST:10001.",
+    ),
+]
+OLD_NAMES = (
+    ("--control", "--controls"),
+    ("--distribution", "--mask-ratio-distribution"),
+    ("--freeze", "--frozen"),
+    ("--images", "--images-per-evaluation"),
+    ("--optimiser", "--optimisers"),
+    ("--optimiser", "--method"),
+    ("--optimiser-set", "--optimiser-settings"),
+)
+"""What flags were called before they were called as their settings are."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -111,6 +168,11 @@ def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
+def read_names(texts: list[str]) -> list[str]:
+    """Names with commas, in one text or several."""
+    return [name.strip() for text in texts for name in text.split(",")]
+
+
 def read_seeds(flag: str, text: str) -> list[int]:
     """Seeds with commas, each below those of the searches.
 
@@ -157,9 +219,28 @@ def finite(value: float) -> float:
     return value
 
 
+def countable(value: int | None) -> int | None:
+    """The value of an option, which counts something.
+
+    Raises:
+        ValueError: more than an integer of 64 bits holds.
+    """
+    if value is not None and value > LARGEST_INTEGER:
+        raise ValueError(f"expected a number up to {LARGEST_INTEGER}, got {shown(value)}")
+    return value
+
+
 class Command(TyperCommand):
     """A command that takes nothing for something else: an option is said once, unless it is
     repeatable, and an empty text is none of its values."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See `click.Command.get_params`; the help shows no value of what takes none."""
+        found = super().get_params(ctx)
+        for parameter in found:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return found
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `click.Command.parse_args`.
@@ -167,6 +248,7 @@ class Command(TyperCommand):
         Raises:
             ValueError: an option that is given twice, an empty text, or no value of the kind.
         """
+        args = self._renamed(ctx, args)
         if not ctx.resilient_parsing:
             given, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for parameter in dict.fromkeys(order):
@@ -182,10 +264,17 @@ class Command(TyperCommand):
         except typer.BadParameter as error:  # one line, as for all other values
             raise ValueError(error.format_message()) from None
 
+    def _renamed(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words with the names that flags have now, where the command has these alone."""
+        known = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        renamed = {old: new for old, new in OLD_NAMES if old not in known and new in known}
+        words = [word.partition("=") for word in args]
+        return [f"{renamed.get(name, name)}{equals}{rest}" for name, equals, rest in words]
+
 
 class App(typer.Typer):
     """A Typer whose commands are of that class."""
 
     def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
         """See `typer.Typer.command`."""
-        return super().command(name, cls=Command, **kwargs)
+        return super().command(name, **{"cls": Command} | kwargs)

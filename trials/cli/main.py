@@ -20,19 +20,19 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from dashboards.formatting import ERRORS, gigaflops, with_error
-from search.reading import LARGEST_INTEGER
 from search.strategy_file import StrategyFile
 from trials.cli.data import app as data_app
 from trials.cli.flags import (
-    LAB,
     App,
     JsonFlag,
     LabFlag,
     ObjectiveFlag,
+    RayAddressFlag,
     RecordFlag,
     SetFlag,
     StrategyArgument,
     TrackingFlag,
+    countable,
     finite,
     read_assignments,
     read_seeds,
@@ -40,15 +40,50 @@ from trials.cli.flags import (
 from trials.cli.printing import note, out, print_json, spell_out
 from trials.cli.records import app as records_app
 from trials.cli.search import app as search_app
-from trials.lab import Lab
+from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from trials.objectives.objective import Objective
 
 
+HELP = """A laboratory for the schedules of masked image generators.
+
+Start here: the first command shows all of it on small images of digits, in some 6 minutes; the
+second searches on its own, and the third says what was found. `autonat COMMAND --help` explains a
+command. Everything lies in one folder, the lab: `autonat-lab`, or what `--lab` names.
+
+```
+autonat demo
+autonat search --steps 4 --name first
+autonat list
+```
+"""
+HEADINGS = {
+    "Search": ("demo", "search", "train", "objectives", "doctor"),
+    "What searches found": (
+        *("list", "show", "compare", "front", "report", "dashboard", "sync", "tabulate"),
+    ),
+    "One strategy": ("evaluate", "sample", "transfer", "export", "import"),
+    "Data of your own": ("tokenize", "embed", "statistics"),
+}
+"""What the commands are listed under, in the order of the help."""
+
+
 class Commands(TyperGroup):
     """All commands; one that is interrupted says so, if it has nothing better to say."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """See `click.Group.list_commands`."""
+        return [name for names in HEADINGS.values() for name in names]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """See `click.Group.get_command`."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            found = (heading for heading, names in HEADINGS.items() if cmd_name in names)
+            command.rich_help_panel = next(found)  # type: ignore[attr-defined]
+        return command
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run one."""
@@ -61,8 +96,9 @@ class Commands(TyperGroup):
 
 app = App(
     cls=Commands,
-    help="A laboratory for the schedules of masked image generators.",
+    help=HELP,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -74,19 +110,23 @@ app.add_typer(data_app)
 @app.command()
 def train(
     study_file: Annotated[
-        Path | None, typer.Argument(metavar="STUDY.yaml", help="Its objective is trained.")
+        Path | None,
+        typer.Argument(metavar="STUDY.yaml", help="A study file whose objective is trained."),
     ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
-    workers: Annotated[int, typer.Option(min=1, help="That train together.")] = 1,
-    gpus_per_worker: Annotated[float, typer.Option(min=0, callback=finite)] = 0.0,
-    ray_address: Annotated[
-        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
-    ] = None,
-    lab: LabFlag = LAB,
+    workers: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Workers that train one model together.")
+    ] = 1,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(metavar="GPUS", min=0, callback=finite, help="GPUs that each of them holds."),
+    ] = 0.0,
+    ray_address: RayAddressFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Prepare an objective: train its generator, once; searches then begin at once."""
+    """Train the generator of an objective ahead of its searches, which then begin at once."""
     from trials.objectives.objective import describe
     from trials.searches.settings import read_settings
 
@@ -110,14 +150,26 @@ def train(
 @app.command()
 def evaluate(
     strategy: StrategyArgument,
-    images: Annotated[int | None, typer.Option(min=1, help="(default: the file's test)")] = None,
-    seeds: Annotated[str | None, typer.Option(help="1,2,3 (default: the file's test)")] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            min=1,
+            help="Images generated for each seed. (default: as many as in the file's own test)",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEED,…", help="Seeds, such as 1,2,3. (default: those of the file's own test)"
+        ),
+    ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure a strategy file again, on any seeds."""
+    """Measure a strategy file again, on any seeds and with any number of images."""
     from trials.objectives.objective import describe, load_objective
     from trials.results.results import fid_over_n
     from trials.searches.launch import prepared, replicate
@@ -157,16 +209,24 @@ def evaluate(
 
 @app.command()
 def show(
-    strategy: Annotated[Path, typer.Argument(metavar="STRATEGY.json|NAME")],
+    strategy: Annotated[
+        Path,
+        typer.Argument(metavar="STRATEGY.json|NAME", help="A strategy file, or a search's name."),
+    ],
     tokens: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST_INTEGER, help="L. (default: the file's)")
+        int | None,
+        typer.Option(
+            metavar="L",
+            min=1,
+            callback=countable,
+            help="Tokens of an image, to count those in force. (default: the file's)",
+        ),
     ] = None,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Print a strategy's schedules and the counts in force; or, of a search of that NAME, its
-    studies and why evaluations failed."""
+    """Print the schedules of a strategy file; or what became of a search, and what failed in it."""
     if strategy.suffix != ".json" and not strategy.is_file():
         from trials.cli.search_state import show_search
 
@@ -210,14 +270,18 @@ def show(
 @app.command()
 def sample(
     strategy: StrategyArgument,
-    picture: Annotated[Path, typer.Argument(metavar="OUT.png")],
-    images: Annotated[int, typer.Option(min=1)] = 40,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    picture: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write.")],
+    images: Annotated[
+        int, typer.Option(metavar="IMAGES", min=1, help="Images in the picture.")
+    ] = 40,
+    seed: Annotated[
+        int, typer.Option(metavar="SEED", min=0, max=2**32 - 1, help="Seed of the images.")
+    ] = 0,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
 ) -> None:
-    """Draw the first images that a strategy generates."""
+    """Draw images that a strategy generates, as one picture."""
     say(f"{strategy}: {images} images are drawn; importing PyTorch …")
     from dashboards.samples import grid, png
     from trials.objectives.objective import Samples, sampled
@@ -239,9 +303,9 @@ def sample(
 
 @app.command()
 def dashboard(
-    lab: LabFlag = LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
+    lab: LabFlag = DEFAULT_LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
 ) -> None:
-    """Open the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
+    """Serve the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
     from dashboards.servers import open_dashboards
     from trials.record.databases import one_line
     from trials.tracking.client import anchor
@@ -259,18 +323,22 @@ def dashboard(
 
 @app.command()
 def doctor(
-    ray_address: Annotated[
-        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: none is looked at)")
-    ] = None,
+    ray_address: RayAddressFlag = None,
     gpus_per_trial: Annotated[
-        float, typer.Option(min=0, callback=finite, help="That a search asks for.")
+        float,
+        typer.Option(
+            metavar="GPUS",
+            min=0,
+            callback=finite,
+            help="GPUs that each evaluation of the search would hold.",
+        ),
     ] = 0.0,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Try whatever a search needs, and say what to do about what is amiss: exit code 1."""
+    """Try everything that a search needs, and say how to mend what is amiss (exit code 1)."""
     say("looking at the lab, the record, MLflow and Ray …")
     from trials.cli.doctor import examine
 
@@ -289,7 +357,7 @@ def doctor(
 
 @app.command()
 def objectives() -> None:
-    """List the registered objectives."""
+    """List the objectives that are installed, by name."""
     from trials.objectives.objective import OBJECTIVES
 
     for name, source in sorted(OBJECTIVES.sources().items()):

@@ -13,17 +13,17 @@ from rich.table import Table
 from search.public_yaml import read_public, write_public
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
-    LAB,
     App,
     JsonFlag,
     LabFlag,
     NameArgument,
+    NamesArgument,
     RecordFlag,
     TrackingFlag,
     read_seeds,
 )
 from trials.cli.printing import note, out, print_json, show_front, show_results
-from trials.lab import Lab, file_name, results_folder
+from trials.lab import DEFAULT_LAB, Lab, file_name, results_folder
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ app = App()
 
 
 @app.command("list")
-def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag = False) -> None:
+def list_(
+    lab: LabFlag = DEFAULT_LAB, record_url: RecordFlag = None, as_json_: JsonFlag = False
+) -> None:
     """List the searches of a lab, the latest first."""
     from trials.results.listing import searches
 
@@ -72,12 +74,12 @@ def list_(lab: LabFlag = LAB, record_url: RecordFlag = None, as_json_: JsonFlag 
 
 @app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],
-    lab: LabFlag = LAB,
+    names: NamesArgument,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Print the final tests of searches and alternations side by side."""
+    """Print the final tests of several searches side by side."""
     from trials.results.comparison import compared
 
     found = compared(Lab.at(lab, record_url), names)
@@ -87,16 +89,23 @@ def compare(
 @app.command()
 def export(
     name: NameArgument,
-    target: Annotated[Path, typer.Argument(metavar="OUT", help=".json, or .yaml as published.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="OUT.json for a strategy file, OUT.yaml for the public code's form."
+        ),
+    ],
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "--optimiser", help="Or a control. (default: the best one searched)"
+            "--method",
+            metavar="NAME",
+            help="An optimiser or a control of the search. (default: the best optimiser)",
         ),
     ] = None,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
 ) -> None:
-    """Write a search's best strategy, or a control: a strategy file, or the public code's YAML."""
+    """Write a search's best strategy into a file, or that of one optimiser or control."""
     source = results_folder(lab, name) / file_name(method or "best")
     if not source.parent.is_dir():
         raise ValueError(f"search {name} has no results in {lab}; autonat list says what is there")
@@ -116,10 +125,12 @@ def export(
 
 @app.command("import")
 def import_(
-    public: Annotated[Path, typer.Argument(metavar="PUBLIC.yaml")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.json")],
+    public: Annotated[
+        Path, typer.Argument(metavar="PUBLIC.yaml", help="Four lists, as the public code has them.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.json", help="The strategy file to write.")],
 ) -> None:
-    """Turn the public code's YAML of four lists into a strategy file."""
+    """Turn a YAML file of AutoNAT's public code into a strategy file."""
     strategy = read_public(public)
     try:
         StrategyFile(strategy).write(target)
@@ -131,11 +142,11 @@ def import_(
 @app.command()
 def report(
     name: NameArgument,
-    lab: LabFlag = LAB,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
 ) -> None:
-    """Write a search's strategy files and HTML report again, from its record."""
+    """Write the strategy files and the HTML report of a search again, from its record."""
     say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
     from trials.objectives.objective import load_objective
     from trials.record.record import ALTERNATION, study_names
@@ -176,12 +187,15 @@ def _unseen(published: Published) -> None:
 
 @app.command()
 def sync(
-    name: Annotated[str | None, typer.Argument(help="Of a search. (default: all)")] = None,
-    lab: LabFlag = LAB,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Name of one search. (default: all)"),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
 ) -> None:
-    """Bring MLflow up to the record."""
+    """Add to MLflow what it lacks of the record, after an outage or a crash."""
     say("MLflow is brought up to the record; importing it …")
     from trials.cli.search_state import HALF
     from trials.record.databases import without_password
@@ -228,12 +242,15 @@ def sync(
 
 @app.command()
 def tabulate(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of searches.")],
-    target: Annotated[Path, typer.Option("--out", help="The table, a parquet file.")],
-    lab: LabFlag = LAB,
+    names: NamesArgument,
+    target: Annotated[
+        Path,
+        typer.Option("--out", metavar="OUT.parquet", help="The table to write, a parquet file."),
+    ],
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
 ) -> None:
-    """Turn the records of searches into a table for --objective tabulated --set table=OUT."""
+    """Turn searches into a table, which `--objective tabulated --set table=OUT` replays."""
     from trials.objectives.tabulated import tabulate as tabulate_records
     from trials.searches.search_run import search_records
 
@@ -251,13 +268,25 @@ def tabulate(
 @app.command()
 def front(
     name: NameArgument,
-    images: Annotated[int | None, typer.Option(min=1, help="(default: the final test's)")] = None,
-    seeds: Annotated[str | None, typer.Option(help="(default: the final test's)")] = None,
-    lab: LabFlag = LAB,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            min=1,
+            help="Images generated for each seed. (default: as many as in the final test)",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEED,…", help="Seeds, such as 1,2,3. (default: those of the final test)"
+        ),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure the Pareto front of FID and forward passes again, on seeds no search saw."""
+    """Measure the best strategy for each number of forward passes, on seeds no search saw."""
     say(f"{name}: its Pareto front is measured again; importing PyTorch …")
     from trials.results.front import candidates, measured_front, tested_already
     from trials.searches.launch import prepared, replicate

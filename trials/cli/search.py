@@ -7,28 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.controls import CONTROLS
-from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from search.registry import OPTIMISERS
 from search.strategy import require_steps
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
-    LAB,
     App,
+    Command,
     JsonFlag,
     LabFlag,
-    ObjectiveFlag,
-    RecordFlag,
     SetFlag,
     StrategyArgument,
-    TrackingFlag,
+    WorkersFlag,
     read_assignments,
-    read_bounds,
     read_counts,
-    read_nested,
+    read_names,
     read_seeds,
 )
 from trials.cli.printing import show_transfer
-from trials.lab import Lab
+from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import LiveProgress, say
 from trials.searches.demo import DEMO, METHODS
 
@@ -39,148 +35,60 @@ app = App()
 IMPORTING = "importing PyTorch, Ray and MLflow …"
 
 
-@app.command()
+class SearchCommand(Command):
+    """`autonat search`, whose flags are made of the settings only when it is called: they cost
+    the other commands a fifth of their start."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See `click.Command.get_params`."""
+        from trials.cli.setting_flags import setting_options
+
+        return [*super().get_params(ctx), *setting_options().values()]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Hand over what settings were given as the context's object."""
+        from trials.cli.setting_flags import setting_options
+
+        ctx.obj = {name: ctx.params.pop(name) for name in setting_options()}
+        return super().invoke(ctx)
+
+
+@app.command(cls=SearchCommand)
 def search(
+    context: typer.Context,
     study_file: Annotated[
-        Path | None, typer.Argument(metavar="STUDY.yaml", help="All that flags can say.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="(default: derived from what is searched)")
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on with this search.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="With --resume: what failed is measured again.")
-    ] = False,
-    what: Annotated[
-        str | None,
-        typer.Option(help="generation, training, both (in rounds) or joint. (default: generation)"),
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Of both, at most. (default: 3)")] = None,
-    training_optimiser: Annotated[
-        str | None, typer.Option(help="Of both. (default: autonat-greedy)")
-    ] = None,
-    fine_tune: Annotated[
-        bool | None, typer.Option("--fine-tune", help="Of both: later rounds train on.")
-    ] = None,
-    objective: ObjectiveFlag = None,
-    settings: SetFlag = None,
-    steps: Annotated[int | None, typer.Option(help="T. (default: 8)")] = None,
-    start: Annotated[
-        Path | None, typer.Option(help="A strategy file, or a control, to start from.")
-    ] = None,
-    optimiser: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"{', '.join(OPTIMISERS)}; repeatable. (default: coarse-to-fine). Of training "
-            f"strategies: {', '.join(TRAINING_OPTIMISERS)}. (default: autonat-greedy)"
+        Path | None,
+        typer.Argument(
+            metavar="STUDY.yaml",
+            help="Settings by name, as the flags below without their dashes; or a preset: "
+            "imagenet256.yaml, imagenet512.yaml, coco.yaml, cc3m.yaml.",
         ),
     ] = None,
-    distribution: Annotated[
-        str | None, typer.Option(help="Of mask ratios in training. (default: beta)")
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Resume the search of this name.")
     ] = None,
-    training_start: Annotated[
-        list[str] | None, typer.Option(help="PARAMETER=VALUE of the distribution; repeatable.")
-    ] = None,
-    training_bounds: Annotated[
-        list[str] | None, typer.Option(help="PARAMETER=LOW:HIGH or LOW:HIGH:log; repeatable.")
-    ] = None,
-    training_steps: Annotated[
-        int | None, typer.Option(help="Of a model trained for an evaluation. (default: 1000)")
-    ] = None,
-    training_budget: Annotated[
-        int | None, typer.Option(help="Training steps a method. (default: 12000)")
-    ] = None,
-    fine_tune_from: Annotated[
-        str | None, typer.Option(help="Train on from stored weights: their sha256:…")
-    ] = None,
-    optimiser_set: Annotated[
-        list[str] | None, typer.Option(help="OPTIMISER.NAME=VALUE; repeatable.")
-    ] = None,
-    bounds: Annotated[
-        list[str] | None, typer.Option(help="SCHEDULE=LOW:HIGH or LOW:HIGH:log; repeatable.")
-    ] = None,
-    freeze: Annotated[list[str] | None, typer.Option(help="A schedule; repeatable.")] = None,
-    max_forward_passes: Annotated[int | None, typer.Option(help="An image.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="asha: hopeless evaluations stop at n/4 and n/2.")
-    ] = None,
-    budget: Annotated[int | None, typer.Option(help="Images a method. (default: 50000)")] = None,
-    images: Annotated[int | None, typer.Option(help="An evaluation. (default: 500)")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the optimisers. (default: 0)")] = None,
-    controls_first: Annotated[
-        bool | None,
-        typer.Option("--controls-first", help="Every method measures the controls first."),
-    ] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{', '.join(CONTROLS)}; repeatable. (default: rule of thumb)"),
-    ] = None,
-    test_images: Annotated[int | None, typer.Option(help="A final test. (default: 2000)")] = None,
-    test_seeds: Annotated[str | None, typer.Option(help="(default: 1,2,3)")] = None,
-    runner: Annotated[str | None, typer.Option(help="ray or local. (default: ray)")] = None,
-    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="(default: 0)")] = None,
-    ray_address: Annotated[
-        str | None, typer.Option(help="auto, HOST:PORT or ray://… (default: start Ray here)")
-    ] = None,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(help="Seconds; an evaluation that hangs is begun again. (default: none)"),
-    ] = None,
-    max_failures_in_a_row: Annotated[
-        int | None, typer.Option(help="Of one reason; then the search stops. (default: 5)")
-    ] = None,
-    lab: Annotated[
-        Path | None,
-        typer.Option(envvar="AUTONAT_LAB", help="Folder of its files. (default: autonat-lab)"),
-    ] = None,
-    record_url: RecordFlag = None,
-    tracking_uri: TrackingFlag = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: measure again what failed."),
+    ] = False,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Search generation or training strategies, then test the winners on unseen seeds."""
-    flags: dict[str, Any] = {
-        "name": name,
-        "what": what,
-        "rounds": rounds,
-        "training_optimiser": training_optimiser,
-        "fine_tune": fine_tune,
-        "mask_ratio_distribution": distribution,
-        "training_start": read_assignments("--training-start", training_start),
-        "training_bounds": read_bounds("--training-bounds", training_bounds),
-        "training_steps": training_steps,
-        "training_budget": training_budget,
-        "fine_tune_from": fine_tune_from,
-        "objective": objective,
-        "objective_settings": read_assignments("--set", settings),
-        "steps": steps,
-        "start": start,
-        "optimisers": optimiser,
-        "optimiser_settings": read_nested("--optimiser-set", optimiser_set),
-        "bounds": read_bounds("--bounds", bounds),
-        "frozen": freeze,
-        "max_forward_passes": max_forward_passes,
-        "scheduler": scheduler,
-        "budget": budget,
-        "images_per_evaluation": images,
-        "seed": seed,
-        "controls_first": controls_first,
-        "controls": control,
-        "test_images": test_images,
-        "test_seeds": None if test_seeds is None else read_seeds("--test-seeds", test_seeds),
-        "runner": runner,
-        "workers": workers,
-        "gpus_per_trial": gpus_per_trial,
-        "ray_address": ray_address,
-        "time_limit": time_limit,
-        "max_failures_in_a_row": max_failures_in_a_row,
-        "lab": lab,
-        "record_url": record_url,
-        "tracking_uri": tracking_uri,
-    }
-    given = {key: value for key, value in flags.items() if value is not None and value != {}}
+    """Search for better schedules, then test the winners on seeds that no search saw.
+
+    Start here: the first command trains a small model of handwritten digits and searches its
+    schedules, which takes some minutes. Ctrl-C is safe, and the second command continues. The
+    third searches the schedules of a model of yours, the fourth what a file says.
+
+    ```
+    autonat search --steps 4 --name first
+    autonat search --resume first
+    autonat search --objective mine:MyGenerator --budget 20000
+    autonat search study.yaml --workers 8
+    ```
+    """
+    from trials.cli.setting_flags import read_flags
+
+    given = read_flags(context.obj)
     if resume is not None:
         _resume(resume, given, study_file, retry_failed, as_json_)
     elif retry_failed:
@@ -228,24 +136,38 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
 
 @app.command()
 def demo(
-    optimiser: Annotated[
+    optimisers: Annotated[
         list[str] | None,
-        typer.Option(help=f"Beside {', '.join(METHODS)}: {', '.join(OPTIMISERS)}."),
+        typer.Option(
+            metavar="NAME,…",
+            help=f"Optimisers beside {', '.join(METHODS)}: one or several of "
+            f"{', '.join(name for name in OPTIMISERS if name not in METHODS)}.",
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="T.")] = DEMO["steps"],
-    budget: Annotated[int, typer.Option(help="Images a method.")] = DEMO["budget"],
-    images: Annotated[int, typer.Option(help="An evaluation.")] = DEMO["images_per_evaluation"],
-    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
-    lab: LabFlag = LAB,
+    steps: Annotated[int, typer.Option(metavar="T", help="T, the steps of decoding.")] = DEMO[
+        "steps"
+    ],
+    budget: Annotated[
+        int, typer.Option(metavar="IMAGES", help="Images that each optimiser may generate.")
+    ] = DEMO["budget"],
+    images_per_evaluation: Annotated[
+        int, typer.Option(metavar="IMAGES", help="Images generated to measure one strategy.")
+    ] = DEMO["images_per_evaluation"],
+    workers: WorkersFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """The main job on real digits: train, search with five methods, test, report."""
+    """See it all at work: train on real digits, search with five methods, test, report.
+
+    It takes some 6 minutes on 2 cores. The last lines say where the report is, and how to open
+    the dashboards.
+    """
     say("demo: the lab's record is read for a free name …")
     from trials.record.record import study_names
     from trials.searches.search_run import has_begun
     from trials.searches.settings import read_settings
 
-    more = [name for name in optimiser or [] if name not in METHODS]
+    more = [name for name in read_names(optimisers or []) if name not in METHODS]
     known = study_names(Lab.open(lab).record_url)
     number = 1
     while has_begun(f"demo-{number}", known):
@@ -255,7 +177,7 @@ def demo(
         "optimisers": [*METHODS, *more],
         "steps": steps,
         "budget": budget,
-        "images_per_evaluation": images,
+        "images_per_evaluation": images_per_evaluation,
         "lab": lab,
     }
     if workers is not None:
@@ -267,18 +189,36 @@ def demo(
 def transfer(
     strategy: StrategyArgument,
     settings: SetFlag = None,
-    steps: Annotated[str | None, typer.Option(help="T, with commas. (default: the file's)")] = None,
-    refine: Annotated[
-        int | None, typer.Option(help="Images of a search that goes on from there. (default: none)")
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="T,…", help="Numbers of steps, such as 4,16. (default: the file's)"),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="An evaluation of that search.")] = 250,
-    test_images: Annotated[int, typer.Option(min=1, help="A final test.")] = 2000,
-    test_seeds: Annotated[str, typer.Option(help="Of the final test.")] = "1,2,3",
-    workers: Annotated[int | None, typer.Option(help="(default: the cores)")] = None,
-    lab: LabFlag = LAB,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Search on from the transferred strategy, with so many images. (default: no "
+            "search)",
+        ),
+    ] = None,
+    images_per_evaluation: Annotated[
+        int,
+        typer.Option(
+            metavar="IMAGES", min=1, help="Images generated to measure one strategy of that search."
+        ),
+    ] = 250,
+    test_images: Annotated[
+        int,
+        typer.Option(metavar="IMAGES", min=1, help="Images of the final test, for each seed."),
+    ] = 2000,
+    test_seeds: Annotated[
+        str, typer.Option(metavar="SEED,…", help="Seeds of the final test.")
+    ] = "1,2,3",
+    workers: WorkersFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure a strategy on another model (--set width=64) or at other T, and refine it there."""
+    """Measure a strategy on another model or at other numbers of steps, and refine it there."""
     say(f"{strategy}: measured elsewhere; importing PyTorch …")
     from models.training.checkpoints import settings_hash
     from trials.cli.search_command import refined
@@ -302,7 +242,7 @@ def transfer(
         "objective": name,
         "objective_settings": values,
         "budget": refine,
-        "images_per_evaluation": images,
+        "images_per_evaluation": images_per_evaluation,
         "test_images": test_images,
         "test_seeds": seeds,
     }

@@ -82,19 +82,22 @@ class Searched(Group):
         description="What measures a strategy: a name that `autonat objectives` lists, or "
         "package.module:Class.",
     )
-    objective_settings: Annotated[dict[str, Any], Flag("NAME=VALUE", short="--set")] = Field(
-        {}, description="A setting of the objective, such as width=64. Repeatable."
+    objective_settings: Annotated[dict[str, Any], Flag("SETTING", short="--set")] = Field(
+        {},
+        description="A setting of the objective: NAME=VALUE, such as width=64. Repeatable.",
     )
     steps: Annotated[Count, Flag("T")] = Field(8, description="T, the steps of decoding.")
-    start: Annotated[Path | dict[str, Any], Flag("FILE|CONTROL")] = Field(
+    start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
         Path(RULE_OF_THUMB),
         description="The generation strategy to start from, read off at T steps: a strategy file, "
         "or the name of a control.",
     )
-    bounds: Annotated[dict[str, BoundSettings], Flag("NAME=LOW:HIGH[:log]")] = Field(
-        {}, description="Bounds of a schedule, in place of the usual ones. Repeatable."
+    bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
+        {},
+        description="Bounds of a schedule, in place of the usual ones: SCHEDULE=LOW:HIGH, or "
+        "SCHEDULE=LOW:HIGH:log. Repeatable.",
     )
-    frozen: Annotated[list[str], Flag("SCHEDULE,…")] = Field(
+    frozen: Annotated[list[str], Flag("NAME,…")] = Field(
         [], description="Schedules that are not searched: they keep the values of the start."
     )
     max_forward_passes: Annotated[Count | None, Flag("COUNT", "no limit")] = Field(
@@ -118,8 +121,10 @@ class Methods(Group):
         description=f"One or several of {', '.join(OPTIMISERS)}; for training, of "
         f"{', '.join(TRAINING_OPTIMISERS)}.",
     )
-    optimiser_settings: Annotated[dict[str, dict[str, Any]], Flag("OPTIMISER.NAME=VALUE")] = Field(
-        {}, description="A setting of an optimiser. Repeatable."
+    optimiser_settings: Annotated[dict[str, dict[str, Any]], Flag("SETTING")] = Field(
+        {},
+        description="A setting of an optimiser: OPTIMISER.NAME=VALUE, such as "
+        "tpe.max_in_flight=4. Repeatable.",
     )
     scheduler: Annotated[Literal["asha"] | None, Flag("asha", "none")] = Field(
         None,
@@ -181,11 +186,15 @@ class Trained(Group):
     mask_ratio_distribution: Annotated[str, Flag("NAME")] = Field(
         "beta", description="The distribution of mask ratios whose parameters are searched."
     )
-    training_start: Annotated[dict[str, Number], Flag("PARAMETER=VALUE")] = Field(
-        {}, description="Where a parameter starts, in place of the usual value. Repeatable."
+    training_start: Annotated[dict[str, Number], Flag("SETTING")] = Field(
+        {},
+        description="Where a parameter starts, in place of the usual value: PARAMETER=VALUE. "
+        "Repeatable.",
     )
-    training_bounds: Annotated[dict[str, BoundSettings], Flag("NAME=LOW:HIGH[:log]")] = Field(
-        {}, description="Bounds of a parameter, in place of the usual ones. Repeatable."
+    training_bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
+        {},
+        description="Bounds of a parameter, in place of the usual ones: PARAMETER=LOW:HIGH, or "
+        "PARAMETER=LOW:HIGH:log. Repeatable.",
     )
     training_steps: Annotated[Count, Flag("STEPS")] = Field(
         1000, description="Steps that a model is trained for one evaluation."
