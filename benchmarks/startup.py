@@ -30,8 +30,8 @@ COMMANDS = (
     "search --resume small --runner local",
 )
 SMALL = """
-    search --objective simulated --runner local --name small --steps 4 --optimiser random
-    --budget 2000 --images 100 --workers 1 --test-images 200 --test-seeds 1
+    search --objective simulated --runner local --name small --steps 4 --optimisers random
+    --budget 2000 --images-per-evaluation 100 --workers 1 --test-images 200 --test-seeds 1
 """
 
 

@@ -134,8 +134,8 @@ class Search:
             words += ["--name", NAME, "--steps", "2", "--objective", "counted:Counted"]
             given = {"marks": str(self.marks), "latency": self.latency, **self.settings}
             words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-            words += [word for name in OPTIMISERS for word in ("--optimiser", name)]
-            words += ["--budget", str(self.evaluations * IMAGES), "--images", str(IMAGES)]
+            words += [word for name in OPTIMISERS for word in ("--optimisers", name)]
+            words += ["--budget", str(self.evaluations * IMAGES), "--images-per-evaluation", str(IMAGES)]
             words += ["--test-images", str(IMAGES)]
         more = (self.folder / "log", most, dict(environment or {}))
         process = _forks.Process(target=_drive, args=(words, *more))
