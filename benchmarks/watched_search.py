@@ -135,8 +135,8 @@ class Search:
             given = {"marks": str(self.marks), "latency": self.latency, **self.settings}
             words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
             words += [word for name in OPTIMISERS for word in ("--optimisers", name)]
-            words += ["--budget", str(self.evaluations * IMAGES), "--images-per-evaluation", str(IMAGES)]
-            words += ["--test-images", str(IMAGES)]
+            words += ["--budget", str(self.evaluations * IMAGES)]
+            words += ["--images-per-evaluation", str(IMAGES), "--test-images", str(IMAGES)]
         more = (self.folder / "log", most, dict(environment or {}))
         process = _forks.Process(target=_drive, args=(words, *more))
         process.start()
