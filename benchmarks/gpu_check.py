@@ -264,7 +264,7 @@ def _generated(objective: ImagesObjective, chunk: int) -> tuple[Measurement, tor
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with torch.inference_mode():
-        tokens = next(objective._generate(RULE(4), chunk, 1)).cpu()
+        tokens = next(objective._generating.tokens(RULE(4), chunk, 1)).cpu()
     measured = objective.evaluate(RULE(4), chunk, 1)
     return measured, tokens, torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 

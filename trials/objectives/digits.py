@@ -18,7 +18,8 @@ from models.precision import device
 from models.tokenizers.decoder import GreyLevels
 from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
-from trials.objectives.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
+from trials.objectives.nat_objective import NATObjective
+from trials.objectives.nat_training import HELD_OUT, Examples, NATTraining
 
 CHUNK = 100
 """Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
@@ -70,17 +71,8 @@ class DigitsObjective(NATObjective):
             seed=training_seed,
         )
         generator = NATGenerator(config, GreyLevels(LEVELS, (SIDE, SIDE)))
-        super().__init__(generator, settings, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
-
-    def _examples(self) -> Examples:
-        tokens, classes = digits()
-        held_out = torch.arange(len(tokens)) % HELD_OUT == 0
-        return Examples(
-            "digits",
-            (tokens, classes),
-            (tokens[~held_out], classes[~held_out]),
-            (tokens[held_out], classes[held_out]),
-        )
+        training = NATTraining(config, settings, examples)
+        super().__init__(generator, training, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
 
     def _measured_by(self) -> tuple[Features, Statistics]:
         tokens, classes = digits()
@@ -105,6 +97,18 @@ class DigitsObjective(NATObjective):
                 "resize": "none",
                 "quantisation": "17 grey levels, the tokens themselves",
                 "reference_statistics_hash": self._reference[1].hash(),
-                "classes": CLASS_DRAWS[self._classes],
+                "classes": self._generating.describe(),
             },
         }
+
+
+def examples() -> Examples:
+    """The digits, every tenth held out."""
+    tokens, classes = digits()
+    held_out = torch.arange(len(tokens)) % HELD_OUT == 0
+    return Examples(
+        "digits",
+        (tokens, classes),
+        (tokens[~held_out], classes[~held_out]),
+        (tokens[held_out], classes[held_out]),
+    )

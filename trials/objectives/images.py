@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,19 +30,17 @@ from models.metrics.reference_statistics import Reference, read_reference
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.masked_loss import WHOLE, Share
-from models.training.rows import MappedRows, Rows
 from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
 from search.space import Space
 from search.training_strategy import TrainingStrategy
 from trials.objectives.named_paths import KindAndPath, PathText
-from trials.objectives.nat_objective import CLASS_DRAWS, HELD_OUT, Examples, NATObjective
+from trials.objectives.nat_objective import NATObjective
+from trials.objectives.nat_training import NATTraining
 from trials.objectives.objective import Report
+from trials.objectives.token_examples import TokenExamples
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
-
-MOST_HELD_OUT = 4096
-"""Rows that a validation loss is computed on, at most."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +148,6 @@ class ImagesObjective(NATObjective):
             raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
-        if chunk < 1:
-            raise ValueError(f"chunk = {chunk} is not positive")
         # Workers start elsewhere.
         self._data_folder = None if data is None else Path(data).resolve()
         self._weights, self._tokenizer_name = weights, tokenizer
@@ -189,9 +183,12 @@ class ImagesObjective(NATObjective):
             precision=precision if precision in TRAINING_PRECISIONS else "float32",
             microbatch=microbatch,
         )
+        null_context = None if self._prompts is None else self._prompts.null
+        examples = TokenExamples(self._data_folder, self._prompts)
+        training = NATTraining(config, settings, examples, null_context)
         super().__init__(
             NATGenerator(config, self._decoder, self._prompts),
-            settings,
+            training,
             classes=classes,
             chunk=chunk,
             checkpoint=checkpoint,
@@ -217,10 +214,10 @@ class ImagesObjective(NATObjective):
             super().prepare(lab, report, share)
             return
         nat = load_nat(self._weights, self._generator.config.num_heads)
-        self._require_config(nat.config, self._weights)
+        self._training.check_network(nat.config, self._weights)
         if self._prompts is not None:
             nat.set_null_context(self._prompts.null)
-        self._generator = self._generator.with_weights(nat)
+        self._generating = self._with_weights(nat)
 
     def _find_grid(self, given: int | None) -> tuple[int, int]:
         if self._data is not None:
@@ -275,30 +272,6 @@ class ImagesObjective(NATObjective):
             )
         return features, real.statistics
 
-    def _examples(self) -> Examples:
-        data = self._training_data()
-        rows = np.arange(2 * data.images)
-        # An image and its mirror image are never on both sides.
-        held_out = rows // 2 % HELD_OUT == 0
-        spared = rows[held_out][:MOST_HELD_OUT]
-        name = f"tokens {data.hash()}"
-        if self._prompts is not None:
-            name += f", contexts {self._prompts.encoder_hash}"
-        return Examples(name, *map(self._rows, (rows, rows[~held_out], spared)))
-
-    def _rows(self, rows: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
-        data = self._training_data()
-        tokens = MappedRows(data.tokens, rows)
-        if self._prompts is None:
-            return tokens, MappedRows(data.classes, rows)
-        contexts = TextContexts.open(data)
-        return tokens, MappedRows(contexts.states, contexts.of_rows(rows), torch.float32)
-
-    def _training_data(self) -> TokenData:
-        if self._data is None:
-            raise ValueError("data = None: training needs token data")
-        return self._data
-
     def _constants(self) -> list[Tensor]:
         height, width = (side * self._decoder.tokenizer.factor for side in self._grid)
         plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
@@ -328,7 +301,7 @@ class ImagesObjective(NATObjective):
                 "resize": RESIZES.get(kind),
                 "quantisation": "8 bits" if self._quantise else "none",
                 "reference_statistics_hash": statistics.hash(),
-                "classes": f"{drawn}, {CLASS_DRAWS[self._classes]}"
+                "classes": f"{drawn}, {self._generating.describe()}"
                 + ("" if made is None else f"; real: {made.source} at {made.size}"),
             },
         }
