@@ -210,12 +210,12 @@ def memory(bench: Bench) -> str:
     chunk = 60 if bench.small else 500
     objective = bench.published("S", "pixels", chunk=chunk)
     whole, tokens, peak = _generated(objective, chunk)
-    objective._rows_at_once = max(1, chunk // 16)
+    objective._generating.rows_at_once = max(1, chunk // 16)
     *_, least = _generated(objective, chunk)
-    objective._rows_at_once = None
+    objective._generating.rows_at_once = None
     with _limited((peak + least) // 2, chunk // 4):
         halved, again, _ = _generated(objective, chunk)
-    rows = objective._rows_at_once
+    rows = objective._generating.rows_at_once
     _require(rows is not None, f"memory sufficed: peak {peak}, in parts {least}")
     same = (tokens == again).all(1).double().mean().item()
     kind = f"{peak / 2**30:.1f} GiB, then {(peak + least) / 2**31:.1f}" if peak else "made up"

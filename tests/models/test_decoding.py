@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from models.data.contexts import TextContexts
 from models.decoding import confidences, generate, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
@@ -17,6 +14,7 @@ from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
+from tests.models.prompts import six_prompts
 
 LENGTH, WORDS, CLASSES = 16, 7, 3
 RULE = GenerationStrategy.maskgit(4)
@@ -27,14 +25,6 @@ def nat() -> NAT:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return NAT(NATConfig(WORDS, LENGTH, CLASSES, width=16, depth=2, num_heads=2)).eval()
-
-
-def six_prompts() -> TextContexts:
-    """Six images' captions of three tokens, in states of width 5."""
-    states = np.random.default_rng(0).normal(size=(7, 3, 5)).astype(np.float16)
-    nowhere: Any = None
-    rows = np.arange(1, 7)
-    return TextContexts(nowhere, states, rows, np.ones(6, np.int64), "none", "none")
 
 
 def behind(nat: NAT) -> MaskedGenerator:

@@ -54,7 +54,7 @@ class Generating:
         check_precision(precision)
         self.generator = generator
         self._classes, self._chunk, self._precision = classes, chunk, precision
-        self._rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
+        self.rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
 
     def with_generator(self, generator: MaskedGenerator) -> Self:
         """Another generator, from which images are drawn alike."""
@@ -100,11 +100,11 @@ class Generating:
         conditions = self.generator.conditions_of(self._draw(index * self._chunk, random))
         try:
             with computing_in(self._precision):
-                return generate(self.generator, conditions, strategy, random, self._rows_at_once)
+                return generate(self.generator, conditions, strategy, random, self.rows_at_once)
         except torch.OutOfMemoryError:
-            if self._rows_at_once == 1:
+            if self.rows_at_once == 1:
                 raise
-            self._rows_at_once = (self._rows_at_once or 2 * self._chunk) // 2
+            self.rows_at_once = (self.rows_at_once or 2 * self._chunk) // 2
             return None
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:

@@ -92,7 +92,7 @@ def test_less_memory_changes_nothing_but_rounding(
         return forward(self, tokens, conditions)
 
     monkeypatch.setattr(NAT, "forward", small)
-    monkeypatch.setattr(trained_images._generating, "_rows_at_once", None)
+    monkeypatch.setattr(trained_images._generating, "rows_at_once", None)
     assert trained_images.evaluate(FOUR, 100, 3).value == pytest.approx(whole.value, rel=1e-3)
     assert refused == sorted(refused, reverse=True)
     assert 1 < len(refused) < 8
