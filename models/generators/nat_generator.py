@@ -8,16 +8,20 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from models.data.contexts import TextContexts
+from models.data.token_data import TokenData
 from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
-from models.tokenizers.decoder import Decoder
+from models.generators.published import load_nat
+from models.tokenizers.decoder import Decoder, GridDecoder
+from models.tokenizers.tokenizer import load_tokenizer
 
 
 class NATGenerator:
@@ -134,3 +138,36 @@ def pass_flops(config: NATConfig, context_tokens: int = 1) -> int:
         if config.context_width is not None:
             conditions = torch.zeros(1, context_tokens, config.context_width)
     return counted_flops(lambda: nat(tokens, conditions))
+
+
+def load_nat_generator(
+    path: str | Path,
+    *,
+    tokenizer: str,
+    num_heads: int = 8,
+    prompts: str | Path | None = None,
+) -> NATGenerator:
+    """A NAT from a published checkpoint, with the tokenizer that decodes its square of tokens.
+
+    Args:
+        path: of the checkpoint (see `models.generators.published.load_nat`).
+        tokenizer: see `models.tokenizers.tokenizer.load_tokenizer`.
+        num_heads: attention heads, which no shape tells.
+        prompts: a folder of token data with embedded captions, for a NAT that takes texts.
+
+    Raises:
+        ValueError: a file that is missing or not what it should be, or files that do not fit
+            together.
+    """
+    nat = load_nat(path, num_heads)
+    side = math.isqrt(nat.config.tokens)
+    decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
+    codes = decoder.tokenizer.codebook_size
+    if codes != nat.config.codebook_size:
+        raise ValueError(
+            f"{tokenizer} has {codes} codes, but {path} has {nat.config.codebook_size}"
+        )
+    texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
+    if texts is not None:
+        nat.set_null_context(texts.null)
+    return NATGenerator(nat.config, decoder, texts, nat)
