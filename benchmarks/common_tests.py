@@ -22,12 +22,13 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import describe, load_objective
 from trials.progress import LiveProgress
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.searches import search_records
+from trials.record.studies import study_names
 from trials.results.results import spent
 from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study
 from trials.searches.launch import prepare
-from trials.searches.search_run import search_records
 
 HERE = Path(__file__).parent
 LAB = HERE / "lab"
@@ -43,7 +44,7 @@ Tests = dict[GenerationStrategy, Measurement]
 
 def is_tested(name: str) -> bool:
     """Whether a search and its own final test are done."""
-    record = search_records(Lab.open(LAB), name)[-1]
+    record = search_records(Lab.open(LAB).record_url, name)[-1]
     settings = record.settings
     if settings["kind"] != "test":
         return False
@@ -59,7 +60,7 @@ def searches(steps: int) -> Iterator[tuple[Record, Record]]:
     names = {Record.open(lab.record_url, study).settings["search_name"] for study in studies}
     for name in sorted(names):
         if is_tested(name):
-            *found, test = search_records(lab, name)
+            *found, test = search_records(lab.record_url, name)
             yield from ((record, test) for record in found)
 
 

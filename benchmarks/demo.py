@@ -20,13 +20,14 @@ from models.threads import one_thread
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.progress import LiveProgress
-from trials.record.record import study_names
+from trials.record.searches import search_records
+from trials.record.studies import study_names
 from trials.results.controls import best_control
 from trials.results.results import MethodResult, method_results
 from trials.runners.local_runner import run_local
 from trials.searches.demo import DEMO
 from trials.searches.launch import prepare
-from trials.searches.search_run import SearchRun, search_records
+from trials.searches.search_run import SearchRun
 from trials.searches.settings import SearchSettings, read_settings
 
 HERE = Path(__file__).parent
@@ -40,7 +41,9 @@ def main(cases: str = CASES) -> None:
         seed, training_seed = map(int, case.split(":"))
         settings = demo(seed, training_seed)
         run(settings)
-        results = method_results(search_records(Lab.open(settings.lab), settings.full_name()))
+        results = method_results(
+            search_records(Lab.open(settings.lab).record_url, settings.full_name())
+        )
         rows += [_row(seed, training_seed, result, results) for result in results]
         table = pd.DataFrame(rows)
         table.to_parquet(HERE / "demo.parquet")

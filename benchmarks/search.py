@@ -21,7 +21,8 @@ from benchmarks.common_tests import LAB, WORKERS
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.progress import LiveProgress
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 from trials.searches.launch import launch
 from trials.searches.settings import GenerationSearch, SearchSettings
 

@@ -27,7 +27,8 @@ from trials.objectives.objective import load_objective
 from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.tabulated import TabulatedObjective
 from trials.progress import LiveProgress
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 

@@ -37,13 +37,14 @@ from trials.objectives.digits import DigitsObjective
 from trials.objectives.objective import describe
 from trials.objectives.training import Trainer
 from trials.progress import LiveProgress
-from trials.record.record import Record, study_names
-from trials.results.publish import publish
+from trials.publishing.publish import publish
+from trials.record.record import Record
+from trials.record.searches import search_records
+from trials.record.studies import study_names
 from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study
 from trials.searches.alternation import alternate
 from trials.searches.launch import launch
-from trials.searches.search_run import search_records
 from trials.searches.setting_groups import Rounds, Trained
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
@@ -266,7 +267,7 @@ def _alone(both: AlternationSettings, passes: int) -> SearchSettings:
 def _passes(name: str) -> int:
     """Forward passes that a search cost, its trainings' included."""
     total = 0
-    for record in search_records(Lab.open(LAB), name):
+    for record in search_records(Lab.open(LAB).record_url, name):
         if record.settings["kind"] == "search":
             for done in record.evaluations:
                 total += done.images * done.probe.strategy.forward_passes()
@@ -280,7 +281,7 @@ def _search(settings: SearchSettings, resume: bool) -> Path | None:
         if not launched.run.finished:
             return None
         name = settings.full_name()
-        records = search_records(launched.lab, name)
+        records = search_records(launched.lab.record_url, name)
         made, mirror = launched.objective, launched.mirror
         return publish(
             launched.lab, name, records, lambda: made, mirror, lambda _: None, print

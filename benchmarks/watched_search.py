@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from trials.cli import entry
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 
 NAME = "faults"
 HERE = Path(__file__).parent / "faulty"

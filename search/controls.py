@@ -11,6 +11,8 @@ from search.strategy import GenerationStrategy
 
 RULE_OF_THUMB = "rule of thumb"
 """The name of MaskGIT's strategy among the controls."""
+START = "start"
+"""The name of the strategy that a search of generation or training strategies starts from."""
 
 
 def one_step(steps: int) -> GenerationStrategy:

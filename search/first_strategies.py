@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.bound import Vector
-from search.controls import CONTROLS
+from search.controls import CONTROLS, START
 from search.coordinates import Coordinates
 from search.ledger import Ledger
 from search.space import Space
 from search.strategy import GenerationStrategy
-
-START = "start"
 
 
 def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:

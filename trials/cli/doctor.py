@@ -28,8 +28,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trials.lab import Lab
 from trials.record.databases import first_line, without_password
-from trials.record.record import study_names
 from trials.record.storage import open_storage, readable
+from trials.record.studies import study_names
 from trials.runners.local_ray import home_fault, session_folder
 from trials.runners.ray_runner import has_room
 from trials.runners.ray_session import TOKEN, last_line, ray_session

@@ -5,10 +5,10 @@ from __future__ import annotations
 from trials.cli.printing import show_paths, show_results
 from trials.lab import Lab
 from trials.progress import say
+from trials.publishing.publish import Published
+from trials.record.searches import is_finished, search_records
 from trials.results.anchors import recorded_anchors
-from trials.results.publish import Published
 from trials.results.results import method_results
-from trials.searches.search_run import is_finished, search_records
 from trials.searches.settings import SearchSettings
 
 
@@ -24,7 +24,7 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
     """
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    records = search_records(lab, name)
+    records = search_records(lab.record_url, name)
     done = sum(len(r.evaluations) for r in records if r.settings["kind"] == "search")
     total = settings.budget_of_one().evaluations * len(settings.optimisers)
     if not is_finished(records):

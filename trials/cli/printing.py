@@ -19,9 +19,9 @@ from dashboards.servers import dashboard_commands
 if TYPE_CHECKING:
     from search.strategy_file import StrategyFile
     from trials.lab import Lab
+    from trials.publishing.publish import Published
     from trials.results.anchors import Anchor
     from trials.results.front import FrontPoint
-    from trials.results.publish import Published
     from trials.results.results import MethodResult
     from trials.searches.transfer import Transferred
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +28,7 @@ from trials.progress import LiveProgress, say
 if TYPE_CHECKING:
     from search.strategy import GenerationStrategy
     from search.strategy_file import FinalTest
-    from trials.results.publish import Published
+    from trials.publishing.publish import Published
 
 app = App()
 
@@ -149,18 +148,17 @@ def report(
     """Write the strategy files and the HTML report of a search again, from its record."""
     say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
     from trials.objectives.objective import load_objective
-    from trials.record.record import ALTERNATION, study_names
-    from trials.results.publish import publish
-    from trials.results.publish_alternation import publish_alternation
-    from trials.searches.alternation import recorded_rounds
+    from trials.publishing.publish import publish
+    from trials.publishing.publish_alternation import publish_alternation
+    from trials.record.searches import alternation_names, recorded_settings, search_records
+    from trials.results.rounds import recorded_rounds
     from trials.searches.launch import prepared
-    from trials.searches.search_run import recorded_settings, search_records
     from trials.searches.settings import validated
     from trials.tracking.mirror import Mirror
 
     where = Lab.at(lab, record_url, tracking_uri)
-    if f"{name}-{ALTERNATION}" in study_names(where.record_url):
-        settings = validated(recorded_settings(where, name) | {"name": name, "lab": lab})
+    if name in alternation_names(where.record_url):
+        settings = validated(recorded_settings(where.record_url, name) | {"name": name, "lab": lab})
         rounds = recorded_rounds(where, name)
         if not rounds:
             raise ValueError(f"alternation {name}: no round is done")
@@ -168,7 +166,7 @@ def report(
         mirror = Mirror(where)
         written = publish_alternation(where, settings, rounds, made, mirror, _unseen, note).report
     else:
-        records = search_records(where, name)
+        records = search_records(where.record_url, name)
         described = records[0].settings["objective"]
         told = (described["name"], described["settings"])
         if records[0].settings["search"].get("what", "generation") == "generation":
@@ -197,39 +195,35 @@ def sync(
 ) -> None:
     """Add to MLflow what it lacks of the record, after an outage or a crash."""
     say("MLflow is brought up to the record; importing it …")
-    from trials.cli.search_state import HALF
+    from trials.publishing.publish import complete
+    from trials.publishing.publish_alternation import complete_alternation
     from trials.record.databases import without_password
     from trials.record.hold import runs
-    from trials.record.record import ALTERNATION, study_names
-    from trials.results.publish import complete
-    from trials.results.publish_alternation import complete_alternation
-    from trials.searches.alternation import recorded_rounds
-    from trials.searches.search_run import search_records, searches_of
+    from trials.record.searches import alternation_names, halves_of, search_names, search_records
+    from trials.record.studies import ALTERNATION
+    from trials.results.rounds import recorded_rounds
     from trials.tracking.mirror import Mirror
 
     where = Lab.at(lab, record_url, tracking_uri)
     if record_url is None:
         where.existing()
-    known = study_names(where.record_url)
-    searches, end = searches_of(known), f"-{ALTERNATION}"
-    alternations = {study.removesuffix(end) for study in known if study.endswith(end)}
+    url = where.record_url
+    searches, alternations = search_names(url), alternation_names(url)
     if name is not None:
-        alternations &= {name}
-        half = f"{re.escape(name)}{HALF}"
-        searches = {s for s in searches if re.fullmatch(half, s)} if alternations else {name}
+        searches = halves_of(url, name) if name in alternations else [name]
+        alternations = [name] if name in alternations else []
     mirror, added = Mirror(where), 0
-    for search_name in sorted(searches):
-        records = search_records(where, search_name)
+    for search_name in searches:
+        records = search_records(where.record_url, search_name)
         added += sum(mirror.sync(record) for record in records)
-        held = f"{search_name}-{records[0].settings['search']['optimisers'][0]}"
-        if runs(where.record_url, held):
+        if runs(url, records[0].name):
             continue
         if (where.results(search_name) / "best.json").exists():
             complete(where, search_name, records, mirror, note)
         else:
             for record in records:  # whose driver was killed
                 mirror.end(record, "KILLED")
-    for alternation in sorted(alternations):
+    for alternation in alternations:
         if runs(where.record_url, f"{alternation}-{ALTERNATION}"):
             continue
         if (where.results(alternation) / "best.json").exists():
@@ -252,7 +246,7 @@ def tabulate(
 ) -> None:
     """Turn searches into a table, which `--objective tabulated --set table=OUT` replays."""
     from trials.objectives.tabulated import tabulate as tabulate_records
-    from trials.searches.search_run import search_records
+    from trials.record.searches import search_records
 
     if target.suffix != ".parquet":
         raise ValueError(f"{target}: a table's name ends in .parquet")
@@ -260,7 +254,7 @@ def tabulate(
         if names.count(name) > 1:
             raise ValueError(f"{name} is named twice: each evaluation counts once")
     where = Lab.at(lab, record_url)
-    records = [record for name in names for record in search_records(where, name)]
+    records = [record for name in names for record in search_records(where.record_url, name)]
     count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)
     out.print(f"{target}  {count} evaluations")
 
@@ -288,12 +282,12 @@ def front(
 ) -> None:
     """Measure the best strategy for each number of forward passes, on seeds no search saw."""
     say(f"{name}: its Pareto front is measured again; importing PyTorch …")
+    from trials.record.searches import search_records
     from trials.results.front import candidates, measured_front, tested_already
     from trials.searches.launch import prepared, replicate
-    from trials.searches.search_run import search_records
 
     where = Lab.at(lab, record_url)
-    records = search_records(where, name)
+    records = search_records(where.record_url, name)
     settings, described = records[0].settings["search"], records[0].settings["objective"]
     n = settings["test_images"] if images is None else images
     chosen = settings["test_seeds"] if seeds is None else read_seeds("--seeds", seeds)

@@ -126,9 +126,10 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
     methods = ", ".join(settings.optimisers)
     say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
     if settings.name is not None:  # a derived one costs seconds
-        from trials.searches.search_run import refuse_taken
+        from trials.record.searches import refuse_taken
 
-        refuse_taken(Lab.open(settings.lab, settings.record_url), settings.name)
+        url = Lab.open(settings.lab, settings.record_url).record_url
+        refuse_taken(url, settings.name, settings.optimisers)
     from trials.cli.search_command import run
 
     run(settings, resume=False, as_json_=as_json_)
@@ -163,14 +164,12 @@ def demo(
     the dashboards.
     """
     say("demo: the lab's record is read for a free name …")
-    from trials.record.record import study_names
-    from trials.searches.search_run import has_begun
+    from trials.record.searches import has_begun
     from trials.searches.settings import read_settings
 
     more = [name for name in read_names(optimisers or []) if name not in METHODS]
-    known = study_names(Lab.open(lab).record_url)
-    number = 1
-    while has_begun(f"demo-{number}", known):
+    url, number = Lab.open(lab).record_url, 1
+    while has_begun(url, f"demo-{number}"):
         number += 1
     values: dict[str, Any] = DEMO | {
         "name": f"demo-{number}",

@@ -20,13 +20,12 @@ from trials.cli.printing import note, show_paths, show_results
 from trials.lab import VARIABLES, Lab
 from trials.objectives.objective import Objective, load_objective
 from trials.progress import LiveProgress, say
+from trials.publishing.publish import Published, Show, publish
+from trials.publishing.publish_alternation import publish_alternation
 from trials.record.databases import without_password
-from trials.record.record import study_names
-from trials.results.publish import Published, Show, publish
-from trials.results.publish_alternation import publish_alternation
+from trials.record.searches import has_begun, is_finished, search_records
 from trials.searches.alternation import alternate
 from trials.searches.launch import launch, prepared, resumed_settings
-from trials.searches.search_run import has_begun, is_finished, search_records
 from trials.searches.setting_groups import WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings
 from trials.searches.transfer import REFINED, Transferred
@@ -54,7 +53,7 @@ def run(
             published = _search(settings, resume, show, retry_failed)
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
-        if not has_begun(name, study_names(lab.record_url)):
+        if not has_begun(lab.record_url, name):
             line = "interrupted before there was anything to resume"
         print(line, file=sys.stderr)
         raise typer.Exit(130)
@@ -87,7 +86,7 @@ def _search(
     name = settings.full_name()
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
-    if resume and not retry_failed and is_finished(records := search_records(lab, name)):
+    if resume and not retry_failed and is_finished(records := search_records(lab.record_url, name)):
         say(publishing)
         of = functools.partial(_objective, settings, lab)
         return publish(lab, name, records, of, Mirror(lab), show, note)
@@ -96,7 +95,7 @@ def _search(
     if not launched.run.finished:
         return None
     say(publishing)
-    records = search_records(lab, name)
+    records = search_records(lab.record_url, name)
     return publish(lab, name, records, lambda: launched.objective, launched.mirror, show, note)
 
 
@@ -143,7 +142,7 @@ def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
     name = settings.full_name()
     best = lab.results(name) / "best.json"
     if not best.exists():
-        resume = has_begun(name, study_names(lab.record_url))
+        resume = has_begun(lab.record_url, name)
         if resume:
             here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
             settings = resumed_settings(name, here, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from rich.markup import escape
@@ -11,11 +10,8 @@ from rich.table import Table
 from trials.cli.printing import out, print_json
 from trials.lab import Lab
 from trials.record.failures import reasons
-from trials.record.record import ALTERNATION, Record, study_names
-from trials.searches.search_run import SUFFIXES, search_records
-
-HALF = r"-r\d+-(training|generation)"
-"""What an alternation's name ends with in the names of its searches."""
+from trials.record.record import Record
+from trials.record.searches import alternation_names, halves_of, search_records
 
 
 def show_search(lab: Lab, name: str, as_json_: bool) -> None:
@@ -45,12 +41,10 @@ def show_search(lab: Lab, name: str, as_json_: bool) -> None:
 
 
 def _records(lab: Lab, name: str) -> list[Record]:
-    known = study_names(lab.record_url)
-    if f"{name}-{ALTERNATION}" not in known:
-        return search_records(lab, name)
-    ends = "|".join(map(re.escape, SUFFIXES))
-    halves = [s for s in known if re.fullmatch(f"{re.escape(name)}{HALF}-({ends})", s)]
-    return [Record.open(lab.record_url, study) for study in halves]
+    url = lab.record_url
+    if name not in alternation_names(url):
+        return search_records(url, name)
+    return [record for half in halves_of(url, name) for record in search_records(url, half)]
 
 
 def _state(record: Record) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -207,3 +208,10 @@ def _usual_bound(probe: Probe, name: str) -> Bound:
     if probe.training is not None:
         return distribution(probe.training.strategy.mask_ratio_distribution).parameters[name]
     return SCHEDULES[name.rpartition("_")[0]].bound(1)
+
+
+def same_values(ours: dict[str, float], theirs: dict[str, float]) -> bool:
+    """Whether values of the same names are equal up to the last digits."""
+    return ours.keys() == theirs.keys() and np.allclose(
+        list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
+    )

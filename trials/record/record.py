@@ -16,23 +16,28 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe, Training
 from search.strategy import GenerationStrategy
-from trials.record.databases import sqlite_file, without_password
+from trials.record.databases import without_password
 from trials.record.evaluation import Evaluation, evaluation_of, trial_of
 from trials.record.retried import RETRIED, Retried
 from trials.record.storage import open_storage, outlast, readable
+from trials.record.studies import (
+    ATTRIBUTES,
+    FORMAT,
+    StudyOf,
+    all_names,
+    missing,
+    not_ours,
+    state_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "autonat-record/1"
-ALTERNATION = "alternation"
-"""The study NAME-alternation holds the settings of an alternation of that name, and no trials."""
 COLUMNS = (
     "number",
     "probe",
@@ -105,13 +110,17 @@ class Record:
                 study_name=name, storage=storage, direction="minimize", load_if_exists=True
             )
             told = study.user_attrs
-            ours = _state(storage, study._study_id)
+            ours = state_of(storage, study._study_id)
             if ours is not None:
                 raise ValueError(f"study {name} exists already") if ours else not_ours(url, name)
             # Where it exists, whoever began to make it was killed; the format comes last.
             if "study_id" not in told:
                 study.set_user_attr("study_id", uuid.uuid4().hex)
             study.set_user_attr("settings", dict(settings))
+            of = StudyOf.of_settings(settings)
+            for attribute in ATTRIBUTES if of is not None else ():
+                if (value := getattr(of, attribute)) is not None:
+                    study.set_user_attr(attribute, value)
             study.set_user_attr("format", FORMAT)
             return cls(study, storage)
 
@@ -124,8 +133,8 @@ class Record:
                 of autonat, or the storage cannot be read.
         """
         with readable(url):
-            storage = None if _missing(url) else open_storage(url)
-            names = [] if storage is None else _names(storage)
+            storage = None if missing(url) else open_storage(url)
+            names = [] if storage is None else all_names(storage)
             if storage is None or name not in names:
                 known = ", ".join(names) or "none"
                 raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
@@ -357,58 +366,3 @@ class Record:
                 }
             )
         return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
-
-
-def taken(url: str, names: Collection[str]) -> dict[str, bool]:
-    """Which of these studies exist; one that was not made to the end does not.
-
-    Returns:
-        Whether it is autonat's, by name: others use Optuna storages, too.
-
-    Raises:
-        ValueError: the storage cannot be read.
-    """
-    with readable(url):
-        storage = open_storage(url)
-        found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        states = {name: _state(storage, found[name]) for name in names if name in found}
-    return {name: ours for name, ours in states.items() if ours is not None}
-
-
-def not_ours(url: str, name: str) -> ValueError:
-    """Says that a study of that name is somebody else's."""
-    return ValueError(
-        f"study {name} in {without_password(url)} was not made by autonat, which leaves it alone: "
-        "give another --name"
-    )
-
-
-def study_names(url: str) -> list[str]:
-    """The names of all studies in a storage that were made to the end. Looking makes no file.
-
-    Raises:
-        ValueError: the storage cannot be read.
-    """
-    with readable(url):
-        return [] if _missing(url) else _names(open_storage(url))
-
-
-def _missing(url: str) -> bool:
-    """Whether it names an SQLite file that is not there, and would be made by looking."""
-    file = sqlite_file(url)
-    return file is not None and not file.exists()
-
-
-def _state(storage: RDBStorage, study_id: int) -> bool | None:
-    """Whether a study is one of autonat's; None where autonat began to make it and was killed."""
-    attributes = storage.get_study_user_attrs(study_id)
-    if "format" in attributes:
-        return str(attributes["format"]).startswith(FORMAT.partition("/")[0])
-    minimised = storage.get_study_directions(study_id) == [StudyDirection.MINIMIZE]
-    empty = minimised and not storage.get_n_trials(study_id)
-    return None if empty and set(attributes) <= {"study_id", "settings"} else False
-
-
-def _names(storage: RDBStorage) -> list[str]:
-    studies = storage.get_all_studies()
-    return sorted(study.study_name for study in studies if "format" in study.user_attrs)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from trials.lab import Lab
-from trials.record.record import ALTERNATION, study_names
+from trials.record.searches import alternation_names, search_records
 from trials.results.anchors import Anchor, recorded_anchors
 from trials.results.results import MethodResult, method_results
-from trials.searches.alternation import recorded_rounds, round_results
-from trials.searches.search_run import search_records
+from trials.results.rounds import recorded_rounds, round_results
 
 
 @dataclass(frozen=True)
@@ -35,19 +34,19 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
         ValueError: there is no search of a name, an alternation has no round yet, or two have
             different FID protocols.
     """
-    known = study_names(lab.record_url)
+    alternations = alternation_names(lab.record_url)
     protocols: dict[str, Any] = {}
     results: list[MethodResult] = []
     anchors: list[Anchor] = []
     for name in dict.fromkeys(names):
-        if f"{name}-{ALTERNATION}" in known:
+        if name in alternations:
             rounds = recorded_rounds(lab, name)
             if not rounds:
                 raise ValueError(f"alternation {name}: no round is done")
-            records = search_records(lab, rounds[0].generation)
+            records = search_records(lab.record_url, rounds[0].generation)
             found = round_results(lab, rounds)
         else:
-            records = search_records(lab, name)
+            records = search_records(lab.record_url, name)
             found = method_results(records)
         protocols[name] = records[0].settings["protocol"]
         first = next(iter(protocols))

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.controls import CONTROLS, RULE_OF_THUMB
-from search.first_strategies import START
+from search.controls import CONTROLS, RULE_OF_THUMB, START
 from search.strategy_file import Control, StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.results.results import ControlsBeside, MethodResult, versions

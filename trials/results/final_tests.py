@@ -14,8 +14,8 @@ from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
+from trials.record.evaluation import same_values
 from trials.record.record import Record
-from trials.runners.study import close
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tested:
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
         """Whether this is what it measures, up to the last digits."""
-        return close(_values(strategy, training), _values(self.strategy, self.training))
+        return same_values(_values(strategy, training), _values(self.strategy, self.training))
 
     @property
     def checkpoint(self) -> str | None:

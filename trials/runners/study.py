@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
+from trials.record.evaluation import same_values
 from trials.record.record import Record
 
 
@@ -128,14 +127,7 @@ def _same(asked: Probe, recorded: Probe) -> bool:
     """Equal up to the last digits, in which machines may differ."""
     if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
         return False
-    return close(_values(asked), _values(recorded))
-
-
-def close(ours: dict[str, float], theirs: dict[str, float]) -> bool:
-    """Whether values of the same names are equal up to the last digits."""
-    return ours.keys() == theirs.keys() and np.allclose(
-        list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
-    )
+    return same_values(_values(asked), _values(recorded))
 
 
 def _values(probe: Probe) -> dict[str, float]:

@@ -14,39 +14,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.first_strategies import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.objective import Trains, load_objective
 from trials.record.hold import hold
-from trials.record.record import ALTERNATION, Record, study_names
-from trials.results.results import MethodResult, method_results
+from trials.record.record import Record
+from trials.record.searches import has_begun, refuse_taken
+from trials.record.studies import ALTERNATION
+from trials.results.rounds import Round, best_round, round_value
 from trials.searches.launch import check, resumed_settings
-from trials.searches.search_run import differences, has_begun, refuse_taken, search_records
+from trials.searches.search_run import differences
 from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
 """Runs a search, or goes on with one, and publishes it: the path of its best strategy file, or
 None if it was interrupted."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """What came of a round.
-
-    Attributes:
-        training: the name of its training search.
-        generation: that of its generation search.
-        best: the strategy file of the latter's winner, with the model's checkpoint.
-    """
-
-    training: str
-    generation: str
-    best: StrategyFile
 
 
 def alternate(settings: AlternationSettings, *, resume: bool, search: Search) -> list[Round] | None:
@@ -83,47 +68,6 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
             rounds.append(Round(training.full_name(), generation.full_name(), best))
     _keep_best(settings, rounds, lab)
     return rounds
-
-
-def recorded_rounds(lab: Lab, name: str) -> list[Round]:
-    """The rounds of an alternation that are done."""
-    known = study_names(lab.record_url)
-    rounds: list[Round] = []
-    while True:
-        prefix = f"{name}-r{len(rounds) + 1}"
-        training, generation = f"{prefix}-training", f"{prefix}-generation"
-        best = lab.results(generation) / "best.json"
-        begun = has_begun(generation, known)
-        if not begun or not best.exists():
-            return rounds
-        rounds.append(Round(training, generation, StrategyFile.read(best)))
-
-
-def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
-    """What came of an alternation: the state before, and each round's winner.
-
-    Args:
-        lab: of the project.
-        rounds: at least one.
-    """
-    start = method_results(search_records(lab, rounds[0].training))
-    results = [replace(next(r for r in start if r.method == START), method="before")]
-    for number, round_ in enumerate(rounds, 1):
-        found = method_results(search_records(lab, round_.generation))
-        results.append(
-            replace(
-                next(result for result in found if result.searched),
-                method=f"round {number}",
-                training=round_.best.training,
-                checkpoint=(round_.best.objective or {}).get("checkpoint"),
-            )
-        )
-    return results
-
-
-def best_round(rounds: list[Round]) -> Round:
-    """The round of the lowest final test, the earlier of equals."""
-    return min(rounds, key=_fid)
 
 
 def training_half(
@@ -182,7 +126,7 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
     """A half's best strategy, from its file where the search was done before."""
     name = half.full_name()
     best = lab.results(name) / "best.json"
-    begun = has_begun(name, study_names(lab.record_url))
+    begun = has_begun(lab.record_url, name)
     if begun:
         here = half.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
         recorded = resumed_settings(name, here, None)
@@ -229,7 +173,7 @@ def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
     name = f"{settings.full_name()}-{ALTERNATION}"
     told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
     if not resume:
-        refuse_taken(lab, settings.full_name())
+        refuse_taken(lab.record_url, settings.full_name(), ())
         Record.create(lab.record_url, name, told)
         return
     differing = differences(Record.open(lab.record_url, name).settings, told)
@@ -243,11 +187,7 @@ def has_ended(rounds: list[Round]) -> bool:
         return False
     test = rounds[-1].best.test
     error = 0.0 if test is None or test.standard_error is None else test.standard_error
-    return _fid(rounds[-2]) - _fid(rounds[-1]) < error
-
-
-def _fid(round_: Round) -> float:
-    return float("inf") if round_.best.test is None else round_.best.test.value
+    return round_value(rounds[-2]) - round_value(rounds[-1]) < error
 
 
 def _keep_best(settings: AlternationSettings, rounds: list[Round], lab: Lab) -> None:

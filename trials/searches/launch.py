@@ -31,9 +31,10 @@ from trials.objectives.travelling import check_travels, user_modules
 from trials.progress import LiveProgress
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
-from trials.record.record import study_names
+from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
-from trials.searches.search_run import SearchRun, differences, recorded_settings, refuse_taken
+from trials.record.studies import study_names
+from trials.searches.search_run import SearchRun, differences
 from trials.searches.settings import (
     WHERE_IT_RUNS,
     SearchSettings,
@@ -86,7 +87,7 @@ def launch(
     objective = load_objective(settings.objective, settings.objective_settings)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     if not resume:
-        refuse_taken(lab, settings.full_name())
+        refuse_taken(lab.record_url, settings.full_name(), settings.optimisers)
     check(settings, objective, lab)
     measurer = _measurer(settings, objective, lab)
     _check_travels(settings, measurer)
@@ -239,7 +240,7 @@ def resumed_settings(
     """
     where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
-    recorded = recorded_settings(lab, name)
+    recorded = recorded_settings(lab.record_url, name)
     of_file = {} if study_file is None else read_study_file(study_file)
     usual = {"what": recorded.get("what", "generation"), "objective": recorded["objective"]}
     usual = {key: value for key, value in usual.items() if key not in of_file}

@@ -6,27 +6,25 @@ seeds that no search uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
-from search.controls import CONTROLS
-from search.first_strategies import START, first_strategies
+from search.controls import CONTROLS, START
+from search.first_strategies import first_strategies
 from search.optimiser import WAIT, Signal, Training
 from search.optimisers.replicates import Replicates
-from search.registry import ALL_OPTIMISERS, make_optimiser
+from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import Objective, describe
-from trials.record.databases import without_password
-from trials.record.record import ALTERNATION, Record, not_ours, study_names, taken
+from trials.record.record import Record
+from trials.record.searches import with_start
+from trials.record.studies import study_names
 from trials.runners.study import Job, Study
 from trials.searches.settings import SearchSettings
 
 Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
-SUFFIXES = (*ALL_OPTIMISERS, "test")
-"""A search's studies are called NAME-SUFFIX."""
-
 TESTED = ("strategies", "trainings")
 """The settings of a final test that say what it measures, by name."""
 
@@ -193,17 +191,6 @@ class SearchRun:
         return record
 
 
-def searches_of(known: Collection[str]) -> set[str]:
-    """The names of the searches that studies of these names belong to."""
-    ends = [(study, f"-{suffix}") for study in known for suffix in SUFFIXES]
-    return {study.removesuffix(end) for study, end in ends if study.endswith(end)}
-
-
-def has_begun(name: str, known: Collection[str]) -> bool:
-    """Whether studies of a search, or of an alternation, of that name are among these names."""
-    return any(f"{name}-{suffix}" in known for suffix in (*SUFFIXES, ALTERNATION))
-
-
 def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:
     """See whether a study has these settings.
 
@@ -216,88 +203,10 @@ def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> 
         ValueError: they differ.
     """
     given = {key: value for key, value in settings.items() if key not in but}
-    own = {k: value for k, value in _with_start(record.settings).items() if k not in but}
+    own = {k: value for k, value in with_start(record.settings).items() if k not in but}
     differing = differences(own, given)
     if differing:
         raise ValueError(f"study {record.name} was made with {'; '.join(differing[:3])}")
-
-
-def refuse_taken(lab: Lab, name: str) -> None:
-    """See whether a search of that name can begin: two searches of one name could not be told
-    apart, nor the first be finished.
-
-    Raises:
-        ValueError: there is one, or a study that one of its own would be called like.
-    """
-    found = taken(lab.record_url, [f"{name}-{suffix}" for suffix in (*SUFFIXES, ALTERNATION)])
-    for study, ours in found.items():
-        if not ours:
-            raise not_ours(lab.record_url, study)
-    if found:
-        studies = "study" if len(found) == 1 else "studies"
-        raise ValueError(
-            f"search {name} exists already, with the {studies} {', '.join(found)}: "
-            f"--resume {name} goes on with it, another --name begins another"
-        )
-
-
-def recorded_settings(lab: Lab, name: str) -> dict[str, Any]:
-    """The settings of the search of that name (see `SearchSettings.problem`).
-
-    Raises:
-        ValueError: there is none; the known ones are listed.
-    """
-    alternation = f"{name}-{ALTERNATION}"
-    if alternation in study_names(lab.record_url):
-        return dict(Record.open(lab.record_url, alternation).settings["search"])
-    return dict(_with_start(search_records(lab, name)[0].settings)["search"])
-
-
-def _with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A study's settings, with the strategy that it started from in place of a strategy file.
-
-    Records of earlier versions name the file, which may have moved with its lab; the space that
-    they hold beside it has the strategy.
-    """
-    start, space = settings["search"].get("start"), settings.get("space")
-    if space is None or not isinstance(start, str) or start in CONTROLS:
-        return dict(settings)
-    generation = space.get("generation", space)
-    strategy = generation.get("start", generation)
-    return {**settings, "search": {**settings["search"], "start": strategy}}
-
-
-def search_records(lab: Lab, name: str) -> list[Record]:
-    """The records of a search's studies, the final test's last if there is one.
-
-    Raises:
-        ValueError: there is no such search; the known ones are listed.
-    """
-    known = study_names(lab.record_url)
-    named = [Record.open(lab.record_url, f"{name}-{s}") for s in SUFFIXES if f"{name}-{s}" in known]
-    if not named:
-        names = ", ".join(sorted(searches_of(known))) or "none"
-        raise ValueError(
-            f"no search {name!r} in {without_password(lab.record_url)}; known: {names}"
-        )
-    return named
-
-
-def is_finished(records: list[Record]) -> bool:
-    """Whether nothing of a search is left to do: its final test, which begins when all its methods
-    are done, is complete.
-
-    Args:
-        records: of one search (see `search_records`).
-    """
-    test = records[-1].settings
-    if test["kind"] != "test":
-        return False
-    if records[-1].reopened:
-        return False
-    return len(records[-1].evaluations) >= len(test["strategies"]) * len(
-        test["search"]["test_seeds"]
-    )
 
 
 def differences(recorded: Any, given: Any, where: str = "") -> list[str]:

@@ -25,7 +25,8 @@ from search.strategy_file import image_flops
 from trials.lab import Lab
 from trials.record.databases import first_line, without_password
 from trials.record.evaluation import Evaluation
-from trials.record.record import ALTERNATION, Record
+from trials.record.record import Record
+from trials.record.studies import ALTERNATION
 from trials.tracking.client import connect
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"

@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from trials.cli import doctor
 from trials.cli.doctor import examine, report
 from trials.lab import Lab
-from trials.record.record import study_names
+from trials.record.studies import study_names
 from trials.runners import local_ray
 
 Run = Callable[..., tuple[int, str, str]]

@@ -16,7 +16,8 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import Control, StrategyFile
 from tests.options import laid_over
 from trials.lab import Lab
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 
 Autonat = Callable[..., tuple[int, str, str]]
 

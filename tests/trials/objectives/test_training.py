@@ -29,7 +29,8 @@ from trials.objectives.measured import evaluate_probe, grow_probe
 from trials.objectives.objective import load_objective
 from trials.objectives.training import Trainer
 from trials.objectives.travelling import user_modules
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
 from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study

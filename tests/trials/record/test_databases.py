@@ -15,7 +15,8 @@ from trials.record.databases import (
     sqlite_url,
     tables,
 )
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 
 NAMES = ["lab", "lab%41", "lab?x", "lab%20y", "a b#c;d@e:f", "größe"]
 

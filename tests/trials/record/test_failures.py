@@ -19,11 +19,11 @@ from trials.lab import Lab
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.failures import FailureWatch, nothing_measured, reasons
 from trials.record.record import Record
+from trials.record.searches import is_finished, search_records
 from trials.results.front import tested_already as known_from_the_test
 from trials.results.results import method_results
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
-from trials.searches.search_run import is_finished, search_records
 
 Autonat = Callable[..., tuple[int, str, str]]
 SPACE = Space(GenerationStrategy.maskgit(3))
@@ -254,7 +254,7 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     Path("broken").unlink()
     lab = Lab.open(Path("autonat-lab"))
     published = lab.results("x") / "best.json"
-    before = method_results(search_records(lab, "x"))[0]
+    before = method_results(search_records(lab.record_url, "x"))[0]
     assert before.test is not None
 
     # What is refused leaves no trace.
@@ -265,7 +265,7 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     code, _, err = autonat(*words, "--retry-failed")
     assert code == 2
     assert "study x-tpe was made with optimiser_settings" in err
-    assert is_finished(search_records(lab, "x"))
+    assert is_finished(search_records(lab.record_url, "x"))
     assert published.exists()
     record.change_settings(settings)
 
@@ -274,13 +274,13 @@ def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
         Path("interrupted").write_text(seed)
         assert autonat(*words, *more)[0] == 130
         assert not published.exists()
-        assert not is_finished(search_records(lab, "x"))
+        assert not is_finished(search_records(lab.record_url, "x"))
         [listed] = json.loads(autonat("list", "--json")[1])
         assert (listed["state"], listed["fid"]) == ("interrupted", None)
-    now = method_results(search_records(lab, "x"))[0]
+    now = method_results(search_records(lab.record_url, "x"))[0]
     assert now.strategy != before.strategy
     assert (now.values, now.test, now.test_images) == ((), None, 100)
-    assert now.strategy not in known_from_the_test(search_records(lab, "x"), 100, (1, 2))
+    assert now.strategy not in known_from_the_test(search_records(lab.record_url, "x"), 100, (1, 2))
     Path("interrupted").unlink()
     code, _, err = autonat("search", "--resume", "x", "--runner", "local")
     assert code == 0, err

@@ -13,7 +13,8 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.record.databases import sqlite_url
-from trials.record.record import Best, Record, study_names
+from trials.record.record import Best, Record
+from trials.record.studies import study_names
 
 SPACE = Space(GenerationStrategy.maskgit(3))
 

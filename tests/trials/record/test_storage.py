@@ -21,8 +21,9 @@ from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from trials.record import record_storage
 from trials.record.databases import sqlite_url, tables, without_password
-from trials.record.record import Record, study_names
+from trials.record.record import Record
 from trials.record.storage import require_two_databases
+from trials.record.studies import study_names
 
 STRATEGY = GenerationStrategy.maskgit(2)
 
@@ -81,7 +82,7 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(
 def test_two_that_make_its_tables_at_the_same_time(database: PostgreSQL, tmp_path: Path) -> None:
     database.execute("create database fresh")
     code = (
-        "import sys; from trials.record.record import study_names; print(study_names(sys.argv[1]))"
+        "import sys; from trials.record.studies import study_names; print(study_names(sys.argv[1]))"
     )
     words = [sys.executable, "-c", code, database.url("fresh")]
     pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -15,9 +15,9 @@ import pytest
 from trials.lab import Lab
 from trials.record.driver import ATTRIBUTE, Driver
 from trials.record.record import Record
+from trials.record.searches import search_records
 from trials.results.listing import searches
 from trials.results.results import method_results
-from trials.searches.search_run import search_records
 
 Autonat = Callable[..., tuple[int, str, str]]
 WORDS = """
@@ -36,7 +36,7 @@ def searched(autonat: Autonat, lab: Lab) -> Lab:
 
 
 def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat) -> None:
-    records = search_records(searched, "done")
+    records = search_records(searched.record_url, "done")
     results = [result for result in method_results(records) if result.searched]
     code, out, _ = autonat("list", "--lab", searched.folder, "--json")
     [told] = json.loads(out)

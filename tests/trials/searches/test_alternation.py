@@ -16,7 +16,8 @@ from tests.options import laid_over
 from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
 from trials.record.hold import hold
-from trials.record.record import Record, study_names
+from trials.record.record import Record
+from trials.record.studies import study_names
 from trials.searches import alternation
 from trials.tracking.mirror import ALTERNATION_TAG
 

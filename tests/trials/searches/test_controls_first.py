@@ -9,8 +9,9 @@ import pytest
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.record.record import Record
+from trials.record.searches import search_records
 from trials.runners.local_runner import run_local
-from trials.searches.search_run import SearchRun, search_records
+from trials.searches.search_run import SearchRun
 from trials.searches.settings import GenerationSearch, read_settings
 
 METHODS = ["coarse-to-fine", "autonat-reference", "tpe", "cmaes", "random"]
@@ -25,7 +26,7 @@ def test_all_methods_measure_the_same_first_and_resume(lab: Lab) -> None:
     def searched(resume: bool) -> list[Record]:
         made = SearchRun(settings, objective, lab, resume=resume, listener=lambda _: None)
         run_local(made, objective)
-        return search_records(lab, "same")
+        return search_records(lab.record_url, "same")
 
     records = searched(resume=False)
     found = {

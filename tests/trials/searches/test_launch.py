@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from trials.lab import Lab
-from trials.record.record import study_names
+from trials.record.studies import study_names
 from trials.runners import ray_runner
 
 Autonat = Callable[..., tuple[int, str, str]]

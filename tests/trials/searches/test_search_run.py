@@ -1,4 +1,4 @@
-"""Which studies belong to which search."""
+"""What of a search's studies is looked for, and goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mlflow.tracking import MlflowClient
 from trials.cli import search_command
 from trials.lab import Lab
 from trials.record.record import Record
-from trials.searches.search_run import has_begun, searches_of
 from trials.searches.settings import SearchSettings, read_settings
 
 SETTINGS: dict[str, Any] = {
@@ -26,13 +25,6 @@ SETTINGS: dict[str, Any] = {
         "optimisers": ["random"],
     },
 }
-
-
-def test_a_search_is_not_another_whose_name_begins_alike() -> None:
-    known = ["demo-1-old-random", "demo-1-old-test", "demo-2-alternation", "theirs-study"]
-    assert searches_of(known) == {"demo-1-old"}
-    begun = {n for n in ("1", "1-old", "2", "3") if has_begun(f"demo-{n}", known)}
-    assert begun == {"1-old", "2"}
 
 
 @pytest.mark.parametrize(
@@ -50,11 +42,19 @@ def test_a_name_syncs_its_own_studies_alone(
     synced: set[str],
 ) -> None:
     url = with_mlflow.record_url
-    for study in (f"{name}-random", f"{name}-r1-generation-random")[kind == "alternation" :]:
-        Record.create(url, study, SETTINGS)
+    half = SETTINGS["search"] | {"alternation": name}
     if kind == "alternation":
-        Record.create(url, f"{name}-alternation", SETTINGS | {"kind": kind})
-    Record.create(url, f"{name}-random-walk-random", SETTINGS)
+        Record.create(url, f"{name}-alternation", SETTINGS | {"kind": kind, "search_name": name})
+    else:
+        Record.create(url, f"{name}-random", SETTINGS | {"search_name": name})
+    Record.create(
+        url,
+        f"{name}-r1-generation-random",
+        SETTINGS | {"search_name": f"{name}-r1-generation", "search": half},
+    )
+    Record.create(
+        url, f"{name}-random-walk-random", SETTINGS | {"search_name": f"{name}-random-walk"}
+    )
     code, _, err = autonat("sync", name, "--lab", with_mlflow.folder)
     assert code == 0, err
     client = MlflowClient(with_mlflow.tracking_uri)
@@ -69,7 +69,7 @@ def test_a_refinement_goes_on_where_it_is_told_to_run(
 ) -> None:
     given = {"objective": "simulated", "name": "t", "lab": lab.folder, "optimisers": ["random"]}
     settings = read_settings(given | {"workers": 3, "runner": "local"})
-    recorded = SETTINGS | {"search": settings.completed().problem()}
+    recorded = SETTINGS | {"search_name": "t", "search": settings.completed().problem()}
     Record.create(lab.record_url, "t-random", recorded)
     asked: list[tuple[SearchSettings, bool]] = []
 

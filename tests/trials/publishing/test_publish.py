@@ -17,9 +17,9 @@ from trials.lab import Lab
 from trials.objectives.objective import Objective
 from trials.objectives.simulated import SimulatedObjective
 from trials.progress import LiveProgress
-from trials.results.publish import Published, publish
+from trials.publishing.publish import Published, publish
+from trials.record.searches import search_records
 from trials.searches.launch import launch
-from trials.searches.search_run import search_records
 from trials.searches.settings import GenerationSearch
 from trials.tracking import mirror
 from trials.tracking.mirror import Mirror
@@ -57,7 +57,7 @@ class Seen:
         self.files = {file.name for file in self.lab.results("small").iterdir()}
 
     def publish(self, objective: Callable[[], Objective] = SimulatedObjective) -> Published:
-        records = search_records(self.lab, "small")
+        records = search_records(self.lab.record_url, "small")
         runs = Mirror(self.lab)
         return publish(self.lab, "small", records, objective, runs, self.show, self.notes.append)
 
@@ -106,7 +106,7 @@ def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
     def broken(*_: object, **__: object) -> object:
         raise KeyError("unforeseen")
 
-    for record in search_records(searched, "small"):
+    for record in search_records(searched.record_url, "small"):
         Mirror(searched).sync(record)
     monkeypatch.setattr(report, "write_report", broken)
     monkeypatch.setattr(MlflowClient, "log_artifact", broken)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from trials.lab import Lab
 from trials.objectives.objective import Objective
-from trials.results.anchors import recorded_anchors
-from trials.results.publish import (
+from trials.publishing.publish import (
     UNMADE,
     Note,
     Published,
@@ -17,8 +16,9 @@ from trials.results.publish import (
     attempt,
     report_of,
 )
-from trials.searches.alternation import Round, round_results
-from trials.searches.search_run import search_records
+from trials.record.searches import search_records
+from trials.results.anchors import recorded_anchors
+from trials.results.rounds import Round, round_results
 from trials.searches.settings import SearchSettings
 from trials.tracking.mirror import Mirror
 
@@ -49,9 +49,9 @@ def publish_alternation(
         the alternation itself.
     """
     name = settings.full_name()
-    trained = [search_records(lab, r.training) for r in rounds]
+    trained = [search_records(lab.record_url, r.training) for r in rounds]
     results = round_results(lab, rounds)
-    anchors = recorded_anchors(search_records(lab, rounds[0].generation))
+    anchors = recorded_anchors(search_records(lab.record_url, rounds[0].generation))
     best = lab.results(name) / "best.json"
     published = Published(results, best, None, 0, anchors=anchors)
     show(published)
