@@ -17,12 +17,12 @@ import pandas as pd
 import typer
 
 from models.threads import one_thread
+from search.controls import best_control
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.progress import LiveProgress
 from trials.record.searches import search_records
 from trials.record.studies import study_names
-from trials.results.controls import best_control
 from trials.results.results import MethodResult, method_results
 from trials.runners.local_runner import run_local
 from trials.searches.demo import DEMO

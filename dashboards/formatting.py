@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trials.results.results import MethodResult
-
+from dashboards.input import Result
 
 ERRORS = {
     "seeds": "± the standard error of the mean over the seeds",
@@ -32,7 +29,7 @@ def gigaflops(flops: int | None) -> str:
     return "" if flops is None else f"{flops / 1e9:,.3g}"
 
 
-def difference(result: MethodResult, best: MethodResult) -> str:
+def difference(result: Result, best: Result) -> str:
     """How far a result lies above the best one, and whether that is inside the noise: within two
     combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
     if result is best:
@@ -47,7 +44,7 @@ def difference(result: MethodResult, best: MethodResult) -> str:
     return f"+{gap:.{_digits(combined)}f}{noise}"
 
 
-def tests_said(results: Iterable[MethodResult]) -> list[str]:
+def tests_said(results: Iterable[Result]) -> list[str]:
     """The final tests that the results went through, one in an honest comparison, and what
     the errors of their FIDs are."""
     found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}

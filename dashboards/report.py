@@ -16,12 +16,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
+from dashboards.cautions import meanings, warnings
 from dashboards.formatting import difference, gigaflops, tests_said, with_error
+from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.standing import standing
 from search.strategy import GenerationStrategy, schedules_of
-from trials.results.anchors import Anchor, meanings, warnings
-from trials.results.results import MethodResult
 
 
 class Trainings(NamedTuple):
@@ -37,7 +37,7 @@ SAMPLE_WIDTH = 480
 
 def write_report(
     path: Path,
-    results: Sequence[MethodResult],
+    results: Sequence[Result],
     *,
     title: str,
     tokens: int,
@@ -101,12 +101,12 @@ def write_report(
     return _write(path, text)
 
 
-def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
+def _labelled(results: Sequence[Result]) -> dict[str, Result]:
     """The results by method, with T in the name where several were searched."""
     if not results:
         raise ValueError("a report needs at least one result")
     several = len({r.method for r in results}) < len(results)
-    named: dict[str, MethodResult] = {}
+    named: dict[str, Result] = {}
     for result in results:
         label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
         if label in named:
@@ -115,12 +115,12 @@ def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
     return named
 
 
-def _ranked(named: Mapping[str, MethodResult]) -> list[tuple[str, MethodResult]]:
+def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
     """The lowest FID first, those without one last."""
     return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
-def _summary(named: Mapping[str, MethodResult]) -> str:
+def _summary(named: Mapping[str, Result]) -> str:
     """The finding in a sentence."""
     label, best = _ranked(named)[0]
     if not math.isfinite(best.value):
@@ -142,7 +142,7 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
     return said + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
 
 
-def _standing(results: Sequence[MethodResult]) -> str:
+def _standing(results: Sequence[Result]) -> str:
     """The end of the summary: how search and controls compare, where all went through one final
     test."""
     said = standing(results) if len(tests_said(results)) == 1 else None
@@ -150,7 +150,7 @@ def _standing(results: Sequence[MethodResult]) -> str:
 
 
 def _rows(
-    named: Mapping[str, MethodResult], colour: Mapping[str, str], anchors: Sequence[Anchor]
+    named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
     """The rows of the final table, with the anchors where they stand among the results."""
     rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
@@ -162,7 +162,7 @@ def _rows(
 
 
 def _row(
-    label: str, result: MethodResult, named: Mapping[str, MethodResult], colour: Mapping[str, str]
+    label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
 ) -> dict[str, Any]:
     """A row of the final table; numbers as text."""
     best = _ranked(named)[0][1]
@@ -188,7 +188,7 @@ def _row(
 
 
 def _schedules(
-    named: Mapping[str, MethodResult], tokens: int, colour: Mapping[str, str]
+    named: Mapping[str, Result], tokens: int, colour: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """For each T that was searched, the figure and the numbers in it; controls of that T too."""
     sections = []
@@ -217,7 +217,7 @@ def _schedules(
     return sections
 
 
-def _best_fid(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> list[dict[str, Any]]:
+def _best_fid(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
     """For each T that was searched, the figure."""
     searches = {label: r for label, r in named.items() if len(r.evaluations)}
     return [
@@ -238,7 +238,7 @@ def _best_fid(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> l
     ]
 
 
-def _samples(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> list[dict[str, Any]]:
+def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
     """The sample grids, the lowest FID first."""
     return [
         {

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 from dashboards.formatting import with_error
-from trials.results.controls import best_control, best_searched
-from trials.results.results import MethodResult
+from dashboards.input import Result
+from search.controls import best_control, best_searched
 
 
-def standing(results: Sequence[MethodResult]) -> str | None:
+def standing(results: Sequence[Result]) -> str | None:
     """How the best of the searched methods stands to the best control; None where there are not
     both. A difference within two combined standard errors is inside the noise."""
     found, control = best_searched(results), best_control(results)

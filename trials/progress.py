@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +20,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-if TYPE_CHECKING:
-    from trials.runners.study import Study
+
+class Followed(Protocol):
+    """A study, as far as its progress is looked at (see trials.runners.study)."""
+
+    space: Any
+    total: int
+
+    @property
+    def record(self) -> Any:
+        """See trials.record.record."""
+
 
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""
@@ -69,7 +78,7 @@ class LiveProgress:
         """A function (done, total, note) that moves the task of that name."""
         return lambda done, total, note: self.update(name, done, total, note)
 
-    def follow(self, study: Study) -> None:
+    def follow(self, study: Followed) -> None:
         """Move the task of a study."""
         best = study.record.best()
         note = f"best FID {best.value:.3f}" if best else ""

@@ -61,9 +61,9 @@ def show_results(
     name: str | None = None,
 ) -> None:
     """The table of final tests, best first, or one JSON object."""
+    from dashboards.cautions import meanings, warnings
     from dashboards.standing import same_first, standing
     from trials.results.anchors import as_json as anchors_as_json
-    from trials.results.anchors import meanings, warnings
     from trials.results.results import as_json
 
     said = warnings(results, anchors)

@@ -164,7 +164,7 @@ def report(
             raise ValueError(f"alternation {name}: no round is done")
         made = partial(load_objective, settings.objective, settings.objective_settings)
         mirror = Mirror(where)
-        written = publish_alternation(where, settings, rounds, made, mirror, _unseen, note).report
+        written = publish_alternation(where, name, rounds, made, mirror, _unseen, note).report
     else:
         records = search_records(where.record_url, name)
         described = records[0].settings["objective"]

@@ -127,7 +127,7 @@ def _alternate(
         return None
     published = publish_alternation(
         lab,
-        settings,
+        settings.full_name(),
         rounds,
         lambda: load_objective(settings.objective, settings.objective_settings),
         Mirror(lab),

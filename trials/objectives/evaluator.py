@@ -16,7 +16,7 @@ from torch import Tensor
 from models.features.features import Features
 from models.metrics.metric import GROUPS, Anchored, Estimate, Metric, RealImages
 from models.precision import device
-from trials.objectives.objective import CONSTANT_IMAGE, REAL_IMAGES
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 
 
 class Evaluator:

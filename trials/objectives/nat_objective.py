@@ -31,13 +31,14 @@ from models.precision import device
 from models.threads import one_thread
 from models.training.checkpoints import stored_folder
 from models.training.masked_loss import WHOLE, Share
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.objectives.generating import Generating
 from trials.objectives.nat_training import NATTraining
-from trials.objectives.objective import CONSTANT_IMAGE, REAL_IMAGES, Report, Trained
+from trials.objectives.objective import Report, Trained
 
 
 class NATObjective(ABC):

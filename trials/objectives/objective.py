@@ -134,9 +134,6 @@ def sampled(
     raise ValueError(f"sample returned {told}, not a numpy array uint8 [n, H, W] or [n, H, W, 3]")
 
 
-REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
-
-
 @runtime_checkable
 class Anchors(Protocol):
     """An objective that knows what a number of its own is worth."""

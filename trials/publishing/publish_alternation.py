@@ -19,13 +19,12 @@ from trials.publishing.publish import (
 from trials.record.searches import search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.rounds import Round, round_results
-from trials.searches.settings import SearchSettings
 from trials.tracking.mirror import Mirror
 
 
 def publish_alternation(
     lab: Lab,
-    settings: SearchSettings,
+    name: str,
     rounds: list[Round],
     objective: Callable[[], Objective],
     mirror: Mirror,
@@ -37,7 +36,7 @@ def publish_alternation(
 
     Args:
         lab: of the project.
-        settings: of the alternation.
+        name: of the alternation.
         rounds: at least one.
         objective: makes what was trained.
         mirror: not in use by another thread.
@@ -48,7 +47,6 @@ def publish_alternation(
         Its results are the state before, and each round's winner; behind are its searches', not
         the alternation itself.
     """
-    name = settings.full_name()
     trained = [search_records(lab.record_url, r.training) for r in rounds]
     results = round_results(lab, rounds)
     anchors = recorded_anchors(search_records(lab.record_url, rounds[0].generation))

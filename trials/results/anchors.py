@@ -1,5 +1,5 @@
 """What stands beside the FIDs of a search, so that they can be judged: what real images have, and
-one image for ever; and whether a strategy's images are a collapse into one."""
+one image for ever."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trials.objectives.objective import CONSTANT_IMAGE, REAL_IMAGES, Anchors, Objective
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES
+from trials.objectives.objective import Anchors, Objective
 from trials.record.record import Record
-from trials.results.results import MethodResult
-
-COLLAPSED = 0.2
-"""Of the real images' variance: below it images hardly differ from each other. Measured (n = 200 to
-500): one image again and again has 0; a nearly blank page, a search's best on hardly trained
-letters, 0.08. What poor generators make varies more than real images: the rule of thumb has 1.1 to
-1.2 on digits and 1.7 on letters, the best control 1.1 to 1.2 and 1.8, a search's best 1.1 and 1.5,
-one step 1.5 and 3.4, and even sampling at a temperature of 0.1 (digits) 1.1."""
-
-MEANING = {
-    REAL_IMAGES: "as many as the test's, drawn anew; no generator can be expected below",
-    CONSTANT_IMAGE: "one again and again (black, white or, where it is known, the real images' "
-    "mean, whichever is lowest); no generator should be above",
-}
-UNKNOWN = (
-    "what they have is not known here; of the objective images, autonat statistics measures it "
-    "together with the reference"
-)
 
 
 @dataclass(frozen=True)
@@ -79,34 +62,6 @@ def recorded_anchors(records: list[Record]) -> list[Anchor]:
     ]
 
 
-def meanings(anchors: Sequence[Anchor]) -> dict[str, str]:
-    """What the anchors of a table are, by name, and why real images are not among them."""
-    found = {name: words for name, words in MEANING.items() if name in {a.name for a in anchors}}
-    return {REAL_IMAGES: UNKNOWN} | found if found else {}
-
-
-def warnings(results: Sequence[MethodResult], anchors: Sequence[Anchor]) -> list[str]:
-    """What must be said of strategies whose images are hardly worth looking at, in sentences."""
-    tested = sorted((r for r in results if math.isfinite(r.value)), key=lambda r: r.value)
-    lines = []
-    for result in tested:
-        if result.spread is not None and result.spread < COLLAPSED:
-            whose = (
-                "The winner's images" if result is tested[0] else f"The images of {result.label}"
-            )
-            lines.append(
-                f"{whose} hardly differ from each other: the variance of their features is "
-                f"{100 * result.spread:.2g} % of that of the real images."
-            )
-    constants = [anchor.value for anchor in anchors if anchor.name == CONSTANT_IMAGE]
-    if constants and tested and tested[0].value >= min(constants):
-        lines.append(
-            "No strategy here is better than one image again and again: the generator needs more "
-            "training, or the search more freedom."
-        )
-    return lines
-
-
 def as_json(anchors: Sequence[Anchor]) -> list[dict[str, Any]]:
     """For programs."""
     return [
@@ -126,8 +81,8 @@ def _checked(found: Any) -> dict[str, float]:
     except (TypeError, ValueError):
         raise ValueError(f"anchors gave {found!r}, not FIDs by name") from None
     for name, fid in plain.items():
-        if name not in MEANING:
-            raise ValueError(f"anchors gave {name!r}; known: {', '.join(MEANING)}")
+        if name not in (REAL_IMAGES, CONSTANT_IMAGE):
+            raise ValueError(f"anchors gave {name!r}; known: {REAL_IMAGES}, {CONSTANT_IMAGE}")
         if not math.isfinite(fid):
             raise ValueError(f"anchors gave {name} = {fid}, which is not finite")
     return plain

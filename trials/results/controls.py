@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.controls import CONTROLS, RULE_OF_THUMB, START
+from search.controls import RULE_OF_THUMB, START, best_control
 from search.strategy_file import Control, StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.results.results import ControlsBeside, MethodResult, versions
 
 BASELINES = (RULE_OF_THUMB, START)
-
-
-def best_control(results: Sequence[MethodResult]) -> MethodResult | None:
-    """The control with the lowest final test, or None where none has a number."""
-    known = (*CONTROLS, START)
-    return _lowest([r for r in results if not r.searched and r.method in known])
-
-
-def best_searched(results: Sequence[MethodResult]) -> MethodResult | None:
-    """The search with the lowest final test, or None where none has a number."""
-    return _lowest([result for result in results if result.searched])
 
 
 def controls_beside(results: Sequence[MethodResult]) -> ControlsBeside:
@@ -59,11 +47,6 @@ def control_file(
         best_control=controls.best,
         versions=versions(),
     )
-
-
-def _lowest(results: Sequence[MethodResult]) -> MethodResult | None:
-    finite = [result for result in results if math.isfinite(result.value)]
-    return min(finite, key=lambda result: result.value, default=None)
 
 
 def _told(control: MethodResult | None) -> Control | None:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.cautions import warnings
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.images import ImagesObjective
-from trials.objectives.objective import CONSTANT_IMAGE, REAL_IMAGES, Anchors
+from trials.objectives.objective import Anchors
 from trials.record.record import Record
-from trials.results.anchors import Anchor, note_anchors, warnings
+from trials.results.anchors import Anchor, note_anchors
 from trials.results.results import MethodResult
 
 Autonat = Callable[..., tuple[int, str, str]]
