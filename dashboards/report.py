@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from dashboards.formatting import difference, gigaflops, tests_said, with_error
 from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.standing import standing
+from search.files import write_text
 from search.strategy import GenerationStrategy, schedules_of
 
 
@@ -268,11 +268,8 @@ def _data_uri(file: bytes) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ValueError(f"report {path}: {error.strerror}") from None
     return path

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from search.files import write_text
 from search.reading import read_yaml, require_fields
 from search.strategy import GenerationStrategy
 
@@ -61,4 +62,4 @@ def read_public(path: Path) -> GenerationStrategy:
 
 def write_public(path: Path, strategy: GenerationStrategy) -> None:
     """Write a public YAML file."""
-    path.write_text(yaml.safe_dump(to_public(strategy), sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(to_public(strategy), sort_keys=False))

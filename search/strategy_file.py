@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from search.files import write_text
 from search.reading import read_json, require_fields, shown
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
@@ -254,9 +254,7 @@ class StrategyFile:
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_text(path, text)
 
     @classmethod
     def read(cls, path: Path) -> StrategyFile:

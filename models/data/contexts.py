@@ -23,6 +23,7 @@ from torch import Tensor
 from models.data.array_file import mapped_array
 from models.data.text import TextEncoder
 from models.data.token_data import TokenData
+from search.files import write_text
 
 CONTEXTS = "contexts.npy"
 SETTINGS = "contexts.json"
@@ -128,11 +129,11 @@ def store_contexts(
             states[start : start + batch] = _halved(encoder.encode(texts[start : start + batch]))
             states.flush()
             done = min(len(texts), start + batch)
-            _write(data.folder / BEGUN, {**told, "shape": shape, "done": done})
+            write_text(data.folder / BEGUN, json.dumps({**told, "shape": shape, "done": done}))
         report(len(texts), len(texts), "")
         if (partial := data.folder / PARTIAL).exists():
             os.replace(partial, data.folder / CONTEXTS)
-        _write(data.folder / SETTINGS, told)
+        write_text(data.folder / SETTINGS, json.dumps(told))
         (data.folder / BEGUN).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"{data.folder}: {error.strerror or error}") from None
@@ -230,9 +231,3 @@ def _places(data: TokenData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     if len(without):
         raise ValueError(f"{data.folder}: image {without[0]} has no caption")
     return 1 + np.cumsum(counts) - counts, counts
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)

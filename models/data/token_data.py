@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.data.array_file import mapped_array
+from search.files import write_text, write_whole
 
 FORMAT = "autonat-tokens/1"
 TOKENS = "tokens.npy"
@@ -224,9 +224,7 @@ class TokenData:
                 "images": images,
                 "hash": _content_hash(rows, texts),
             }
-            partial = _partial(folder / SETTINGS)
-            partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, folder / SETTINGS)
+            write_text(folder / SETTINGS, json.dumps(told, indent=2) + "\n")
         except OSError as error:
             raise ValueError(f"{folder}: {error.strerror or error}") from None
         return cls.open(folder)
@@ -316,22 +314,20 @@ def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterab
     # uint16 would hold more, but torch can hardly compute with it.
     highest = max(settings.codebook_size, len(settings.class_names)) - 1
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
-    partial = _partial(path)
-    rows = np.lib.format.open_memmap(
-        partial, mode="w+", dtype=dtype, shape=(2 * images, 1 + settings.tokens)
-    )
-    done = 0
-    for block in blocks:
-        if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):
-            raise ValueError(f"rows {block.shape} from row {done} do not fit {rows.shape}")
-        if len(block):
-            _check_rows(path, block, settings)
-        rows[done : done + len(block)] = block
-        done += len(block)
-    if done < len(rows):
-        raise ValueError(f"{done} rows are not {len(rows)}")
-    rows.flush()
-    os.replace(partial, path)
+    shape = (2 * images, 1 + settings.tokens)
+    with write_whole(path) as partial:
+        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        done = 0
+        for block in blocks:
+            if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):
+                raise ValueError(f"rows {block.shape} from row {done} do not fit {rows.shape}")
+            if len(block):
+                _check_rows(path, block, settings)
+            rows[done : done + len(block)] = block
+            done += len(block)
+        if done < len(rows):
+            raise ValueError(f"{done} rows are not {len(rows)}")
+        rows.flush()
 
 
 def _write_captions(path: Path, images: int, captions: Sequence[Sequence[str]]) -> None:
@@ -344,8 +340,8 @@ def _write_captions(path: Path, images: int, captions: Sequence[Sequence[str]]) 
             "caption": pd.array([text for texts in captions for text in texts], dtype="string"),
         }
     )
-    table.to_parquet(_partial(path), index=False)
-    os.replace(_partial(path), path)
+    with write_whole(path) as partial:
+        table.to_parquet(partial, index=False)
 
 
 def _read_captions(path: Path, images: int) -> pd.DataFrame | None:
@@ -383,7 +379,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: not a JSON object")
     return found
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")

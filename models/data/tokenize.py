@@ -7,7 +7,6 @@ again only the shard that it was at. The shards are merged at the end, in the so
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from models.data.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
 from models.precision import device
 from models.tokenizers.patches import PatchTokenizer
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from search.files import write_text, write_whole
 
 SHARD_IMAGES = 1024
 RUN = "tokenize.json"
@@ -156,7 +156,7 @@ def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
         if not path.exists():
             if (run.folder / TOKENS).exists():
                 raise ValueError(f"{run.folder} holds token data from elsewhere")
-            _write_text(path, json.dumps(ours, indent=2) + "\n")
+            write_text(path, json.dumps(ours, indent=2) + "\n")
         theirs = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path}: not JSON") from None
@@ -240,7 +240,7 @@ def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
     items, starts = run.source.items, range(0, len(run.source.items), run.shard_images)
     faults = [fault for start in starts for fault in _faults(run, start) or ()]
     skipped = [(item.name, fault) for item, fault in zip(items, faults, strict=True) if fault]
-    _write_text(
+    write_text(
         run.folder / SKIPPED,
         "".join(f"{' '.join(name.split())}\t{fault}\n" for name, fault in skipped),
     )
@@ -290,11 +290,8 @@ def _shard_path(run: Tokenizing, start: int) -> Path:
 def _write_shard(
     run: Tokenizing, start: int, rows: npt.NDArray[np.int32], faults: list[str]
 ) -> None:
-    path = _shard_path(run, start)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with write_whole(_shard_path(run, start)) as partial, partial.open("wb") as file:
         np.savez(file, rows=rows, faults=np.array(faults, dtype=np.str_))
-    os.replace(partial, path)
 
 
 def _faults(run: Tokenizing, start: int) -> list[str] | None:
@@ -320,9 +317,3 @@ def _of_shard(run: Tokenizing, start: int, name: str) -> npt.NDArray[Any] | None
         raise
     except Exception:  # of any type: whatever the parsers of zip and .npy stumble over
         return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

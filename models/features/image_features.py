@@ -6,7 +6,6 @@ B: images, F: features.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from models.features.inception import load_inception
 from models.hashes import tensors_hash
 from models.metrics.frechet import Sums
 from models.tensor_file import read_tensors
+from search.files import write_whole
 from search.plugins import Registry
 
 PIXELS_FORMAT = "autonat-pixels/1"
@@ -77,11 +77,10 @@ class PixelFeatures(Features):
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         told = {"format": PIXELS_FORMAT, "side": self.side}
         tensors = {"mean": self.mean, "matrix": self.matrix}
-        save_file(tensors, partial, metadata={"settings": json.dumps(told)})
-        os.replace(partial, path)
+        with write_whole(path) as partial:
+            save_file(tensors, partial, metadata={"settings": json.dumps(told)})
 
 
 def pixel_width(side: int) -> int:

@@ -7,7 +7,6 @@ travels with the numbers, and what a number against them is worth.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 from models.metrics.anchors import Halves
 from models.metrics.frechet import Statistics
 from models.regular_files import not_a_file
+from search.files import write_whole
 
 PROTOCOL, MEAN_IMAGE = "protocol", "mean_image"
 
@@ -68,8 +68,7 @@ def write_reference(path: Path, reference: Reference) -> None:
         told |= asdict(reference.made)
     if reference.halves is not None:
         told["halves"] = asdict(reference.halves)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with write_whole(path) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {
             "mu": statistics.mean.numpy(),
             "sigma": statistics.covariance.numpy(),
@@ -78,7 +77,6 @@ def write_reference(path: Path, reference: Reference) -> None:
         if reference.mean_image is not None:
             arrays[MEAN_IMAGE] = reference.mean_image.numpy()
         np.savez(file, **arrays)
-    os.replace(partial, path)
 
 
 def read_reference(path: str | Path) -> Reference:

@@ -6,7 +6,6 @@ P: values of a patch, factor x factor x 3; the rest as in models.tokenizers.toke
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from models.hashes import tensors_hash
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
+from search.files import write_whole
 
 FORMAT = "autonat-patches/1"
 POOL = 10
@@ -97,15 +97,14 @@ class PatchTokenizer(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         told = {
             "format": FORMAT,
             "factor": self.factor,
             "codebook_size": self.codebook_size,
             "seed": self.seed,
         }
-        save_file({"patches": self.patches}, partial, metadata={"settings": json.dumps(told)})
-        os.replace(partial, path)
+        with write_whole(path) as partial:
+            save_file({"patches": self.patches}, partial, metadata={"settings": json.dumps(told)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from models.generators.nat import NAT, NULL_CONTEXT, NATConfig
 from models.generators.published import nat_from_state_dict
 from models.tensor_file import read_tensors
+from search.files import write_text, write_whole
 
 WEIGHTS = "nat.safetensors"
 SETTINGS = "settings.json"
@@ -29,11 +29,10 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     """Write the settings, for people to read, then the weights, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
-    partial = folder / f"{WEIGHTS}.{os.getpid()}.partial"
+    write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     state = {name: tensor.contiguous() for name, tensor in nat.tensors().items()}
-    save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
-    os.replace(partial, folder / WEIGHTS)
+    with write_whole(folder / WEIGHTS) as partial:
+        save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
 
 
 def load_nat_folder(folder: Path) -> NAT:

@@ -5,7 +5,6 @@ B: images, L: tokens an image.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from models.generators.nat import NAT
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
+from search.seeds import derived_seed
 from search.training_strategy import TrainingStrategy
 
 VALIDATION_BATCH = 512
@@ -72,7 +72,7 @@ def draw_batch(
     same.
     """
     length, size = nat.config.tokens, settings.batch_size
-    seed = _step_seed(settings.seed, step)
+    seed = derived_seed("training", settings.seed, step)
     with own_generator(seed):
         rows = torch.randint(len(tokens), (size,))
         masked, dropped = _draw_masks(settings, size, length)
@@ -146,8 +146,3 @@ def own_generator(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
-
-
-def _step_seed(seed: int, step: int) -> int:
-    digest = hashlib.sha256(f"training/{seed}/{step}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,6 +24,7 @@ from models.tensor_file import load_torch
 from models.training.masked_loss import WHOLE, Batch, Share, batch_loss, draw_batch, own_generator
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
+from search.files import write_whole
 
 CHECKPOINT = "training.pt"
 CHECKPOINT_EVERY = 200
@@ -165,9 +165,8 @@ def _save(
         "optimiser": optimiser.state_dict(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with write_whole(path) as partial:
+        torch.save(state, partial)
 
 
 def steps_behind(folder: Path) -> int:

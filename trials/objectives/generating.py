@@ -7,7 +7,6 @@ B: images at once, L: tokens an image.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import Self
@@ -18,6 +17,7 @@ from torch import Tensor
 from models.decoding import generate
 from models.generators.generator import MaskedGenerator
 from models.precision import check_precision, computing_in, device
+from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
 CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
@@ -96,7 +96,7 @@ class Generating:
     def _try_chunk(self, strategy: GenerationStrategy, seed: int, index: int) -> Tensor | None:
         """Tokens [chunk, L]; None where memory did not suffice, for another try in half as large
         parts. A chunk has a source of noise of its own."""
-        random = torch.Generator(device()).manual_seed(_chunk_seed(seed, index))
+        random = torch.Generator(device()).manual_seed(derived_seed("images", seed, index))
         conditions = self.generator.conditions_of(self._draw(index * self._chunk, random))
         try:
             with computing_in(self._precision):
@@ -124,8 +124,3 @@ def _stride(classes: int, chunk: int) -> int:
     while math.gcd(stride, classes) > 1:
         stride += 1
     return stride
-
-
-def _chunk_seed(seed: int, index: int) -> int:
-    digest = hashlib.sha256(f"images/{seed}/{index}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")

@@ -17,6 +17,7 @@ import pandas as pd
 
 from search.bound import Bound
 from search.coordinates import Coordinates
+from search.files import write_whole
 from search.measurement import Measurement
 from search.schedules import STANDARD
 from search.space import Space
@@ -156,7 +157,8 @@ def tabulate(records: list[Record], path: Path) -> int:
         "surrogate": to_json(surrogate),
     }
     try:
-        frame.to_parquet(path, compression="zstd")
+        with write_whole(path) as partial:
+            frame.to_parquet(partial, compression="zstd")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
     return len(frame)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from models.training.checkpoints import settings_hash
 from models.training.training import steps_behind
+from search.files import write_text
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
 from trials.objectives.measured import checked
@@ -70,7 +69,7 @@ class Trainer:
                             _finish(folder, steps, model)
                     found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
                     measured = checked(found, probe.strategy, probe.images)
-                    _write(file, asdict(_with_training(measured, steps, model)))
+                    write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))
                 yield _read_measurement(file)
 
     def _folder(self, training: Training) -> Path:
@@ -111,7 +110,7 @@ class Trainer:
 def _finish(folder: Path, steps: int, model: Trained) -> None:
     """Note the weights, and let go of the training's own state, which is several times larger."""
     told = {"checkpoint": model.checkpoint, "validation_loss": model.validation_loss}
-    _write(folder / f"{steps}-trained.json", told)
+    write_text(folder / f"{steps}-trained.json", json.dumps(told))
     shutil.rmtree(folder / "state", ignore_errors=True)
 
 
@@ -131,12 +130,6 @@ def _locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _read_measurement(path: Path) -> Measurement:

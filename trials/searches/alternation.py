@@ -11,11 +11,11 @@ so it is resumed by going through them again.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from search.files import write_whole
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.objective import Trains, load_objective
@@ -193,6 +193,5 @@ def has_ended(rounds: list[Round]) -> bool:
 def _keep_best(settings: AlternationSettings, rounds: list[Round], lab: Lab) -> None:
     source = lab.results(best_round(rounds).generation) / "best.json"
     target = lab.make_results(settings.full_name()) / "best.json"
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    with write_whole(target) as partial:
+        shutil.copyfile(source, partial)
