@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
+from models.token_orders import scores_of
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
@@ -38,12 +39,13 @@ def generate(
         [B, L] int64 in [0, K).
 
     Raises:
-        ValueError: more steps than tokens.
+        ValueError: more steps than tokens, or Halton's order where the tokens are no grid.
     """
     length, mask = generator.tokens, generator.mask_token
     counts = strategy.masked_counts(length)
     batch, device = len(conditions), conditions.device
     tokens = torch.full((batch, length), mask, device=device)
+    scores = scores_of(strategy, generator.grid)
     for t in range(strategy.steps):
         noise = torch.rand((2, batch, length), device=device, generator=random)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
@@ -56,9 +58,8 @@ def generate(
         sampled = torch.where(masked, sampled, tokens)
         if counts[t] == 0:
             return sampled
-        confidence = confidences(logits, sampled, strategy.remask_temperature[t], noise[1])
-        confidence.masked_fill_(~masked, torch.inf)
-        lowest = confidence.topk(counts[t], dim=1, largest=False, sorted=False).indices
+        kept = scores(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+        lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
         tokens = sampled.scatter(1, lowest, mask)
     return tokens
 
@@ -116,20 +117,3 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
     # Scaled by the sum as rounded, a uniform never lands behind the last token of probability > 0.
     thresholds = uniforms[..., None] * cumulative[..., -1:]
     return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
-
-
-def confidences(
-    logits: Tensor, sampled: Tensor, remask_temperature: float, uniforms: Tensor
-) -> Tensor:
-    """log softmax(logits)[sampled] + remask_temperature * Gumbel(0, 1); [B, L].
-
-    Args:
-        logits: [B, L, K], not tempered.
-        sampled: [B, L] int64.
-        remask_temperature: scale of the noise.
-        uniforms: [B, L] in [0, 1).
-    """
-    chosen = logits.gather(-1, sampled[..., None])[..., 0] - logits.logsumexp(-1)
-    tiny = torch.finfo(uniforms.dtype).tiny
-    gumbel = -torch.log(-torch.log(uniforms.clamp(tiny, 1 - 2**-24)))
-    return chosen + remask_temperature * gumbel

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.decoding import confidences, generate, sample_tokens
+from models.decoding import generate, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.tokenizers.decoder import GreyLevels
+from models.token_orders import confidences
 from search.strategy import GenerationStrategy
 from tests.models.prompts import six_prompts
 
