@@ -41,6 +41,10 @@ class Dimension:
         """What an entry of a vector stands for."""
         return self.values[round(entry)] if self.values else float(entry)
 
+    def entry(self, value: Any) -> float:
+        """The inverse of `value`."""
+        return float(self.values.index(value)) if self.values else float(value)
+
 
 class SearchSpace(ABC):
     """All strategies that a search may try. A vector [D] has an entry for each dimension, in

@@ -44,7 +44,7 @@ def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
     from optuna.samplers import CmaEsSampler
 
     return CmaEsSampler(
-        x0={n: float(v) for n, v in zip(space.names, space.start_vector, strict=True)},
+        x0={n: v for n, v in space.values_of(*space.starts).items() if isinstance(v, float)},
         seed=seed,
         warn_independent_sampling=False,
     )

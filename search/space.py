@@ -130,6 +130,12 @@ class Space(SearchSpace):
         """See `SearchSpace.starts`."""
         return self.start, None
 
+    def beyond(self) -> dict[str, str]:
+        """See `GenerationStrategy.beyond`, of all strategies that a search may try."""
+        added = {name: f"a schedule {name}" for name in self.free if name not in STANDARD}
+        searched = {n: f"{n} = {' or '.join(values)}" for n, values in self.choices.items()}
+        return self.start.beyond() | added | searched
+
     def to_vector(self, strategy: GenerationStrategy) -> Vector:
         """The free values of a strategy of this T, then the places of its choices, those of the
         start where its own are not searched; [D]."""

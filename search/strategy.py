@@ -160,6 +160,12 @@ class GenerationStrategy:
         """The choices that are not the default, by name."""
         return {n: v for n, v in self.choices().items() if v != CHOICES[n].default}
 
+    def beyond(self) -> dict[str, str]:
+        """What an objective has to heed beside the standard schedules to measure this strategy:
+        choices that are not the default and added schedules, by name, each in words."""
+        chosen = {name: f"{name} = {value!r}" for name, value in self.unusual_choices().items()}
+        return chosen | {name: f"a schedule {name}" for name in self.more}
+
     @property
     def guided(self) -> tuple[bool, ...]:
         """For each step, whether it needs the unconditional pass."""

@@ -11,10 +11,12 @@ seeds, the better half twice as often as the rest: what wins there is the result
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
@@ -56,7 +58,8 @@ class CoarseToFine:
         evaluations_per_seed: evaluations that share their noise, >= 2.
 
     Raises:
-        ValueError: a setting outside its range, or a budget of less than 8 evaluations.
+        ValueError: a setting outside its range, a budget of less than 8 evaluations, or a space of
+            choices alone.
     """
 
     def __init__(
@@ -79,6 +82,11 @@ class CoarseToFine:
                 f"budget = {budget.images} images is too small for coarse-to-fine: "
                 f"{FEWEST_EVALUATIONS} evaluations of {images} images need "
                 f"{FEWEST_EVALUATIONS * images}"
+            )
+        if not space.free_length:
+            raise ValueError(
+                "coarse-to-fine searches curves, but every schedule is frozen and only choices are "
+                "left"
             )
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
@@ -166,15 +174,16 @@ class CoarseToFine:
 
     def _make_design(self) -> list[Vector]:
         """The start, strategies that are known to be good without search, then points that fill
-        the space of levels and slopes evenly."""
-        coarse = np.flatnonzero(self._coordinates.order <= COARSE_ORDER)
+        the space of levels and slopes evenly, and of choices in turn."""
+        coarse = self._free(COARSE_ORDER)
         # Until the first result is due there is no model to ask: the design fills that time.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         points = list(first_points(self._space, self._coordinates).values())
-        for row in unit:
+        for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
             point = np.zeros(len(self._coordinates))
             point[coarse] = (2 * row - 1) * self._reach()[coarse]
+            point[self._coordinates.is_choice] = chosen
             points.append(point)
         return points
 
@@ -253,34 +262,38 @@ class CoarseToFine:
             self._converged = number
 
     def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:
-        """Where the model's lower bound is lowest, among the orders that are free by now."""
+        """Where the model's lower bound is lowest, among the orders that are free by now. Curves
+        are moved along its gradient; the choices are those of the strategies it is moved from,
+        which are the best known and the best of many random ones."""
         rng = np.random.default_rng([self._seed, number])
         width = WIDTHS[number % len(WIDTHS)]
-        free = np.flatnonzero(self._coordinates.order <= self._finest(number))
+        free = self._free(self._finest(number))
         reach = self._reach()
         means, _ = model.predict(np.stack(self._x[:known]))
         best = [self._x[i] for i in np.argsort(means, kind="stable")[:3]]
         low, high = -reach[free], reach[free]
-        starts = [np.clip(b[free], low, high) for b in best]
+        starts = [_moved(best[0], free, np.clip(b[free], low, high)) for b in best]
+        for start, b in zip(starts, best, strict=True):
+            start[self._coordinates.is_choice] = b[self._coordinates.is_choice]
         near = best[0][free] + rng.normal(size=(128, len(free))) * 0.15 * reach[free]
         wide = rng.uniform(low, high, size=(128, len(free)))
         candidates = np.clip(np.concatenate([near, wide]), low, high)
         full = np.repeat(best[0][None], len(candidates), axis=0)
         full[:, free] = candidates
+        self._coordinates.choose(full[len(near) // 2 :], rng)
         mean, deviation = model.predict(full)
         promising = np.argsort(mean - width * deviation, kind="stable")[:3]
-        starts += [candidates[i] for i in promising]
+        starts += [full[i] for i in promising]
 
-        def lower_bound(values: Vector) -> tuple[float, Vector]:
-            point = best[0].copy()
-            point[free] = values
-            value, gradient = model.bound(point, width)
+        def lower_bound(values: Vector, start: Vector) -> tuple[float, Vector]:
+            value, gradient = model.bound(_moved(start, free, values), width)
             return value, gradient[free]
 
         found = [
             minimize(
                 lower_bound,
-                start,
+                start[free],
+                (start,),
                 jac=True,
                 method="L-BFGS-B",
                 bounds=list(zip(low, high, strict=True)),
@@ -288,9 +301,13 @@ class CoarseToFine:
             )
             for start in starts
         ]
-        point = best[0].copy()
-        point[free] = np.round(min(found, key=lambda f: float(f.fun)).x, 4)
-        return np.asarray(point)
+        lowest = min(range(len(found)), key=lambda i: float(found[i].fun))
+        return _moved(starts[lowest], free, np.round(found[lowest].x, 4))
+
+    def _free(self, finest: int) -> npt.NDArray[np.int64]:
+        """The coefficients of curves up to an order."""
+        coordinates = self._coordinates
+        return np.flatnonzero((coordinates.order <= finest) & ~coordinates.is_choice)
 
     def _finest(self, number: int) -> int:
         """The highest order that is free at this probe."""
@@ -313,6 +330,13 @@ class CoarseToFine:
             means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
         last = self._rounds[-1]
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
+
+
+def _moved(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:
+    """A point with other values of the free coefficients."""
+    moved = point.copy()
+    moved[free] = values
+    return moved
 
 
 @dataclass(frozen=True)

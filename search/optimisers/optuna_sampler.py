@@ -14,12 +14,17 @@ from dataclasses import replace
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
-from search.dimensions import SearchSpace
+from search.dimensions import Dimension, SearchSpace
 from search.first_strategies import best_of
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
@@ -116,7 +121,8 @@ class OptunaSampler:
             trial = self._study.ask(dict(self._distributions))
         self._trials.append(trial)
         found = trial.params  # a deep copy at every look
-        strategy, trained = self._space.pair(np.array([found[n] for n in self._space.names]))
+        entries = [d.entry(found[d.name]) for d in self._space.dimensions]
+        strategy, trained = self._space.pair(np.array(entries))
         if self._passes:
             strategy = strategy.with_passes(found[PASSES])
         self._spent_passes.append(strategy.forward_passes())
@@ -130,14 +136,14 @@ class OptunaSampler:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
 
-    def _first_values(self) -> Iterator[dict[str, float]]:
+    def _first_values(self) -> Iterator[dict[str, float | str]]:
         """What the first trials are told to take, by parameter."""
-        space, names = self._space, self._space.names
+        space = self._space
         if not isinstance(space, Space):
-            yield dict(zip(names, space.start_vector.tolist(), strict=True))
+            yield space.values_of(*space.starts)
             return
         for strategy in self._first or [space.start]:
-            values = dict(zip(names, space.to_vector(strategy).tolist(), strict=True))
+            values = space.values_of(strategy, None)
             yield values | ({PASSES: strategy.forward_passes()} if self._passes else {})
 
     def _release(self, number: int) -> None:
@@ -153,10 +159,14 @@ class OptunaSampler:
         self._released = number + 1
 
 
-def distributions(space: SearchSpace) -> dict[str, FloatDistribution]:
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """The space as Optuna distributions, by parameter name."""
-    rows = zip(space.names, space.low, space.high, space.log, strict=True)
-    return {
-        name: FloatDistribution(float(low), float(high), log=bool(log))
-        for name, low, high, log in rows
-    }
+    return {d.name: distribution_of(d) for d in space.dimensions}
+
+
+def distribution_of(dimension: Dimension) -> BaseDistribution:
+    """A range is a range on its scale, a choice is categorical."""
+    if dimension.values:
+        return CategoricalDistribution(dimension.values)
+    bound = dimension.range
+    return FloatDistribution(float(bound.low), float(bound.high), log=bool(bound.log))

@@ -12,8 +12,8 @@ from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
-from models.tokenizers.decoder import GreyLevels
 from models.token_orders import confidences
+from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
 from tests.models.prompts import six_prompts
 

@@ -16,7 +16,7 @@ from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
-from trials.objectives.objective import Grows, Objective
+from trials.objectives.objective import Grows, Objective, require_heeded
 
 
 @runtime_checkable
@@ -94,7 +94,9 @@ def _measurements(
 ) -> Iterator[Measurement]:
     if isinstance(objective, Measures):
         yield from objective.measure(probe, rungs)
-    elif len(rungs) > 1 and isinstance(objective, Grows):
+        return
+    require_heeded(objective, probe.strategy.beyond())
+    if len(rungs) > 1 and isinstance(objective, Grows):
         yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
     else:
         yield objective.evaluate(probe.strategy, probe.images, probe.seed)

@@ -29,8 +29,10 @@ from models.metrics.frechet import FrechetDistance, Statistics, Sums
 from models.metrics.metric import GROUPS
 from models.precision import device
 from models.threads import one_thread
+from models.token_orders import scores_of
 from models.training.checkpoints import stored_folder
 from models.training.masked_loss import WHOLE, Share
+from search.choices import CHOICES
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from search.measurement import Measurement
 from search.space import Space
@@ -58,6 +60,8 @@ class NATObjective(ABC):
     Raises:
         ValueError: a setting outside its range.
     """
+
+    heeds = tuple(CHOICES)
 
     def __init__(
         self,
@@ -113,6 +117,8 @@ class NATObjective(ABC):
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`."""
         self._check_images(images)
+        for order in space.choices.get("token_order", (space.start.token_order,)):
+            scores_of(space.start.having({}, {"token_order": order}), self._generator.grid)
 
     def describe(self) -> Mapping[str, Any]:
         """See `Objective.describe`."""

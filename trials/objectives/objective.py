@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -53,7 +53,8 @@ class Objective(Protocol):
     that, which refuses what it could not measure; `sample(strategy, images, seed)`, which returns
     uint8 images [n, H, W] or [n, H, W, 3] for reports; `evaluate_growing(strategy, rungs,
     seed)`, which measures at growing n and generates only what each adds; and `anchors(images)`,
-    which says what real images have, and one image for ever.
+    which says what real images have, and one image for ever. `heeds` names the choices and added
+    schedules of a strategy that it looks at.
     """
 
     tokens: int
@@ -98,6 +99,34 @@ class Checks(Protocol):
 
 
 @runtime_checkable
+class Heeds(Protocol):
+    """An objective that knows more of a strategy than its four standard schedules."""
+
+    heeds: Collection[str]
+    """Names of the choices and added schedules (search.choices, search.schedules) that `evaluate`
+    looks at. A strategy that has any other is refused rather than measured as if it had not."""
+
+
+def require_heeded(objective: object, beyond: Mapping[str, str]) -> None:
+    """Refuse what an objective would pass over.
+
+    Args:
+        objective: that is to measure.
+        beyond: what it is to heed, by name, each in words (`GenerationStrategy.beyond`).
+
+    Raises:
+        ValueError: something that its `heeds` does not name.
+    """
+    heeds = objective.heeds if isinstance(objective, Heeds) else ()
+    for name, words in beyond.items():
+        if name not in heeds:
+            raise ValueError(
+                f"{type(objective).__name__} does not know {name}, so it cannot measure a strategy "
+                f"with {words}"
+            )
+
+
+@runtime_checkable
 class Grows(Protocol):
     """An objective that measures at growing n."""
 
@@ -124,6 +153,7 @@ def sampled(
     Raises:
         ValueError: it is something else.
     """
+    require_heeded(objective, strategy.beyond())
     found = objective.sample(strategy, images, seed)
     told = type(found).__name__
     if isinstance(found, np.ndarray):

@@ -200,7 +200,8 @@ def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
 def space_from_json(data: Mapping[str, Any]) -> Space:
     """The inverse of `Space.to_json`."""
     bounds = {name: Bound(b["low"], b["high"], b["log"]) for name, b in data["bounds"].items()}
-    return Space(GenerationStrategy.from_json(data["start"]), bounds, data["frozen"])
+    start, choices = GenerationStrategy.from_json(data["start"]), data.get("choices", {})
+    return Space(start, bounds, data["frozen"], choices=choices)
 
 
 def _common_space(records: list[Record]) -> tuple[Space, int]:
@@ -209,7 +210,13 @@ def _common_space(records: list[Record]) -> tuple[Space, int]:
         for key in ("space", "protocol", "objective"):
             if record.settings[key] != first.settings[key]:
                 raise ValueError(f"{record.name} and {first.name} differ in their {key}: no table")
-    return space_from_json(first.settings["space"]), int(first.settings["objective"]["tokens"])
+    space = space_from_json(first.settings["space"])
+    for words in space.beyond().values():
+        raise ValueError(
+            f"{first.name} searched strategies with {words}, but a table holds the four standard "
+            "schedules alone"
+        )
+    return space, int(first.settings["objective"]["tokens"])
 
 
 def _strategy(space: Space, row: Mapping[Any, Any]) -> GenerationStrategy:

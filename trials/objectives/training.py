@@ -22,7 +22,7 @@ from search.files import write_text
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
 from trials.objectives.measured import checked
-from trials.objectives.objective import Trained, Trains
+from trials.objectives.objective import Trained, Trains, require_heeded
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Trainer:
                         model = next(models)
                         if model.checkpoint is not None:
                             _finish(folder, steps, model)
+                    require_heeded(model.objective, probe.strategy.beyond())
                     found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
                     measured = checked(found, probe.strategy, probe.images)
                     write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))

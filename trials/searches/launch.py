@@ -26,6 +26,7 @@ from trials.objectives.objective import (
     Trains,
     describe,
     load_objective,
+    require_heeded,
 )
 from trials.objectives.travelling import check_travels, user_modules
 from trials.progress import LiveProgress
@@ -203,6 +204,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     if trains:
         _measurer(settings, objective, lab)
         rungs = None  # of training steps, not of images
+    require_heeded(objective, settings.generation_space().beyond())
     if isinstance(objective, Checks):
         for images in (
             *(rungs or ()),
