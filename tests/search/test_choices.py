@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,10 +23,10 @@ ORDERS = {"token_order": ("confidence", "halton")}
 
 
 @pytest.fixture
-def fifth(monkeypatch: pytest.MonkeyPatch) -> Iterator[Schedule]:
+def fifth(monkeypatch: pytest.MonkeyPatch) -> Schedule:
     """A schedule as somebody's own file adds it; it is forgotten after the test."""
     monkeypatch.setattr(SCHEDULES, "_known", dict(SCHEDULES.items()))
-    yield register(
+    return register(
         Schedule(
             name="noise_scale",
             about="the scale of the noise on my logits",

@@ -155,6 +155,15 @@ def read_bounds(flag: str, texts: list[str] | None) -> dict[str, dict[str, Any]]
     return found
 
 
+def read_choices(flag: str, texts: list[str] | None) -> dict[str, list[str]]:
+    """NAME=VALUE or NAME=VALUE,VALUE texts: one value is fixed, of several each is tried.
+
+    Raises:
+        ValueError: another form, or a name that is there twice.
+    """
+    return {name: values.split(",") for name, values in _named(flag, texts).items()}
+
+
 def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
     """NAME=VALUE texts by name."""
     found: dict[str, str] = {}

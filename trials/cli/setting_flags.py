@@ -13,7 +13,14 @@ import typer
 import typer.main
 from pydantic.fields import FieldInfo
 
-from trials.cli.flags import read_assignments, read_bounds, read_names, read_nested, read_seeds
+from trials.cli.flags import (
+    read_assignments,
+    read_bounds,
+    read_choices,
+    read_names,
+    read_nested,
+    read_seeds,
+)
 from trials.searches.setting_groups import GROUPS, BoundSettings, Flag
 
 
@@ -101,6 +108,8 @@ def _read(field: FieldInfo, flag: str, value: Any) -> Any:
     held = get_args(plain)[1]
     if held is BoundSettings:
         return read_bounds(flag, value)
+    if get_origin(held) is list:
+        return read_choices(flag, value)
     return read_nested(flag, value) if get_origin(held) is dict else read_assignments(flag, value)
 
 

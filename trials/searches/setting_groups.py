@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from search.choices import CHOICES
 from search.controls import CONTROLS, RULE_OF_THUMB
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER
@@ -99,6 +100,13 @@ class Searched(Group):
     )
     frozen: Annotated[list[str], Flag("NAME,…")] = Field(
         [], description="Schedules that are not searched: they keep the values of the start."
+    )
+    choices: Annotated[dict[str, list[str]], Flag("CHOICE")] = Field(
+        {},
+        description="A choice of the strategy, fixed: NAME=VALUE, such as token_order=halton; or "
+        "searched, one of several: NAME=VALUE,VALUE. Repeatable. Choices: "
+        + "; ".join(f"{choice.name}: {', '.join(choice.values)}" for choice in CHOICES.values())
+        + ".",
     )
     max_forward_passes: Annotated[Count | None, Flag("COUNT", "no limit")] = Field(
         None, description="Forward passes that a strategy may cost at most, for each image."

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ValidationError, model_validator
 
 from search.bound import Bound
+from search.choices import CHOICES
 from search.controls import CONTROLS
 from search.dimensions import SearchSpace
 from search.optimiser import Budget, TrainingBudget
@@ -58,7 +59,7 @@ USUAL: dict[str, Any] = {
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """What may differ when a search is resumed."""
 
-LATER = {"controls_first"}
+LATER = {"choices", "controls_first"}
 """Settings that the first records do not have."""
 
 
@@ -113,6 +114,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             ("control", self.controls, tuple(CONTROLS)),
         ):
             _require_known(what, [*names], known)
+        _require_known("choice", [*self.choices], tuple(CHOICES))
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
             values = getattr(self, what)
             if len(set(values)) < len(values):
@@ -182,7 +184,14 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             start = CONTROLS[str(self.start)](self.steps)
         else:  # a record that was made before settings stood alone
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
-        return Space(start, _bounds(self.bounds), self.frozen, self.max_forward_passes)
+        searched = {}
+        for name, values in self.choices.items():
+            if len(values) != 1:
+                searched[name] = tuple(values)
+            if values and start.choices()[name] not in values:
+                start = start.having({}, {name: values[0]})
+        bounds = _bounds(self.bounds)
+        return Space(start, bounds, self.frozen, self.max_forward_passes, searched)
 
     def completed(self) -> Self:
         """With all settings of the optimisers: those not given are their defaults, except that

@@ -15,6 +15,7 @@ BY_NAME = {
     "training_start": "mask_ratio_distribution",
     "training_bounds": "mask_ratio_distribution",
     "bounds": None,
+    "choices": None,
     "optimiser_settings": None,
 }
 """Fields that hold values by name, each with the field, if any, that says whose they are."""
