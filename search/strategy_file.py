@@ -1,8 +1,8 @@
-"""The strategy file (JSON, "autonat-strategy/1"): a schedule with all that its number depends on.
+"""The strategy file (JSON, "autonat-strategy/2"): a schedule with all that its number depends on.
 
 Its schema is published beside this module as strategy.schema.json. Every field is written; what
-does not apply is null, so that a file never leaves open whether something was forgotten. Those
-that the first files did not have may be missing.
+does not apply is null, so that a file never leaves open whether something was forgotten. Files of
+"autonat-strategy/1" are read as well (search.strategy_format_1).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from search.choices import CHOICES
 from search.files import write_text
 from search.reading import read_json, require_fields, shown
 from search.strategy import GenerationStrategy
+from search.strategy_format_1 import FORMAT_1, upgraded
 from search.training_strategy import TrainingStrategy
 
-FORMAT = "autonat-strategy/1"
+FORMAT = "autonat-strategy/2"
 OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens", "flops")
 FLOPS_FIELDS = ("pass", "decode")
 PROTOCOL_FIELDS = (
@@ -30,11 +32,17 @@ PROTOCOL_FIELDS = (
     "reference_statistics_hash",
     "classes",
 )
-SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "fid")
-TEST_FIELDS = ("fid", "fid_se", "fids", "images", "seeds", "forward_passes")
+SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "value")
+TEST_FIELDS = (
+    "metric",
+    "value",
+    "standard_error",
+    "values",
+    "images",
+    "seeds",
+    "forward_passes",
+)
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
-LATER_FIELDS = ("baseline", "best_control")
-"""Fields that the first files did not have."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,16 @@ class FinalTest:
         object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not _is_number(self.value):
-            raise ValueError(f"test.fid = {shown(self.value)} is not a finite number")
+            raise ValueError(f"test.value = {shown(self.value)} is not a finite number")
         error = self.standard_error
         if error is not None and not (_is_number(error) and error >= 0):
-            raise ValueError(f"test.fid_se = {shown(error)} is not a finite number >= 0")
+            raise ValueError(f"test.standard_error = {shown(error)} is not a finite number >= 0")
         if not self.seeds or len(self.values) != len(self.seeds):
-            raise ValueError(f"test.fids has {len(self.values)} values for {len(self.seeds)} seeds")
+            raise ValueError(
+                f"test.values has {len(self.values)} values for {len(self.seeds)} seeds"
+            )
+        if not isinstance(self.metric, str) or not self.metric:
+            raise ValueError(f"test.metric = {shown(self.metric)} is not the name of a metric")
         for name in ("images", "forward_passes"):
             if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(
@@ -81,7 +93,7 @@ class FinalTest:
                 )
         for i, value in enumerate(self.values):
             if not _is_number(value):
-                raise ValueError(f"test.fids[{i}] = {shown(value)} is not a finite number")
+                raise ValueError(f"test.values[{i}] = {shown(value)} is not a finite number")
         for i, seed in enumerate(self.seeds):
             if not _is_count(seed):
                 raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
@@ -124,12 +136,25 @@ class FinalTest:
     def to_json(self) -> dict[str, Any]:
         """The `test` part of the strategy file."""
         return {
+            "metric": self.metric,
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "values": list(self.values),
+            "images": self.images,
+            "seeds": list(self.seeds),
+            "forward_passes": self.forward_passes,
+        }
+
+    def printed(self) -> dict[str, Any]:
+        """As the commands' JSON has it, in the names that it always had."""
+        return {
             "fid": self.value,
             "fid_se": self.standard_error,
             "fids": list(self.values),
             "images": self.images,
             "seeds": list(self.seeds),
             "forward_passes": self.forward_passes,
+            "fid_se_from": self.standard_error_from,
         }
 
 
@@ -163,7 +188,7 @@ class StrategyFile:
     """A generation strategy and everything that was in force when it was measured.
 
     Attributes:
-        generation: the four schedules.
+        generation: its schedules and choices.
         training: the mask-ratio distribution of the measured checkpoint.
         objective: name, settings, dataset, checkpoint (hash), tokens (L) and flops, the
             floating-point operations of one image's forward pass and of its decoding to pixels.
@@ -175,7 +200,7 @@ class StrategyFile:
         best_control: the control with the lowest FID in that final test, likewise. Below it the
             search has found something.
         search: study, optimiser with its settings and seed, space, budget, what was spent, and
-            the FID that the search itself saw; None for a strategy that no search found.
+            the value that the search itself saw; None for a strategy that no search found.
         versions: of the packages in force, by name.
         mlflow: tracking_uri and run_id of the parent run.
     """
@@ -206,7 +231,7 @@ class StrategyFile:
         """The file's content."""
         return {
             "format": FORMAT,
-            "generation": self.generation.to_json(),
+            "generation": self.generation.to_json() | self.generation.choices(),
             "training": None if self.training is None else self.training.to_json(),
             "objective": None if self.objective is None else dict(self.objective),
             "protocol": None if self.protocol is None else dict(self.protocol),
@@ -226,16 +251,18 @@ class StrategyFile:
             ValueError: an unknown format version, or a field that is missing, unknown or not
                 valid; the line names the field and the value.
         """
-        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"format = {shown(data['format'])} is unknown; known: {FORMAT!r}")
-        if isinstance(data, dict):
-            data = dict.fromkeys(LATER_FIELDS) | data
+        if isinstance(data, dict) and "format" in data:
+            if data["format"] not in (FORMAT, FORMAT_1):
+                known = f"{FORMAT!r} and {FORMAT_1!r}"
+                raise ValueError(f"format = {shown(data['format'])} is unknown; known: {known}")
+            if data["format"] == FORMAT_1:
+                data = upgraded(data)
         parts = require_fields(
             "the strategy file", data, ("format", *(f.name for f in fields(cls)))
         )
         training, test = parts["training"], parts["test"]
         return cls(
-            generation=GenerationStrategy.from_json(parts["generation"]),
+            generation=_generation(parts["generation"]),
             training=None if training is None else TrainingStrategy.from_json(training),
             objective=_part("objective", parts["objective"], OBJECTIVE_FIELDS),
             protocol=_part("protocol", parts["protocol"], PROTOCOL_FIELDS),
@@ -279,11 +306,17 @@ def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrateg
     return int(strategy.forward_passes() * flops["pass"] + flops["decode"])
 
 
+def _generation(data: Any) -> GenerationStrategy:
+    """A file says every choice, even the default."""
+    for name in CHOICES if isinstance(data, dict) else ():
+        if name not in data:
+            raise ValueError(f"generation lacks the field {name!r}")
+    return GenerationStrategy.from_json(data)
+
+
 def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
     if data is None:
         return None
-    if where == "objective" and isinstance(data, dict):
-        data = {"flops": None} | data  # a field that the first files did not have
     part = require_fields(where, data, names)
     _require_finite(where, part)
     if where == "objective":
@@ -307,10 +340,10 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
 
 def _final_test(where: str, data: Any) -> FinalTest:
     checked = require_fields(where, data, TEST_FIELDS)
-    for name in ("fids", "seeds"):
+    for name in ("values", "seeds"):
         if not isinstance(checked[name], list):
             raise ValueError(f"{where}.{name} = {shown(checked[name])} is not a list")
-    return FinalTest(*(checked[name] for name in TEST_FIELDS))
+    return FinalTest(**checked)
 
 
 def _control(where: str, data: Any) -> Control | None:

@@ -196,7 +196,7 @@ def evaluate(
     if as_json_:
         seconds = round(sum(m.seconds for m in found), 3)
         more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
-        print_json(test.to_json() | {"fid_se_from": test.standard_error_from} | more)
+        print_json(test.printed() | more)
     else:
         out.print(
             f"FID {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "

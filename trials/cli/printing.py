@@ -195,8 +195,7 @@ def show_transfer(
             {
                 "name": row.name,
                 "steps": steps,
-                **row.test.to_json(),
-                "fid_se_from": row.test.standard_error_from,
+                **row.test.printed(),
                 "gap_kept": kept,
                 "strategy": row.strategy.to_json(),
             }

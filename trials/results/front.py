@@ -58,8 +58,7 @@ class FrontPoint:
         """The test, and whose the strategy is."""
         found = self.candidate
         return {
-            **self.test.to_json(),
-            "fid_se_from": self.test.standard_error_from,
+            **self.test.printed(),
             "search_fid": found.search_value,
             "found_by": found.found_by,
             "searched": found.searched,

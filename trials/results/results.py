@@ -166,7 +166,7 @@ def strategy_file(
             "space": settings["space"],
             "budget": _budget(settings["search"], best),
             "spent": spent(record),
-            "fid": best.value,
+            "value": best.value,
         },
         versions=versions(),
         mlflow=mlflow,

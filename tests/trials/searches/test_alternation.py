@@ -202,7 +202,8 @@ def test_rounds_end_when_one_gains_less_than_its_error() -> None:
         plain = StrategyFile.from_json(json.loads(FILE))
         made = []
         for fid, error in tests:
-            test = {"fid": fid, "fid_se": error, "fids": [fid], "images": 9, "seeds": [1]}
+            numbers = {"value": fid, "standard_error": error, "values": [fid]}
+            test = {"metric": "fid", **numbers, "images": 9, "seeds": [1]}
             data = plain.to_json() | {"test": test | {"forward_passes": 1}}
             made.append(alternation.Round("t", "g", StrategyFile.from_json(data)))
         return made
