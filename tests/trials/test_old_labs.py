@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.reference_numbers import FILE as NUMBERS
 from benchmarks.reference_numbers import arithmetic
+from search.strategy_format_1 import upgraded
 
 Autonat = Callable[..., tuple[int, str, str]]
 LABS = Path(__file__).parents[1] / "old_labs"
