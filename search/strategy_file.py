@@ -233,7 +233,7 @@ class StrategyFile:
             "format": FORMAT,
             "generation": self.generation.to_json() | self.generation.choices(),
             "training": None if self.training is None else self.training.to_json(),
-            "objective": None if self.objective is None else dict(self.objective),
+            "objective": None if self.objective is None else {"flops": None, **self.objective},
             "protocol": None if self.protocol is None else dict(self.protocol),
             "test": None if self.test is None else self.test.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
