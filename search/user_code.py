@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-OURS = ("search", "models", "trials", "dashboards")
+OURS = ("search", "models", "trials", "dashboards", "autonat")
 """The names of autonat's own packages."""
 LONGEST = 500
 """Characters of a message that are kept."""

@@ -18,6 +18,7 @@ ARROWS = {
     "trials.record": "search",
     "trials.lab": "trials.record",
     "trials.progress": "",
+    "trials.quiet": "",
     "trials.objectives": "search models trials.record",
     "trials.testing": "search trials.objectives",
     "trials.runners": "search models trials.objectives trials.record",
@@ -25,12 +26,13 @@ ARROWS = {
     "trials.results": "search trials.lab trials.objectives trials.record",
     "trials.searches": "search models trials.lab trials.objectives trials.progress trials.record "
     "trials.results trials.runners trials.tracking",
-    "trials.publishing": "search models dashboards trials.lab trials.objectives trials.record "
-    "trials.results trials.tracking",
+    "trials.publishing": "search models dashboards trials.lab trials.objectives trials.progress "
+    "trials.record trials.results trials.searches trials.tracking",
     "trials.python": "search dashboards trials.lab trials.objectives trials.progress trials.record "
-    "trials.results trials.searches trials.publishing trials.tracking",
+    "trials.results trials.searches trials.publishing trials.quiet",
     "trials.cli": "search models dashboards trials.lab trials.objectives trials.progress "
-    "trials.record trials.results trials.runners trials.searches trials.publishing trials.tracking",
+    "trials.quiet trials.record trials.results trials.runners trials.searches trials.publishing "
+    "trials.tracking",
 }
 """What each room may import. One more arrow is a decision: it is written here, or not made."""
 

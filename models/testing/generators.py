@@ -155,7 +155,7 @@ def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -
     name = generator.hash()
     known = re.fullmatch("sha256:[0-9a-f]{64}", name) is not None
     _require(known, f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
-    copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))  # noqa: S301 - its own
+    copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))
     _require(copy.hash() == name, "a copy by pickle has another hash")
     with torch.inference_mode():
         numbers = torch.zeros(BATCH, dtype=torch.int64)

@@ -129,7 +129,7 @@ def _check_others(metric: Metric, real: RealImages, images: int, found: Estimate
     fewest, _ = metric.images_needed(FEATURES)
     few = metric.estimate(real, [metric.part(_drawn(fewest, 1))])
     _require(math.isfinite(few.value), f"{fewest} images, the fewest, have the value {few.value}")
-    copy: Metric = pickle.loads(pickle.dumps(metric))  # noqa: S301 - its own
+    copy: Metric = pickle.loads(pickle.dumps(metric))
     _require_close("a copy by pickle", _estimate(copy, real, _drawn(images, 1)), found)
 
 

@@ -6,10 +6,7 @@ what), 130 interrupted by Ctrl-C or SIGTERM (what was measured is kept).
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +39,7 @@ from trials.cli.records import app as records_app
 from trials.cli.search import app as search_app
 from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import LiveProgress, say
+from trials.quiet import without_chatter
 
 if TYPE_CHECKING:
     from trials.objectives.objective import Objective
@@ -367,10 +365,7 @@ def objectives() -> None:
 def main() -> None:
     """Run the command line."""
     spell_out()
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    for noisy in ("alembic", "ray"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    without_chatter()
     try:
         app()
     except ValueError as error:

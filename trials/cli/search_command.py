@@ -6,30 +6,24 @@ Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import functools
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import typer
 
 from search.strategy_file import StrategyFile
 from trials.cli.printing import note, show_paths, show_results
 from trials.lab import VARIABLES, Lab
-from trials.objectives.objective import Objective, load_objective
-from trials.progress import LiveProgress, say
-from trials.publishing.publish import Published, Show, publish
-from trials.publishing.publish_alternation import publish_alternation
+from trials.progress import LiveProgress
+from trials.publishing.publish import Published
+from trials.publishing.run import alternate_and_publish, search_and_publish
 from trials.record.databases import without_password
-from trials.record.searches import has_begun, is_finished, search_records
-from trials.searches.alternation import alternate
-from trials.searches.launch import launch, prepared, resumed_settings
+from trials.record.searches import has_begun
+from trials.searches.launch import resumed_settings
 from trials.searches.setting_groups import WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings
 from trials.searches.transfer import REFINED, Transferred
-from trials.tracking.mirror import Mirror
 
 
 def run(
@@ -48,9 +42,23 @@ def run(
     with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
         if isinstance(settings, AlternationSettings):
             named = settings.model_copy(update={"name": name})
-            published = _alternate(named, lab, resume, show, retry_failed)
+            published = alternate_and_publish(
+                named,
+                resume=resume,
+                retry_failed=retry_failed,
+                progress=LiveProgress(),
+                show=show,
+                note=note,
+            )
         else:
-            published = _search(settings, resume, show, retry_failed)
+            published = search_and_publish(
+                settings,
+                resume=resume,
+                retry_failed=retry_failed,
+                progress=LiveProgress(),
+                show=show,
+                note=note,
+            )
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
         if not has_begun(lab.record_url, name):
@@ -78,65 +86,6 @@ def _where(settings: SearchSettings) -> str:
     return words
 
 
-def _search(
-    settings: SearchSettings, resume: bool, show: Show, retry_failed: bool = False
-) -> Published | None:
-    """A search and what it publishes, or None if it was interrupted. Of one that is finished, only
-    what it publishes, for which no Ray is needed."""
-    name = settings.full_name()
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
-    publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
-    if resume and not retry_failed and is_finished(records := search_records(lab.record_url, name)):
-        say(publishing)
-        of = functools.partial(_objective, settings, lab)
-        return publish(lab, name, records, of, Mirror(lab), show, note)
-    with LiveProgress() as progress:
-        launched = launch(settings, resume=resume, retry_failed=retry_failed, progress=progress)
-    if not launched.run.finished:
-        return None
-    say(publishing)
-    records = search_records(lab.record_url, name)
-    return publish(lab, name, records, lambda: launched.objective, launched.mirror, show, note)
-
-
-def _objective(settings: SearchSettings, lab: Lab) -> Objective:
-    """Of a search that is finished: prepared, unless its models are in the lab's store."""
-    if settings.what == "generation":
-        return prepared(settings.objective, settings.objective_settings, lab)
-    return load_objective(settings.objective, settings.objective_settings)
-
-
-def _alternate(
-    settings: AlternationSettings, lab: Lab, resume: bool, show: Show, retry_failed: bool
-) -> Published | None:
-    """An alternation and what it publishes, or None if it was interrupted. Failures are tried
-    again in the half-round that it is in: those before it are what it goes on from."""
-    behind = 0
-
-    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
-        nonlocal behind
-        again = retry_failed and resume_half
-        published = _search(half, resume_half, lambda _: None, again)
-        if published is None:
-            return None
-        behind += published.behind
-        return published.best
-
-    rounds = alternate(settings, resume=resume, search=search_half)
-    if rounds is None:
-        return None
-    published = publish_alternation(
-        lab,
-        settings.full_name(),
-        rounds,
-        lambda: load_objective(settings.objective, settings.objective_settings),
-        Mirror(lab),
-        show,
-        note,
-    )
-    return dataclasses.replace(published, behind=behind)
-
-
 def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
     """What a search found from the transferred strategy; a search that was done is only read."""
     name = settings.full_name()
@@ -146,7 +95,16 @@ def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
         if resume:
             here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
             settings = resumed_settings(name, here, None)
-        if _search(settings.completed(), resume, lambda _: None) is None:
+        if (
+            search_and_publish(
+                settings.completed(),
+                resume=resume,
+                progress=LiveProgress(),
+                show=lambda _: None,
+                note=note,
+            )
+            is None
+        ):
             return None
     file = StrategyFile.read(best)
     if file.test is None:

@@ -260,21 +260,40 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
             does not have or refuses.
     """
     made_by = OBJECTIVES.load(name)
-    for method in ("evaluate", "describe"):
-        if not callable(getattr(made_by, method, None)):
-            raise ValueError(f"objective {name} lacks the method {method}")
+    _require_methods(name, made_by)
     try:
         inspect.signature(made_by).bind(**settings)
     except TypeError as error:
         raise ValueError(f"objective {name}: {error}") from None
     values = typed_settings(f"objective {name}", made_by, settings)
     with explained(f"objective {name}, when it is made", made_by):
-        objective: Objective = made_by(**values)
+        objective = made_by(**values)
+    return accepted(name, objective)
+
+
+def accepted(name: str, objective: Any) -> Objective:
+    """An objective that somebody made, seen to have what is asked of one.
+
+    Args:
+        name: of it, for errors.
+        objective: it.
+
+    Raises:
+        ValueError: it lacks a method, has one of another signature, or its tokens are no number.
+    """
+    _require_methods(name, objective)
     tokens = getattr(objective, "tokens", None)
     if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 1:
         raise ValueError(f"objective {name}: tokens = {tokens!r} is not a positive integer")
     _check_signatures(name, objective)
-    return objective
+    found: Objective = objective
+    return found
+
+
+def _require_methods(name: str, of: object) -> None:
+    for method in ("evaluate", "describe"):
+        if not callable(getattr(of, method, None)):
+            raise ValueError(f"objective {name} lacks the method {method}")
 
 
 def _check_signatures(name: str, objective: object) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError
 
+import autonat
 import dashboards
 import models
 import search
@@ -74,6 +75,7 @@ def ray_session(
     """
     _check_address(address)
     packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
+    packages.append(str(autonat.__file__))
     # The driver only waits: what it leaves free is the workers'.
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -64,7 +64,12 @@ class Launched:
 
 
 def launch(
-    settings: SearchSettings, *, resume: bool, retry_failed: bool = False, progress: LiveProgress
+    settings: SearchSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    objective: Objective | None = None,
+    progress: LiveProgress,
 ) -> Launched:
     """Run a search until it is done, or until Ctrl-C.
 
@@ -72,6 +77,7 @@ def launch(
         settings: completed where the search is resumed.
         resume: go on with the search of that name.
         retry_failed: of what is resumed, measure again what failed.
+        objective: in place of the one that the settings name.
         progress: entered.
 
     Raises:
@@ -85,7 +91,8 @@ def launch(
     from trials.tracking.mirror import Mirror
 
     settings = settings.completed()
-    objective = load_objective(settings.objective, settings.objective_settings)
+    if objective is None:
+        objective = load_objective(settings.objective, settings.objective_settings)
     lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
     if not resume:
         refuse_taken(lab.record_url, settings.full_name(), settings.optimisers)
@@ -298,10 +305,14 @@ def replicate(
 
 
 def prepared(
-    name: str, settings: dict[str, Any], lab: Lab, progress: LiveProgress | None = None
+    name: str,
+    settings: dict[str, Any],
+    lab: Lab,
+    progress: LiveProgress | None = None,
+    objective: Objective | None = None,
 ) -> Objective:
-    """An objective, made and prepared, with its progress on a terminal."""
-    objective = load_objective(name, settings)
+    """An objective, made unless it is given, and prepared, with its progress on a terminal."""
+    objective = load_objective(name, settings) if objective is None else objective
     if progress is not None:
         prepare(objective, lab.folder, progress.report(f"preparing {name}"))
     else:

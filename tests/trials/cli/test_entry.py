@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trials.cli import main as cli
-from trials.cli import search_command
+from trials.publishing import run
 
 Autonat = Callable[..., tuple[int, str, str]]
 
@@ -122,7 +122,7 @@ def interrupted(*_: Any, **__: Any) -> None:
 def test_what_was_not_begun_is_not_to_be_resumed(
     autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_command, "launch", interrupted)
+    monkeypatch.setattr(run, "launch", interrupted)
     code, _, err = autonat("search", "--objective", "simulated", "--lab", tmp_path / "lab")
     assert code == 130
     assert err.endswith("\ninterrupted before there was anything to resume\n")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import pickle
-import statistics
+from typing import Any
 
 import pytest
 
 from search.strategy import GenerationStrategy
-from search.strategy_file import PROTOCOL_FIELDS
-from trials.objectives.objective import Grows, Objective, describe
+from trials.objectives.objective import Grows, Objective
 from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.tabulated import TabulatedObjective
+from trials.testing import check_objective
 
 pytestmark = pytest.mark.timeout(1200)
 FOUR = GenerationStrategy.maskgit(4)
@@ -31,26 +29,9 @@ def objective(request: pytest.FixtureRequest) -> Objective:
     return trained
 
 
-def test_same_strategy_n_and_seed_same_number(objective: Objective) -> None:
-    first, second = (objective.evaluate(FOUR, 130, 7) for _ in range(2))
-    assert first.value == second.value
-    assert objective.evaluate(FOUR, 130, 8).value != first.value
-    assert objective.evaluate(FOUR, 140, 7).value != first.value
-
-
-def test_what_it_measured_in_between_changes_nothing(objective: Objective) -> None:
-    before = objective.evaluate(FOUR, 130, 7).value
-    objective.evaluate(dataclasses.replace(FOUR, guidance_scale=(0.0,) * 4), 90, 1)
-    assert objective.evaluate(FOUR, 130, 7).value == before
-
-
-def test_the_measurement_says_what_it_cost(objective: Objective) -> None:
-    unguided = dataclasses.replace(FOUR, guidance_scale=(0.0, 0.0, 0.0, 1.0))
-    measured = objective.evaluate(unguided, 130, 7)
-    assert measured.images == 130
-    assert measured.forward_passes == 5
-    assert measured.seconds > 0
-    assert measured.finite
+def test_it_does_what_every_objective_does(objective: Objective) -> None:
+    assert isinstance(objective, Grows)
+    check_objective(objective, FOUR)
 
 
 def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
@@ -65,31 +46,28 @@ def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
         assert objective.evaluate(strategy, 80, 1).finite
 
 
-def test_a_copy_sent_to_a_worker_measures_the_same(objective: Objective) -> None:
-    copy: Objective = pickle.loads(pickle.dumps(objective))
-    assert copy.evaluate(FOUR, 130, 7).value == objective.evaluate(FOUR, 130, 7).value
+@pytest.mark.parametrize(
+    ("does", "line"),
+    [
+        (lambda m, calls: {"value": m.value + calls}, "the same strategy, n and seed gave"),
+        (lambda m, calls: {"value": 1.0}, "another seed gave the very same number, 1.0"),
+        (lambda m, calls: {"images": 3}, "130 images were asked for, 3 were said"),
+        (lambda m, calls: {"forward_passes": 3}, "was said to cost 3"),
+        (lambda m, calls: {"standard_error": 9.0}, "standard error is said to be 9;"),
+    ],
+)
+def test_what_one_does_not_do_is_said_in_a_sentence(
+    does: Any, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = SimulatedObjective.evaluate
+    calls = 0
 
+    def wrong(self: SimulatedObjective, *asked: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        found = right(self, *asked)
+        return dataclasses.replace(found, **does(found, calls))
 
-def test_its_description_is_json_with_every_field(objective: Objective) -> None:
-    described = describe("name", {}, objective)
-    assert json.loads(json.dumps(described, allow_nan=False)) == described
-    assert tuple(described["protocol"]) == PROTOCOL_FIELDS
-    assert described["objective"]["tokens"] == objective.tokens
-
-
-def test_growing_measures_what_evaluate_does(objective: Objective) -> None:
-    assert isinstance(objective, Grows)
-    *first, last = objective.evaluate_growing(FOUR, (80, 130, 260), 7)
-    assert [measured.images for measured in first] == [80, 130]
-    # In other groups, so summed in another order.
-    assert first[1].value == pytest.approx(objective.evaluate(FOUR, 130, 7).value, rel=1e-6)
-    assert last.value == pytest.approx(objective.evaluate(FOUR, 260, 7).value, rel=1e-6)
-
-
-def test_its_standard_error_is_that_of_replicates(objective: Objective) -> None:
-    found = [objective.evaluate(FOUR, 130, seed) for seed in range(24)]
-    fids = [measured.value for measured in found]
-    stated = [m.standard_error for m in found if m.standard_error is not None]
-    assert len(stated) == len(found)
-    # 24 seeds know their spread to 15 %.
-    assert sum(stated) / len(stated) == pytest.approx(statistics.stdev(fids), rel=0.5)
+    monkeypatch.setattr(SimulatedObjective, "evaluate", wrong)
+    with pytest.raises(AssertionError, match=line):
+        check_objective(SimulatedObjective())

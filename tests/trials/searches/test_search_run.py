@@ -73,10 +73,10 @@ def test_a_refinement_goes_on_where_it_is_told_to_run(
     Record.create(lab.record_url, "t-random", recorded)
     asked: list[tuple[SearchSettings, bool]] = []
 
-    def interrupted(settings: SearchSettings, resume: bool, show: object) -> None:
+    def interrupted(settings: SearchSettings, *, resume: bool, **more: object) -> None:
         asked.append((settings, resume))
 
-    monkeypatch.setattr(search_command, "_search", interrupted)
+    monkeypatch.setattr(search_command, "search_and_publish", interrupted)
     assert search_command.refined(settings, lab) is None
     [(now, resume)] = asked
     assert resume
