@@ -278,10 +278,10 @@ class StrategyFile:
         """See `image_flops`."""
         return image_flops(self.objective, self.generation)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write the file, whole or not at all."""
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        write_text(path, text)
+        write_text(Path(path), text)
 
     @classmethod
     def read(cls, path: Path) -> StrategyFile:
