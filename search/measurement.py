@@ -73,6 +73,16 @@ class Measurement:
         return float(end)
 
 
+def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol with the name of its metric; one without is of FID, which was the only one."""
+    return {"metric": "fid"} | dict(protocol)
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name as it is read: FID for "fid"; another's own name as it is."""
+    return metric.upper() if metric in ("fid", "kid", "mmd") else metric
+
+
 @dataclass(frozen=True)
 class Failure:
     """An evaluation that gave no number, and why, in one line."""

@@ -25,6 +25,7 @@ FORMAT = "autonat-strategy/2"
 OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens", "flops")
 FLOPS_FIELDS = ("pass", "decode")
 PROTOCOL_FIELDS = (
+    "metric",
     "features",
     "features_hash",
     "resize",
@@ -192,8 +193,8 @@ class StrategyFile:
         training: the mask-ratio distribution of the measured checkpoint.
         objective: name, settings, dataset, checkpoint (hash), tokens (L) and flops, the
             floating-point operations of one image's forward pass and of its decoding to pixels.
-        protocol: how FID was computed: features, features_hash (the weights'), resize,
-            quantisation, reference_statistics_hash, classes.
+        protocol: how the value was computed: metric, features, features_hash (the weights'),
+            resize, quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
         baseline: the rule of thumb, or what else the search started from, in that final test; None
             where it was not measured.
@@ -319,6 +320,8 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
         return None
     part = require_fields(where, data, names)
     _require_finite(where, part)
+    if where == "protocol" and not (isinstance(part["metric"], str) and part["metric"]):
+        raise ValueError(f"protocol.metric = {shown(part['metric'])} is not the name of a metric")
     if where == "objective":
         if not isinstance(part["name"], str):
             raise ValueError(f"objective.name = {shown(part['name'])} is not a string")

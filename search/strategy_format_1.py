@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.choices import CHOICES
+from search.measurement import with_metric
 from search.reading import require_fields
 
 FORMAT_1 = "autonat-strategy/1"
@@ -35,6 +36,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         found["generation"] = generation | usual
     if isinstance(objective, dict):
         found["objective"] = {"flops": None} | objective
+    if isinstance(found.get("protocol"), dict):
+        found["protocol"] = with_metric(found["protocol"])
     if isinstance(search, dict) and "fid" in search:
         found["search"] = {"value" if k == "fid" else k: v for k, v in search.items()}
     if "test" in found:

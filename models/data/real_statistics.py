@@ -15,6 +15,7 @@ from models.features.features import Features
 from models.features.image_features import fit_pixels, load_features, pixel_width
 from models.metrics.anchors import halves_of
 from models.metrics.frechet import Sums
+from models.metrics.real_features import Sample, features_file, write_features
 from models.metrics.reference_statistics import Made, Reference, write_reference
 from models.precision import device
 
@@ -32,6 +33,7 @@ def real_statistics(
     batch: int,
     workers: int,
     report: Callable[[str], Report],
+    keep: int = 0,
 ) -> tuple[Reference, list[str]]:
     """Measure all images of a source and write their statistics.
 
@@ -45,6 +47,8 @@ def real_statistics(
         batch: images at once.
         workers: processes that decode; 0: this one.
         report: gives, for a task by name, what is called with (images done, images, a note).
+        keep: of how many images, drawn at random, the features are written beside (see
+            `models.metrics.real_features`); 0: of none.
 
     Returns:
         What was written, and NAME: REASON of the images that were skipped.
@@ -65,7 +69,8 @@ def real_statistics(
     _require_images(source, source.usable, network.num_features)
     told = report("measuring images")
     images = _images(source, size, batch, workers, skipped, told, network.num_features)
-    found = _sums(network, images)
+    sample = Sample(keep)
+    found = _sums(network, images, sample)
     sums = found.whole
     place = f"{source.kind} {source.place}"
     made = Made(network.description, network.hash(), size, True, place)
@@ -76,7 +81,10 @@ def real_statistics(
     )
     halves = halves_of(found.half, rest)
     reference = Reference(sums.statistics(), made, halves, found.mean_image)
+    features_file(path).unlink(missing_ok=True)  # of other statistics
     write_reference(path, reference)
+    if (kept := sample.features()) is not None:
+        write_features(path, kept, reference.statistics)
     return reference, skipped
 
 
@@ -135,7 +143,7 @@ class _Found:
     mean_image: Tensor
 
 
-def _sums(features: Features, batches: Iterator[Tensor]) -> _Found:
+def _sums(features: Features, batches: Iterator[Tensor], sample: Sample) -> _Found:
     """Streamed: memory does not grow with the images."""
     width = features.num_features
     whole = half = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
@@ -145,6 +153,7 @@ def _sums(features: Features, batches: Iterator[Tensor]) -> _Found:
         for images in batches:
             found = features(images.to(device())).double()
             whole += _sums_of(found)
+            sample.add(found)
             half += _sums_of(found[torch.rand(len(found), generator=generator) < 0.5])
             pixels = pixels + images.double().sum(0)
     return _Found(whole, half, (pixels / whole.images).float().clamp(0, 1))

@@ -169,6 +169,15 @@ def statistics(
             help="Side of the small images that fitted pixels are taken of. (default: 8)",
         ),
     ] = None,
+    keep_features: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Keep the features of N images, drawn at random, beside the statistics: the "
+            "metrics kid and mmd need them. (default: none)",
+        ),
+    ] = None,
     batch: BatchFlag = 64,
     workers: ReadersFlag = 2,
     as_json_: JsonFlag = False,
@@ -195,6 +204,7 @@ def statistics(
                 batch=batch,
                 workers=workers,
                 report=progress.report,
+                keep=keep_features or 0,
             )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

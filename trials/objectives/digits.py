@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from models.data.digits import CLASSES, LEVELS, SIDE, TOKENS, digits, tokens_to_images
-from models.features.features import Features, PixelsAndClasses
+from models.features.features import PixelsAndClasses
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator
-from models.metrics.anchors import Halves, mean_of_halvings
-from models.metrics.frechet import Statistics, feature_statistics
-from models.precision import device
+from models.metrics.metric import RealImages, load_metric, statistics_of
 from models.tokenizers.decoder import GreyLevels
 from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
+from trials.objectives.evaluator import Evaluator
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import HELD_OUT, Examples, NATTraining
 
@@ -38,6 +37,7 @@ class DigitsObjective(NATObjective):
         classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
             noisier.
         checkpoint: hash of weights in the lab's store to measure, in place of training any.
+        metric: fid, kid, mmd, or one's own (see models.metrics.metric).
         parameters: of the distribution, by name.
 
     Raises:
@@ -55,8 +55,10 @@ class DigitsObjective(NATObjective):
         mask_ratio_distribution: str = "cosine",
         classes: str = "equal",
         checkpoint: str | None = None,
+        metric: str = "fid",
         **parameters: float,
     ) -> None:
+        self._metric = load_metric(metric)
         config = NATConfig(LEVELS, TOKENS, CLASSES, width, depth, num_heads, dropout=0.0)
         settings = TrainingSettings(
             strategy=TrainingStrategy(mask_ratio_distribution, parameters),
@@ -74,29 +76,25 @@ class DigitsObjective(NATObjective):
         training = NATTraining(config, settings, examples)
         super().__init__(generator, training, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
 
-    def _measured_by(self) -> tuple[Features, Statistics]:
+    def _make_evaluator(self) -> Evaluator:
         tokens, classes = digits()
         images = tokens_to_images(tokens)
         features = PixelsAndClasses(images, classes)
-        return features, feature_statistics(features, images)
+        with torch.inference_mode():
+            found = features(images)
+        return Evaluator(self._metric, features, RealImages(statistics_of(found), found))
 
-    def _constants(self) -> list[Tensor]:
+    def _constant_images(self) -> list[Tensor]:
         mean = tokens_to_images(digits()[0]).mean(0)
         return [mean, torch.zeros_like(mean), torch.ones_like(mean)]
 
-    def _halves(self) -> Halves:
-        images = tokens_to_images(digits()[0]).to(device())
-        return mean_of_halvings(self._reference[0](images))
-
-    def _told(self) -> Mapping[str, Any]:
+    def _dataset_and_protocol(self) -> Mapping[str, Any]:
         return {
             "dataset": "scikit-learn digits, 1797 images of 8 x 8",
             "protocol": {
-                "features": self._reference[0].description,
-                "features_hash": self._reference[0].hash(),
+                **self._evaluator.describe(),
                 "resize": "none",
                 "quantisation": "17 grey levels, the tokens themselves",
-                "reference_statistics_hash": self._reference[1].hash(),
                 "classes": self._generating.describe(),
             },
         }

@@ -84,7 +84,7 @@ class Evaluator:
         for images in chunks:
             cuts = [end - made for end in sorted(stops) if made < end < made + len(images)]
             for some in torch.tensor_split(images, cuts):
-                taken = _added(taken, self.metric.part(self.features(some)))
+                taken = _added(taken, self.metric.part(self._features_of(some)))
                 made += len(some)
                 if made % size and made not in rungs:
                     continue
@@ -100,13 +100,21 @@ class Evaluator:
         if not isinstance(self.metric, Anchored):
             return {}
         self.to(device())
-        alike = [self.features(image[None].to(device()))[0] for image in constants]
+        alike = [self._features_of(image[None].to(device()))[0] for image in constants]
         known = [self.metric.of_constant_image(self.real, one) for one in alike]
         found = {
             REAL_IMAGES: self.metric.of_real_images(self.real, images),
             CONSTANT_IMAGE: min((one for one in known if one is not None), default=None),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _features_of(self, images: Tensor) -> Tensor:
+        """[B, F], of one precision on both sides where a metric compares them."""
+        found: Tensor = self.features(images)
+        known = self.real.features
+        if known is None or not self.metric.needs_real_features:
+            return found
+        return found.to(known.dtype)
 
 
 def _added(one: Any, other: Any) -> Any:

@@ -1,4 +1,5 @@
-"""The images objective: a NAT on tokenised images, measured by FID.
+"""The images objective: a NAT on tokenised images, measured by FID or
+another metric.
 
 The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. Its
 tokens are decoded by the tokenizer, and compared with the real images' statistics.
@@ -19,13 +20,12 @@ from torch import Tensor
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
-from models.features.features import Features
 from models.features.image_features import RESIZES, load_features, parse_features, quantised
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
-from models.metrics.anchors import Halves
-from models.metrics.frechet import Statistics
+from models.metrics.metric import RealImages, load_metric
+from models.metrics.real_features import read_features
 from models.metrics.reference_statistics import Reference, read_reference
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -33,6 +33,7 @@ from models.training.masked_loss import WHOLE, Share
 from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
 from search.space import Space
 from search.training_strategy import TrainingStrategy
+from trials.objectives.evaluator import Evaluator
 from trials.objectives.named_paths import KindAndPath, PathText
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import NATTraining
@@ -104,6 +105,8 @@ class ImagesObjective(NATObjective):
         dropout: of the embeddings, in training.
         mask_ratio_distribution: a name of search.training_strategy.
         checkpoint: hash of weights in the lab's store to measure, in place of training any.
+        metric: fid, kid, mmd, or one's own (see models.metrics.metric); all but fid need a
+            reference with features (`autonat statistics --keep-features`).
         parameters: of the distribution, by name.
 
     Raises:
@@ -142,12 +145,14 @@ class ImagesObjective(NATObjective):
         dropout: float = 0.1,
         mask_ratio_distribution: str = "beta",
         checkpoint: str | None = None,
+        metric: str = "fid",
         **parameters: float,
     ) -> None:
         if (data is None) == (weights is None) and checkpoint is None:
             raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
+        self._metric = load_metric(metric)
         # Workers start elsewhere.
         self._data_folder = None if data is None else Path(data).resolve()
         self._weights, self._tokenizer_name = weights, tokenizer
@@ -258,7 +263,7 @@ class ImagesObjective(NATObjective):
     def _real(self) -> Reference:
         return read_reference(self._reference_path)
 
-    def _measured_by(self) -> tuple[Features, Statistics]:
+    def _make_evaluator(self) -> Evaluator:
         features = load_features(self._features_name)
         real = self._real
         if len(real.statistics.mean) != features.num_features:
@@ -270,9 +275,12 @@ class ImagesObjective(NATObjective):
             raise ValueError(
                 f"{self._reference_path}: made with other features than {self._features_name}"
             )
-        return features, real.statistics
+        known = None
+        if self._metric.needs_real_features:
+            known = read_features(Path(self._reference_path), real.statistics)
+        return Evaluator(self._metric, features, RealImages(real.statistics, known, real.halves))
 
-    def _constants(self) -> list[Tensor]:
+    def _constant_images(self) -> list[Tensor]:
         height, width = (side * self._decoder.tokenizer.factor for side in self._grid)
         plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
         mean = self._real.mean_image
@@ -280,11 +288,7 @@ class ImagesObjective(NATObjective):
             return plain
         return [quantised(mean) if self._quantise else mean, *plain]
 
-    def _halves(self) -> Halves | None:
-        return self._real.halves
-
-    def _told(self) -> Mapping[str, Any]:
-        features, statistics = self._reference
+    def _dataset_and_protocol(self) -> Mapping[str, Any]:
         made = self._real.made
         texts = self._prompts
         kind, _ = parse_features(self._features_name)
@@ -296,11 +300,9 @@ class ImagesObjective(NATObjective):
         return {
             "dataset": self._dataset(),
             "protocol": {
-                "features": features.description,
-                "features_hash": features.hash(),
+                **self._evaluator.describe(),
                 "resize": RESIZES.get(kind),
                 "quantisation": "8 bits" if self._quantise else "none",
-                "reference_statistics_hash": statistics.hash(),
                 "classes": f"{drawn}, {self._generating.describe()}"
                 + ("" if made is None else f"; real: {made.source} at {made.size}"),
             },

@@ -1,4 +1,4 @@
-"""What the objectives with a NAT share: its training, its stored weights, and FID in groups.
+"""What the objectives with a NAT share: its training, its stored weights, how it is measured.
 
 An objective of its own kind says what data it trains on, how tokens become images, and what they
 are measured by. B: images at once, L: tokens an image.
@@ -19,14 +19,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.features.features import Features
 from models.features.image_features import quantised
 from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator
-from models.metrics.anchors import Halves, constant_distance
-from models.metrics.fid import estimate
-from models.metrics.frechet import FrechetDistance, Statistics, Sums
-from models.metrics.metric import GROUPS
 from models.precision import device
 from models.threads import one_thread
 from models.token_orders import scores_of
@@ -38,6 +33,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
+from trials.objectives.evaluator import Evaluator
 from trials.objectives.generating import Generating
 from trials.objectives.nat_training import NATTraining
 from trials.objectives.objective import Report, Trained
@@ -82,21 +78,17 @@ class NATObjective(ABC):
         self.tokens = generator.tokens
 
     @abstractmethod
-    def _measured_by(self) -> tuple[Features, Statistics]:
-        """Features of images, and the real images' statistics."""
+    def _make_evaluator(self) -> Evaluator:
+        """What images are measured by; asked for once."""
 
     @abstractmethod
-    def _constants(self) -> list[Tensor]:
+    def _constant_images(self) -> list[Tensor]:
         """Images in [0, 1] that a generator could give for ever: the real ones' mean, where it is
         known, black and white."""
 
     @abstractmethod
-    def _halves(self) -> Halves | None:
-        """What real images have against real ones, where it is known."""
-
-    @abstractmethod
-    def _told(self) -> Mapping[str, Any]:
-        """Of `describe`: dataset and protocol."""
+    def _dataset_and_protocol(self) -> Mapping[str, Any]:
+        """These two fields of `describe`."""
 
     @property
     def batch_size(self) -> int:
@@ -116,7 +108,7 @@ class NATObjective(ABC):
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`."""
-        self._check_images(images)
+        self._evaluator.check(images)
         for order in space.choices.get("token_order", (space.start.token_order,)):
             scores_of(space.start.having({}, {"token_order": order}), self._generator.grid)
 
@@ -124,7 +116,7 @@ class NATObjective(ABC):
         """See `Objective.describe`."""
         generator = self._generator
         return {
-            **self._told(),
+            **self._dataset_and_protocol(),
             "checkpoint": generator.hash() if generator.loaded else None,
             "training": self._strategy.to_json() if generator.loaded else None,
             "flops": dict(generator.flops()),
@@ -134,7 +126,7 @@ class NATObjective(ABC):
         """See `Objective.evaluate`.
 
         Raises:
-            ValueError: fewer images than the covariance of the features needs, or T > L.
+            ValueError: images that the metric cannot be taken of, or T > L.
         """
         *_, last = self.evaluate_growing(strategy, (images,), seed)
         return last
@@ -145,15 +137,17 @@ class NATObjective(ABC):
         """See `Grows.evaluate_growing`.
 
         Raises:
-            ValueError: fewer images than the covariance of the features needs, or T > L.
+            ValueError: images that the metric cannot be taken of, or T > L.
         """
-        self._check_images(rungs[0])
+        for images in rungs:
+            self._evaluator.check(images)
         started, seconds = time.perf_counter(), 0.0
-        grouped = self._grouped(strategy, rungs, seed)
+        chunks = self._images(strategy, rungs[-1], seed)
+        classes = self._generator.config.num_classes or 1
+        estimates = self._evaluator.estimates(chunks, rungs, classes)
         for images in rungs:
             with one_thread(), torch.inference_mode():
-                groups = next(grouped)  # which moves the reference beside them
-                found = estimate(self._reference[1], groups)
+                found = next(estimates)
             seconds += time.perf_counter() - started
             yield Measurement(
                 value=found.value,
@@ -163,18 +157,14 @@ class NATObjective(ABC):
                 seconds=seconds,
                 value_at=found.value_at,
                 spread=found.spread,
+                metric=self._evaluator.metric.name,
             )
             started = time.perf_counter()
 
     def anchors(self, images: int) -> Mapping[str, float]:
         """See `Anchors.anchors`; known without weights."""
-        features, real = self._reference
-        features.to(device())
         with one_thread(), torch.inference_mode():
-            alike = [features(image[None].to(device()))[0] for image in self._constants()]
-            found = {CONSTANT_IMAGE: min(constant_distance(real, one) for one in alike)}
-            halves = self._halves()
-        return found if halves is None else {REAL_IMAGES: halves.at(images), **found}
+            return self._evaluator.anchors(images, self._constant_images())
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """The classes in turn; seeded as `evaluate`, so they are its images."""
@@ -185,33 +175,6 @@ class NATObjective(ABC):
             pixels = pixels.movedim(1, -1)
         found: npt.NDArray[np.uint8] = pixels.numpy()
         return found
-
-    def _grouped(
-        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
-    ) -> Iterator[list[Sums]]:
-        """At each rung the sums of groups of images so far. Their size is the last rung's, and a
-        multiple of the classes where the images suffice for that."""
-        classes, most = self._generator.config.num_classes or 1, rungs[-1]
-        size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
-        distance = FrechetDistance(*self._reference).to(device())
-        groups: list[Sums] = []
-        rest: Sums | None = None
-        made = 0
-        for images in self._images(strategy, most, seed):
-            stops = {*range(0, most, size), *rungs}
-            ends = [end for end in sorted(stops) if made < end < made + len(images)]
-            cuts = [end - made for end in ends]
-            for part in torch.tensor_split(images, cuts):
-                distance.update(part, real=False)
-                made += len(part)
-                if made % size and made not in rungs:
-                    continue
-                taken = distance.take_sums()
-                rest = taken if rest is None else rest + taken
-                if made % size == 0:
-                    groups, rest = [*groups, rest], None
-                if made in rungs:
-                    yield groups if rest is None else _with_rest(groups, rest)
 
     def _images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """Chunks of images in [0, 1], as they are measured."""
@@ -261,32 +224,18 @@ class NATObjective(ABC):
         return found
 
     @functools.cached_property
-    def _reference(self) -> tuple[Features, Statistics]:
+    def _evaluator(self) -> Evaluator:
         with one_thread():
-            return self._measured_by()
+            return self._make_evaluator()
 
     def _move(self, where: str) -> None:
         """All that images are made and measured by, as far as it is loaded, to a device: that of
         the process before it measures, the CPU before it travels."""
         self._generating.to(where)
-        if "_reference" in self.__dict__:
-            features, real = self._reference
-            self._reference = features.to(where), real.to(where)
+        if "_evaluator" in self.__dict__:
+            self._evaluator.to(where)
 
     def __getstate__(self) -> dict[str, Any]:
         """To a worker it travels from the CPU, for the worker may have another device."""
         self._move("cpu")
         return self.__dict__.copy()
-
-    def _check_images(self, images: int) -> None:
-        width = self._reference[0].num_features
-        if images <= width:
-            raise ValueError(
-                f"{images} images are too few: the covariance of {width} features is singular "
-                f"below {width + 1}"
-            )
-
-
-def _with_rest(groups: list[Sums], rest: Sums) -> list[Sums]:
-    """The images that fill no group of their own, in the last one."""
-    return [*groups[:-1], groups[-1] + rest] if groups else [rest]

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from search.measurement import Measurement
+from search.measurement import Measurement, with_metric
 from search.plugins import Registry
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -357,7 +357,7 @@ def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> di
             "flops": told.get("flops"),
         },
         "training": told.get("training"),
-        "protocol": {field: protocol.get(field) for field in PROTOCOL_FIELDS},
+        "protocol": dict.fromkeys(PROTOCOL_FIELDS) | with_metric(protocol),
     }
     try:  # or the strategy files of a whole search could not be read in the end
         StrategyFile.from_json(StrategyFile(GenerationStrategy.maskgit(1)).to_json() | described)

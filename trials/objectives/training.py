@@ -90,11 +90,14 @@ class Trainer:
         )
 
     def _measurement_key(self, probe: Probe) -> str:
+        protocol = dict(self.objective.describe().get("protocol") or {})
+        if protocol.get("metric") == "fid":  # not said before there were other metrics
+            del protocol["metric"]
         told = {
             "strategy": probe.strategy.to_json(),
             "images": probe.images,
             "seed": probe.seed,
-            "protocol": dict(self.objective.describe().get("protocol") or {}),
+            "protocol": protocol,
         }
         return settings_hash(told)
 

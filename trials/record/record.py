@@ -18,7 +18,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from search.dimensions import SearchSpace
-from search.measurement import Failure, Measurement
+from search.measurement import Failure, Measurement, with_metric
 from search.optimiser import RETEST, Probe, Training
 from search.strategy import GenerationStrategy
 from trials.record.databases import without_password
@@ -89,6 +89,8 @@ class Record:
         told = study.user_attrs
         self.name, self.study_id = study.study_name, str(told["study_id"])
         self._settings = dict(told["settings"])
+        if "protocol" in self._settings:
+            self._settings["protocol"] = with_metric(self._settings["protocol"] or {})
         self._converged: int | None = told.get("converged")
         self._anchors: dict[str, float] | None = told.get("anchors")
         self._retried = Retried.from_json(told.get(RETRIED))
