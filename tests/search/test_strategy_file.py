@@ -33,6 +33,7 @@ def full() -> StrategyFile:
             "tokens": 64,
         },
         protocol={
+            "metric": "fid",
             "features": "pixels",
             "features_hash": "sha256:01",
             "resize": None,

@@ -154,5 +154,8 @@ def test_settings_that_do_not_fit_are_one_line(settings: dict[str, object], line
 
 
 def test_too_few_images_for_the_covariance_is_said(trained: DigitsObjective) -> None:
-    with pytest.raises(ValueError, match="74 images are too few.*singular below 75"):
+    line = (
+        "74 images are too few for the metric fid: with 74 features an image it needs at least 75"
+    )
+    with pytest.raises(ValueError, match=line):
         trained.evaluate(GenerationStrategy.maskgit(2), 74, 1)
