@@ -5,7 +5,6 @@ NAME.npz has them in NAME.features.safetensors, which says what statistics it be
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from models.metrics.frechet import Statistics
 from models.tensor_file import read_tensors
+from search.files import write_whole
 
 FORMAT = "autonat-features/1"
 
@@ -55,11 +55,9 @@ def features_file(reference: Path) -> Path:
 
 def write_features(reference: Path, features: Tensor, statistics: Statistics) -> None:
     """Write features [N, F] beside a file of statistics, whole or not at all."""
-    path = features_file(reference)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     told = {"format": FORMAT, "statistics": statistics.hash()}
-    save_file({"features": features.contiguous()}, partial, metadata=told)
-    os.replace(partial, path)
+    with write_whole(features_file(reference)) as partial:
+        save_file({"features": features.contiguous()}, partial, metadata=told)
 
 
 def read_features(reference: Path, statistics: Statistics) -> Tensor:

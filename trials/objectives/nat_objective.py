@@ -28,7 +28,6 @@ from models.token_orders import scores_of
 from models.training.checkpoints import stored_folder
 from models.training.masked_loss import WHOLE, Share
 from search.choices import CHOICES
-from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
