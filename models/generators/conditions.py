@@ -59,13 +59,18 @@ class Conditions:
         together = zip(*(conditions.parts for conditions in several), strict=True)
         return cls(*(torch.cat(parts) for parts in together))
 
+    @property
+    def are_numbers(self) -> bool:
+        """Whether each is a single number, as a class is."""
+        return len(self.parts) == 1 and self.parts[0].ndim == 1
+
     def distinct(self) -> tuple[Self, Tensor]:
         """The different conditions, and for each image which of them it has, [B] int64.
 
         Rows are compared where a condition is a single number, as a class is. Others, such as
         texts, are all taken to differ.
         """
-        if len(self.parts) == 1 and self.parts[0].ndim == 1:
+        if self.are_numbers:
             found, which = torch.unique(self.parts[0], return_inverse=True)
             return type(self)(found), which
         return self, torch.arange(len(self), device=self.device)

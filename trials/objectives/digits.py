@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor
 
 from models.data.digits import CLASSES, LEVELS, SIDE, TOKENS, digits, tokens_to_images
 from models.features.features import PixelsAndClasses
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.metrics.metric import RealImages, load_metric, statistics_of
+from models.threads import one_thread
 from models.tokenizers.decoder import GreyLevels
 from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
-from trials.objectives.evaluator import Evaluator
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import HELD_OUT, Examples, NATTraining
+from trials.objectives.yardstick import Yardstick
 
 CHUNK = 100
 """Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
@@ -58,7 +55,6 @@ class DigitsObjective(NATObjective):
         metric: str = "fid",
         **parameters: float,
     ) -> None:
-        self._metric = load_metric(metric)
         config = NATConfig(LEVELS, TOKENS, CLASSES, width, depth, num_heads, dropout=0.0)
         settings = TrainingSettings(
             strategy=TrainingStrategy(mask_ratio_distribution, parameters),
@@ -74,30 +70,34 @@ class DigitsObjective(NATObjective):
         )
         generator = NATGenerator(config, GreyLevels(LEVELS, (SIDE, SIDE)))
         training = NATTraining(config, settings, examples)
-        super().__init__(generator, training, classes=classes, chunk=CHUNK, checkpoint=checkpoint)
+        super().__init__(
+            generator,
+            yardstick(metric),
+            training,
+            dataset="scikit-learn digits, 1797 images of 8 x 8",
+            conditions="",
+            classes=classes,
+            chunk=CHUNK,
+            checkpoint=checkpoint,
+        )
 
-    def _make_evaluator(self) -> Evaluator:
+
+def yardstick(metric: str) -> Yardstick:
+    """Pixels and classes of all digits.
+
+    Raises:
+        ValueError: an unknown metric.
+    """
+    known = load_metric(metric)
+    with one_thread():
         tokens, classes = digits()
         images = tokens_to_images(tokens)
         features = PixelsAndClasses(images, classes)
         with torch.inference_mode():
             found = features(images)
-        return Evaluator(self._metric, features, RealImages(statistics_of(found), found))
-
-    def _constant_images(self) -> list[Tensor]:
-        mean = tokens_to_images(digits()[0]).mean(0)
-        return [mean, torch.zeros_like(mean), torch.ones_like(mean)]
-
-    def _dataset_and_protocol(self) -> Mapping[str, Any]:
-        return {
-            "dataset": "scikit-learn digits, 1797 images of 8 x 8",
-            "protocol": {
-                **self._evaluator.describe(),
-                "resize": "none",
-                "quantisation": "17 grey levels, the tokens themselves",
-                "classes": self._generating.describe(),
-            },
-        }
+        real = RealImages(statistics_of(found), found)
+    told = {"resize": "none", "quantisation": "17 grey levels, the tokens themselves"}
+    return Yardstick(features, real, metric=known, mean_image=images.mean(0), protocol=told)
 
 
 def examples() -> Examples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,10 @@ CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
 """How classes, or texts, are drawn, and how a protocol says it."""
 
 
-class Generating:
+G = TypeVar("G", bound=MaskedGenerator)
+
+
+class Generating(Generic[G]):
     """A generator, and how images are drawn from it.
 
     Args:
@@ -41,7 +44,7 @@ class Generating:
 
     def __init__(
         self,
-        generator: MaskedGenerator,
+        generator: G,
         *,
         classes: str = "random",
         chunk: int = 100,
@@ -56,11 +59,18 @@ class Generating:
         self._classes, self._chunk, self._precision = classes, chunk, precision
         self.rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
 
-    def with_generator(self, generator: MaskedGenerator) -> Self:
+    def with_generator(self, generator: G) -> Self:
         """Another generator, from which images are drawn alike."""
         found = copy.copy(self)
         found.generator = generator
         return found
+
+    @property
+    def classes(self) -> int:
+        """How many classes a fair group of images has in equal numbers; 1 where the generator takes
+        no condition, or texts, of which each is its own."""
+        one = self.generator.conditions_of(torch.zeros(1, dtype=torch.int64, device=device()))
+        return (self.generator.num_conditions or 1) if one.are_numbers else 1
 
     def describe(self) -> str:
         """How the classes, or texts, are drawn, as a protocol says it."""

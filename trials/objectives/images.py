@@ -9,36 +9,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
-from models.features.image_features import RESIZES, load_features, parse_features, quantised
-from models.generators.nat import NATConfig
+from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
-from models.metrics.metric import RealImages, load_metric
-from models.metrics.real_features import read_features
-from models.metrics.reference_statistics import Reference, read_reference
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
-from models.training.masked_loss import WHOLE, Share
 from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
 from search.space import Space
 from search.training_strategy import TrainingStrategy
-from trials.objectives.evaluator import Evaluator
 from trials.objectives.named_paths import KindAndPath, PathText
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import NATTraining
-from trials.objectives.objective import Report
 from trials.objectives.token_examples import TokenExamples
+from trials.objectives.yardstick import Yardstick
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
@@ -69,6 +59,31 @@ class OwnTokenizer:
         if data is not None and found.hash() != data.settings.tokenizer_hash:
             raise ValueError(f"{self.name} is not what {data.folder} was tokenised with")
         return found
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Loads a NAT from a published checkpoint.
+
+    Attributes:
+        training: of a NAT of the sizes that it must have.
+        path: of the checkpoint.
+    """
+
+    training: NATTraining
+    path: str
+
+    def __call__(self) -> NAT:
+        """The NAT.
+
+        Raises:
+            ValueError: not a checkpoint, or of another network.
+        """
+        nat = load_nat(self.path, self.training.config.num_heads)
+        self.training.check_network(nat.config, self.path)
+        if self.training.null_context is not None:
+            nat.set_null_context(self.training.null_context)
+        return nat
 
 
 class ImagesObjective(NATObjective):
@@ -152,11 +167,9 @@ class ImagesObjective(NATObjective):
             raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
-        self._metric = load_metric(metric)
         # Workers start elsewhere.
         self._data_folder = None if data is None else Path(data).resolve()
-        self._weights, self._tokenizer_name = weights, tokenizer
-        self._features_name, self._reference_path = features, reference
+        self._tokenizer_name = tokenizer
         given = None if prompts is None else TokenData.open(Path(prompts).resolve())
         self._prompts = _prompts(given or self._data)
         self._grid = self._find_grid(grid)
@@ -193,36 +206,26 @@ class ImagesObjective(NATObjective):
         training = NATTraining(config, settings, examples, null_context)
         super().__init__(
             NATGenerator(config, self._decoder, self._prompts),
+            Yardstick(features, reference, metric=metric, quantise=quantise),
             training,
+            published=None if weights is None else PublishedWeights(training, weights),
+            dataset=self._dataset_said(weights),
+            conditions=self._conditions_said(),
             classes=classes,
             chunk=chunk,
-            checkpoint=checkpoint,
             precision=precision,
-            quantise=quantise,
+            checkpoint=checkpoint,
         )
-        for name in (reference, parse_features(features)[1], weights):
-            if name is not None and not Path(name).is_file():
-                raise ValueError(f"{name}: no such file")
+        if weights is not None and not Path(weights).is_file():
+            raise ValueError(f"{weights}: no such file")
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`; also that tokenizer, features and statistics fit together."""
         super().check(space, images)
         codes = self._decoder.tokenizer.codebook_size
-        if codes != self._generator.codebook_size:
-            raise ValueError(
-                f"the tokenizer has {codes} codes, the tokens {self._generator.codebook_size}"
-            )
-
-    def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
-        """Load the published weights, or train; see `NATObjective.prepare`."""
-        if self._weights is None or self._checkpoint is not None:
-            super().prepare(lab, report, share)
-            return
-        nat = load_nat(self._weights, self._generator.config.num_heads)
-        self._training.check_network(nat.config, self._weights)
-        if self._prompts is not None:
-            nat.set_null_context(self._prompts.null)
-        self._generating = self._with_weights(nat)
+        expected = self._generating.generator.codebook_size
+        if codes != expected:
+            raise ValueError(f"the tokenizer has {codes} codes, the tokens {expected}")
 
     def _find_grid(self, given: int | None) -> tuple[int, int]:
         if self._data is not None:
@@ -259,59 +262,14 @@ class ImagesObjective(NATObjective):
     def _data(self) -> TokenData | None:
         return None if self._data_folder is None else TokenData.open(self._data_folder)
 
-    @functools.cached_property
-    def _real(self) -> Reference:
-        return read_reference(self._reference_path)
-
-    def _make_evaluator(self) -> Evaluator:
-        features = load_features(self._features_name)
-        real = self._real
-        if len(real.statistics.mean) != features.num_features:
-            raise ValueError(
-                f"{self._reference_path}: {len(real.statistics.mean)} features are not the "
-                f"{features.num_features} of {self._features_name}"
-            )
-        if real.made is not None and real.made.features_hash != features.hash():
-            raise ValueError(
-                f"{self._reference_path}: made with other features than {self._features_name}"
-            )
-        known = None
-        if self._metric.needs_real_features:
-            known = read_features(Path(self._reference_path), real.statistics)
-        return Evaluator(self._metric, features, RealImages(real.statistics, known, real.halves))
-
-    def _constant_images(self) -> list[Tensor]:
-        height, width = (side * self._decoder.tokenizer.factor for side in self._grid)
-        plain = [torch.full((3, height, width), level) for level in (0.0, 1.0)]
-        mean = self._real.mean_image
-        if mean is None:
-            return plain
-        return [quantised(mean) if self._quantise else mean, *plain]
-
-    def _dataset_and_protocol(self) -> Mapping[str, Any]:
-        made = self._real.made
-        texts = self._prompts
-        kind, _ = parse_features(self._features_name)
-        drawn = (
-            f"captions of {self._generator.num_conditions} images"
-            if texts is not None
-            else "classes"
-        )
-        return {
-            "dataset": self._dataset(),
-            "protocol": {
-                **self._evaluator.describe(),
-                "resize": RESIZES.get(kind),
-                "quantisation": "8 bits" if self._quantise else "none",
-                "classes": f"{drawn}, {self._generating.describe()}"
-                + ("" if made is None else f"; real: {made.source} at {made.size}"),
-            },
-        }
-
-    def _dataset(self) -> str:
+    def _dataset_said(self, weights: str | None) -> str:
         if self._data is None:
-            return f"of {Path(str(self._weights)).name}"
+            return f"of {Path(str(weights)).name}"
         return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
+
+    def _conditions_said(self) -> str:
+        texts = self._prompts
+        return "classes" if texts is None else f"captions of {len(texts.first)} images"
 
     def __getstate__(self) -> dict[str, Any]:
         """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""

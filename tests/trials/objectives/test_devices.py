@@ -90,7 +90,7 @@ def test_what_measured_on_a_gpu_travels_to_workers_without_one(
     with fake_cuda(monkeypatch):
         objective.prepare(tmp_path, quiet)
         there = objective.evaluate(THREE, 80, 3).value
-        assert isinstance(objective._reference[1].mean, OnCuda)
+        assert isinstance(objective._yardstick.evaluator.real.statistics.mean, OnCuda)
         sent = pickle.dumps(objective)  # which a tensor on cuda refuses
         assert objective.evaluate(THREE, 80, 3).value == there
     assert pickle.loads(sent).evaluate(THREE, 80, 3).value == there
