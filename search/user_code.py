@@ -18,6 +18,8 @@ OURS = ("search", "models", "trials", "dashboards", "autonat")
 """The names of autonat's own packages."""
 LONGEST = 500
 """Characters of a message that are kept."""
+_found: dict[str, None] = {}
+"""The names that `own_code` found, in their order."""
 
 
 def own_code(kind: str, name: str) -> Any:
@@ -52,7 +54,14 @@ def own_code(kind: str, name: str) -> Any:
     if not callable(found):
         hint = _hint(module_name.partition(".")[0])
         raise ValueError(f"{kind} {name}: {module_name} has no class {class_name!r}{hint}")
+    _found[name] = None
     return found
+
+
+def own_names() -> list[str]:
+    """All of the user's own, `package.module:Class`, that this process has asked for by name:
+    objectives, generators, metrics and the like."""
+    return list(_found)
 
 
 def in_one_line(error: BaseException) -> str:

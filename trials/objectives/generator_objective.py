@@ -21,7 +21,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.generating import Generating
-from trials.objectives.named_paths import KindAndPath, PathText
+from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.yardstick import Yardstick
 
 G = TypeVar("G", bound=MaskedGenerator)
@@ -200,7 +200,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         classes: str = "random",
         chunk: int = 100,
         precision: str = "float32",
-        **settings: Any,
+        **settings: MaybePath,
     ) -> None:
         super().__init__(
             load_generator(generator, **settings),

@@ -18,6 +18,8 @@ PathText = Annotated[str, PATH]
 """A path, handed on as text."""
 KindAndPath = Annotated[str, KIND_AND_PATH]
 """A text like vqgan:PATH."""
+MaybePath = Annotated[Any, PATH, KIND_AND_PATH]
+"""Any value; a text that names something that lies there, as PATH or KIND:PATH, is a path."""
 
 
 def with_absolute_paths(made_by: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,10 +34,10 @@ def with_absolute_paths(made_by: Callable[..., Any], settings: Mapping[str, Any]
         parameters = inspect.signature(made_by, eval_str=True).parameters
     except Exception:  # an annotation of a user's may be any text, that cannot be evaluated here
         parameters = inspect.signature(lambda: None).parameters
-    return {
-        name: _absolute(parameters[name].annotation, value) if name in parameters else value
-        for name, value in settings.items()
-    }
+    kinds = {name: p.annotation for name, p in parameters.items() if p.kind != p.VAR_KEYWORD}
+    others = [p.annotation for p in parameters.values() if p.kind == p.VAR_KEYWORD]
+    other = others[0] if others else None
+    return {name: _absolute(kinds.get(name, other), value) for name, value in settings.items()}
 
 
 def _absolute(kind: Any, value: Any) -> Any:
@@ -43,6 +45,8 @@ def _absolute(kind: Any, value: Any) -> Any:
         return value
     parts = _parts(kind)
     before, colon, after = value.partition(":") if KIND_AND_PATH in parts else ("", "", value)
+    if not after and PATH in parts:
+        before, colon, after = "", "", value
     if not after or not parts & {PATH, KIND_AND_PATH, Path}:
         return value
     path = Path(after).expanduser()

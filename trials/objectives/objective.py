@@ -33,6 +33,7 @@ OBJECTIVES: Registry[Any] = Registry(
         "images": "trials.objectives.images:ImagesObjective",
         "simulated": "trials.objectives.simulated:SimulatedObjective",
         "tabulated": "trials.objectives.tabulated:TabulatedObjective",
+        "generator": "trials.objectives.generator_objective:NamedGeneratorObjective",
     },
 )
 """The objectives' classes by name."""

@@ -13,7 +13,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy, require_steps
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
-from search.user_code import explained
+from search.user_code import explained, own_names
 from trials.lab import Lab
 from trials.objectives.measured import evaluate_probe
 from trials.objectives.objective import (
@@ -115,8 +115,9 @@ def launch(
             waited = "connecting to Ray at " + address if address else "starting Ray with "
             workers = "" if address else f"{settings.workers} workers"
             progress.say(f"{name}: {waited}{workers} …")
-            own = user_modules(settings.objective)
-            module = settings.objective.partition(":")[0] if own else None
+            own = _own_modules()
+            has_module = bool(user_modules(settings.objective))
+            module = settings.objective.partition(":")[0] if has_module else None
             stack.enter_context(ray_workers(spread, own, module))
         _get_ready(settings, objective, measurer, lab, progress)
         failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
@@ -166,8 +167,15 @@ def _get_ready(
         progress.say(f"{settings.full_name()}: preparing {settings.objective} …")
         prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
         _check_travels(settings, measurer)  # with what it made
-    if settings.runner == "ray" and user_modules(settings.objective):
+    if settings.runner == "ray" and _own_modules():
         check_arrives(measurer)
+
+
+def _own_modules() -> list[Path]:
+    """The user's files and folders that the workers need: of the objective, and of whatever its
+    settings name, as a generator or a metric."""
+    found = (path for name in own_names() for path in user_modules(name))
+    return list(dict.fromkeys(found))
 
 
 def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> None:

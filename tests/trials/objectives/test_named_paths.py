@@ -10,7 +10,7 @@ import pytest
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.objectives.images import ImagesObjective
-from trials.objectives.named_paths import KindAndPath, PathText, with_absolute_paths
+from trials.objectives.named_paths import KindAndPath, MaybePath, PathText, with_absolute_paths
 from trials.objectives.tabulated import TabulatedObjective
 from trials.searches.settings import read_settings
 
@@ -54,6 +54,16 @@ def test_what_is_annotated_as_a_path_becomes_absolute(here: Path) -> None:
     absolute = {"checkpoint": path, "table": path, "features": f"pixels:{path}"}
     assert found == given | absolute
     assert with_absolute_paths(Mine, found) == found
+
+
+def test_settings_that_are_only_handed_on_may_be_paths(here: Path) -> None:
+    def make(*, first: str, **settings: MaybePath) -> None: ...
+
+    given = {"first": "a.pt", "file": "a.pt", "tokenizer": "vqgan:a.pt", "size": "small", "n": 3}
+    path = str(here / "a.pt")
+    found = with_absolute_paths(make, given)
+    assert found == given | {"file": path, "tokenizer": f"vqgan:{path}"}
+    assert with_absolute_paths(make, found) == found
 
 
 def test_what_does_not_lie_there_stays_as_it_was_said(here: Path) -> None:
