@@ -11,6 +11,7 @@ from models.decoding import generate
 from models.generators.registry import GENERATORS, load_generator
 from models.testing import check_generator
 from search.strategy import GenerationStrategy
+from search.user_code import own_names
 from tests.models.testing import captioned
 
 FILES = Path(__file__).parents[1] / "files"
@@ -36,6 +37,7 @@ def test_ones_own_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     generator = load_generator("mygenerator:Captioned", captions=3)
     assert generator.num_conditions == 3
+    assert "mygenerator:Captioned" in own_names()  # so that the workers are sent the module
     with pytest.raises(ValueError, match="mygenerator:Captioned: .*unexpected.* 'width'"):
         load_generator("mygenerator:Captioned", width=3)
     with pytest.raises(ValueError, match="mygenerator has no class 'Other'"):

@@ -19,6 +19,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from tests.models.testing import captioned
 from tests.models.testing.captioned import Captioned
+from trials.lab import Lab
 from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import (
@@ -152,7 +153,7 @@ def test_settings_that_cannot_be(named: dict[str, Any], change: dict[str, Any], 
 
 
 def test_a_search_of_ones_own_generator_by_a_setting(
-    autonat: Autonat, named: dict[str, Any]
+    autonat: Autonat, named: dict[str, Any], with_mlflow: Lab
 ) -> None:
     Path("mine.py").write_text(
         Path(captioned.__file__)
@@ -164,6 +165,6 @@ def test_a_search_of_ones_own_generator_by_a_setting(
     code, out, err = autonat(
         *("search", "--objective", "generator", "--set", "generator=mine:Captioned", *words),
         *("--steps", 3, "--images", 30, "--budget", 240, "--test-images", 30, "--test-seeds", "1"),
-        *("--name", "own", "--runner", "local", "--workers", 1),
+        *("--name", "own", "--runner", "local", "--workers", 1, "--lab", with_mlflow.folder),
     )
     assert code == 0, err + out
