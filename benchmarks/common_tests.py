@@ -21,6 +21,7 @@ from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import describe, load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
 from trials.record.record import Record
 from trials.record.searches import search_records
@@ -28,7 +29,6 @@ from trials.record.studies import study_names
 from trials.results.results import spent
 from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study
-from trials.searches.launch import prepare
 
 HERE = Path(__file__).parent
 LAB = HERE / "lab"
@@ -208,7 +208,7 @@ def _measure(
         told = {**describe("digits", {}, objective), "kind": "common", "search_name": name}
         record = Record.create(lab.record_url, name, told)
         asked = Replicates({name: s for s, name in missing.items()}, images, [seed])
-        study = Study(asked, record, None, len(missing), progress.follow)
+        study = Study(asked, record, None, len(missing), lambda study: study.show(progress))
         spread = RaySettings(WORKERS, 0.0, None)
         with ray_workers(spread):
             run_ray(study, objective, spread)

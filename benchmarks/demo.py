@@ -20,13 +20,13 @@ from models.threads import one_thread
 from search.controls import best_control
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
 from trials.record.searches import search_records
 from trials.record.studies import study_names
 from trials.results.results import MethodResult, method_results
 from trials.runners.local_runner import run_local
 from trials.searches.demo import DEMO
-from trials.searches.launch import prepare
 from trials.searches.search_run import SearchRun
 from trials.searches.settings import SearchSettings, read_settings
 
@@ -75,7 +75,13 @@ def run(settings: SearchSettings) -> None:
     objective = load_objective(settings.objective, settings.objective_settings)
     with one_thread(), LiveProgress() as progress:
         prepare(objective, lab.folder, progress.report(f"preparing {name}"))
-        made = SearchRun(settings, objective, lab, resume=resume, listener=progress.follow)
+        made = SearchRun(
+            settings,
+            objective,
+            lab,
+            resume=resume,
+            listener=lambda study: study.show(progress),
+        )
         run_local(made, objective)
 
 

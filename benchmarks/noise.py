@@ -19,8 +19,8 @@ import typer
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
 from trials.objectives.objective import load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
-from trials.searches.launch import prepare
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "noise.json"

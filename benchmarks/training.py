@@ -318,7 +318,7 @@ def _measured(name: str, asked: Replicates, start: str | None = None) -> Record:
         record = Record.create(lab.record_url, name, told)
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
-            study = Study(asked, record, None, total, progress.follow)
+            study = Study(asked, record, None, total, lambda study: study.show(progress))
             spread = RaySettings(WORKERS, 0.0, None)
             with ray_workers(spread):
                 run_ray(study, Trainer(objective, lab.folder, start), spread)

@@ -17,14 +17,14 @@ ARROWS = {
     "dashboards": "search",
     "trials.record": "search",
     "trials.lab": "trials.record",
-    "trials.progress": "",
+    "trials.progress": "search",
     "trials.quiet": "",
     "trials.objectives": "search models trials.record",
     "trials.testing": "search trials.objectives",
     "trials.runners": "search models trials.objectives trials.record",
     "trials.tracking": "search trials.lab trials.record",
     "trials.results": "search trials.lab trials.objectives trials.record",
-    "trials.searches": "search models trials.lab trials.objectives trials.progress trials.record "
+    "trials.searches": "search models trials.lab trials.objectives trials.record "
     "trials.results trials.runners trials.tracking",
     "trials.publishing": "search models dashboards trials.lab trials.objectives trials.progress "
     "trials.record trials.results trials.searches trials.tracking",

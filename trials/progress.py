@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -20,17 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
-class Followed(Protocol):
-    """A study, as far as its progress is looked at (see trials.runners.study)."""
-
-    space: Any
-    total: int
-
-    @property
-    def record(self) -> Any:
-        """See trials.record.record."""
-
+from search.progress import Report
 
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""
@@ -80,19 +68,9 @@ class LiveProgress:
     ) -> None:
         self._bars.stop()
 
-    def report(self, name: str) -> Callable[[int, int, str], None]:
-        """A function (done, total, note) that moves the task of that name."""
+    def report(self, name: str) -> Report:
+        """See `Progress.report`."""
         return lambda done, total, note: self.update(name, done, total, note)
-
-    def follow(self, study: Followed) -> None:
-        """Move the task of a study."""
-        best = study.record.best()
-        note = f"best FID {best.value:.3f}" if best else ""
-        if study.record.converged is not None:
-            note += f", converged after {study.record.converged}"
-        if study.space is None:  # a list of strategies has no best to wait for
-            note = ""
-        self.update(study.record.name, len(study.record.evaluations), study.total, note)
 
     def update(self, name: str, done: int, total: int, note: str) -> None:
         """Move a task, which begins with its first update."""
@@ -110,7 +88,7 @@ class LiveProgress:
             stderr.print(" ".join(filter(None, parts)))
 
     def say(self, line: str) -> None:
-        """A line above the bars."""
+        """See `Progress.say`: a line above the bars."""
         if self._shown:
             self._bars.console.print(line, style=None)
 

@@ -104,11 +104,11 @@ class Search:
         Raises:
             ValueError: the objective shows no images, or is not known by its name any more.
         """
-        from trials.searches.launch import prepared
+        from trials.objectives.preparing import prepared
 
         told = self.strategy_file.objective or {}
         with LiveProgress(progress) as shown:
-            made = prepared(told["name"], told["settings"], self.lab, shown, self.objective)
+            made = prepared(told["name"], told["settings"], self.lab.folder, shown, self.objective)
         if not isinstance(made, Samples):
             raise ValueError(f"objective {told['name']} lacks the method sample")
         return sampled(made, self.best, images, seed)
@@ -236,7 +236,8 @@ def evaluate(
     Raises:
         ValueError: no objective is known, a setting that is not valid, or an evaluation failed.
     """
-    from trials.searches.launch import prepared, replicate
+    from trials.objectives.measured import replicate
+    from trials.objectives.preparing import prepared
 
     without_chatter()
     if isinstance(strategy, (str, Path)):
@@ -251,7 +252,7 @@ def evaluate(
     else:
         name = objective if isinstance(objective, str) else _name_of(objective)
     with LiveProgress(progress) as shown:
-        made = prepared(name, settings, Lab.open(Path(lab)), shown, own)
+        made = prepared(name, settings, Lab.open(Path(lab)).folder, shown, own)
         test, _ = replicate(made, generation, images, list(seeds), shown.report("evaluating"))
     return test
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +23,7 @@ from models.data.array_file import mapped_array
 from models.data.text import TextEncoder
 from models.data.token_data import TokenData
 from search.files import write_text
+from search.progress import Report
 
 CONTEXTS = "contexts.npy"
 SETTINGS = "contexts.json"
@@ -93,7 +93,7 @@ class TextContexts:
 
 
 def store_contexts(
-    data: TokenData, encoder: TextEncoder, batch: int, report: Callable[[int, int, str], None]
+    data: TokenData, encoder: TextEncoder, batch: int, report: Report
 ) -> TextContexts:
     """Encode a folder's captions, or go on doing so; what is encoded is not encoded again.
 

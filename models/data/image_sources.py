@@ -10,18 +10,17 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from models.data.picture_files import files_below, printable
 from models.regular_files import not_a_file
+from search.progress import Report
 from search.reading import parse_json, read_json
 
 TAR_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-
-Report = Callable[[int, int, str], None]
 
 
 class UnusableImage(ValueError):

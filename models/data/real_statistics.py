@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.data.image_batches import batches_of, decode_batches, to_floats
-from models.data.image_sources import ImageSource, Report
+from models.data.image_sources import ImageSource
 from models.features.features import Features
 from models.features.image_features import fit_pixels, load_features, pixel_width
 from models.metrics.anchors import halves_of
@@ -18,6 +18,7 @@ from models.metrics.frechet import Sums
 from models.metrics.real_features import Sample, features_file, write_features
 from models.metrics.reference_statistics import Made, Reference, write_reference
 from models.precision import device
+from search.progress import Report, Reports
 
 PIXELS = "pixels"
 """Features that are fitted on the images, and lie beside the statistics."""
@@ -32,7 +33,7 @@ def real_statistics(
     side: int,
     batch: int,
     workers: int,
-    report: Callable[[str], Report],
+    report: Reports,
     keep: int = 0,
 ) -> tuple[Reference, list[str]]:
     """Measure all images of a source and write their statistics.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from models.data.image_batches import Decoded, batches_of, decode_batches, to_floats
-from models.data.image_sources import ImageSource, Item, Report
+from models.data.image_sources import ImageSource, Item
 from models.data.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
 from models.precision import device
 from models.tokenizers.patches import PatchTokenizer
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from search.files import write_text, write_whole
+from search.progress import Report, Reports
 
 SHARD_IMAGES = 1024
 RUN = "tokenize.json"
@@ -75,7 +76,7 @@ class Tokenizing:
                 raise ValueError(f"{name} = {getattr(self, name)} is below {lowest}")
 
 
-def tokenize(run: Tokenizing, report: Callable[[str], Report]) -> TokenData:
+def tokenize(run: Tokenizing, report: Reports) -> TokenData:
     """Make token data, or go on making it; what is done already is not done again.
 
     Args:

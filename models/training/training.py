@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from models.training.masked_loss import WHOLE, Batch, Share, batch_loss, draw_ba
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
 from search.files import write_whole
+from search.progress import Report
 
 CHECKPOINT = "training.pt"
 CHECKPOINT_EVERY = 200
@@ -37,7 +38,7 @@ def train(
     tokens: Rows,
     conditions: Rows,
     folder: Path,
-    report: Callable[[int, int, str], None],
+    report: Report,
     null_context: Tensor | None = None,
     share: Share = WHOLE,
 ) -> NAT:
@@ -62,7 +63,7 @@ def train_in_rungs(
     tokens: Rows,
     conditions: Rows,
     folder: Path,
-    report: Callable[[int, int, str], None],
+    report: Report,
     rungs: Sequence[int],
     start: NAT | None = None,
     null_context: Tensor | None = None,

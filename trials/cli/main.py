@@ -168,9 +168,10 @@ def evaluate(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy file again, on any seeds and with any number of images."""
+    from trials.objectives.measured import replicate
     from trials.objectives.objective import describe, load_objective
+    from trials.objectives.preparing import prepared
     from trials.results.results import fid_over_n
-    from trials.searches.launch import prepared, replicate
     from trials.searches.search_run import differences
 
     file = StrategyFile.read(strategy)
@@ -183,7 +184,7 @@ def evaluate(
     say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
-        made = prepared(name, values, Lab.open(lab), progress)
+        made = prepared(name, values, Lab.open(lab).folder, progress)
         described = describe(name, values, made)
         for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
             if theirs is not None and differences(dict(theirs), described[field], field):
@@ -282,12 +283,12 @@ def sample(
     """Draw images that a strategy generates, as one picture."""
     say(f"{strategy}: {images} images are drawn; importing PyTorch …")
     from dashboards.samples import grid, png
+    from trials.cli.preparing import prepared_live
     from trials.objectives.objective import Samples, sampled
-    from trials.searches.launch import prepared
 
     file = StrategyFile.read(strategy)
     name, values = _objective_of(file, objective, settings)
-    made = prepared(name, values, Lab.open(lab))
+    made = prepared_live(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
     if not isinstance(made, Samples):
         raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
@@ -381,11 +382,11 @@ def _trained(
     gpus_per_worker: float,
     ray_address: str | None,
 ) -> Objective:
+    from trials.cli.preparing import prepared_live
     from trials.objectives.objective import load_objective
-    from trials.searches.launch import prepared
 
     if workers == 1 and ray_address is None:
-        return prepared(objective, values, Lab.open(lab))
+        return prepared_live(objective, values, Lab.open(lab))
     from trials.objectives.nat_objective import NATObjective
     from trials.runners.distributed_training import train_together
 

@@ -147,12 +147,12 @@ def report(
 ) -> None:
     """Write the strategy files and the HTML report of a search again, from its record."""
     say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
+    from trials.cli.preparing import prepared_live
     from trials.objectives.objective import load_objective
     from trials.publishing.publish import publish
     from trials.publishing.publish_alternation import publish_alternation
     from trials.record.searches import alternation_names, recorded_settings, search_records
     from trials.results.rounds import recorded_rounds
-    from trials.searches.launch import prepared
     from trials.searches.settings import validated
     from trials.tracking.mirror import Mirror
 
@@ -170,7 +170,7 @@ def report(
         described = records[0].settings["objective"]
         told = (described["name"], described["settings"])
         if records[0].settings["search"].get("what", "generation") == "generation":
-            made = partial(prepared, *told, where)
+            made = partial(prepared_live, *told, where)
         else:  # its models are in the lab's store
             made = partial(load_objective, *told)
         written = publish(where, name, records, made, Mirror(where), _unseen, note).report
@@ -282,9 +282,10 @@ def front(
 ) -> None:
     """Measure the best strategy for each number of forward passes, on seeds no search saw."""
     say(f"{name}: its Pareto front is measured again; importing PyTorch …")
+    from trials.objectives.measured import replicate
+    from trials.objectives.preparing import prepared
     from trials.record.searches import search_records
     from trials.results.front import candidates, measured_front, tested_already
-    from trials.searches.launch import prepared, replicate
 
     where = Lab.at(lab, record_url)
     records = search_records(where.record_url, name)
@@ -296,7 +297,7 @@ def front(
     to_measure = [c.strategy for c in found if c.strategy not in tests]
     with LiveProgress() as progress:
         if to_measure:
-            made = prepared(described["name"], described["settings"], where, progress)
+            made = prepared(described["name"], described["settings"], where.folder, progress)
 
         def measure(strategy: GenerationStrategy) -> FinalTest:
             if strategy not in tests:

@@ -222,7 +222,8 @@ def transfer(
     from models.training.checkpoints import settings_hash
     from trials.cli.search_command import refined
     from trials.objectives.objective import load_objective
-    from trials.searches.launch import check, prepare
+    from trials.objectives.preparing import prepare
+    from trials.searches.launch import check
     from trials.searches.settings import read_settings
     from trials.searches.transfer import (
         Transferred,

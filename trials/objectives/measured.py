@@ -14,7 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
+from search.progress import Report
 from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest
 from search.user_code import in_one_line
 from trials.objectives.objective import Grows, Objective, require_heeded
 
@@ -160,3 +162,31 @@ def _plain(value: Any) -> Any:
     """The Python number of a scalar of NumPy's, torch's or their kin."""
     item = getattr(value, "item", None)
     return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
+
+
+def replicate(
+    objective: Objective,
+    strategy: GenerationStrategy,
+    images: int,
+    seeds: list[int],
+    report: Report,
+) -> tuple[FinalTest, list[Measurement]]:
+    """Measure a strategy on several seeds in this process.
+
+    Returns:
+        The test, and what was measured with each seed.
+
+    Raises:
+        ValueError: more steps than tokens, or an evaluation that failed.
+    """
+    strategy.masked_counts(objective.tokens)
+    measured: list[Measurement] = []
+    for number, seed in enumerate(seeds):
+        found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
+        if isinstance(found, Failure):
+            raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
+        measured.append(found)
+        report(len(measured), len(seeds), f"FID {found.value:.3f}")
+    fids = dict(zip(seeds, (m.value for m in measured), strict=True))
+    stated = measured[0].standard_error
+    return FinalTest.of(fids, images, strategy.forward_passes(), stated), measured

@@ -11,11 +11,12 @@ from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator
 from models.training.checkpoints import stored_folder
 from models.training.masked_loss import WHOLE, Share
+from search.progress import Report
 from search.training_strategy import TrainingStrategy
 from trials.objectives.generating import Generating
 from trials.objectives.generator_objective import GeneratorObjective
 from trials.objectives.nat_training import NATTraining
-from trials.objectives.objective import Report, Trained
+from trials.objectives.objective import Trained
 from trials.objectives.yardstick import Yardstick
 
 

@@ -29,8 +29,8 @@ from models.training.masked_loss import WHOLE, Share, validation_loss
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
 from models.training.training import train, train_in_rungs
+from search.progress import Report
 from search.training_strategy import TrainingStrategy
-from trials.objectives.objective import Report
 
 HELD_OUT = 10
 """Trainings of a search hold out every tenth image."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from search.measurement import Measurement, with_metric
 from search.plugins import Registry
+from search.progress import Report
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
@@ -37,9 +38,6 @@ OBJECTIVES: Registry[Any] = Registry(
     },
 )
 """The objectives' classes by name."""
-
-Report = Callable[[int, int, str], None]
-"""Called with (done, total, message) while something long runs."""
 
 
 class Objective(Protocol):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from trials.lab import Lab
 from trials.objectives.objective import Objective, load_objective
+from trials.objectives.preparing import prepared
 from trials.progress import LiveProgress
 from trials.publishing.publish import Note, Published, Show, publish
 from trials.publishing.publish_alternation import publish_alternation
 from trials.record.searches import is_finished, search_records
 from trials.searches.alternation import alternate
-from trials.searches.launch import launch, prepared
+from trials.searches.launch import launch
 from trials.searches.settings import AlternationSettings, SearchSettings
 from trials.tracking.mirror import Mirror
 
@@ -118,4 +119,6 @@ def _objective(
     if settings.what != "generation":
         return given or load_objective(settings.objective, settings.objective_settings)
     with progress:
-        return prepared(settings.objective, settings.objective_settings, lab, progress, given)
+        return prepared(
+            settings.objective, settings.objective_settings, lab.folder, progress, given
+        )

@@ -20,8 +20,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 
 from models.training.masked_loss import Share
+from search.progress import Report
 from trials.objectives.nat_objective import NATObjective
-from trials.objectives.objective import Report
 from trials.runners.ray_session import last_line, ray_session
 
 RETRIES = 3

@@ -16,6 +16,7 @@ from typing import Protocol
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
+from search.progress import Progress
 from trials.record.evaluation import same_values
 from trials.record.record import Record
 
@@ -102,6 +103,15 @@ class Study:
                 self._in_flight += 1
                 return Job(self, probe)
             self._optimiser.tell(probe, recorded.result)
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is, and the best so far; a list of strategies has no best."""
+        best, note = self.record.best(), ""
+        if best is not None and self.space is not None:
+            note = f"best FID {best.value:.3f}"
+            if self.record.converged is not None:
+                note += f", converged after {self.record.converged}"
+        progress.report(self.record.name)(len(self.record.evaluations), self.total, note)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
         """Record a result, then let the optimiser and the listener know."""

@@ -5,31 +5,27 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from search.measurement import Failure, Measurement
-from search.optimiser import Probe
+from search.progress import Progress
 from search.registry import make_optimiser
-from search.strategy import GenerationStrategy, require_steps
-from search.strategy_file import FinalTest
+from search.strategy import require_steps
 from search.training_strategy import TrainingStrategy
 from search.user_code import explained, own_names
 from trials.lab import Lab
-from trials.objectives.measured import evaluate_probe
 from trials.objectives.objective import (
     TRAINED_BY,
     Checks,
     Grows,
     Objective,
     Prepares,
-    Report,
     Trains,
     describe,
     load_objective,
     require_heeded,
 )
+from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
-from trials.progress import LiveProgress
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
 from trials.record.searches import recorded_settings, refuse_taken
@@ -69,7 +65,7 @@ def launch(
     resume: bool,
     retry_failed: bool = False,
     objective: Objective | None = None,
-    progress: LiveProgress,
+    progress: Progress,
 ) -> Launched:
     """Run a search until it is done, or until Ctrl-C.
 
@@ -78,7 +74,7 @@ def launch(
         resume: go on with the search of that name.
         retry_failed: of what is resumed, measure again what failed.
         objective: in place of the one that the settings name.
-        progress: entered.
+        progress: shows the studies.
 
     Raises:
         ValueError: whatever is not valid, found before anything costly starts; the record cannot
@@ -124,7 +120,7 @@ def launch(
 
         def listen(study: Study) -> None:
             following.changed(study.record)
-            progress.follow(study)
+            study.show(progress)
             failures.saw(study.record)
 
         first = f"{name}-{settings.optimisers[0]}"
@@ -157,7 +153,7 @@ def _get_ready(
     objective: Objective,
     measurer: Objective | Trainer,
     lab: Lab,
-    progress: LiveProgress,
+    progress: Progress,
 ) -> None:
     """Prepare what measures, and see whether it can be had by the workers."""
     from trials.objectives.training import Trainer
@@ -269,61 +265,3 @@ def resumed_settings(
     if differing:
         raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
     return settings
-
-
-def prepare(objective: Objective, lab: Path, report: Report) -> None:
-    """Let an objective do what it does before its first evaluation, if anything.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if isinstance(objective, Prepares):
-        made_by = type(objective)
-        what = f"objective {made_by.__module__}:{made_by.__name__}, in prepare()"
-        with explained(what, made_by):
-            objective.prepare(lab, report)
-
-
-def replicate(
-    objective: Objective,
-    strategy: GenerationStrategy,
-    images: int,
-    seeds: list[int],
-    report: Report,
-) -> tuple[FinalTest, list[Measurement]]:
-    """Measure a strategy on several seeds in this process.
-
-    Returns:
-        The test, and what was measured with each seed.
-
-    Raises:
-        ValueError: more steps than tokens, or an evaluation that failed.
-    """
-    strategy.masked_counts(objective.tokens)
-    measured: list[Measurement] = []
-    for number, seed in enumerate(seeds):
-        found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
-        if isinstance(found, Failure):
-            raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
-        measured.append(found)
-        report(len(measured), len(seeds), f"FID {found.value:.3f}")
-    fids = dict(zip(seeds, (m.value for m in measured), strict=True))
-    stated = measured[0].standard_error
-    return FinalTest.of(fids, images, strategy.forward_passes(), stated), measured
-
-
-def prepared(
-    name: str,
-    settings: dict[str, Any],
-    lab: Lab,
-    progress: LiveProgress | None = None,
-    objective: Objective | None = None,
-) -> Objective:
-    """An objective, made unless it is given, and prepared, with its progress on a terminal."""
-    objective = load_objective(name, settings) if objective is None else objective
-    if progress is not None:
-        prepare(objective, lab.folder, progress.report(f"preparing {name}"))
-    else:
-        with LiveProgress() as own:
-            prepare(objective, lab.folder, own.report(f"preparing {name}"))
-    return objective

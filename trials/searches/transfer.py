@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.controls import RULE_OF_THUMB
+from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from trials.objectives.measured import replicate
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import (
     OBJECTIVES,
     TRAINED_BY,
     Objective,
-    Report,
     Trains,
     describe,
     load_objective,
 )
-from trials.searches.launch import replicate
 
 TRANSFERRED, REFINED = "transferred", "refined"
 

@@ -18,12 +18,11 @@ from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
-from trials.objectives.measured import evaluate_probe, grow_probe
+from trials.objectives.measured import evaluate_probe, grow_probe, replicate
 from trials.record.evaluation import trial_of
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
-from trials.searches.launch import replicate
 
 FOUR = GenerationStrategy.maskgit(4)
 PROBE = Probe(0, FOUR, 100, 2**31, 0, "start")

@@ -12,8 +12,9 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.measured import evaluate_probe
 from trials.objectives.objective import describe, load_objective
+from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
-from trials.searches.launch import check, prepare
+from trials.searches.launch import check
 from trials.searches.settings import read_settings
 
 SOUND = """

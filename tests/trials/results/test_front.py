@@ -12,8 +12,8 @@ import pytest
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from trials.objectives import measured
 from trials.results.front import Candidate, measured_front
-from trials.searches import launch
 
 Autonat = Callable[..., tuple[int, str, str]]
 RULE = GenerationStrategy.maskgit(4)
@@ -47,7 +47,7 @@ def test_a_front_of_nothing_is_one_line(
     autonat: Autonat, searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["measured"]
-    kept, calls = launch.replicate, 0
+    kept, calls = measured.replicate, 0
 
     def broken(*given: Any) -> Any:
         nonlocal calls
@@ -56,7 +56,7 @@ def test_a_front_of_nothing_is_one_line(
             raise ValueError("test.fid = nan is not a finite number")
         return kept(*given)
 
-    monkeypatch.setattr(launch, "replicate", broken)
+    monkeypatch.setattr(measured, "replicate", broken)
     failing = range(1, 2)
     assert json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["measured"] == whole - 1
     failing = range(1, 1000)
