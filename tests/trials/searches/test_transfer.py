@@ -100,7 +100,7 @@ def test_a_refinement_that_is_interrupted_says_so(
 ) -> None:
     test = FinalTest(9.0, None, (9.0,), 100, (1,), 8)
     found = [Transferred("transferred", GenerationStrategy.maskgit(4), test)]
-    monkeypatch.setattr("trials.searches.launch.prepare", lambda *_: None)
+    monkeypatch.setattr("trials.objectives.preparing.prepare", lambda *_: None)
     monkeypatch.setattr("trials.searches.transfer.measure_transfer", lambda *_: found)
     monkeypatch.setattr("trials.cli.search_command.refined", lambda *_: None)
     words = ("--refine", 900, "--images", 100, "--test-images", 100)
