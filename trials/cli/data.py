@@ -143,7 +143,7 @@ def _tokenized(
             )
             return run_tokenize(run, progress.report)
     except KeyboardInterrupt:
-        stderr.print("interrupted; the same command goes on from here")
+        stderr.print("interrupted; the same command resumes from here")
         raise typer.Exit(130) from None
 
 
@@ -262,7 +262,7 @@ def embed(
             found = load_text_encoder(encoder, tokens)
             contexts = store_contexts(data, found, batch, progress.report("embedding captions"))
     except KeyboardInterrupt:
-        stderr.print("interrupted; the same command goes on from here")
+        stderr.print("interrupted; the same command resumes from here")
         raise typer.Exit(130) from None
     captions, count, width = contexts.states.shape
     out.print(f"{folder / CONTEXTS}  {captions - 1} captions, {count} tokens of width {width} each")

@@ -191,7 +191,9 @@ def read_seeds(flag: str, text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{flag} {shown(text)} are not whole numbers with commas") from None
+        raise ValueError(
+            f"{flag}: expected whole numbers separated by commas, got {shown(text)}"
+        ) from None
     for seed in seeds:
         if not 0 <= seed < FIRST_SEARCH_SEED:
             raise ValueError(
@@ -211,7 +213,9 @@ def read_counts(flag: str, text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{flag} {shown(text)} are not whole numbers with commas") from None
+        raise ValueError(
+            f"{flag}: expected whole numbers separated by commas, got {shown(text)}"
+        ) from None
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise ValueError(f"{flag} {shown(text)}: each must be positive, and none named twice")
     return counts

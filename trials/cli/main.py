@@ -135,7 +135,7 @@ def train(
     try:
         made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
     except KeyboardInterrupt:
-        line = "interrupted; the same command goes on from the last checkpoint, if there is one"
+        line = "interrupted; the same command resumes from the last checkpoint, if there is one"
         print(line, file=sys.stderr)
         raise typer.Exit(130) from None
     described = describe(objective, values, made)

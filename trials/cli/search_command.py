@@ -60,7 +60,7 @@ def run(
                 note=note,
             )
     if published is None:
-        line = f"interrupted; autonat search --resume {name}{_where(settings)} goes on from here"
+        line = f"interrupted; autonat search --resume {name}{_where(settings)} continues it"
         if not has_begun(lab.record_url, name):
             line = "interrupted before there was anything to resume"
         print(line, file=sys.stderr)

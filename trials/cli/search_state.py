@@ -36,7 +36,7 @@ def show_search(lab: Lab, name: str, as_json_: bool) -> None:
             line = f"{state['study']}: {reason['count']} failed with: {reason['reason']}"
             out.print(line, markup=False)
     if any(state["failed"] for state in states):
-        line = f"autonat search --resume {name} --retry-failed tries again what failed"
+        line = f"autonat search --resume {name} --retry-failed measures again what failed"
         out.print(line, markup=False)
 
 

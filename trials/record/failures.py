@@ -76,7 +76,7 @@ class FailureWatch:
             raise ValueError(
                 f"search {self._name} stopped after {self._in_a_row} failures in a row "
                 f"(max_failures_in_a_row), the last with: {last.reason}; what was measured is "
-                f"kept: --resume {self._name} --retry-failed goes on, and tries again what failed"
+                f"kept, and --resume {self._name} --retry-failed measures again what failed"
             )
 
 

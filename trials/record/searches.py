@@ -69,7 +69,7 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
         studies = "study" if len(found) == 1 else "studies"
         raise ValueError(
             f"search {name} exists already, with the {studies} {', '.join(found)}: "
-            f"--resume {name} goes on with it, another --name begins another"
+            f"--resume {name} continues it, another --name begins another"
         )
 
 

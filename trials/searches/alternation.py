@@ -30,7 +30,7 @@ from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
-"""Runs a search, or goes on with one, and publishes it: the path of its best strategy file, or
+"""Runs a search, or resumes one, and publishes it: the path of its best strategy file, or
 None if it was interrupted."""
 
 
@@ -39,7 +39,7 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
 
     Args:
         settings: completed.
-        resume: go on with the alternation of that name; else it must be new.
+        resume: resume the alternation of that name; else it must be new.
         search: runs one half of a round.
 
     Returns:

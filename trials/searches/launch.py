@@ -71,7 +71,7 @@ def launch(
 
     Args:
         settings: completed where the search is resumed.
-        resume: go on with the search of that name.
+        resume: resume the search of that name.
         retry_failed: of what is resumed, measure again what failed.
         objective: in place of the one that the settings name.
         progress: shows the studies.

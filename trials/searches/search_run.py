@@ -36,7 +36,7 @@ class SearchRun:
         settings: what to do, completed.
         objective: prepared.
         lab: where the record is.
-        resume: go on with the studies of that name; else they must be new.
+        resume: resume the studies of that name; else they must be new.
         retry_failed: of what is resumed, measure again what failed.
         listener: called after every evaluation with its study.
 

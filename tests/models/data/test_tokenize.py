@@ -353,7 +353,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
         patch.setattr(cli_data, "LiveProgress", Interrupting)
         code, out, err = autonat(*words)
     assert (code, out) == (130, "")
-    assert err.endswith("interrupted; the same command goes on from here\n")
+    assert err.endswith("interrupted; the same command resumes from here\n")
     assert "Traceback" not in err
     assert not (tmp_path / SETTINGS).exists()
     assert autonat(*words)[0] == 0

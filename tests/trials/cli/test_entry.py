@@ -132,4 +132,4 @@ def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.Mo
     monkeypatch.setattr(cli, "_trained", interrupted)
     code, _, err = autonat("train", "--objective", "digits")
     assert code == 130
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err

@@ -66,7 +66,7 @@ SEARCHES = [
     ("--steps 1000000 --set tokens=2000000", "but a strategy has at most 4096"),
     # empty, twice, negative, huge
     ("--test-seeds=", "--test-seeds is empty"),
-    ("--test-seeds 1,,2", "--test-seeds '1,,2' are not whole numbers with commas"),
+    ("--test-seeds 1,,2", "--test-seeds: expected whole numbers separated by commas, got '1,,2'"),
     ("--objective=", "--objective is empty"),
     ("--lab=", "--lab is empty"),
     ("--start=", "--start is empty"),
@@ -105,7 +105,7 @@ OTHERS = [
     ("sample F out.png --images 0", "Invalid value for '--images': Input should be"),
     ("sample F out.png --seed 4294967296", "Invalid value for '--seed': Input should be"),
     ("transfer F --steps=", "--steps is empty"),
-    ("transfer F --steps 4,x", "--steps '4,x' are not whole numbers with commas"),
+    ("transfer F --steps 4,x", "--steps: expected whole numbers separated by commas, got '4,x'"),
     ("transfer F --steps 0", "--steps '0': each must be positive"),
     ("transfer F --steps 1000000000", "but the image has only 64 tokens"),
     ("transfer F --test-seeds=", "--test-seeds is empty"),

@@ -149,7 +149,7 @@ def test_interrupted_and_resumed_equals_not_interrupted(
     monkeypatch.setattr(DigitsObjective, "evaluate", interrupting)
     code, _, err = autonat(*BOTH, "--lab", lab)
     assert code == 130
-    assert f"autonat search --resume a --lab {lab} --runner local goes on from here" in err
+    assert f"autonat search --resume a --lab {lab} --runner local continues it" in err
     monkeypatch.setattr(DigitsObjective, "evaluate", measure)
     words = ("search", "--resume", "a", "--lab", lab, "--runner", "local", "--json")
     code, out, err = autonat(*words)
@@ -191,7 +191,7 @@ def test_files_of_another_record_are_not_believed(
 def test_an_alternation_s_name_is_taken_once(autonat: Autonat, whole: Path) -> None:
     code, _, err = autonat(*BOTH, "--lab", whole)
     assert code == 2
-    assert "search a exists already, with the study a-alternation: --resume a goes on" in err
+    assert "search a exists already, with the study a-alternation: --resume a continues it" in err
     code, _, err = autonat("search", "--resume", "a", "--lab", whole, "--rounds", "5")
     assert code == 2
     assert "search a was made with rounds = 2, not 5" in err

@@ -63,7 +63,7 @@ def refused(code: int, out: str, err: str) -> str:
 @pytest.mark.usefixtures("no_ray")
 def test_the_name_of_a_search_is_taken_whatever_its_optimisers(autonat: Autonat) -> None:
     assert autonat(*LOCAL, "--optimiser", "tpe")[0] == 0
-    line = "search x exists already, with the studies x-tpe, x-test: --resume x goes on with it"
+    line = "search x exists already, with the studies x-tpe, x-test: --resume x continues it"
     assert line in refused(*autonat(*SIMULATED, "--optimiser", "cmaes"))
     assert line in refused(*autonat("search", "--what", "both", "--name", "x", "--steps", "2"))
     assert study_names(Lab.open(Path("autonat-lab")).record_url) == ["x-test", "x-tpe"]

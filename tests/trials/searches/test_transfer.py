@@ -79,11 +79,11 @@ def test_gaps() -> None:
     ("words", "line"),
     [
         (("--steps", "0"), "steps '0': each must be positive"),
-        (("--steps", "4,x"), "steps '4,x' are not whole numbers with commas"),
+        (("--steps", "4,x"), "steps: expected whole numbers separated by commas, got '4,x'"),
         (("--steps", "4,4"), "none named twice"),
         (("--steps", "65"), "T = 65 steps, but the image has only 64 tokens"),
         (("--set", "width=7"), "width = 7"),
-        (("--test-seeds", "a"), "seeds 'a' are not whole numbers"),
+        (("--test-seeds", "a"), "seeds: expected whole numbers separated by commas, got 'a'"),
     ],
 )
 def test_bad_input_is_one_line(
