@@ -100,13 +100,16 @@ def schedules(
     return figure.update_layout(margin_t=84, legend_y=1.07)
 
 
-def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str]) -> go.Figure:
+def best_fid(
+    evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str], metric: str = "FID"
+) -> go.Figure:
     """The best FID so far against the images generated so far; every evaluation as a faint point.
 
     Args:
         evaluations: by label; rows in order of finish, columns at least fid, images, state. A
             failed evaluation counts its images and has no FID.
         colour: one a label.
+        metric: what the values are.
     """
     figure = go.Figure()
     shown: list[float] = []
@@ -138,16 +141,19 @@ def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str])
             hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
         )
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
-    figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(shown))
+    figure.update_yaxes(title_text=f"{metric} seen by the search", **_fid_axis(shown))
     return styled(figure, height=460)
 
 
-def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.Figure:
-    """The FID of the final test as dots with one standard error, the lowest on top.
+def final_test(
+    tests: Mapping[str, FinalTest], colour: Mapping[str, str], metric: str = "FID"
+) -> go.Figure:
+    """The values of the final test as dots with one standard error, the lowest on top.
 
     Args:
         tests: by label.
         colour: one a label.
+        metric: what the values are.
     """
     ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
     figure = go.Figure()
@@ -176,7 +182,7 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
         ticksuffix="  ",
     )
     shown = [fid for test in tests.values() for fid in (test.value, *test.values)]
-    figure.update_xaxes(title_text="FID of the final test", **_fid_axis(shown))
+    figure.update_xaxes(title_text=f"{metric} of the final test", **_fid_axis(shown))
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 

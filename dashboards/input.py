@@ -42,6 +42,10 @@ class Result(Protocol):
         """Of the winner's model, where one was trained for it."""
 
     @property
+    def metric(self) -> str:
+        """What its values are, by name."""
+
+    @property
     def value(self) -> float:
         """Of the final test, the mean over seeds never searched; NaN where there is none."""
 

@@ -21,6 +21,7 @@ from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.standing import standing
 from search.files import write_text
+from search.measurement import metric_label
 from search.strategy import GenerationStrategy, schedules_of
 
 
@@ -63,6 +64,7 @@ def write_report(
         ValueError: no result, two of the same method and T, or the file cannot be written.
     """
     named = _labelled(results)
+    metric = metric_label(results[0].metric)
     of_method = figures.colours(
         (r.method for r in results if r.searched), (r.method for r in results if not r.searched)
     )
@@ -77,6 +79,7 @@ def write_report(
         standing=_standing(results),
         warnings=warnings(results, anchors),
         tests=tests_said(results),
+        metric=metric,
         errors_known=any(r.standard_error is not None for r in results),
         rows=_rows(named, colour, anchors),
         meaning=meanings(anchors),
@@ -89,12 +92,13 @@ def write_report(
                     for k, r in named.items()
                 },
                 colour,
+                metric,
             )
         ),
         schedules=_schedules(named, tokens, colour),
-        best_fid=_best_fid(named, colour),
+        best_fid=_best_fid(named, colour, metric),
         landscape=trainings
-        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution)),
+        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         samples=_samples(named, colour),
         plotly=Markup(get_plotlyjs()),
     )
@@ -125,9 +129,8 @@ def _summary(named: Mapping[str, Result]) -> str:
     label, best = _ranked(named)[0]
     if not math.isfinite(best.value):
         return "No method gave a number in the final test."
-    said = (
-        f"Lowest FID in the final test: {label} with {with_error(best.value, best.standard_error)}"
-    )
+    number = with_error(best.value, best.standard_error)
+    said = f"Lowest {metric_label(best.metric)} in the final test: {label} with {number}"
     rule = next(
         (
             r
@@ -217,7 +220,9 @@ def _schedules(
     return sections
 
 
-def _best_fid(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
+def _best_fid(
+    named: Mapping[str, Result], colour: Mapping[str, str], metric: str
+) -> list[dict[str, Any]]:
     """For each T that was searched, the figure."""
     searches = {label: r for label, r in named.items() if len(r.evaluations)}
     return [
@@ -231,6 +236,7 @@ def _best_fid(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[di
                         if r.strategy.steps == steps
                     },
                     colour,
+                    metric,
                 )
             ),
         }

@@ -149,6 +149,7 @@ class FinalTest:
     def printed(self) -> dict[str, Any]:
         """As the commands' JSON has it, in the names that it always had."""
         return {
+            "metric": self.metric,
             "fid": self.value,
             "fid_se": self.standard_error,
             "fids": list(self.values),

@@ -36,8 +36,8 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
         found["generation"] = generation | usual
     if isinstance(objective, dict):
         found["objective"] = {"flops": None} | objective
-    if isinstance(found.get("protocol"), dict):
-        found["protocol"] = with_metric(found["protocol"])
+    if isinstance(protocol := found.get("protocol"), dict):
+        found["protocol"] = with_metric(protocol)
     if isinstance(search, dict) and "fid" in search:
         found["search"] = {"value" if k == "fid" else k: v for k, v in search.items()}
     if "test" in found:

@@ -258,7 +258,8 @@ class CoarseToFine:
         gain, deviation = model.difference(earlier, now)
         low = model.predict(now[None])[0][0]
         fid, before = (self._scale.to_fid(y) for y in (low, low + gain + 2 * deviation))
-        if before - fid < CONVERGED_GAIN * fid:
+        # A value of 0 or less has no share of itself; by how much values differ stands in.
+        if before - fid < CONVERGED_GAIN * (fid if fid > 0 else self._scale.unit):
             self._converged = number
 
     def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:

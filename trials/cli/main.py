@@ -17,6 +17,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from dashboards.formatting import ERRORS, gigaflops, with_error
+from search.measurement import metric_label
 from search.strategy_file import StrategyFile
 from trials.cli.data import app as data_app
 from trials.cli.flags import (
@@ -191,19 +192,19 @@ def evaluate(
                 line = differences(dict(theirs), described[field], field)[0]
                 progress.say(f"note: not what the file was measured with: {line}")
         test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
-    smaller = fid_over_n(found)
+    smaller, metric = fid_over_n(found), metric_label(test.metric)
     if as_json_:
         seconds = round(sum(m.seconds for m in found), 3)
         more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
         print_json(test.printed() | more)
     else:
         out.print(
-            f"FID {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "
+            f"{metric} {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "
             f"{test.forward_passes} forward passes an image"
             + ("" if test.standard_error_from is None else f"; {ERRORS[test.standard_error_from]}")
         )
         for label, fid in smaller.items():
-            out.print(f"FID {fid:.3f} at n = {label}, out of the same images")
+            out.print(f"{metric} {fid:.4g} at n = {label}, out of the same images")
 
 
 @app.command()
@@ -259,11 +260,14 @@ def show(
             if file.test.standard_error_from is None
             else f"; {ERRORS[file.test.standard_error_from]}"
         )
-        out.print(f"FID {fid}, n = {file.test.images}, seeds {seeds}{error}")
+        out.print(
+            f"{metric_label(file.test.metric)} {fid}, n = {file.test.images}, seeds {seeds}{error}"
+        )
     if file.best_control is not None:
         test = file.best_control.test
         fid = with_error(test.value, test.standard_error)
-        out.print(f"the best control in the same test, {file.best_control.name}: FID {fid}")
+        name = f"{file.best_control.name}: {metric_label(test.metric)}"
+        out.print(f"the best control in the same test, {name} {fid}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from search.measurement import metric_label
 from trials.cli.printing import out, print_json
 from trials.lab import Lab
 from trials.record.failures import reasons
@@ -25,9 +26,10 @@ def show_search(lab: Lab, name: str, as_json_: bool) -> None:
     if as_json_:
         print_json({"name": name, "studies": states})
         return
-    table = Table("study", "evaluations", "failed", "superseded", "best FID")
+    metric = metric_label(next((state["metric"] for state in states), "fid"))
+    table = Table("study", "evaluations", "failed", "superseded", f"best {metric}")
     for state in states:
-        fid = "" if state["best_fid"] is None else f"{state['best_fid']:.3f}"
+        fid = "" if state["best_fid"] is None else f"{state['best_fid']:.4g}"
         counts = [str(state[key]) for key in ("evaluations", "failed", "superseded")]
         table.add_row(escape(state["study"]), *counts, fid)
     out.print(table)
@@ -56,6 +58,7 @@ def _state(record: Record) -> dict[str, Any]:
         "evaluations": len(done),
         "failed": sum(evaluation.measurement is None for evaluation in done),
         "superseded": len(record.superseded),
+        "metric": record.metric,
         "best_fid": fid,
         "reasons": [{"reason": r.text, "count": r.count} for r in reasons(done)],
     }

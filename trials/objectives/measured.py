@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from search.ledger import amount_asked
-from search.measurement import Failure, Measurement
+from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
@@ -186,7 +186,7 @@ def replicate(
         if isinstance(found, Failure):
             raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
         measured.append(found)
-        report(len(measured), len(seeds), f"FID {found.value:.3f}")
+        report(len(measured), len(seeds), f"{metric_label(found.metric)} {found.value:.4g}")
     fids = dict(zip(seeds, (m.value for m in measured), strict=True))
-    stated = measured[0].standard_error
-    return FinalTest.of(fids, images, strategy.forward_passes(), stated), measured
+    stated, metric = measured[0].standard_error, measured[0].metric
+    return FinalTest.of(fids, images, strategy.forward_passes(), stated, metric), measured

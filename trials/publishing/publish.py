@@ -314,10 +314,11 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
     result = results.get(record.settings.get("optimiser", ""))
     if result is None:
         return {}
+    metric = record.metric
     values = {
-        "test_fid": result.value,
-        "test_fid_se": math.nan if result.standard_error is None else result.standard_error,
-        "search_fid": math.nan if result.search_value is None else result.search_value,
+        f"test_{metric}": result.value,
+        f"test_{metric}_se": math.nan if result.standard_error is None else result.standard_error,
+        f"search_{metric}": math.nan if result.search_value is None else result.search_value,
         "forward_passes": result.forward_passes,
         "flops": math.nan if result.flops is None else result.flops,
         "images": result.images,

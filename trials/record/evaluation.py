@@ -124,6 +124,8 @@ def trial_of(
         attributes["fid_at"] = [list(point) for point in result.value_at]
         if result.spread is not None:
             attributes["spread"] = result.spread
+        if result.metric != "fid":
+            attributes["metric"] = result.metric
     if isinstance(result, Measurement) and probe.training is not None:
         for name in ("training_steps", "validation_loss", "checkpoint"):
             attributes[name] = getattr(result, name)
@@ -167,6 +169,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
             validation_loss=attributes.get("validation_loss"),
             checkpoint=attributes.get("checkpoint"),
             spread=attributes.get("spread"),
+            metric=attributes.get("metric", "fid"),
         )
     finished = trial.datetime_complete or datetime.fromtimestamp(0)
     return Evaluation(trial.number, probe, result, finished)

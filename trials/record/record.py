@@ -152,6 +152,11 @@ class Record:
         return dict(self._settings)
 
     @property
+    def metric(self) -> str:
+        """What its values are, by name: as its objective's protocol says."""
+        return str(self._settings.get("protocol", {}).get("metric", "fid"))
+
+    @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """All finished evaluations, in the order in which they finished."""
         return tuple(self._evaluations)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.measurement import metric_label
 from trials.lab import Lab
 from trials.record.searches import alternation_names, search_records
 from trials.results.anchors import Anchor, recorded_anchors
@@ -50,9 +51,16 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
             found = method_results(records)
         protocols[name] = records[0].settings["protocol"]
         first = next(iter(protocols))
+        metrics = [metric_label(protocols[n]["metric"]) for n in (first, name)]
+        if metrics[0] != metrics[1]:
+            raise ValueError(
+                f"{first} was measured in {metrics[0]}, {name} in {metrics[1]}: their numbers "
+                "cannot be compared"
+            )
         if protocols[name] != protocols[first]:
             raise ValueError(
-                f"{name} and {first} have different FID protocols: their FIDs cannot be compared"
+                f"{name} and {first} have different protocols of {metrics[0]}: their numbers "
+                "cannot be compared"
             )
         results += [dataclasses.replace(result, search=name) for result in found]
         anchors += [dataclasses.replace(a, search=name) for a in recorded_anchors(records)]

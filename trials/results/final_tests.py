@@ -40,8 +40,8 @@ class Tested:
         """The test, or None while a seed has no number."""
         if not self.values or not all(map(math.isfinite, self.values.values())):
             return None
-        passes, stated = self.strategy.forward_passes(), self.measured[0].standard_error
-        return FinalTest.of(self.values, self.images, passes, stated)
+        passes, first = self.strategy.forward_passes(), self.measured[0]
+        return FinalTest.of(self.values, self.images, passes, first.standard_error, first.metric)
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
         """Whether this is what it measures, up to the last digits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class MethodResult:
         spread: how much its images differ from each other, of the final test (see `Measurement`);
             None where the objective does not say.
         search: the name of its search, where several are compared and it is of one of them.
+        metric: what its values are, by name.
     """
 
     method: str
@@ -74,6 +76,7 @@ class MethodResult:
     checkpoint: str | None = None
     spread: float | None = None
     search: str | None = None
+    metric: str = "fid"
 
     @property
     def label(self) -> str:
@@ -97,7 +100,13 @@ class MethodResult:
             return None
         n, seeds = self.test_images, self.test_seeds
         return FinalTest(
-            self.value, self.standard_error, self.values, n, seeds, self.forward_passes
+            self.value,
+            self.standard_error,
+            self.values,
+            n,
+            seeds,
+            self.forward_passes,
+            self.metric,
         )
 
 
@@ -116,15 +125,15 @@ def method_results(records: list[Record]) -> list[MethodResult]:
     """
     tests = final_tests(records)
     objective = records[0].settings["objective"] if records else None
+    metric = records[0].metric if records else "fid"
     results = [
         _result(record.settings["optimiser"], tests, record, objective)
         for record in records
         if record.settings["kind"] == "search" and record.best() is not None
     ]
     searched = {result.method for result in results}
-    return results + [
-        _result(name, tests, None, objective) for name in tests if name not in searched
-    ]
+    results += [_result(name, tests, None, objective) for name in tests if name not in searched]
+    return [dataclasses.replace(result, metric=metric) for result in results]
 
 
 def strategy_file(
@@ -293,6 +302,7 @@ def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
         {
             **({} if r.search is None else {"search": r.search}),
             "method": r.method,
+            "metric": r.metric,
             "searched": r.searched,
             "fid": r.value if math.isfinite(r.value) else None,
             "fid_se": r.standard_error,

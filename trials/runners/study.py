@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from search.dimensions import SearchSpace
-from search.measurement import Failure, Measurement
+from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.progress import Progress
 from trials.record.evaluation import same_values
@@ -108,7 +108,7 @@ class Study:
         """Show how far it is, and the best so far; a list of strategies has no best."""
         best, note = self.record.best(), ""
         if best is not None and self.space is not None:
-            note = f"best FID {best.value:.3f}"
+            note = f"best {metric_label(self.record.metric)} {best.value:.4g}"
             if self.record.converged is not None:
                 note += f", converged after {self.record.converged}"
         progress.report(self.record.name)(len(self.record.evaluations), self.total, note)

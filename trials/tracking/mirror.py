@@ -276,16 +276,17 @@ class Mirror:
         }
         values: dict[str, float] = {"images": evaluation.images}
         if isinstance(result, Measurement):
+            metric = result.metric
             # FIDs compare at equal n only: one that was stopped early goes by another name.
-            values |= {"fid_stopped" if evaluation.stopped else "fid": result.value}
+            values |= {f"{metric}_stopped" if evaluation.stopped else metric: result.value}
             values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes
             flops = image_flops(record.settings["objective"], probe.strategy)
             if flops is not None:
                 values["flops"] = flops
             more = {
-                "fid_se": result.standard_error,
-                "fid_infinite": result.value_infinite,
+                f"{metric}_se": result.standard_error,
+                f"{metric}_infinite": result.value_infinite,
                 "validation_loss": result.validation_loss,
             }
             values |= {name: value for name, value in more.items() if value is not None}

@@ -215,6 +215,7 @@ def test_a_search_whose_objective_always_fails_stops_is_shown_and_tried_again(
             "evaluations": 5,
             "failed": 5,
             "superseded": 0,
+            "metric": "fid",
             "best_fid": None,
             "reasons": [{"reason": reason, "count": 5}],
         }

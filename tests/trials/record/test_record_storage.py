@@ -24,6 +24,7 @@ RESULTS = [
     GOOD,
     dataclasses.replace(GOOD, images=25),  # stopped early
     dataclasses.replace(GOOD, value=float("inf")),
+    dataclasses.replace(GOOD, value=-0.25, metric="kid"),
     Failure("out of memory"),
 ]
 

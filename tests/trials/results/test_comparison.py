@@ -56,4 +56,5 @@ def test_two_protocols_share_no_table(autonat: Autonat) -> None:
     assert autonat(*words.split(), "--optimiser", "tpe", "--name", "B")[0] == 0
     code, out, err = autonat("compare", "A", "B")
     assert (code, out) == (2, "")
-    assert err == "autonat: B and A have different FID protocols: their FIDs cannot be compared\n"
+    said = "B and A have different protocols of FID: their numbers cannot be compared"
+    assert err == f"autonat: {said}\n"
