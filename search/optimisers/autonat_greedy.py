@@ -35,6 +35,8 @@ class AutoNATGreedy:
         ValueError: a stride outside (0, 1).
     """
 
+    searches = ("training",)
+
     def __init__(
         self,
         space: TrainingSpace,

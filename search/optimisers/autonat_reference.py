@@ -153,3 +153,28 @@ class AutoNATReference:
         better = [(fid, i) for fid, i in found if fid is not None and fid < base]
         if better:
             _, self._x = self._with_other(min(better)[1])
+
+
+class AutoNATCommonNumbers(AutoNATReference):
+    """The reference's steps with common random numbers and whole tokens, which are its defaults."""
+
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        seed: int,
+        tokens: int | None = None,
+        first: Sequence[GenerationStrategy] = (),
+        *,
+        common_random_numbers: bool = True,
+        whole_tokens: bool = True,
+    ) -> None:
+        super().__init__(
+            space,
+            budget,
+            seed,
+            tokens,
+            first,
+            common_random_numbers=common_random_numbers,
+            whole_tokens=whole_tokens,
+        )

@@ -62,6 +62,8 @@ class CoarseToFine:
             choices alone.
     """
 
+    begins_with_controls = True
+
     def __init__(
         self,
         space: Space,

@@ -19,13 +19,12 @@ from search.dimensions import SearchSpace
 from search.optimiser import Budget, TrainingBudget
 from search.reading import shown
 from search.registry import (
-    ALL_OPTIMISERS,
-    JOINT_OPTIMISERS,
-    OPTIMISERS,
     SAMPLERS,
     TRAINING_OPTIMISERS,
+    Searches,
     default_settings,
     optimiser_class,
+    require_optimiser,
 )
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -70,8 +69,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     defaults by what is searched.
     """
 
-    known_optimisers: ClassVar[tuple[str, ...]]
-    """That can search it."""
+    optimised: ClassVar[Searches]
+    """What `optimisers` search."""
     stoppable: ClassVar[tuple[str, ...]]
     """Optimisers whose trials ASHA can stop against each other."""
     growing: ClassVar[str]
@@ -109,12 +108,14 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
         for what, names, known in (
-            ("optimiser", self.optimisers, self.known_optimisers),
-            ("optimiser", self.optimiser_settings, ALL_OPTIMISERS),
             ("control", self.controls, tuple(CONTROLS)),
+            ("choice", self.choices, tuple(CHOICES)),
         ):
             _require_known(what, [*names], known)
-        _require_known("choice", [*self.choices], tuple(CHOICES))
+        for name in self.optimisers:
+            require_optimiser(name, self.optimised)
+        for name in self.optimiser_settings:
+            optimiser_class(name)
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
             values = getattr(self, what)
             if len(set(values)) < len(values):
@@ -228,8 +229,8 @@ class GenerationSearch(ControlsFirst, SearchSettings):
     """Generation strategies of a given model are searched."""
 
     what: Literal["generation"] = "generation"
-    known_optimisers = OPTIMISERS
-    stoppable = tuple(SAMPLERS)
+    optimised = "generation"
+    stoppable = SAMPLERS
     growing = "images_per_evaluation"
 
     @property
@@ -272,7 +273,7 @@ class TrainingSearch(TrainedSearch):
     """Training strategies are searched; the start's generation strategy measures each model."""
 
     what: Literal["training"] = "training"
-    known_optimisers = TRAINING_OPTIMISERS
+    optimised = "training"
     stoppable = TRAINING_OPTIMISERS
 
     def space(self) -> TrainingSpace:
@@ -284,8 +285,8 @@ class JointSearch(TrainedSearch):
     """Training and generation strategies are searched at once."""
 
     what: Literal["joint"] = "joint"
-    known_optimisers = JOINT_OPTIMISERS
-    stoppable = tuple(SAMPLERS)
+    optimised = "joint"
+    stoppable = SAMPLERS
 
     def space(self) -> JointSpace:
         """See `SearchSettings.space`."""
@@ -297,7 +298,7 @@ class AlternationSettings(Rounds, TrainedSearch):
     stopped by a scheduler."""
 
     what: Literal["both"] = "both"
-    known_optimisers = OPTIMISERS
+    optimised = "generation"
     stoppable = TRAINING_OPTIMISERS
 
     def space(self) -> JointSpace:
@@ -314,7 +315,7 @@ class AlternationSettings(Rounds, TrainedSearch):
 
     @model_validator(mode="after")
     def _known_training_optimiser(self) -> AlternationSettings:
-        _require_known("training optimiser", [self.training_optimiser], TRAINING_OPTIMISERS)
+        require_optimiser(self.training_optimiser, "training")
         return self
 
 

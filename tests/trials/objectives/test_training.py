@@ -328,7 +328,10 @@ SEARCH = (
         (("--training-budget", "500"), "training_budget = 500 steps is less than one training"),
         (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: No such file or directory"),
         (("--fine-tune-from", "best"), "checkpoint = 'best' is not sha256:"),
-        (("--optimiser", "coarse-to-fine"), "unknown optimiser 'coarse-to-fine'; known: autonat-"),
+        (
+            ("--optimiser", "coarse-to-fine"),
+            "coarse-to-fine searches generation strategies, not tr",
+        ),
         (("--objective", "simulated"), "objective simulated lacks the method train"),
         (("--images", "50"), "50 images are too few"),
     ],

@@ -238,7 +238,10 @@ FILE = json.dumps(
     ("words", "line"),
     [
         (("--optimiser", "tpe", "--optimiser", "cmaes"), "an alternation has one generation optim"),
-        (("--training-optimiser", "coarse-to-fine"), "unknown training optimiser"),
+        (
+            ("--training-optimiser", "coarse-to-fine"),
+            "coarse-to-fine searches generation strategies, not",
+        ),
         (("--bounds", "guidance_scale=2:3"), "guidance_scale_0 = 0.5 is outside its bounds"),
         (("--budget", "300"), "budget = 300 images is too small for coarse-to-fine"),
         (("--training-budget", "10"), "training_budget = 10 steps is less than one training"),
