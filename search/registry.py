@@ -108,9 +108,9 @@ def require_optimiser(name: str, searches: Searches) -> None:
     """
     if name in _ours(searches):
         return
-    others = [other for other in OPTIMISERS_BY_NAME.names() if other not in _OURS]
-    if ":" not in name and name not in others:
-        raise _unknown(name, [*_ours(searches), *others])
+    names = OPTIMISERS_BY_NAME.names()
+    if ":" not in name and name not in names:
+        raise _unknown(name, [*_ours(searches), *(n for n in names if n not in _OURS)])
     if searches not in searches_of(name):
         able = " and ".join(searches_of(name))
         raise ValueError(
