@@ -242,6 +242,12 @@ class GenerationStrategy:
         """
         needed = ("steps", *STANDARD, "guidance_floor")
         added = [name for name in SCHEDULES if name not in STANDARD]
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, list) and name not in (*needed, *CHOICES, *added):
+                raise ValueError(
+                    f"generation has the unknown field {shown(name)}; a schedule that a package "
+                    "adds is known where the package is installed"
+                )
         checked = require_fields("generation", data, needed, (*CHOICES, *added))
         steps = checked.pop("steps")
         more = {name: checked.pop(name) for name in added if name in checked}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
+from search import plugins
 from search.bound import Bound
 from search.coordinates import Coordinates
 from search.measurement import Measurement
 from search.optimiser import DONE, WAIT, Budget, Optimiser, Probe
 from search.registry import OPTIMISERS, make_optimiser
-from search.schedules import SCHEDULES, Schedule, register
+from search.schedules import SCHEDULES, STANDARD, Schedule, register
 from search.space import Space
 from search.strategy import GenerationStrategy, schedules_of
 
@@ -159,8 +161,29 @@ def test_a_fifth_schedule_is_searched_where_it_has_bounds(fifth: Schedule) -> No
 
 def test_a_schedule_that_is_not_installed_is_named() -> None:
     told = {**RULE.to_json(), "noise_scale": [1.0] * 4}
-    with pytest.raises(ValueError, match="generation has the unknown field 'noise_scale'"):
+    line = "generation has the unknown field 'noise_scale'; a schedule that a package adds"
+    with pytest.raises(ValueError, match=line):
         GenerationStrategy.from_json(told)
+
+
+INSTALLED = Schedule(
+    "shift", "of my logits", lambda steps: (0.0,) * steps, lambda steps: Bound(0.0, 1.0)
+)
+
+
+def test_a_package_adds_a_schedule_and_a_broken_one_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = "autonat.schedules"
+    points = [
+        EntryPoint("broken", "no.such.module:SHIFT", group),
+        EntryPoint("shift", f"{__name__}:INSTALLED", group),
+    ]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    known = type(SCHEDULES)(list(STANDARD.values()))  # type: ignore[call-arg]
+    with pytest.warns(UserWarning, match="the schedule broken is left out: .*no.such.module"):
+        assert list(known) == [*STANDARD, "shift"]
+    assert known["shift"] is INSTALLED
 
 
 def test_a_name_that_is_taken_is_refused(fifth: Schedule) -> None:

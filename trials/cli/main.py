@@ -250,6 +250,8 @@ def show(
     flops = file.image_flops()
     cost = "" if flops is None else f", {gigaflops(flops)} GFLOPs with its decoding"
     out.print(f"{generation.forward_passes()} forward passes an image{cost}")
+    for name, value in generation.unusual_choices().items():
+        out.print(f"{name} = {value}")
     if file.training is not None:
         out.print(f"mask ratios in training: {file.training}")
     if file.test is not None:
