@@ -13,8 +13,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from models.features.features import WhitenedPixels
 from models.flops import counted_flops
 from models.generators.conditions import Conditions
+from models.metrics.metric import RealImages, statistics_of
+from trials.objectives.generator_objective import GeneratorObjective
+from trials.objectives.yardstick import Yardstick
 
 L, K, MASK, C, D = 12, 9, 15, 4, 16
 
@@ -96,3 +100,14 @@ class Captioned:
         states = self.states[rows]
         padding = torch.arange(C) >= self.lengths[rows, None]
         return Conditions(states, states.mean(1), padding).to(numbers.device)
+
+
+class CaptionedObjective(GeneratorObjective[Captioned]):
+    """The generator measured on whitened pixels; what is real here is noise."""
+
+    def __init__(self, *, seed: int = 0, metric: str = "fid") -> None:
+        real = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+        features = WhitenedPixels(real)
+        measured = RealImages(statistics_of(features(real)), features(real))
+        yardstick = Yardstick(features, measured, metric=metric, mean_image=real.mean(0))
+        super().__init__(Captioned(seed), yardstick, dataset="noise", conditions="captions")

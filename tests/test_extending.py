@@ -1,0 +1,80 @@
+"""docs/extending: files of somebody else's, each tried by its conformance suite and searched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.testing import check_generator, check_metric
+from search.schedules import SCHEDULES
+from search.strategy_file import StrategyFile
+from trials.testing import check_objective
+
+DOCS = Path(__file__).parents[1] / "docs"
+Autonat = Callable[..., tuple[int, str, str]]
+SMALL = "--runner local --steps 2 --budget 480 --images 120 --test-images 120 --test-seeds 1,2"
+
+
+@pytest.fixture(autouse=True)
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder with their five files, in which the test runs; a schedule is forgotten after it."""
+    monkeypatch.setattr(SCHEDULES, "_known", dict(SCHEDULES.items()))
+    for file in (DOCS / "extending").glob("*.py"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return
+
+
+def test_each_keeps_the_promises_of_its_kind() -> None:
+    check_generator(
+        import_module("captioned").Captioned(0), import_module("captioned").Captioned(1)
+    )
+    check_metric(import_module("missed").Missed())
+    check_objective(import_module("steep").Steep())
+    check_objective(import_module("noise_scale").Noisy())
+
+
+@pytest.mark.parametrize(
+    ("words", "holds"),
+    [
+        (
+            "--objective steep:Steep --optimisers random --set wanted=1.5",
+            {"name": "steep:Steep"},
+        ),
+        ("--objective captioned:CaptionedObjective --optimisers random", {"dataset": "noise"}),
+        (
+            "--objective captioned:CaptionedObjective --set metric=missed:Missed "
+            "--optimisers random",
+            {"dataset": "noise"},
+        ),
+        (
+            "--objective noise_scale:Noisy --bounds noise_scale=0.1:10:log --optimisers tpe",
+            {"name": "noise_scale:Noisy"},
+        ),
+    ],
+)
+def test_each_takes_part_in_a_search(autonat: Autonat, words: str, holds: dict[str, Any]) -> None:
+    code, _, err = autonat("search", *words.split(), *SMALL.split(), "--name", "theirs")
+    assert code == 0, err
+    file = StrategyFile.read(Path("autonat-lab/results/theirs/best.json"))
+    assert file.objective is not None
+    assert {key: file.objective[key] for key in holds} == holds
+    if "noise_scale" in words:
+        assert len(file.generation.schedule("noise_scale")) == 2
+    if "missed" in words:
+        assert file.test is not None
+        assert file.test.metric == "missed"
+
+
+def test_the_page_counts_their_lines() -> None:
+    page = (DOCS / "extending.md").read_text()
+    told = dict(re.findall(r"^\| .*\(extending/(\w+\.py)\) \| (\d+) \|", page, re.MULTILINE))
+    files = {file.name: file for file in (DOCS / "extending").glob("*.py")}
+    assert told == {name: str(len(f.read_text().splitlines())) for name, f in files.items()}
