@@ -14,6 +14,7 @@ import pytest
 from models.testing import check_generator, check_metric
 from search.schedules import SCHEDULES
 from search.strategy_file import StrategyFile
+from search.testing import check_optimiser
 from trials.testing import check_objective
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -33,6 +34,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_each_keeps_the_promises_of_its_kind() -> None:
+    check_optimiser("spsa:SPSA", evaluations=13)
     check_generator(
         import_module("captioned").Captioned(0), import_module("captioned").Captioned(1)
     )
@@ -45,7 +47,7 @@ def test_each_keeps_the_promises_of_its_kind() -> None:
     ("words", "holds"),
     [
         (
-            "--objective steep:Steep --optimisers random --set wanted=1.5",
+            "--objective steep:Steep --optimisers spsa:SPSA --set wanted=1.5",
             {"name": "steep:Steep"},
         ),
         ("--objective captioned:CaptionedObjective --optimisers random", {"dataset": "noise"}),
