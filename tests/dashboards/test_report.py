@@ -152,10 +152,10 @@ def test_a_report_is_replaced_whole_or_not_at_all(
     path = tmp_path / "r.html"
     path.write_text("the old one")
 
-    def full(self: Path, target: Path) -> None:
+    def full(source: Path, target: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ValueError, match="No space left"):
         written(path, results({}))
     assert path.read_text() == "the old one"

@@ -18,7 +18,7 @@ import pandas as pd
 from search.bound import Bound
 from search.coordinates import Coordinates
 from search.files import write_whole
-from search.measurement import Measurement
+from search.measurement import Measurement, metric_label
 from search.schedules import STANDARD
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -117,6 +117,12 @@ def tabulate(records: list[Record], path: Path) -> int:
     Raises:
         ValueError: records that differ, too few evaluations, or a file that cannot be written.
     """
+    for record in records:
+        if record.metric != "fid":
+            raise ValueError(
+                f"study {record.name} was measured in {metric_label(record.metric)}: a table is of "
+                "FID, whose logarithm it learns"
+            )
     space, tokens = _common_space(records)
     rows = [
         (evaluation.probe, evaluation.measurement)
