@@ -117,7 +117,7 @@ def _raise() -> object:
         (lambda: 3.5, "evaluate returned float, not a Measurement"),
         (
             lambda: dataclasses.replace(OBJECTIVE.evaluate(SPACE.start, 10, 0), value=float("nan")),
-            "FID = nan",
+            "value = nan",
         ),
     ],
 )
