@@ -20,16 +20,19 @@ gives it bounds, and measured by objectives that name it (`trials.objectives.obj
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from search.bound import Bound, Vector
 from search.plugins import Registry
+from search.user_code import own_code
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,19 @@ def register(schedule: Schedule) -> Schedule:
     """
     _REGISTERED.add(schedule)
     return schedule
+
+
+def seek_schedules(names: Iterable[str], objective: Any) -> None:
+    """Import somebody's own objective where one of the names is no known schedule: its module may
+    register it. What does not import is left to whoever reads on, and names the unknown schedule.
+
+    Args:
+        names: of schedules, as a file or a record has them.
+        objective: `package.module:Class`, or a registered name, which changes nothing.
+    """
+    if isinstance(objective, str) and ":" in objective and any(n not in SCHEDULES for n in names):
+        with contextlib.suppress(ValueError):
+            own_code("objective", objective)
 
 
 def schedules_named(names: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from search.choices import CHOICES
 from search.files import write_text
 from search.reading import read_json, require_fields, shown
+from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from search.strategy_format_1 import FORMAT_1, upgraded
 from search.training_strategy import TrainingStrategy
@@ -263,6 +264,9 @@ class StrategyFile:
             "the strategy file", data, ("format", *(f.name for f in fields(cls)))
         )
         training, test = parts["training"], parts["test"]
+        if isinstance(parts["generation"], dict) and isinstance(parts["objective"], dict):
+            lists = [name for name, v in parts["generation"].items() if isinstance(v, list)]
+            seek_schedules(lists, parts["objective"].get("name"))
         return cls(
             generation=_generation(parts["generation"]),
             training=None if training is None else TrainingStrategy.from_json(training),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +75,28 @@ def test_each_takes_part_in_a_search(autonat: Autonat, words: str, holds: dict[s
     if "missed" in words:
         assert file.test is not None
         assert file.test.metric == "missed"
+
+
+def test_a_schedule_is_known_wherever_its_objective_is(autonat: Autonat, tmp_path: Path) -> None:
+    """In processes of their own, that have not imported it."""
+    shutil.copy(tmp_path / "noise_scale.py", Path.cwd())  # where the command line stands
+    words = "--objective noise_scale:Noisy --optimisers random --bounds noise_scale=0.1:10:log"
+    code, _, err = autonat("search", *words.split(), *SMALL.split(), "--name", "theirs")
+    assert code == 0, err
+
+    def run(words: str) -> subprocess.CompletedProcess[str]:
+        code = "from trials.cli import entry; entry.main()"
+        told = [sys.executable, "-c", code, *words.split()]
+        return subprocess.run(told, capture_output=True, text=True, check=False)
+
+    best = "autonat-lab/results/theirs/best.json"
+    assert "noise_scale" in run(f"show {best}").stdout
+    resumed = run("search --resume theirs")
+    assert resumed.returncode == 0, resumed.stderr
+    Path("noise_scale.py").unlink()
+    found = run(f"show {best}")
+    assert found.returncode == 2
+    assert "generation has the unknown field 'noise_scale'" in found.stderr
 
 
 def test_the_page_counts_their_lines() -> None:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement, with_metric
 from search.optimiser import RETEST, Probe, Training
+from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from trials.record.databases import without_password
 from trials.record.evaluation import Evaluation, evaluation_of, trial_of
@@ -95,7 +97,10 @@ class Record:
         self._anchors: dict[str, float] | None = told.get("anchors")
         self._retried = Retried.from_json(told.get(RETRIED))
         void = self._retried.superseded
-        found = [evaluation_of(trial) for trial in study.get_trials(deepcopy=False)]
+        trials = study.get_trials(deepcopy=False)
+        objective = self._settings.get("objective") or {}
+        seek_schedules(_schedules_in(self._settings, trials), objective.get("name"))
+        found = [evaluation_of(trial) for trial in trials]
         self._superseded = [e for e in found if e.number in void]
         self._note_all(e for e in found if e.number not in void)
 
@@ -373,3 +378,12 @@ class Record:
                 }
             )
         return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
+
+
+def _schedules_in(settings: Mapping[str, Any], trials: Iterable[FrozenTrial]) -> set[str]:
+    """The names of all schedules that a record speaks of."""
+    space = settings.get("space") or {}
+    searched = set(space["bounds"]) if "start" in space else set()
+    strategies = (trial.user_attrs.get("strategy", {}) for trial in trials)
+    measured = {name for s in strategies for name, value in s.items() if isinstance(value, list)}
+    return measured | searched
