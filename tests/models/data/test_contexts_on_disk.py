@@ -60,23 +60,23 @@ def test_captions_keep_their_order_and_places(data: TokenData) -> None:
 def test_a_run_ended_at_its_last_step_encodes_nothing_again(
     data: TokenData, ended_before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace, write = os.replace, contexts._write
+    replace, write = os.replace, contexts.write_text
 
     def no_replace(source: Path, target: Path) -> None:
         if ended_before == "replace" and Path(target).name == CONTEXTS:
             raise KeyboardInterrupt
         replace(source, target)
 
-    def no_write(path: Path, content: dict[str, Any]) -> None:
+    def no_write(path: Path, text: str) -> None:
         if ended_before == "settings" and path.name == SETTINGS:
             raise KeyboardInterrupt
-        write(path, content)
+        write(path, text)
         if ended_before == "unlink" and path.name == SETTINGS:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(contexts.os, "replace", no_replace)
-        patched.setattr(contexts, "_write", no_write)
+        patched.setattr(contexts, "write_text", no_write)
         with pytest.raises(KeyboardInterrupt):
             store(data, Lengths())
     again = Lengths()

@@ -72,7 +72,7 @@ def test_the_same_features_again(autonat: Autonat, squares: Path, tmp_path: Path
     ("words", "line"),
     [
         ("--out real.npy --features pixels", "--out real.npy is not a .npz file"),
-        ("--out r.npz --features nothing", "features = 'nothing' are unknown"),
+        ("--out r.npz --features nothing", "features = 'nothing' is unknown"),
         ("--out r.npz --features inception:no.pth", "no.pth"),
         ("--out r.npz --features inception:no.pth --side 4", "--side: only where pixels are"),
         ("--out r.npz --features pixels --size 64 --side 2", "no image can be used"),

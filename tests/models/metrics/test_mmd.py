@@ -46,7 +46,7 @@ def test_at_smaller_n_it_is_that_of_fewer_images() -> None:
 
 
 def test_what_real_images_have_is_the_mean_over_draws() -> None:
-    real = drawn(3000, 1)
+    real = drawn(1000, 1)
     expected = MMD().of_real_images(RealImages(statistics_of(real), real), 60)
     found = torch.tensor([published(real, drawn(60, 10 + seed)) for seed in range(40)])
     assert float(found.mean()) == pytest.approx(expected, abs=3 * float(found.std()) / 40**0.5)
