@@ -47,6 +47,7 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lab = Lab.open(folder)
     objective, space = SimulatedObjective(), Space(GenerationStrategy.maskgit(4))
     settings = {**describe("simulated", {}, objective), "space": space.to_json(), "kind": "search"}
+    settings |= {"search_name": "small", "optimiser": "qmc"}
     record = Record.create(lab.record_url, "small-qmc", settings)
     optimiser = make_optimiser("qmc", space, Budget(150 * 200, 200), 0)
     run_local(Study(optimiser, record, space, 150, lambda _: None), objective)

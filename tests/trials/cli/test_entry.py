@@ -17,7 +17,7 @@ from trials.publishing import run
 Autonat = Callable[..., tuple[int, str, str]]
 
 
-CODE = "from trials import entry; entry.main()"
+CODE = "from trials.cli import entry; entry.main()"
 SEARCH = """
     search --objective simulated --set latency=0.01 --name cut --steps 4 --optimiser random
     --images 100 --budget 4000 --workers 1 --test-images 100 --test-seeds 1

@@ -106,7 +106,10 @@ def test_a_strategy_file_that_is_not_valid(
         ("--max-forward-passes 1", "max_forward_passes = 1, but T = 2 steps needs 2"),
         ("--max-forward-passes 2 --freeze guidance_scale", "the frozen guidance_scale needs 4"),
         ("--optimiser nsgaii-passes --freeze guidance_scale", "guidance_scale may reach 0"),
-        ("--objective digits --images 74", "74 images are too few: the covariance of 74"),
+        (
+            "--objective digits --images 74",
+            "74 images are too few for the metric fid: with 74 features an image it needs at least 75",
+        ),
         ("--objective digits --test-images 10", "10 images are too few"),
         ("--objective tabulated", "table digits-T8 is of T = 8 steps, not 2"),
         (
