@@ -28,7 +28,8 @@ SECONDS = 300.0
 """After which something that is waited for does not come any more."""
 
 _forks = multiprocessing.get_context("forkserver")
-# Whatever a driver imports when it needs it: a driver here begins to search within a second.
+# Whatever a driver imports when it needs it: without these, one begins to search after seven
+# seconds in place of two, and whoever is killed earlier has measured nothing.
 _forks.set_forkserver_preload(
     [
         "benchmarks.watched_search",
