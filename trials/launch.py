@@ -193,7 +193,6 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
             written, or one database for the record and for MLflow.
     """
     lab.require_results(settings.full_name())
-    require_two_databases(lab.record_url, lab.tracking_uri)
     require_steps(settings.steps, objective.tokens)
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
     if settings.what != "generation":
@@ -217,6 +216,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         own = settings.optimiser_settings.get(name)
         first = settings.controls_first
         make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
+    require_two_databases(lab.record_url, lab.tracking_uri)  # last, for it makes tables
 
 
 def resumed_settings(

@@ -360,7 +360,8 @@ class Record:
 
 
 def taken(url: str, names: Collection[str]) -> dict[str, bool]:
-    """Which of these studies exist; one that was not made to the end does not.
+    """Which of these studies exist; one that was not made to the end does not. Looking makes no
+    file.
 
     Returns:
         Whether it is autonat's, by name: others use Optuna storages, too.
@@ -368,6 +369,8 @@ def taken(url: str, names: Collection[str]) -> dict[str, bool]:
     Raises:
         ValueError: the storage cannot be read.
     """
+    if _missing(url):
+        return {}
     with readable(url):
         storage = open_storage(url)
         found = {s.study_name: s._study_id for s in storage.get_all_studies()}

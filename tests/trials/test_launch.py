@@ -87,6 +87,22 @@ def test_a_study_of_somebody_else_s_is_left_alone(autonat: Autonat, kind: str) -
     assert optuna.load_study(study_name="x-tpe", storage=url).user_attrs == before
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "--optimiser random --record-url sqlite:///x.db --tracking-uri sqlite:///x.db",
+            "would hold both the record",
+        ),
+        ("--record-url sqlite:///x.db --optimiser coarse-to-fine", "is too small for coarse-to-fi"),
+        ("--record-url sqlite:///x.db --bounds mask_ratio=0.8:0.9", "is outside its bounds"),
+    ],
+)
+def test_what_is_refused_makes_no_database(autonat: Autonat, words: str, line: str) -> None:
+    assert line in refused(*autonat(*LOCAL, *words.split()))
+    assert not Path("x.db").exists()
+
+
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(
     ("words", "line"),
