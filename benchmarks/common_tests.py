@@ -17,17 +17,18 @@ import pandas as pd
 from benchmarks.curves import curves
 from search.controls import CONTROLS
 from search.measurement import Measurement
-from search.replicates import Replicates
+from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.launch import prepare
-from trials.objective import describe, load_objective
+from trials.objectives.objective import describe, load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
-from trials.ray_runner import RaySettings, ray_workers, run_ray
-from trials.record import Record, study_names
-from trials.results import spent
-from trials.search_run import search_records
-from trials.study import Study
+from trials.record.record import Record
+from trials.record.searches import search_records
+from trials.record.studies import study_names
+from trials.results.results import spent
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.study import Study
 
 HERE = Path(__file__).parent
 LAB = HERE / "lab"
@@ -43,7 +44,7 @@ Tests = dict[GenerationStrategy, Measurement]
 
 def is_tested(name: str) -> bool:
     """Whether a search and its own final test are done."""
-    record = search_records(Lab.open(LAB), name)[-1]
+    record = search_records(Lab.open(LAB).record_url, name)[-1]
     settings = record.settings
     if settings["kind"] != "test":
         return False
@@ -59,7 +60,7 @@ def searches(steps: int) -> Iterator[tuple[Record, Record]]:
     names = {Record.open(lab.record_url, study).settings["search_name"] for study in studies}
     for name in sorted(names):
         if is_tested(name):
-            *found, test = search_records(lab, name)
+            *found, test = search_records(lab.record_url, name)
             yield from ((record, test) for record in found)
 
 
@@ -119,7 +120,7 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
             continue
         settings, optimiser = record.settings["search"], record.settings["optimiser"]
         equal = [
-            e.measurement.fid
+            e.measurement.value
             for e in own.evaluations
             if e.measurement and e.probe.role == optimiser
         ]
@@ -130,7 +131,7 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
             "seed": settings["seed"],
             "n": settings["images_per_evaluation"],
             "images": spent(record)["images"],
-            "believed": best.fid,
+            "believed": best.value,
             "equal_fid": float(np.mean(equal)),
             "equal_se": float(np.std(equal, ddof=1) / math.sqrt(len(equal))),
             "converged": record.converged,
@@ -140,8 +141,8 @@ def _rows(steps: int, images: int) -> Iterator[dict[str, Any]]:
 
 def _test(measured: Measurement) -> dict[str, Any]:
     return {
-        "fid": measured.fid,
-        "fid_se": measured.fid_se,
+        "fid": measured.value,
+        "fid_se": measured.standard_error,
         "forward_passes": measured.forward_passes,
     }
 
@@ -170,8 +171,8 @@ def _earlier(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
             if best is not None:
                 yield used, best
         used += done.images
-        if done.measurement and not done.stopped and done.measurement.fid < lowest:
-            lowest, best = done.measurement.fid, done.probe.strategy
+        if done.measurement and not done.stopped and done.measurement.value < lowest:
+            lowest, best = done.measurement.value, done.probe.strategy
     final = record.best()
     if final is not None:
         yield used, final.strategy
@@ -207,7 +208,7 @@ def _measure(
         told = {**describe("digits", {}, objective), "kind": "common", "search_name": name}
         record = Record.create(lab.record_url, name, told)
         asked = Replicates({name: s for s, name in missing.items()}, images, [seed])
-        study = Study(asked, record, None, len(missing), progress.follow)
+        study = Study(asked, record, None, len(missing), lambda study: study.show(progress))
         spread = RaySettings(WORKERS, 0.0, None)
         with ray_workers(spread):
             run_ray(study, objective, spread)

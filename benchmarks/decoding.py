@@ -22,11 +22,13 @@ from torch import Tensor
 from torch.distributions import Categorical, Gumbel
 
 from models.decoding import generate
-from models.flops import pass_flops
-from models.nat import NAT, NATConfig
+from models.generators.conditions import Conditions
+from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator, pass_flops
+from models.tokenizers.decoder import GreyLevels
 from search.controls import published
 from search.strategy import GenerationStrategy
-from trials.images import SIZES
+from trials.objectives.images import SIZES
 
 DIGITS = NATConfig(17, 64, 10, 32, 2, 2)
 LOWEST_SCALE = 1e-4
@@ -83,11 +85,14 @@ def main(
     torch.manual_seed(0)
     nat = NAT(config).eval().to(device)
     classes = torch.randint(config.num_classes, (batch,), device=device)
+    generator = NATGenerator(config, GreyLevels(config.codebook_size, (grid, grid)), nat=nat)
     strategy = published(8)
     times: dict[str, list[float]] = {"literal": [], "ours": []}
     ways: dict[str, Callable[[], Tensor]] = {
         "literal": lambda: literal(nat, classes, strategy),
-        "ours": lambda: generate(nat, classes, strategy, torch.Generator(device).manual_seed(0)),
+        "ours": lambda: generate(
+            generator, Conditions(classes), strategy, torch.Generator(device).manual_seed(0)
+        ),
     }
     for turn in range(repeats + 1):
         for name, way in ways.items():

@@ -17,17 +17,18 @@ import pandas as pd
 import typer
 
 from models.threads import one_thread
-from trials.controls import best_control
-from trials.demo import DEMO
+from search.controls import best_control
 from trials.lab import Lab
-from trials.launch import prepare
-from trials.local_runner import run_local
-from trials.objective import load_objective
+from trials.objectives.objective import load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
-from trials.record import study_names
-from trials.results import MethodResult, method_results
-from trials.search_run import SearchRun, search_records
-from trials.settings import SearchSettings, read_settings
+from trials.record.searches import search_records
+from trials.record.studies import study_names
+from trials.results.results import MethodResult, method_results
+from trials.runners.local_runner import run_local
+from trials.searches.demo import DEMO
+from trials.searches.search_run import SearchRun
+from trials.searches.settings import SearchSettings, read_settings
 
 HERE = Path(__file__).parent
 CASES = "0:0,1:0,2:0,3:1,4:2"
@@ -40,7 +41,9 @@ def main(cases: str = CASES) -> None:
         seed, training_seed = map(int, case.split(":"))
         settings = demo(seed, training_seed)
         run(settings)
-        results = method_results(search_records(Lab.open(settings.lab), settings.full_name()))
+        results = method_results(
+            search_records(Lab.open(settings.lab).record_url, settings.full_name())
+        )
         rows += [_row(seed, training_seed, result, results) for result in results]
         table = pd.DataFrame(rows)
         table.to_parquet(HERE / "demo.parquet")
@@ -72,7 +75,13 @@ def run(settings: SearchSettings) -> None:
     objective = load_objective(settings.objective, settings.objective_settings)
     with one_thread(), LiveProgress() as progress:
         prepare(objective, lab.folder, progress.report(f"preparing {name}"))
-        made = SearchRun(settings, objective, lab, resume=resume, listener=progress.follow)
+        made = SearchRun(
+            settings,
+            objective,
+            lab,
+            resume=resume,
+            listener=lambda study: study.show(progress),
+        )
         run_local(made, objective)
 
 
@@ -81,21 +90,21 @@ def _row(
 ) -> dict[str, object]:
     """A result, and how far below the best control it lies: FID, and in standard errors."""
     control = best_control(results)
-    if control is None or not control.fid_se or not result.fid_se:
+    if control is None or not control.standard_error or not result.standard_error:
         raise ValueError(f"no final test of the controls beside {result.method}")
-    below = control.fid - result.fid
+    below = control.value - result.value
     return {
         "seed": seed,
         "training_seed": training_seed,
         "method": result.method,
         "searched": result.searched,
-        "fid": result.fid,
-        "fid_se": result.fid_se,
-        "fids": list(result.fids),
+        "fid": result.value,
+        "fid_se": result.standard_error,
+        "fids": list(result.values),
         "best_control": control.method,
         "below": below,
-        "errors": below / math.hypot(control.fid_se, result.fid_se),
-        "believed": result.search_fid,
+        "errors": below / math.hypot(control.standard_error, result.standard_error),
+        "believed": result.search_value,
         "forward_passes": result.forward_passes,
     }
 

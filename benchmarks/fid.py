@@ -23,7 +23,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from models.frechet import FrechetDistance, Statistics, feature_statistics, frechet_distance
+from models.metrics.frechet import FrechetDistance, Statistics, feature_statistics, frechet_distance
 
 BATCH = 500
 

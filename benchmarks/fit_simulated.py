@@ -2,9 +2,10 @@
 
     python -m benchmarks.fit_simulated digits-T8        # a minute
 
-It writes trials/tables/simulated.json. Levels, slopes and bends of the four schedules get a full
-quadratic form, everything finer one curvature a schedule. The table's own surrogate gives the best
-strategy and points around it; the noise is what benchmarks/noise.py measured on digits.
+It writes trials/objectives/tables/simulated.json. Levels, slopes and bends of the four schedules
+get a full quadratic form, everything finer one curvature a schedule. The table's own surrogate
+gives the best strategy and points around it; the noise is what benchmarks/noise.py measured on
+digits.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from scipy.stats import spearmanr
 from search.bound import Vector
 from search.controls import CONTROLS
 from search.surrogate import Noise
-from trials.simulated import FINEST, LANDSCAPE, coarse, radial
-from trials.tabulated import TabulatedObjective, read_table
+from trials.objectives.simulated import FINEST, LANDSCAPE, coarse, radial
+from trials.objectives.tabulated import TabulatedObjective, read_table
 
 NEARBY = 800
 NOISE = Path(__file__).parent / "noise.json"

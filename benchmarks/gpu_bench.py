@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_files import write_networks, write_pictures
+from models.data.image_sources import open_source
+from models.data.real_statistics import pixels_file, real_statistics
 from search.controls import CONTROLS
-from trials.digits import DigitsObjective
-from trials.image_sources import open_source
-from trials.images import ImagesObjective
-from trials.real_statistics import pixels_file, real_statistics
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.images import ImagesObjective
 
 REPOSITORY = Path(__file__).parents[1]
 SEEDS = range(1, 6)

@@ -31,19 +31,19 @@ import torch
 
 from benchmarks.gpu_bench import RULE, Bench, measured_digits, quiet
 from benchmarks.gpu_files import write_clip
-from models.contexts import store_contexts
-from models.estimator import estimate
-from models.frechet import Sums
-from models.nat import NAT
+from models.data.contexts import store_contexts
+from models.data.image_sources import open_source
+from models.data.text import load_text_encoder
+from models.data.tokenize import Tokenizing, tokenize
+from models.generators.nat import NAT
+from models.metrics.fid import estimate
+from models.metrics.frechet import Sums
 from models.precision import device
-from models.text import load_text_encoder
 from models.threads import one_thread
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.image_sources import open_source
-from trials.images import ImagesObjective
-from trials.tokenize import Tokenizing, tokenize
+from trials.objectives.images import ImagesObjective
 
 BETA = TrainingStrategy("beta", {"alpha": 12, "beta": 3})
 CHECKS: dict[str, Callable[[Bench], str]] = {}
@@ -80,7 +80,7 @@ def digits(bench: Bench) -> str:
     objective = bench.digits()
     bench.on_the_cpu()
     first, again = (objective.evaluate(RULE(8), bench.images, 1) for _ in range(2))
-    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    _require(first.value == again.value, f"FID {first.value!r}, then {again.value!r}")
     _require(objective.sample(RULE(8), 20, 1).shape == (20, 8, 8), "samples of another shape")
     return f"{_value(first)}, the same twice"
 
@@ -100,7 +100,7 @@ def distance(bench: Bench) -> str:
         fake = [_moved(sums, where) for sums in groups]
         started = time.perf_counter()
         with one_thread():  # as evaluations do
-            fids.append(estimate(sum(more, first).statistics(), fake).fid)
+            fids.append(estimate(sum(more, first).statistics(), fake).value)
         seconds.append(time.perf_counter() - started)
     _require(math.isclose(fids[0], fids[-1], rel_tol=1e-6), f"FIDs {fids}")
     apart = abs(fids[0] - fids[-1]) / fids[-1]
@@ -116,7 +116,7 @@ def images(bench: Bench) -> str:
         "L", features, precision="bfloat16", chunk=20 if bench.small else 100
     )
     first, again = (objective.evaluate(RULE(4), n, 1) for _ in range(2))
-    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    _require(first.value == again.value, f"FID {first.value!r}, then {again.value!r}")
     _require(objective.sample(RULE(4), 4, 1).ndim == 4, "samples of another shape")
     return f"{_value(first)} by {features}, the same twice; {n / again.seconds:.0f} images/s"
 
@@ -128,8 +128,8 @@ def precisions(bench: Bench) -> str:
     for precision in ("float32", "tf32", "bfloat16", "float16"):
         objective = bench.published("S", "pixels", precision=precision, chunk=50)
         measured = objective.evaluate(RULE(4), bench.images, 1)
-        _require(measured.finite, f"{precision}: FID {measured.fid}")
-        fids[precision] = f"{measured.fid:.3f}"
+        _require(measured.finite, f"{precision}: FID {measured.value}")
+        fids[precision] = f"{measured.value:.3f}"
     return ", ".join(f"{name} {fid}" for name, fid in fids.items())
 
 
@@ -163,7 +163,7 @@ def training(bench: Bench) -> str:
             for model in objective.train(BETA, 0, part, bench.folder / name, bench.folder, None):
                 losses.append(float(model.validation_loss or math.nan))
         measured = model.objective.evaluate(RULE(4), bench.images, 1)
-        _require(measured.finite, f"FID {measured.fid}")
+        _require(measured.finite, f"FID {measured.value}")
     found = f"validation loss {losses[0]:.3f}, {losses[1]:.3f} after {half}, {steps} steps"
     _require(losses[1] < losses[0], found)
     apart = abs(losses[3] - losses[1])
@@ -200,7 +200,7 @@ def texts(bench: Bench) -> str:
     objective.prepare(bench.folder, quiet)
     guided = GenerationStrategy.maskgit(4)
     first, again = (objective.evaluate(guided, bench.images, 1) for _ in range(2))
-    _require(first.fid == again.fid, f"FID {first.fid!r}, then {again.fid!r}")
+    _require(first.value == again.value, f"FID {first.value!r}, then {again.value!r}")
     return f"{_value(first)}, the same twice"
 
 
@@ -210,19 +210,19 @@ def memory(bench: Bench) -> str:
     chunk = 60 if bench.small else 500
     objective = bench.published("S", "pixels", chunk=chunk)
     whole, tokens, peak = _generated(objective, chunk)
-    objective._rows_at_once = max(1, chunk // 16)
+    objective._generating.rows_at_once = max(1, chunk // 16)
     *_, least = _generated(objective, chunk)
-    objective._rows_at_once = None
+    objective._generating.rows_at_once = None
     with _limited((peak + least) // 2, chunk // 4):
         halved, again, _ = _generated(objective, chunk)
-    rows = objective._rows_at_once
+    rows = objective._generating.rows_at_once
     _require(rows is not None, f"memory sufficed: peak {peak}, in parts {least}")
     same = (tokens == again).all(1).double().mean().item()
     kind = f"{peak / 2**30:.1f} GiB, then {(peak + least) / 2**31:.1f}" if peak else "made up"
-    found = f"{kind}: parts of {rows} rows; FID {whole.fid:.4f}, {halved.fid:.4f}; "
+    found = f"{kind}: parts of {rows} rows; FID {whole.value:.4f}, {halved.value:.4f}; "
     found += f"{same:.1%} of the images the same"
-    error = whole.fid_se or 0.0
-    _require(same > 0.9 and abs(whole.fid - halved.fid) <= 0.2 * error, found)
+    error = whole.standard_error or 0.0
+    _require(same > 0.9 and abs(whole.value - halved.value) <= 0.2 * error, found)
     return found
 
 
@@ -249,7 +249,7 @@ def ray(bench: Bench) -> str:
         from benchmarks.gpu_ray import measured_on_ray
     except ImportError as error:
         raise Skipped(str(error)) from None
-    here = bench.digits().evaluate(RULE(8), 400, 1).fid
+    here = bench.digits().evaluate(RULE(8), 400, 1).value
     told = []
     for gpus, fids, devices in measured_on_ray(bench.digits(), bench.folder):
         _require(set(fids) == {here}, f"FID {here!r}, on Ray {fids}")
@@ -264,7 +264,7 @@ def _generated(objective: ImagesObjective, chunk: int) -> tuple[Measurement, tor
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with torch.inference_mode():
-        tokens = next(objective._generate(RULE(4), chunk, 1)).cpu()
+        tokens = next(objective._generating.tokens(RULE(4), chunk, 1)).cpu()
     measured = objective.evaluate(RULE(4), chunk, 1)
     return measured, tokens, torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
@@ -301,12 +301,12 @@ def _moved(sums: Sums, where: str) -> Sums:
 
 def _mean(found: list[Measurement]) -> tuple[float, float]:
     """Of their FIDs, and its standard error."""
-    error = math.sqrt(sum((m.fid_se or 0.0) ** 2 for m in found)) / len(found)
-    return statistics.fmean(m.fid for m in found), error
+    error = math.sqrt(sum((m.standard_error or 0.0) ** 2 for m in found)) / len(found)
+    return statistics.fmean(m.value for m in found), error
 
 
 def _value(measured: Measurement) -> str:
-    return f"FID {measured.fid:.3f} ± {measured.fid_se or math.nan:.3f}"
+    return f"FID {measured.value:.3f} ± {measured.standard_error or math.nan:.3f}"
 
 
 def _require(held: bool, found: str) -> None:

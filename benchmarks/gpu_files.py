@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.inception import Inception
-from models.nat import NAT, NATConfig
-from models.vqgan import VQGAN, VQGANConfig
+from models.features.inception import Inception
+from models.generators.nat import NAT, NATConfig
+from models.tokenizers.vqgan import VQGAN, VQGANConfig
 
-FORMATS = Path(__file__).parents[1] / "tests" / "models" / "data"
+FORMATS = Path(__file__).parents[1] / "tests" / "models" / "files"
 """Names and shapes of the published state dicts."""
 
 

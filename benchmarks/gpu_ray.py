@@ -10,13 +10,13 @@ from models.precision import device
 from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.optimiser import Probe
-from search.replicates import Replicates
-from trials.digits import DigitsObjective
+from search.optimisers.replicates import Replicates
 from trials.lab import Lab
-from trials.objective import describe
-from trials.ray_runner import RaySettings, ray_workers, run_ray
-from trials.record import Record
-from trials.study import Study
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.objective import describe
+from trials.record.record import Record
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.study import Study
 
 TRIALS = 4
 HERE = Path(__file__).parent
@@ -50,5 +50,5 @@ def measured_on_ray(
             asked = Replicates(strategies, 400, [1])
             study = Study(asked, record, None, TRIALS, lambda _: None)
             run_ray(study, Noting(objective, notes), RaySettings(2, gpus, None))
-            fids = [done.measurement.fid for done in record.evaluations if done.measurement]
+            fids = [done.measurement.value for done in record.evaluations if done.measurement]
             yield gpus, fids, [file.read_text() for file in sorted(notes.glob("*.device"))]

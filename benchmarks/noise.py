@@ -18,8 +18,8 @@ import typer
 
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.launch import prepare
-from trials.objective import load_objective
+from trials.objectives.objective import load_objective
+from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
 
 HERE = Path(__file__).parent
@@ -57,12 +57,12 @@ def main(
                     seed = FIRST_SEED + i
                     pairs.append(
                         [
-                            objective.evaluate(s, images, seed).fid
+                            objective.evaluate(s, images, seed).value
                             for s in (strategy, neighbour(strategy))
                         ]
                     )
                     if i % 8 == 0:
-                        large.append(objective.evaluate(strategy, 4 * images, seed).fid)
+                        large.append(objective.evaluate(strategy, 4 * images, seed).value)
                     progress.update(name, i + 1, seeds, label)
                 logs = np.log(np.array(pairs))
                 fids = np.array(pairs)[:, 0]

@@ -26,12 +26,11 @@ from search.optimiser import Budget
 from search.registry import OPTIMISERS, default_settings, make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.launch import launch
+from trials.objectives.simulated import SimulatedObjective
 from trials.progress import LiveProgress
-from trials.settings import SearchSettings
-from trials.simulated import SimulatedObjective
-from trials.study import Study
-from trials.virtual_cluster import Cluster, run_virtual
+from trials.runners.virtual_cluster import Cluster, run_virtual
+from trials.searches.launch import launch
+from trials.searches.settings import GenerationSearch
 
 IMAGES = 500
 WORKERS = "1,2,8,32,128,1000"
@@ -114,11 +113,10 @@ class Watch(LiveProgress):
         self._store, self._every = lab / "mlflow.db", every
         self.samples: list[Sample] = []
 
-    def follow(self, study: Study) -> None:
+    def update(self, name: str, done: int, total: int, note: str) -> None:
         """Of the search, not of its final test."""
-        super().follow(study)
-        done = len(study.record.evaluations)
-        if study.space is None or (done % self._every and done != study.total):
+        super().update(name, done, total, note)
+        if name != "scale-random" or (done % self._every and done != total):
             return
         at, cpu, rss = time.perf_counter(), time.process_time(), self._process.memory_info().rss
         self.samples.append(Sample(at, cpu, done, rss, self._mirrored(), self._workers()))
@@ -160,7 +158,7 @@ def search(evaluations: int, workers: int, latency: float, steps: int, every: in
     """A search by the command line's own path: ask, Ray, record, MLflow."""
     lab = Path(tempfile.mkdtemp(prefix="autonat-scale-"))
     try:
-        settings = SearchSettings(
+        settings = GenerationSearch(
             name="scale",
             objective="simulated",
             objective_settings={"latency": latency},

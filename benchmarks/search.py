@@ -20,10 +20,11 @@ from benchmarks import common_tests
 from benchmarks.common_tests import LAB, WORKERS
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
-from trials.launch import launch
 from trials.progress import LiveProgress
-from trials.record import Record, study_names
-from trials.settings import SearchSettings
+from trials.record.record import Record
+from trials.record.studies import study_names
+from trials.searches.launch import launch
+from trials.searches.settings import GenerationSearch, SearchSettings
 
 EQUAL_SEEDS = list(range(1, 11))
 
@@ -57,7 +58,7 @@ class Arm:
     def search(self, steps: int, seed: int) -> SearchSettings:
         """The search of this arm with one seed."""
         label = f"-{self.label}" if self.label else ""
-        return SearchSettings(
+        return GenerationSearch(
             name=f"digits-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
             objective="digits",
             objective_settings={"classes": self.classes},
@@ -103,7 +104,7 @@ def gone_on(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
     lab = Lab.open(LAB)
     names = [arms(budget)[0].search(steps, seed).full_name() for seed in seeds]
     found = [Record.open(lab.record_url, f"{name}-coarse-to-fine").best() for name in names]
-    best = min((b for b in found if b is not None), key=lambda b: b.fid)
+    best = min((b for b in found if b is not None), key=lambda b: b.value)
     start = LAB / f"start-T{steps}.json"
     StrategyFile(best.strategy).write(start)
     warm = Arm("warm", ("coarse-to-fine",), 2000, 9 * budget).search(steps, 0)

@@ -30,8 +30,8 @@ COMMANDS = (
     "search --resume small --runner local",
 )
 SMALL = """
-    search --objective simulated --runner local --name small --steps 4 --optimiser random
-    --budget 2000 --images 100 --workers 1 --test-images 200 --test-seeds 1
+    search --objective simulated --runner local --name small --steps 4 --optimisers random
+    --budget 2000 --images-per-evaluation 100 --workers 1 --test-images 200 --test-seeds 1
 """
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="instead of the table")
     given = parser.parse_args()
-    autonat = [sys.executable, "-c", "from trials.entry import main; main()"]
+    autonat = [sys.executable, "-c", "from trials.cli.entry import main; main()"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         seconds_of([*autonat, *SMALL.split()], folder)

@@ -23,13 +23,14 @@ from search.optimiser import Budget
 from search.registry import OPTIMISERS, PARETO, make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.local_runner import run_local
-from trials.objective import load_objective
+from trials.objectives.objective import load_objective
+from trials.objectives.simulated import SimulatedObjective
+from trials.objectives.tabulated import TabulatedObjective
 from trials.progress import LiveProgress
-from trials.record import Record, study_names
-from trials.simulated import SimulatedObjective
-from trials.study import Study
-from trials.tabulated import TabulatedObjective
+from trials.record.record import Record
+from trials.record.studies import study_names
+from trials.runners.local_runner import run_local
+from trials.runners.study import Study
 
 HERE = Path(__file__).parent
 IMAGES, TRUE_IMAGES = 250, 10_000
@@ -130,8 +131,8 @@ def curve(objective: Known, record: Record, case: Case) -> pd.DataFrame:
     lowest, spent, points = np.inf, 0, []
     for done in record.evaluations:
         spent += done.images
-        if done.measurement is not None and done.measurement.fid < lowest:
-            lowest = done.measurement.fid
+        if done.measurement is not None and done.measurement.value < lowest:
+            lowest = done.measurement.value
             points.append((spent, objective.truth(done.probe.strategy, TRUE_IMAGES)))
     best = record.best()
     if best is not None:

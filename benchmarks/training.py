@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import typer
@@ -27,23 +28,25 @@ from benchmarks.common_tests import FINAL_SEED, LAB, WORKERS
 from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
-from search.replicates import Replicates
+from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
-from trials.alternation import alternate
-from trials.digits import DigitsObjective
 from trials.lab import Lab
-from trials.launch import launch
-from trials.objective import describe
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.objective import describe
+from trials.objectives.training import Trainer
 from trials.progress import LiveProgress
-from trials.publish import publish
-from trials.ray_runner import RaySettings, ray_workers, run_ray
-from trials.record import Record, study_names
-from trials.search_run import search_records
-from trials.settings import TRAINING_FIELDS, SearchSettings, read_settings
-from trials.study import Study
-from trials.training import Trainer
+from trials.publishing.publish import publish
+from trials.record.record import Record
+from trials.record.searches import search_records
+from trials.record.studies import study_names
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.study import Study
+from trials.searches.alternation import alternate
+from trials.searches.launch import launch
+from trials.searches.setting_groups import Rounds, Trained
+from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 HERE = Path(__file__).parent
 STRATEGIES = (
@@ -226,8 +229,8 @@ class Watched:
 
 def _both(
     steps: int, seed: int, rounds: int, training_budget: int, budget: int, test_images: int
-) -> SearchSettings:
-    given = {
+) -> AlternationSettings:
+    given: dict[str, Any] = {
         "name": f"both-T{steps}-s{seed}",
         "what": "both",
         "objective": "digits",
@@ -241,26 +244,18 @@ def _both(
         "lab": LAB,
         "workers": WORKERS,
     }
-    return read_settings(given).completed()
+    return AlternationSettings(**given).completed()
 
 
-def _alone(both: SearchSettings, passes: int) -> SearchSettings:
+def _alone(both: AlternationSettings, passes: int) -> SearchSettings:
     """Generation alone, on a model trained with Beta(12, 3) as a training search trains it."""
     lab = Lab.open(LAB)
     training = Training(STRATEGIES[0], both.training_steps, both.seed)
     start = {"model": both.generation_space().start}
     name = f"alone-T{both.steps}-s{both.seed}"
     asked = Replicates(start, both.images_per_evaluation, [FINAL_SEED], {"model": training})
-    given = both.model_dump(
-        exclude={
-            *TRAINING_FIELDS,
-            "what",
-            "rounds",
-            "training_optimiser",
-            "fine_tune",
-            "optimiser_settings",
-        }
-    ) | {
+    others = {"what", "optimiser_settings", *Trained.model_fields, *Rounds.model_fields}
+    given = both.model_dump(exclude=others) | {
         "name": name,
         "objective_settings": {"checkpoint": _checkpoint(_measured(f"{name}-model", asked))},
         "budget": passes // both.generation_space().start.forward_passes(),
@@ -272,7 +267,7 @@ def _alone(both: SearchSettings, passes: int) -> SearchSettings:
 def _passes(name: str) -> int:
     """Forward passes that a search cost, its trainings' included."""
     total = 0
-    for record in search_records(Lab.open(LAB), name):
+    for record in search_records(Lab.open(LAB).record_url, name):
         if record.settings["kind"] == "search":
             for done in record.evaluations:
                 total += done.images * done.probe.strategy.forward_passes()
@@ -286,7 +281,7 @@ def _search(settings: SearchSettings, resume: bool) -> Path | None:
         if not launched.run.finished:
             return None
         name = settings.full_name()
-        records = search_records(launched.lab, name)
+        records = search_records(launched.lab.record_url, name)
         made, mirror = launched.objective, launched.mirror
         return publish(
             launched.lab, name, records, lambda: made, mirror, lambda _: None, print
@@ -300,7 +295,7 @@ def _rows(record: Record) -> list[dict[str, object]]:
             control, strategy, seed = done.probe.role.split(" / ")
             told = {"generation": control, "training": strategy, "training seed": int(seed)}
             found = done.measurement
-            rows.append(told | {"fid": found.fid, "validation_loss": found.validation_loss})
+            rows.append(told | {"fid": found.value, "validation_loss": found.validation_loss})
     return rows
 
 
@@ -323,7 +318,7 @@ def _measured(name: str, asked: Replicates, start: str | None = None) -> Record:
         record = Record.create(lab.record_url, name, told)
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
-            study = Study(asked, record, None, total, progress.follow)
+            study = Study(asked, record, None, total, lambda study: study.show(progress))
             spread = RaySettings(WORKERS, 0.0, None)
             with ray_workers(spread):
                 run_ray(study, Trainer(objective, lab.folder, start), spread)

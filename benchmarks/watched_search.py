@@ -17,8 +17,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from trials import entry
-from trials.record import Record, study_names
+from trials.cli import entry
+from trials.record.record import Record
+from trials.record.studies import study_names
 
 NAME = "faults"
 HERE = Path(__file__).parent / "faulty"
@@ -41,14 +42,14 @@ _forks.set_forkserver_preload(
         "mlflow.tracking",
         "optuna.samplers",
         "optuna.storages",
-        "search.coarse_to_fine",
+        "search.optimisers.coarse_to_fine",
         "sqlalchemy.dialects.sqlite",
-        "trials.background_mirror",
-        "trials.cli",
-        "trials.local_runner",
-        "trials.ray_runner",
-        "trials.search_command",
-        "trials.training",
+        "trials.tracking.background_mirror",
+        "trials.cli.main",
+        "trials.runners.local_runner",
+        "trials.runners.ray_runner",
+        "trials.cli.search_command",
+        "trials.objectives.training",
     ]
 )
 
@@ -135,9 +136,9 @@ class Search:
             words += ["--name", NAME, "--steps", "2", "--objective", "counted:Counted"]
             given = {"marks": str(self.marks), "latency": self.latency, **self.settings}
             words += [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
-            words += [word for name in OPTIMISERS for word in ("--optimiser", name)]
-            words += ["--budget", str(self.evaluations * IMAGES), "--images", str(IMAGES)]
-            words += ["--test-images", str(IMAGES)]
+            words += [word for name in OPTIMISERS for word in ("--optimisers", name)]
+            words += ["--budget", str(self.evaluations * IMAGES)]
+            words += ["--images-per-evaluation", str(IMAGES), "--test-images", str(IMAGES)]
         more = (self.folder / "log", most, dict(environment or {}))
         process = _forks.Process(target=_drive, args=(words, *more))
         process.start()
@@ -146,7 +147,7 @@ class Search:
     def look(self) -> dict[tuple[str, int], float]:
         """The FID of every evaluation in the record; what it held before and not now is lost."""
         rows = [
-            ((name, evaluation.probe.number), evaluation.measurement.fid)
+            ((name, evaluation.probe.number), evaluation.measurement.value)
             for name in study_names(self.url)
             for evaluation in Record.open(self.url, name).evaluations
             if evaluation.measurement

@@ -16,7 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from search.strategy import SCHEDULES, GenerationStrategy, schedule_length
+from search.schedules import SCHEDULES, STANDARD
+from search.strategy import GenerationStrategy, schedules_of
 
 SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539")
 """For searches; they differ in hue and lightness, and so for colour-blind readers too."""
@@ -38,9 +39,9 @@ class FinalTest(NamedTuple):
     """FIDs on seeds that no search saw: their mean (NaN: no number), its standard error or None,
     and each of them."""
 
-    fid: float
-    fid_se: float | None
-    fids: Sequence[float]
+    value: float
+    standard_error: float | None
+    values: Sequence[float]
 
 
 def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, str]:
@@ -55,7 +56,7 @@ def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, 
 def schedules(
     strategies: Mapping[str, GenerationStrategy], tokens: int, colour: Mapping[str, str]
 ) -> go.Figure:
-    """The four schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
+    """The schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
 
     A value above CHANCE is drawn at the upper edge, so that it does not flatten the others.
 
@@ -72,38 +73,43 @@ def schedules(
         raise ValueError(f"schedules of one T are drawn together, not of T = {lengths}")
     (steps,) = lengths
     drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
-    titles = [s.replace("_", " ") for s in SCHEDULES]
-    figure = make_subplots(2, 2, subplot_titles=titles, vertical_spacing=0.17)
+    names = schedules_of(drawn.values())
+    titles = [name.replace("_", " ") for name in names]
+    rows = -(-len(names) // 2)
+    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.34 / rows)
     figure.update_annotations(font_size=14)
-    for i, schedule in enumerate(SCHEDULES):
+    for i, schedule in enumerate(names):
         row, column = i // 2 + 1, i % 2 + 1
-        if schedule_length(schedule, steps) == 0:
+        length = SCHEDULES[schedule].length(steps)
+        if length == 0:
             _say(figure, "no value: the only step fixes it", row, column)
-        values = [value for s in drawn.values() for value in getattr(s, schedule)]
+        values = [value for s in drawn.values() for value in s.schedule(schedule)]
         edge = 1.1 * max((value for value in values if value <= CHANCE), default=CHANCE)
         for j, (label, strategy) in enumerate(drawn.items()):
-            if schedule_length(schedule, steps):
+            if length:
                 line = _schedule_line(label, strategy, schedule, tokens, colour, j, edge)
-                figure.add_trace(
-                    line.update(showlegend=i == SCHEDULES.index("guidance_scale")), row, column
-                )
+                # One legend for all: that of a schedule which has values at every T.
+                figure.add_trace(line.update(showlegend=i == len(STANDARD) - 1), row, column)
         figure.update_xaxes(
             range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), row=row, col=column
         )
         figure.update_yaxes(rangemode="tozero", row=row, col=column)
     for column in (1, 2):
-        figure.update_xaxes(title_text="step t", row=2, col=column)
-    figure = styled(figure, height=660)
+        figure.update_xaxes(title_text="step t", row=rows, col=column)
+    figure = styled(figure, height=330 * rows)
     return figure.update_layout(margin_t=84, legend_y=1.07)
 
 
-def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str]) -> go.Figure:
+def best_fid(
+    evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str], metric: str = "FID"
+) -> go.Figure:
     """The best FID so far against the images generated so far; every evaluation as a faint point.
 
     Args:
         evaluations: by label; rows in order of finish, columns at least fid, images, state. A
             failed evaluation counts its images and has no FID.
         colour: one a label.
+        metric: what the values are.
     """
     figure = go.Figure()
     shown: list[float] = []
@@ -135,34 +141,37 @@ def best_fid(evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str])
             hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
         )
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
-    figure.update_yaxes(title_text="FID seen by the search", **_fid_axis(shown))
+    figure.update_yaxes(title_text=f"{metric} seen by the search", **_fid_axis(shown))
     return styled(figure, height=460)
 
 
-def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.Figure:
-    """The FID of the final test as dots with one standard error, the lowest on top.
+def final_test(
+    tests: Mapping[str, FinalTest], colour: Mapping[str, str], metric: str = "FID"
+) -> go.Figure:
+    """The values of the final test as dots with one standard error, the lowest on top.
 
     Args:
         tests: by label.
         colour: one a label.
+        metric: what the values are.
     """
-    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
+    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
     figure = go.Figure()
     for label, test in ranked:
         name, style = html.escape(label), colour[label]
         figure.add_scatter(
-            x=test.fids,
-            y=[name] * len(test.fids),
+            x=test.values,
+            y=[name] * len(test.values),
             mode="markers",
             marker={"color": style, "size": 11, "symbol": "line-ns-open", "opacity": 0.55},
             hovertemplate=f"one seed: %{{x:.4g}}<extra>{name}</extra>",
         )
         figure.add_scatter(
-            x=[test.fid],
+            x=[test.value],
             y=[name],
             mode="markers",
             marker={"color": style, "size": 9},
-            error_x={"array": [test.fid_se], "color": style, "thickness": 1.8, "width": 5},
+            error_x={"array": [test.standard_error], "color": style, "thickness": 1.8, "width": 5},
             hovertemplate=f"%{{x:.4g}}<extra>{name}</extra>",
         )
     order = [html.escape(label) for label, _ in reversed(ranked)]
@@ -172,8 +181,8 @@ def final_test(tests: Mapping[str, FinalTest], colour: Mapping[str, str]) -> go.
         range=[-0.6, len(order) - 0.4],
         ticksuffix="  ",
     )
-    shown = [fid for test in tests.values() for fid in (test.fid, *test.fids)]
-    figure.update_xaxes(title_text="FID of the final test", **_fid_axis(shown))
+    shown = [fid for test in tests.values() for fid in (test.value, *test.values)]
+    figure.update_xaxes(title_text=f"{metric} of the final test", **_fid_axis(shown))
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
@@ -186,12 +195,12 @@ def _schedule_line(
     place: int,
     edge: float,
 ) -> go.Scatter:
-    values = getattr(strategy, schedule)
+    values = strategy.schedule(schedule)
     style = colour.get(label, CONTROL_COLOUR)
     dash = _DASHES[place % len(_DASHES)] if style == CONTROL_COLOUR else "solid"
     name = html.escape(label)
     hover, told = "%{customdata:.4g} at step %{x}", values
-    if schedule == "mask_ratio":
+    if SCHEDULES[schedule].masks:
         told = strategy.masked_counts(tokens)[:-1]
         hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
     return go.Scatter(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trials.results import MethodResult
-
+from dashboards.input import Result
 
 ERRORS = {
     "seeds": "± the standard error of the mean over the seeds",
@@ -32,27 +29,27 @@ def gigaflops(flops: int | None) -> str:
     return "" if flops is None else f"{flops / 1e9:,.3g}"
 
 
-def difference(result: MethodResult, best: MethodResult) -> str:
+def difference(result: Result, best: Result) -> str:
     """How far a result lies above the best one, and whether that is inside the noise: within two
     combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
     if result is best:
         return "best"
-    gap = result.fid - best.fid
+    gap = result.value - best.value
     if not math.isfinite(gap):
         return "–"
-    if not result.fid_se or not best.fid_se:
+    if not result.standard_error or not best.standard_error:
         return f"+{gap:.3g}, error unknown"
-    combined = math.hypot(result.fid_se, best.fid_se)
+    combined = math.hypot(result.standard_error, best.standard_error)
     noise = ", inside the noise" if gap <= 2 * combined else ""
     return f"+{gap:.{_digits(combined)}f}{noise}"
 
 
-def tests_said(results: Iterable[MethodResult]) -> list[str]:
+def tests_said(results: Iterable[Result]) -> list[str]:
     """The final tests that the results went through, one in an honest comparison, and what
     the errors of their FIDs are."""
     found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}
     for r in results:
-        found.setdefault((r.test_images, r.test_seeds), set()).add(r.fid_se_from)
+        found.setdefault((r.test_images, r.test_seeds), set()).add(r.standard_error_from)
     return [
         f"n = {n:,} images an evaluation, seed{'s' * (len(seeds) != 1)} "
         + ", ".join(str(s) for s in seeds)

@@ -14,7 +14,7 @@ from search.training_strategy import distribution
 FINISHED, STOPPED = "circle", "x-thin-open"
 
 
-def landscape(trainings: pd.DataFrame, family: str) -> go.Figure:
+def landscape(trainings: pd.DataFrame, family: str, metric: str = "FID") -> go.Figure:
     """The trainings over their parameters, by colour where there are two, else one panel each.
 
     Args:
@@ -22,28 +22,31 @@ def landscape(trainings: pd.DataFrame, family: str) -> go.Figure:
             ("COMPLETE", "PRUNED": stopped early, or "FAIL"), training_steps, and round where
             there are several.
         family: the distribution's name.
+        metric: what the values are.
     """
     shown = trainings[trainings["state"] != "FAIL"]
     parameters = list(distribution(family).parameters)
     if len(parameters) == 2:
-        figure = go.Figure(_points(shown, parameters[0], shown[parameters[1]], coloured=True))
+        figure = go.Figure(
+            _points(shown, parameters[0], shown[parameters[1]], metric, coloured=True)
+        )
         _axis(figure, family, parameters[1], "y")
     else:
         figure = make_subplots(1, len(parameters), shared_yaxes=True)
         for i, name in enumerate(parameters, 1):
-            figure.add_trace(_points(shown, name, shown["fid"], coloured=False), 1, i)
-        figure.update_yaxes(title_text="FID seen by the search", col=1)
+            figure.add_trace(_points(shown, name, shown["fid"], metric, coloured=False), 1, i)
+        figure.update_yaxes(title_text=f"{metric} seen by the search", col=1)
     for i, name in enumerate(parameters[: 1 if len(parameters) == 2 else None], 1):
         _axis(figure, family, name, "x", i)
     return styled(figure, height=460).update_layout(showlegend=False)
 
 
-def _points(shown: pd.DataFrame, x: str, y: pd.Series, coloured: bool) -> go.Scatter:
+def _points(shown: pd.DataFrame, x: str, y: pd.Series, metric: str, coloured: bool) -> go.Scatter:
     finished = shown["state"] == "COMPLETE"
-    fid, title = shown["fid"], "FID"
+    fid, title = shown["fid"], metric
     if "round" in shown:  # rounds measure with generation strategies of their own
         fid = fid - shown.where(finished).groupby(shown["round"])["fid"].transform("min")
-        title = "FID above<br>its round's<br>lowest"
+        title = f"{metric} above<br>its round's<br>lowest"
     # One value far above all others would leave one colour to the rest.
     ceiling = fid[finished].quantile(0.9) if finished.any() else None
     colour = {
@@ -63,16 +66,16 @@ def _points(shown: pd.DataFrame, x: str, y: pd.Series, coloured: bool) -> go.Sca
             "line": {"width": 1.2},
             **(colour if coloured else {}),
         },
-        text=_texts(shown),
+        text=_texts(shown, metric),
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _texts(shown: pd.DataFrame) -> Sequence[str]:
+def _texts(shown: pd.DataFrame, metric: str) -> Sequence[str]:
     rounds = shown["round"] if "round" in shown else [None] * len(shown)
     rows = zip(shown["fid"], shown["state"], shown["training_steps"], rounds, strict=True)
     return [
-        f"FID {fid:.4g} after {steps} steps"
+        f"{metric} {fid:.4g} after {steps} steps"
         + ("" if state == "COMPLETE" else ", stopped")
         + ("" if round_ is None else f", round {round_}")
         for fid, state, steps, round_ in rows

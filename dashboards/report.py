@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +15,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
+from dashboards.cautions import meanings, warnings
 from dashboards.formatting import difference, gigaflops, tests_said, with_error
+from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.standing import standing
-from search.strategy import SCHEDULES, GenerationStrategy
-from trials.anchors import Anchor, meanings, warnings
-from trials.results import MethodResult
+from search.files import write_text
+from search.measurement import metric_label
+from search.strategy import GenerationStrategy, schedules_of
 
 
 class Trainings(NamedTuple):
@@ -37,7 +38,7 @@ SAMPLE_WIDTH = 480
 
 def write_report(
     path: Path,
-    results: Sequence[MethodResult],
+    results: Sequence[Result],
     *,
     title: str,
     tokens: int,
@@ -63,6 +64,7 @@ def write_report(
         ValueError: no result, two of the same method and T, or the file cannot be written.
     """
     named = _labelled(results)
+    metric = metric_label(results[0].metric)
     of_method = figures.colours(
         (r.method for r in results if r.searched), (r.method for r in results if not r.searched)
     )
@@ -77,32 +79,38 @@ def write_report(
         standing=_standing(results),
         warnings=warnings(results, anchors),
         tests=tests_said(results),
-        errors_known=any(r.fid_se is not None for r in results),
+        metric=metric,
+        errors_known=any(r.standard_error is not None for r in results),
         rows=_rows(named, colour, anchors),
         meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_embedded(
             figures.final_test(
-                {k: figures.FinalTest(r.fid, r.fid_se, r.fids) for k, r in named.items()}, colour
+                {
+                    k: figures.FinalTest(r.value, r.standard_error, r.values)
+                    for k, r in named.items()
+                },
+                colour,
+                metric,
             )
         ),
         schedules=_schedules(named, tokens, colour),
-        best_fid=_best_fid(named, colour),
+        best_fid=_best_fid(named, colour, metric),
         landscape=trainings
-        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution)),
+        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         samples=_samples(named, colour),
         plotly=Markup(get_plotlyjs()),
     )
     return _write(path, text)
 
 
-def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
+def _labelled(results: Sequence[Result]) -> dict[str, Result]:
     """The results by method, with T in the name where several were searched."""
     if not results:
         raise ValueError("a report needs at least one result")
     several = len({r.method for r in results}) < len(results)
-    named: dict[str, MethodResult] = {}
+    named: dict[str, Result] = {}
     for result in results:
         label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
         if label in named:
@@ -111,17 +119,18 @@ def _labelled(results: Sequence[MethodResult]) -> dict[str, MethodResult]:
     return named
 
 
-def _ranked(named: Mapping[str, MethodResult]) -> list[tuple[str, MethodResult]]:
+def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
     """The lowest FID first, those without one last."""
-    return sorted(named.items(), key=lambda item: (math.isnan(item[1].fid), item[1].fid))
+    return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
-def _summary(named: Mapping[str, MethodResult]) -> str:
+def _summary(named: Mapping[str, Result]) -> str:
     """The finding in a sentence."""
     label, best = _ranked(named)[0]
-    if not math.isfinite(best.fid):
+    if not math.isfinite(best.value):
         return "No method gave a number in the final test."
-    said = f"Lowest FID in the final test: {label} with {with_error(best.fid, best.fid_se)}"
+    number = with_error(best.value, best.standard_error)
+    said = f"Lowest {metric_label(best.metric)} in the final test: {label} with {number}"
     rule = next(
         (
             r
@@ -130,13 +139,13 @@ def _summary(named: Mapping[str, MethodResult]) -> str:
         ),
         None,
     )
-    if rule is None or rule is best or not math.isfinite(rule.fid):
+    if rule is None or rule is best or not math.isfinite(rule.value):
         return said + "."
     noise = ", a difference inside the noise" if "noise" in difference(rule, best) else ""
-    return said + f"; the rule of thumb has {with_error(rule.fid, rule.fid_se)}{noise}."
+    return said + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
 
 
-def _standing(results: Sequence[MethodResult]) -> str:
+def _standing(results: Sequence[Result]) -> str:
     """The end of the summary: how search and controls compare, where all went through one final
     test."""
     said = standing(results) if len(tests_said(results)) == 1 else None
@@ -144,18 +153,19 @@ def _standing(results: Sequence[MethodResult]) -> str:
 
 
 def _rows(
-    named: Mapping[str, MethodResult], colour: Mapping[str, str], anchors: Sequence[Anchor]
+    named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
     """The rows of the final table, with the anchors where they stand among the results."""
-    rows = [(result.fid, _row(label, result, named, colour)) for label, result in _ranked(named)]
+    rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
     rows += [
-        (a.fid, {"anchor": True, "label": a.label, "fid": with_error(a.fid, None)}) for a in anchors
+        (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
+        for a in anchors
     ]
     return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
 
 
 def _row(
-    label: str, result: MethodResult, named: Mapping[str, MethodResult], colour: Mapping[str, str]
+    label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
 ) -> dict[str, Any]:
     """A row of the final table; numbers as text."""
     best = _ranked(named)[0][1]
@@ -167,10 +177,10 @@ def _row(
         "colour": colour[label],
         "steps": result.strategy.steps,
         "kind": "search" if result.searched else "control",
-        "fid": with_error(result.fid, result.fid_se),
+        "fid": with_error(result.value, result.standard_error),
         "difference": difference(result, best),
         "best": result is best,
-        "search_fid": "" if result.search_fid is None else with_error(result.search_fid, None),
+        "search_fid": "" if result.search_value is None else with_error(result.search_value, None),
         "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
         "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",
@@ -181,24 +191,27 @@ def _row(
 
 
 def _schedules(
-    named: Mapping[str, MethodResult], tokens: int, colour: Mapping[str, str]
+    named: Mapping[str, Result], tokens: int, colour: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """For each T that was searched, the figure and the numbers in it; controls of that T too."""
     sections = []
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
         drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
         rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
+        names = schedules_of(drawn.values())
         sections.append(
             {
                 "steps": steps,
                 "figure": _embedded(figures.schedules(drawn, tokens, colour)),
+                "schedules": [name.replace("_", " ") for name in names],
                 "numbers": [
                     {
                         "label": label,
                         "counts": " ".join(str(n) for n in strategy.masked_counts(tokens)),
-                        **{
-                            s: " ".join(f"{v:.3g}" for v in getattr(strategy, s)) for s in SCHEDULES
-                        },
+                        "choices": ", ".join(strategy.unusual_choices().values()),
+                        "lists": [
+                            " ".join(f"{v:.3g}" for v in strategy.schedule(name)) for name in names
+                        ],
                     }
                     for label, strategy in (rule | drawn).items()
                 ],
@@ -207,7 +220,9 @@ def _schedules(
     return sections
 
 
-def _best_fid(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> list[dict[str, Any]]:
+def _best_fid(
+    named: Mapping[str, Result], colour: Mapping[str, str], metric: str
+) -> list[dict[str, Any]]:
     """For each T that was searched, the figure."""
     searches = {label: r for label, r in named.items() if len(r.evaluations)}
     return [
@@ -221,6 +236,7 @@ def _best_fid(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> l
                         if r.strategy.steps == steps
                     },
                     colour,
+                    metric,
                 )
             ),
         }
@@ -228,13 +244,13 @@ def _best_fid(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> l
     ]
 
 
-def _samples(named: Mapping[str, MethodResult], colour: Mapping[str, str]) -> list[dict[str, Any]]:
+def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
     """The sample grids, the lowest FID first."""
     return [
         {
             "label": label,
             "colour": colour[label],
-            "fid": with_error(result.fid, result.fid_se),
+            "fid": with_error(result.value, result.standard_error),
             "count": len(result.samples),
             "uri": _data_uri(samples.png(samples.grid(result.samples), SAMPLE_WIDTH)),
         }
@@ -258,11 +274,8 @@ def _data_uri(file: bytes) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ValueError(f"report {path}: {error.strerror}") from None
     return path

@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 
 from dashboards.formatting import with_error
-from trials.controls import best_control, best_searched
-from trials.results import MethodResult
+from dashboards.input import Result
+from search.controls import best_control, best_searched
 
 
-def standing(results: Sequence[MethodResult]) -> str | None:
+def standing(results: Sequence[Result]) -> str | None:
     """How the best of the searched methods stands to the best control; None where there are not
     both. A difference within two combined standard errors is inside the noise."""
     found, control = best_searched(results), best_control(results)
     if found is None or control is None:
         return None
-    gap, combined = control.fid - found.fid, None
-    if found.fid_se and control.fid_se:
-        combined = math.hypot(found.fid_se, control.fid_se)
-    if gap == 0 and found.fids == control.fids:
+    gap, combined = control.value - found.value, None
+    if found.standard_error and control.standard_error:
+        combined = math.hypot(found.standard_error, control.standard_error)
+    if gap == 0 and found.values == control.values:
         return (
             f"{found.method} found nothing below the best control, {control.method}, which needs "
             "no search: their final tests are the same"

@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.nat import NAT
+from models.generators.conditions import Conditions
+from models.generators.generator import MaskedGenerator
+from models.token_orders import scores_of
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
@@ -18,85 +20,89 @@ LOWEST_TEMPERATURE = 1e-4
 
 @torch.inference_mode()
 def generate(
-    nat: NAT,
-    conditions: Tensor,
+    generator: MaskedGenerator,
+    conditions: Conditions,
     strategy: GenerationStrategy,
-    generator: torch.Generator | None = None,
+    random: torch.Generator | None = None,
     rows: int | None = None,
 ) -> Tensor:
-    """Generate an image for each class or text.
+    """Generate the tokens of an image for each condition.
 
     Args:
-        nat: in evaluation mode.
-        conditions: classes [B] int64 in [0, num_classes), or states of texts [B, C, E], on the
-            network's device.
+        generator: predicts the tokens.
+        conditions: of B images, on the generator's device.
         strategy: T <= L steps.
-        generator: the source of all randomness, on the network's device.
-        rows: images that the network sees at once; None: all. It changes nothing but rounding.
+        random: the source of all randomness, on the generator's device.
+        rows: images that the generator sees at once; None: all. It changes nothing but rounding.
 
     Returns:
         [B, L] int64 in [0, K).
 
     Raises:
-        ValueError: more steps than tokens.
+        ValueError: more steps than tokens, or Halton's order where the tokens are no grid.
     """
-    length = nat.config.tokens
+    length, mask = generator.tokens, generator.mask_token
     counts = strategy.masked_counts(length)
     batch, device = len(conditions), conditions.device
-    tokens = torch.full((batch, length), nat.mask_token, device=device)
+    tokens = torch.full((batch, length), mask, device=device)
+    scores = scores_of(strategy, generator.grid)
     for t in range(strategy.steps):
-        noise = torch.rand((2, batch, length), device=device, generator=generator)
+        noise = torch.rand((2, batch, length), device=device, generator=random)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
         if t == 0:
-            logits = first_logits(nat, tokens, conditions, scale, rows)
+            logits = first_logits(generator, tokens, conditions, scale, rows)
         else:
-            logits = guided_logits(nat, tokens, conditions, scale, rows)
-        masked = tokens == nat.mask_token
+            logits = guided_logits(generator, tokens, conditions, scale, rows)
+        masked = tokens == mask
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)
         if counts[t] == 0:
             return sampled
-        confidence = confidences(logits, sampled, strategy.remask_temperature[t], noise[1])
-        confidence.masked_fill_(~masked, torch.inf)
-        lowest = confidence.topk(counts[t], dim=1, largest=False, sorted=False).indices
-        tokens = sampled.scatter(1, lowest, nat.mask_token)
+        kept = scores(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+        lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
+        tokens = sampled.scatter(1, lowest, mask)
     return tokens
 
 
 def first_logits(
-    nat: NAT, tokens: Tensor, conditions: Tensor, scale: float, rows: int | None = None
+    generator: MaskedGenerator,
+    tokens: Tensor,
+    conditions: Conditions,
+    scale: float,
+    rows: int | None = None,
 ) -> Tensor:
     """`guided_logits` with nothing visible: an image is its condition, and each class is computed
     only once, as is that of no class or text."""
-    kinds, kind = conditions, torch.arange(len(conditions), device=conditions.device)
-    if conditions.ndim == 1:
-        kinds, kind = torch.unique(conditions, return_inverse=True)
-    cond = _logits(nat, tokens[: len(kinds)], kinds, rows)
+    kinds, kind = conditions.distinct()
+    cond = _logits(generator, tokens[: len(kinds)], kinds, rows)
     if scale == 0:
         return cond[kind]
-    uncond = nat(tokens[:1], nat.null(kinds[:1])).float()
+    uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
     return torch.lerp(uncond, cond, 1 + scale)[kind]
 
 
 def guided_logits(
-    nat: NAT, tokens: Tensor, conditions: Tensor, scale: float, rows: int | None = None
+    generator: MaskedGenerator,
+    tokens: Tensor,
+    conditions: Conditions,
+    scale: float,
+    rows: int | None = None,
 ) -> Tensor:
     """cond + scale * (cond - uncond), [B, L, K], in one pass; without uncond at a scale of 0."""
     if scale == 0:
-        return _logits(nat, tokens, conditions, rows)
-    every = torch.cat([conditions, nat.null(conditions)])
-    cond, uncond = _logits(nat, torch.cat([tokens, tokens]), every, rows).chunk(2)
+        return _logits(generator, tokens, conditions, rows)
+    every = Conditions.cat([conditions, generator.null(conditions)])
+    cond, uncond = _logits(generator, torch.cat([tokens, tokens]), every, rows).chunk(2)
     return torch.lerp(uncond, cond, 1 + scale)
 
 
-def _logits(nat: NAT, tokens: Tensor, conditions: Tensor, rows: int | None) -> Tensor:
-    parts = zip(
-        torch.split(tokens, rows or len(tokens)),
-        torch.split(conditions, rows or len(conditions)),
-        strict=True,
-    )
-    found = [nat(*part).float() for part in parts]
-    return found[0] if len(found) == 1 else torch.cat(found)
+def _logits(
+    generator: MaskedGenerator, tokens: Tensor, conditions: Conditions, rows: int | None
+) -> Tensor:
+    if rows is None or rows >= len(tokens):
+        return generator(tokens, conditions).float()
+    parts = zip(torch.split(tokens, rows), conditions.split(rows), strict=True)
+    return torch.cat([generator(*part).float() for part in parts])
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
@@ -111,20 +117,3 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
     # Scaled by the sum as rounded, a uniform never lands behind the last token of probability > 0.
     thresholds = uniforms[..., None] * cumulative[..., -1:]
     return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
-
-
-def confidences(
-    logits: Tensor, sampled: Tensor, remask_temperature: float, uniforms: Tensor
-) -> Tensor:
-    """log softmax(logits)[sampled] + remask_temperature * Gumbel(0, 1); [B, L].
-
-    Args:
-        logits: [B, L, K], not tempered.
-        sampled: [B, L] int64.
-        remask_temperature: scale of the noise.
-        uniforms: [B, L] in [0, 1).
-    """
-    chosen = logits.gather(-1, sampled[..., None])[..., 0] - logits.logsumexp(-1)
-    tiny = torch.finfo(uniforms.dtype).tiny
-    gumbel = -torch.log(-torch.log(uniforms.clamp(tiny, 1 - 2**-24)))
-    return chosen + remask_temperature * gumbel

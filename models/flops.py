@@ -7,7 +7,7 @@ element by element is not counted, as is usual.
 from __future__ import annotations
 
 import copy
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,26 +15,16 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.nat import NAT, NATConfig
 
+def counted_flops(compute: Callable[[], object]) -> int:
+    """Floating-point operations of whatever `compute` computes with torch.
 
-@functools.cache
-def pass_flops(config: NATConfig, context_tokens: int = 1) -> int:
-    """Of a forward pass of one image; with guidance a step takes two.
-
-    Args:
-        config: the network's sizes.
-        context_tokens: C, of texts.
+    On the meta device (`with torch.device("meta")`, or `network.to("meta")`) nothing is computed,
+    only counted.
     """
-    with torch.device("meta"):
-        nat = NAT(config).eval()
-        tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
-        conditions = torch.zeros(1, dtype=torch.int64)
-        if config.context_width is not None:
-            conditions = torch.zeros(1, context_tokens, config.context_width)
     # As matrix products, which the counter knows on every device.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        nat(tokens, conditions)
+        compute()
     return int(counter.get_total_flops())
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search.strategy import LARGEST_VALUE
-
 Vector = npt.NDArray[np.float64]
+
+LARGEST_VALUE = 1e9
+"""The largest value of a schedule: networks compute in float32, where products of larger ones
+overflow."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Bound:
             )
         if self.log and self.low == 0:
             raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
+
+    def to_json(self) -> dict[str, float | bool]:
+        """By name."""
+        return {"low": self.low, "high": self.high, "log": self.log}
 
 
 def to_unit(vector: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:

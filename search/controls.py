@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from search.strategy import GenerationStrategy
+
+RULE_OF_THUMB = "rule of thumb"
+"""The name of MaskGIT's strategy among the controls."""
+REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
+"""Names of the anchors that stand beside results and need no generator."""
+START = "start"
+"""The name of the strategy that a search of generation or training strategies starts from."""
 
 
 def one_step(steps: int) -> GenerationStrategy:
@@ -50,10 +59,44 @@ def published(steps: int) -> GenerationStrategy:
 
 
 CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
-    "rule of thumb": GenerationStrategy.maskgit,
+    RULE_OF_THUMB: GenerationStrategy.maskgit,
     "one step": one_step,
     "random order": random_order,
     "more remask noise": more_remask_noise,
     "published": published,
 }
 """By name, from T to a strategy."""
+
+
+class Tested(Protocol):
+    """What a final test says of a method, or of a control."""
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+
+    @property
+    def searched(self) -> bool:
+        """Whether a search found the strategy."""
+
+    @property
+    def value(self) -> float:
+        """Of the final test; NaN where there is none."""
+
+
+T = TypeVar("T", bound=Tested)
+
+
+def best_control(results: Iterable[T]) -> T | None:
+    """The control with the lowest final test, or None where none has a number."""
+    return _lowest(r for r in results if not r.searched and r.method in (*CONTROLS, START))
+
+
+def best_searched(results: Iterable[T]) -> T | None:
+    """The search with the lowest final test, or None where none has a number."""
+    return _lowest(result for result in results if result.searched)
+
+
+def _lowest(results: Iterable[T]) -> T | None:
+    finite = [result for result in results if math.isfinite(result.value)]
+    return min(finite, key=lambda result: result.value, default=None)

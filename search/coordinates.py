@@ -5,14 +5,19 @@ the shares of tokens that each step settles (so they fall by construction) on a 
 other three follow their bound's scale. The values over the steps are then a sum of cosines: order
 0 is the level, order 1 the slope, order 2 the bend and so on. With few orders a strategy is eight
 numbers; with all of them nothing is lost.
+
+A searched choice adds a coordinate for each of its values: 1 for the one it has, 0 for the others.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import numpy.typing as npt
 
 from search.bound import Vector
+from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
 
@@ -28,8 +33,11 @@ class Coordinates:
     """The free schedules of a space as cosine coefficients.
 
     Attributes:
-        schedule: for each coefficient, the index of its schedule among the free ones; [D].
-        order: for each coefficient, its order; [D]. Shares have no order 0, for they sum to 1.
+        schedule: for each coefficient, the index of its schedule among the free ones, and beyond
+            them that of its choice; [D].
+        order: for each coefficient, its order; [D]. Shares have no order 0, for they sum to 1;
+            choices have no other.
+        is_choice: for each coefficient, whether it stands for a value of a choice; [D].
         schedules: names of the free schedules that have any coefficient.
 
     Args:
@@ -39,19 +47,24 @@ class Coordinates:
 
     def __init__(self, space: Space, tokens: int | None = None) -> None:
         self._space, self._tokens = space, tokens
-        lengths = {name: len(getattr(space.start, name)) for name in space.free}
+        lengths = {name: SCHEDULES[name].length(space.start.steps) for name in space.free}
         self.schedules = tuple(name for name in space.free if lengths[name])
         schedule: list[int] = []
         order: list[int] = []
         self._bases: dict[str, Vector] = {}
         for i, name in enumerate(self.schedules):
-            shares = name == "mask_ratio"
+            shares = SCHEDULES[name].masks
             steps = lengths[name] + shares
             orders = range(1 if shares else 0, steps)
             time = (np.arange(steps) + 0.5) / steps
             self._bases[name] = np.stack([np.cos(np.pi * k * time) for k in orders])
             schedule += [i] * len(orders)
             order += orders
+        self._choices = dict(space.choices)
+        for i, values in enumerate(self._choices.values(), start=len(self.schedules)):
+            schedule += [i] * len(values)
+            order += [0] * len(values)
+        self.is_choice = np.array(schedule) >= len(self.schedules)
         self.schedule: npt.NDArray[np.int64] = np.array(schedule)
         self.order: npt.NDArray[np.int64] = np.array(order)
 
@@ -70,6 +83,17 @@ class Coordinates:
         raw = 2 * self.schedule + (self.order > COARSE_ORDER)
         return np.asarray(np.unique(raw, return_inverse=True)[1], dtype=np.int64)
 
+    def combinations(self) -> list[Vector]:
+        """What the coefficients of the choices may be: one row for each combination."""
+        each = [np.eye(len(values)) for values in self._choices.values()]
+        return [np.concatenate([np.empty(0), *rows]) for rows in itertools.product(*each)]
+
+    def choose(self, points: Vector, rng: np.random.Generator) -> None:
+        """Give points [N, D] choices at random; where none are searched, nothing is drawn."""
+        if self._choices:
+            rows = np.stack(self.combinations())
+            points[:, self.is_choice] = rows[rng.integers(len(rows), size=len(points))]
+
     def from_strategy(self, strategy: GenerationStrategy) -> Vector:
         """The coefficients of a strategy; [D]."""
         parts = []
@@ -77,16 +101,20 @@ class Coordinates:
             basis = self._bases[name]
             values = self._curve(name, strategy)
             parts.append(basis @ values / (basis**2).sum(1))
+        chosen = self._space.to_vector(strategy)[self._space.free_length :]
+        for place, words in zip(chosen, self._choices.values(), strict=True):
+            parts.append(np.eye(len(words))[round(place)])
         return np.concatenate(parts)
 
     def to_strategy(self, coefficients: Vector) -> GenerationStrategy:
-        """The strategy with these coefficients [D]; curves are cut at the bounds."""
+        """The strategy with these coefficients [D]; curves are cut at the bounds, and a choice has
+        the value of its largest coordinate."""
         space, start = self._space, self._space.start
-        values = {name: np.array(getattr(start, name)) for name in space.free}
+        values = {name: np.array(start.schedule(name)) for name in space.free}
         for i, name in enumerate(self.schedules):
             curve = coefficients[self.schedule == i] @ self._bases[name]
             bound = space.bounds[name]
-            if name == "mask_ratio":
+            if SCHEDULES[name].masks:
                 shares = np.exp(LOG_SHARE_RANGE * np.clip(curve, -1.5, 1.5))
                 masked = 1 - np.cumsum(shares)[:-1] / shares.sum()
                 if self._tokens is not None:
@@ -99,12 +127,16 @@ class Coordinates:
                 low, high = bound.low, bound.high
                 natural = low * (high / low) ** unit if bound.log else low + unit * (high - low)
                 values[name] = np.clip(natural, low, high)
-        return space.from_vector(np.concatenate([values[name] for name in space.free]))
+        chosen = [
+            [np.argmax(coefficients[self.schedule == i])]
+            for i in range(len(self.schedules), len(self.schedules) + len(self._choices))
+        ]
+        return space.from_vector(np.concatenate([*(values[n] for n in space.free), *chosen]))
 
     def _curve(self, name: str, strategy: GenerationStrategy) -> Vector:
         """A schedule on its scale, one value a step."""
-        values = np.array(getattr(strategy, name))
-        if name == "mask_ratio":
+        values = np.array(strategy.schedule(name))
+        if SCHEDULES[name].masks:
             if self._tokens is not None and strategy.steps <= self._tokens:
                 counts = np.array(strategy.masked_counts(self._tokens)[:-1])
                 values = counts / self._tokens

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from search.bound import Vector
-from search.controls import CONTROLS
+from search.controls import CONTROLS, START
 from search.coordinates import Coordinates
 from search.ledger import Ledger
 from search.space import Space
 from search.strategy import GenerationStrategy
-
-START = "start"
 
 
 def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:
@@ -47,6 +45,6 @@ def first_strategies(space: Space, tokens: int | None = None) -> dict[str, Gener
 def best_of(strategies: Sequence[GenerationStrategy], ledger: Ledger) -> GenerationStrategy:
     """The strategy of the lowest FID, where the first probes measured these; the first one where
     all failed."""
-    fids = [None if ledger.stopped(i) else ledger.fid(i) for i in range(len(strategies))]
+    fids = [None if ledger.stopped(i) else ledger.value(i) for i in range(len(strategies))]
     found = [(fid, i) for i, fid in enumerate(fids) if fid is not None]
     return strategies[min(found)[1] if found else 0]

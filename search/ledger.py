@@ -24,14 +24,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self._in_flight: dict[int, Probe] = {}
-        self._fids: dict[int, float] = {}
+        self._values: dict[int, float] = {}
         self._done: dict[int, tuple[int, int]] = {}
         self._saved: dict[int, float] = {}
         self._in_order = 0
 
     def __len__(self) -> int:
         """How many probes were asked."""
-        return len(self._in_flight) + len(self._fids)
+        return len(self._in_flight) + len(self._values)
 
     def ask(self, probe: Probe) -> Probe:
         """Enter a probe."""
@@ -46,10 +46,10 @@ class Ledger:
             ValueError: the probe was not asked for, or was told already.
         """
         if self._in_flight.get(probe.number) != probe:
-            known = "was told already" if probe.number in self._fids else "was never asked"
+            known = "was told already" if probe.number in self._values else "was never asked"
             raise ValueError(f"probe {probe.number} {known}")
         del self._in_flight[probe.number]
-        self._fids[probe.number] = result.fid if isinstance(result, Measurement) else math.nan
+        self._values[probe.number] = result.value if isinstance(result, Measurement) else math.nan
         if isinstance(result, Measurement):
             done, asked = amount_done(probe, result), amount_asked(probe)
             self._done[probe.number] = (done, asked)
@@ -77,11 +77,11 @@ class Ledger:
 
     def told_in_order(self) -> int:
         """How many probes, from probe 0 on, have all been told."""
-        while self._in_order in self._fids:
+        while self._in_order in self._values:
             self._in_order += 1
         return self._in_order
 
-    def fid(self, number: int) -> float | None:
+    def value(self, number: int) -> float | None:
         """The FID of a probe that was told; None if it failed or is not finite."""
-        fid = self._fids[number]
-        return fid if math.isfinite(fid) else None
+        value = self._values[number]
+        return value if math.isfinite(value) else None

@@ -9,11 +9,11 @@ where the old one was.
 from __future__ import annotations
 
 import enum
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from search.measurement import Failure, Measurement
+from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 
@@ -178,5 +178,6 @@ class Converges(Protocol):
 
 def evaluation_seed(seed: int, number: int) -> int:
     """The seed of a search's evaluation, in [FIRST_SEARCH_SEED, 2**32)."""
-    digest = hashlib.sha256(f"evaluation/{seed}/{number}".encode()).digest()
-    return FIRST_SEARCH_SEED + int.from_bytes(digest[:4], "big") % FIRST_SEARCH_SEED
+    # The first 32 of its 56 bits, as seeds were drawn before.
+    drawn = derived_seed("evaluation", seed, number) >> 24
+    return FIRST_SEARCH_SEED + drawn % FIRST_SEARCH_SEED

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from search.reading import read_yaml
-from search.strategy import GenerationStrategy, require_fields
+from search.files import write_text
+from search.reading import read_yaml, require_fields
+from search.strategy import GenerationStrategy
 
 PUBLIC_NAMES = {
     "manual_ratios": "mask_ratio",
@@ -39,7 +40,16 @@ def from_public(data: Any) -> GenerationStrategy:
 
 def to_public(strategy: GenerationStrategy) -> dict[str, list[float]]:
     """The public file's content. A floor above 1e-4 has no place there: guidance that it makes 0
-    is written as 1e-4."""
+    is written as 1e-4.
+
+    Raises:
+        ValueError: a choice that is not the default, or a schedule beyond the four.
+    """
+    for words in strategy.beyond().values():
+        raise ValueError(
+            f"the public code's file holds the four standard schedules alone, but the strategy has "
+            f"{words}"
+        )
     lists = {public: list(getattr(strategy, name)) for public, name in PUBLIC_NAMES.items()}
     scales = zip(strategy.guidance_scale, strategy.guided, strict=True)
     lists["manual_cfg"] = [s if guided else PUBLIC_GUIDANCE_FLOOR for s, guided in scales]
@@ -60,5 +70,9 @@ def read_public(path: Path) -> GenerationStrategy:
 
 
 def write_public(path: Path, strategy: GenerationStrategy) -> None:
-    """Write a public YAML file."""
-    path.write_text(yaml.safe_dump(to_public(strategy), sort_keys=False), encoding="utf-8")
+    """Write a public YAML file.
+
+    Raises:
+        ValueError: see `to_public`.
+    """
+    write_text(path, yaml.safe_dump(to_public(strategy), sort_keys=False))

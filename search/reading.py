@@ -9,13 +9,17 @@ are refused, and a byte order mark is passed over.
 from __future__ import annotations
 
 import json
+import math
 import re
 import reprlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import yaml
+
+from search.bound import LARGEST_VALUE
 
 LARGEST_INTEGER = 2**63 - 1
 TOO_DEEP = "it is nested too deeply"
@@ -28,6 +32,47 @@ _CUT.maxlong = 60
 def shown(value: Any) -> str:
     """A value in an error line: its repr, cut where it is long."""
     return _CUT.repr(value)
+
+
+def require_fields(
+    where: str, data: Any, names: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`data` as a dict with these fields, and perhaps the optional ones.
+
+    Raises:
+        ValueError: not an object, a missing field, or one that is unknown; `where` is named.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} must be an object, not {shown(data)}")
+    for name in names:
+        if name not in data:
+            raise ValueError(f"{where} lacks the field {shown(name)}")
+    for name in data:
+        if name not in names and name not in optional:
+            raise ValueError(f"{where} has the unknown field {shown(name)}")
+    return dict(data)
+
+
+def read_number(name: str, value: Any, fault: str = "negative") -> float:
+    """A number in [0, LARGEST_VALUE] as a float; booleans and strings are no numbers.
+
+    Args:
+        name: of the value, for error lines.
+        value: what was given.
+        fault: how an error line calls a number below 0.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise ValueError(f"{name} = {shown(value)} is not a number")
+    if value != value or value in (math.inf, -math.inf):
+        raise ValueError(f"{name} = {shown(value)} is not finite")
+    if value < 0:
+        raise ValueError(f"{name} = {shown(value)} is {fault}")
+    if value > LARGEST_VALUE:
+        raise ValueError(f"{name} = {shown(value)} is above {LARGEST_VALUE:g}, the largest allowed")
+    return float(value)
 
 
 def read_yaml(path: Path) -> Any:

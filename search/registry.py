@@ -1,96 +1,141 @@
-"""The optimisers by name."""
+"""The optimisers by name, and how somebody's own joins them.
+
+An optimiser is one class in one file: `ask` and `tell` as search.optimiser says, made as
+
+    class Mine:
+        searches = ("generation",)  # or "training", "joint"; the first alone where it is not said
+
+        def __init__(self, space, budget, seed, *, step: float = 0.1) -> None: ...
+
+Its keywords are its settings, of the types that they are annotated with. It may also take `tokens`
+(L of the objective, or None) and `first` (strategies to measure before any of its own) between the
+seed and its settings. It is found as `package.module:Mine`, or by a name: with
+`@OPTIMISERS_BY_NAME.register("mine")`, or in a package under the entry point group
+`autonat.optimisers`. `search.testing` tells whether it keeps the rules.
+"""
 
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+from search.dimensions import SearchSpace
 from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
-from search.space import SearchSpace, Space
+from search.plugins import Registry
+from search.reading import shown
+from search.space import Space
 from search.strategy import GenerationStrategy
-from search.training_space import TrainingSpace
+from search.training_space import JointSpace, TrainingSpace
 
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
-
-
-# Each imports what it makes: whoever only asks for names waits neither for Optuna nor for SciPy.
-def _random(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=seed)
-
-
-def _qmc(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import QMCSampler
-
-    return QMCSampler(
-        scramble=True, seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
-    )
-
-
-def _tpe(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    # Optuna 5's defaults, pinned: a comparison must not change with the version.
-    return TPESampler(n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed)
-
-
-def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import CmaEsSampler
-
-    return CmaEsSampler(
-        x0={n: float(v) for n, v in zip(space.names, space.start_vector, strict=True)},
-        seed=seed,
-        warn_independent_sampling=False,
-    )
-
-
-def _gp(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed, n_startup_trials=10)
-
-
-def _nsgaii(space: SearchSpace, seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIISampler
-
-    return NSGAIISampler(population_size=20, seed=seed)
-
-
-SAMPLERS: Mapping[str, Callable[[SearchSpace, int], BaseSampler]] = {
-    "random": _random,
-    "qmc": _qmc,
-    "tpe": _tpe,
-    "cmaes": _cmaes,
-    "gp": _gp,
-    "nsgaii": _nsgaii,
+Searches = Literal["generation", "training", "joint"]
+SPACES: Mapping[Searches, type[SearchSpace]] = {
+    "generation": Space,
+    "training": TrainingSpace,
+    "joint": JointSpace,
 }
-"""Optuna's samplers, each seeded and started at the space's start."""
+"""What an optimiser may search."""
 
 PARETO = "nsgaii-passes"
-DESCENTS = ("autonat-reference", "autonat-common-numbers")
+SAMPLERS = ("random", "qmc", "tpe", "cmaes", "gp", "nsgaii")
+"""Optuna's samplers, which search every space."""
 
-OPTIMISERS: tuple[str, ...] = (
-    "coarse-to-fine",
-    *DESCENTS,
-    *SAMPLERS,
-    PARETO,
+# Where ours are and what they search, said here as well, so that names cost no import.
+_OURS: dict[str, tuple[str, tuple[Searches, ...]]] = {
+    "coarse-to-fine": ("coarse_to_fine:CoarseToFine", ("generation",)),
+    "autonat-reference": ("autonat_reference:AutoNATReference", ("generation",)),
+    "autonat-common-numbers": ("autonat_reference:AutoNATCommonNumbers", ("generation",)),
+    "autonat-greedy": ("autonat_greedy:AutoNATGreedy", ("training",)),
+    **{name: (f"samplers:{name}", ("generation", "training", "joint")) for name in SAMPLERS},
+    PARETO: ("samplers:nsgaii_passes", ("generation",)),
+}
+
+OPTIMISERS_BY_NAME: Registry[Callable[..., Optimiser]] = Registry(
+    "optimiser", {name: f"search.optimisers.{place}" for name, (place, _) in _OURS.items()}
 )
-"""Those of generation strategies: ours, AutoNAT's as published, its own steps with common
+"""Every optimiser: ours, those registered in code and those of packages."""
+
+
+def _ours(searches: Searches) -> tuple[str, ...]:
+    return tuple(name for name, (_, able) in _OURS.items() if searches in able)
+
+
+OPTIMISERS = _ours("generation")
+"""Ours of generation strategies: coarse-to-fine, AutoNAT's as published, its own steps with common
 random numbers and whole tokens, Optuna's samplers, and NSGA-II on FID and forward passes."""
+TRAINING_OPTIMISERS = _ours("training")
+"""Ours of training strategies: AutoNAT's, and Optuna's samplers."""
+JOINT_OPTIMISERS = _ours("joint")
+"""Ours of training and generation strategies at once."""
+ALL_OPTIMISERS = tuple(_OURS)
 
 
-TRAINING_OPTIMISERS: tuple[str, ...] = ("autonat-greedy", *SAMPLERS)
-"""Those of training strategies: AutoNAT's, and Optuna's samplers."""
+def optimiser_class(name: str) -> Callable[..., Optimiser]:
+    """The class of that optimiser, or a function in its place, whose keywords are its settings.
 
-JOINT_OPTIMISERS: tuple[str, ...] = tuple(SAMPLERS)
-"""Those of training and generation strategies at once."""
+    Raises:
+        ValueError: an unknown name (the known ones are listed), or somebody's own code that does
+            not import.
+    """
+    if ":" not in str(name) and name not in OPTIMISERS_BY_NAME.names():
+        raise _unknown(name, OPTIMISERS_BY_NAME.names())
+    return OPTIMISERS_BY_NAME.load(name)
 
-ALL_OPTIMISERS: tuple[str, ...] = tuple(dict.fromkeys((*OPTIMISERS, *TRAINING_OPTIMISERS)))
+
+def searches_of(name: str) -> tuple[str, ...]:
+    """What that optimiser searches: any of the names in SPACES.
+
+    Raises:
+        ValueError: see `optimiser_class`, or a declaration that names something else.
+    """
+    if name in _OURS:
+        return _OURS[name][1]
+    declared = getattr(optimiser_class(name), "searches", ("generation",))
+    if isinstance(declared, str) or not declared or not set(declared) <= set(SPACES):
+        raise ValueError(
+            f"optimiser {name}: searches = {shown(declared)} is not a tuple of some of "
+            f"{', '.join(SPACES)}"
+        )
+    return tuple(declared)
+
+
+def require_optimiser(name: str, searches: Searches) -> None:
+    """Refuse a name that is unknown or of an optimiser of something else.
+
+    Raises:
+        ValueError: the known names of those that do search it are listed.
+    """
+    if name in _ours(searches):
+        return
+    names = OPTIMISERS_BY_NAME.names()
+    if ":" not in name and name not in names:
+        raise _unknown(name, [*_ours(searches), *(n for n in names if n not in _OURS)])
+    if searches not in searches_of(name):
+        able = " and ".join(searches_of(name))
+        raise ValueError(
+            f"optimiser {name} searches {able} strategies, not {searches} ones; those that do: "
+            f"{', '.join(_ours(searches))}"
+        )
+
+
+def _unknown(name: object, known: list[str]) -> ValueError:
+    listed = f"{', '.join(known)}, or package.module:Class of your own"
+    return ValueError(f"unknown optimiser {shown(name)}; known: {listed}")
+
+
+def default_settings(name: str) -> dict[str, Any]:
+    """An optimiser's settings with their defaults.
+
+    Raises:
+        ValueError: an unknown name, or a keyword of its class that has no default.
+    """
+    parameters = inspect.signature(optimiser_class(name)).parameters.values()
+    found = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
+    for setting, default in found.items():
+        if default is inspect.Parameter.empty:
+            raise ValueError(f"optimiser {name}: its setting {setting} has no default")
+    return found
 
 
 def make_optimiser(
@@ -105,8 +150,7 @@ def make_optimiser(
     """The optimiser of that name.
 
     Args:
-        name: one of OPTIMISERS; over a training space, of TRAINING_OPTIMISERS; over a joint one,
-            of JOINT_OPTIMISERS.
+        name: of an optimiser that searches such a space.
         space: what is searched.
         budget: what the search may spend.
         seed: of the optimiser's own choices and of its evaluations, >= 0.
@@ -116,12 +160,11 @@ def make_optimiser(
             `first_strategies`), as coarse-to-fine always does.
 
     Raises:
-        ValueError: a name that is unknown or searches another space (those that do are listed),
-            a setting that the optimiser does not have, or one whose value it refuses; controls
-            first where generation strategies are not what is searched.
+        ValueError: a name that is unknown or searches another space, a setting that the optimiser
+            does not have, or one whose value it refuses; controls first where generation strategies
+            are not what is searched, or by an optimiser that takes none.
     """
-    settings = dict(settings or {})
-    known = default_settings(name)
+    settings, known = dict(settings or {}), default_settings(name)
     for setting in settings:
         if setting not in known:
             raise ValueError(
@@ -129,65 +172,25 @@ def make_optimiser(
             )
     if seed < 0:
         raise ValueError(f"seed = {seed} is negative")
-    settings = known | settings
-    first: list[GenerationStrategy] = []
-    if controls_first:
-        if not isinstance(space, Space):
-            raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
-        first = list(first_strategies(space, tokens).values())
-    make = optimiser_class(name)
-    if isinstance(space, Space) and isinstance(budget, Budget):
-        if name == "coarse-to-fine":
-            return make(space, budget, seed, tokens, **settings)
-        if name in DESCENTS:
-            return make(space, budget, seed, tokens, first, **settings)
-    trains = isinstance(space, TrainingSpace) and isinstance(budget, TrainingBudget)
-    if name == "autonat-greedy" and trains:
-        return make(space, budget, seed, **settings)
-    if name not in SAMPLERS and not (name == PARETO and isinstance(space, Space)):
+    trains = not isinstance(space, Space)
+    able = tuple(SPACES[searches] for searches in searches_of(name))  # type: ignore[index]
+    if not isinstance(space, able) or trains != isinstance(budget, TrainingBudget):
         raise ValueError(f"optimiser {name} does not search {type(space).__name__}")
-
-    def make_sampler(space: SearchSpace, seed: int) -> BaseSampler:
-        from optuna.exceptions import ExperimentalWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
-            warnings.simplefilter("ignore", FutureWarning)
-            return SAMPLERS["nsgaii" if name == PARETO else name](space, seed)
-
-    return make(make_sampler, space, budget, seed, first, name == PARETO, **settings)
+    make = optimiser_class(name)
+    given: dict[str, Any] = {"tokens": tokens}
+    if controls_first:
+        given["first"] = _controls(name, make, space, tokens)
+    takes = inspect.signature(make).parameters
+    extra = {key: value for key, value in given.items() if key in takes}
+    return make(space, budget, seed, **extra, **(known | settings))
 
 
-def default_settings(name: str) -> dict[str, Any]:
-    """An optimiser's settings with their defaults.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name not in ALL_OPTIMISERS:
-        raise ValueError(f"unknown optimiser {name!r}; known: {', '.join(ALL_OPTIMISERS)}")
-    parameters = inspect.signature(optimiser_class(name)).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
-    if name == "autonat-common-numbers":
-        defaults = dict.fromkeys(defaults, True)
-    return defaults
-
-
-def optimiser_class(name: str) -> Callable[..., Optimiser]:
-    """The class of that optimiser, whose keywords are its settings."""
-    if name == "coarse-to-fine":
-        from search.coarse_to_fine import CoarseToFine
-
-        return CoarseToFine
-    if name == "autonat-greedy":
-        from search.autonat_greedy import AutoNATGreedy
-
-        return AutoNATGreedy
-    if name in DESCENTS:
-        from search.autonat_reference import AutoNATReference
-
-        return AutoNATReference
-    from search.optuna_sampler import OptunaSampler
-
-    return OptunaSampler
+def _controls(
+    name: str, make: Callable[..., Optimiser], space: SearchSpace, tokens: int | None
+) -> list[GenerationStrategy]:
+    if not isinstance(space, Space):
+        raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
+    always = getattr(make, "begins_with_controls", False)
+    if not always and "first" not in inspect.signature(make).parameters:
+        raise ValueError(f"optimiser {name} takes no strategies to measure first")
+    return list(first_strategies(space, tokens).values())

@@ -1,28 +1,25 @@
 """A generation strategy: how a masked image generator fills L tokens in T parallel steps.
 
-Four schedules, 4T - 2 numbers in all (AutoNAT, section 3; arXiv 2406.05478). What it is trained
-with is in search.training_strategy.
+Four schedules, 4T - 2 numbers in all (AutoNAT, section 3; arXiv 2406.05478), and two choices. What
+they are is data, in search.schedules and search.choices. What a model is trained with is in
+search.training_strategy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from search.reading import shown
-
-SCHEDULES = ("mask_ratio", "remask_temperature", "sampling_temperature", "guidance_scale")
-"""The four schedules, in the order in which every vector and file lists them."""
+from search.choices import CHOICES
+from search.reading import read_number, require_fields, shown
+from search.schedules import SCHEDULES, STANDARD
 
 MOST_STEPS = 4096
 """T is at most that: as many as the largest grids of published generators, 64 x 64, have tokens."""
-
-LARGEST_VALUE = 1e9
-"""Of a schedule: networks compute in float32, where the products of larger ones overflow."""
 
 
 def require_steps(steps: int, tokens: int | None = None) -> None:
@@ -43,11 +40,6 @@ def require_steps(steps: int, tokens: int | None = None) -> None:
         raise ValueError(f"T = {steps} steps, but a strategy has at most {MOST_STEPS}")
 
 
-def schedule_length(schedule: str, steps: int) -> int:
-    """Values in a schedule of T steps: T - 1 for what the last step leaves fixed, else T."""
-    return steps - 1 if schedule in ("mask_ratio", "remask_temperature") else steps
-
-
 @dataclass(frozen=True)
 class GenerationStrategy:
     """How T parallel decoding steps turn an all-masked grid into tokens.
@@ -60,9 +52,17 @@ class GenerationStrategy:
         guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
         guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass. The
             public search cannot go below 1e-4, so a strategy from there means 0 by 1e-4.
+        token_order: which tokens are kept first: those of the highest "confidence", a "random" set,
+            those whose turn it is on Halton's walk over the grid ("halton"), or on that walk begun
+            elsewhere for each image ("halton-rolled"). Only the first looks at confidences, so only
+            there is a remask temperature of any effect.
+        confidence: of a sampled token before its noise: its "log_probability", or its "logit".
+        more: values of schedules that a package added, by name. One that follows its rule of thumb
+            is left out.
 
     Raises:
-        ValueError: a wrong length, a value that is not finite or outside its range.
+        ValueError: a wrong length, a value that is not finite or outside its range, an unknown
+            choice or schedule.
     """
 
     mask_ratio: tuple[float, ...]
@@ -70,34 +70,26 @@ class GenerationStrategy:
     sampling_temperature: tuple[float, ...]
     guidance_scale: tuple[float, ...]
     guidance_floor: float = 0.0
+    token_order: str = CHOICES["token_order"].default
+    confidence: str = CHOICES["confidence"].default
+    more: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in SCHEDULES:
-            values = getattr(self, name)
-            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise ValueError(f"{name} must be a list of numbers, not {shown(values)}")
-            if len(values) > MOST_STEPS:
-                raise ValueError(
-                    f"{name} has {len(values)} values, but a strategy has at most {MOST_STEPS} "
-                    "steps"
-                )
-            checked = tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
-            object.__setattr__(self, name, checked)
-        object.__setattr__(
-            self, "guidance_floor", read_number("guidance_floor", self.guidance_floor)
-        )
+        for name in STANDARD:
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        added = {name: _numbers(name, values) for name, values in self.more.items()}
+        floor = read_number("guidance_floor", self.guidance_floor)
+        object.__setattr__(self, "guidance_floor", floor)
         if self.steps < 1:
             raise ValueError("sampling_temperature is empty: a strategy has at least one step")
-        for name in SCHEDULES:
-            expected, found = schedule_length(name, self.steps), len(getattr(self, name))
-            if found != expected:
-                raise ValueError(
-                    f"{name} has {found} values, but T = {self.steps} steps (the length of "
-                    f"sampling_temperature) need {expected}"
-                )
-        for i, value in enumerate(self.mask_ratio):
-            if value >= 1:
-                raise ValueError(f"mask_ratio[{i}] = {value} is outside [0, 1)")
+        for name in STANDARD:
+            _check_values(name, getattr(self, name), self.steps)
+        for name, values in added.items():
+            _check_values(name, values, self.steps)
+        for name, choice in CHOICES.items():
+            choice.check(getattr(self, name))
+        said = {n: v for n, v in added.items() if v != _rule_of_thumb(n, self.steps)}
+        object.__setattr__(self, "more", {name: said[name] for name in SCHEDULES if name in said})
 
     @property
     def steps(self) -> int:
@@ -112,13 +104,67 @@ class GenerationStrategy:
             ValueError: steps < 1 or > MOST_STEPS.
         """
         require_steps(steps)
-        line = np.linspace(0, 1, steps + 1)
-        return cls(
-            mask_ratio=tuple(np.cos(line * math.pi / 2)[1:-1]),
-            remask_temperature=tuple((1 - line)[:-2]),
-            sampling_temperature=(1.0,) * steps,
-            guidance_scale=tuple(line[1:]),
-        )
+        return cls.of({name: s.rule_of_thumb(steps) for name, s in STANDARD.items()})
+
+    @classmethod
+    def of(
+        cls,
+        schedules: Mapping[str, Sequence[float]],
+        guidance_floor: float = 0.0,
+        choices: Mapping[str, str] | None = None,
+    ) -> GenerationStrategy:
+        """The strategy with these schedules, the standard ones among them, and choices, by name.
+
+        Raises:
+            ValueError: see the class.
+        """
+        own: dict[str, Any] = {name: schedules[name] for name in STANDARD} | dict(choices or {})
+        more = {name: tuple(v) for name, v in schedules.items() if name not in STANDARD}
+        return cls(**own, guidance_floor=guidance_floor, more=more)
+
+    def schedule(self, name: str) -> tuple[float, ...]:
+        """The values of a schedule: T of them, or T - 1; of one that the strategy does not mention,
+        its rule of thumb.
+
+        Raises:
+            KeyError: an unknown name.
+        """
+        if name in STANDARD:
+            values: tuple[float, ...] = getattr(self, name)
+            return values
+        return self.more[name] if name in self.more else _rule_of_thumb(name, self.steps)
+
+    def having(
+        self,
+        schedules: Mapping[str, Sequence[float]],
+        choices: Mapping[str, str] | None = None,
+    ) -> GenerationStrategy:
+        """The strategy with other values of these schedules and choices, by name.
+
+        Raises:
+            ValueError: see the class.
+        """
+        kept = {name: self.schedule(name) for name in self.schedules()}
+        chosen = self.choices() | {**(choices or {})}
+        return GenerationStrategy.of({**kept, **schedules}, self.guidance_floor, chosen)
+
+    def schedules(self) -> tuple[str, ...]:
+        """The names of the standard schedules and of others that it mentions."""
+        return (*STANDARD, *self.more)
+
+    def choices(self) -> dict[str, str]:
+        """The value of every choice, by name."""
+        return {name: getattr(self, name) for name in CHOICES}
+
+    def unusual_choices(self) -> dict[str, str]:
+        """The choices that are not the default, by name."""
+        return {n: v for n, v in self.choices().items() if v != CHOICES[n].default}
+
+    def beyond(self) -> dict[str, str]:
+        """What an objective has to heed beside the standard schedules to measure this strategy:
+        choices that are not the default and added schedules, by name, each in words."""
+        chosen = {name: f"{name} = {value!r}" for name, value in self.unusual_choices().items()}
+        return chosen | {name: f"a schedule {name}" for name in self.more}
 
     @property
     def guided(self) -> tuple[bool, ...]:
@@ -128,6 +174,17 @@ class GenerationStrategy:
     def forward_passes(self) -> int:
         """Network passes an image: one a step, two where guidance is in force."""
         return self.steps + sum(self.guided)
+
+    def with_passes(self, limit: int) -> GenerationStrategy:
+        """The strategy with at most that many forward passes: its smallest guidance scales become
+        0, the earlier of equals first. T passes always stay."""
+        excess = max(0, self.forward_passes() - max(limit, self.steps))
+        guided = [t for t in range(self.steps) if self.guided[t]]
+        dropped = sorted(guided, key=lambda t: self.guidance_scale[t])[:excess]
+        if not dropped:
+            return self
+        scales = tuple(0.0 if t in dropped else s for t, s in enumerate(self.guidance_scale))
+        return replace(self, guidance_scale=scales)
 
     def masked_counts(self, tokens: int) -> tuple[int, ...]:
         """The number of masked tokens after each step, as decoding enforces it: T values that fall
@@ -147,11 +204,10 @@ class GenerationStrategy:
         return (*counts, 0)
 
     def with_steps(self, steps: int) -> GenerationStrategy:
-        """The same curves read off at another T, by linear interpolation over t/T.
+        """The same curves read off at another T (see `Schedule.read_off`); choices stay.
 
         mask_ratio[t] and guidance_scale[t] belong to time (t + 1)/T (the ratio with 1 and 0 as its
-        ends), the two temperatures to time t/T; so the rule of thumb's halves are its own. Beyond
-        its ends a curve is held constant.
+        ends), the two temperatures to time t/T; so the rule of thumb's halves are its own.
 
         Raises:
             ValueError: steps < 1 or > MOST_STEPS.
@@ -159,32 +215,23 @@ class GenerationStrategy:
         require_steps(steps)
         if steps == self.steps:
             return self
-        if self.steps == 1:  # no ratio or remask temperature to read off: the rule of thumb's
-            rule = GenerationStrategy.maskgit(steps)
-            return GenerationStrategy(
-                rule.mask_ratio,
-                rule.remask_temperature,
-                self.sampling_temperature * steps,
-                self.guidance_scale * steps,
-                self.guidance_floor,
-            )
-        old, new = np.arange(self.steps + 1) / self.steps, np.arange(steps + 1) / steps
-        return GenerationStrategy(
-            tuple(np.interp(new[1:-1], old, [1.0, *self.mask_ratio, 0.0])),
-            tuple(np.interp(new[:-2], old[:-2], self.remask_temperature)),
-            tuple(np.interp(new[:-1], old[:-1], self.sampling_temperature)),
-            tuple(np.interp(new[1:], old[1:], self.guidance_scale)),
-            self.guidance_floor,
-        )
+        curves = {
+            name: SCHEDULES[name].read_off(self.schedule(name), self.steps, steps)
+            for name in self.schedules()
+        }
+        return GenerationStrategy.of(curves, self.guidance_floor, self.choices())
 
     def parameters(self) -> dict[str, float]:
-        """The 4T - 2 values by name (mask_ratio_0 …), as in Optuna and MLflow."""
-        return {f"{name}_{i}": v for name in SCHEDULES for i, v in enumerate(getattr(self, name))}
+        """The 4T - 2 values by name (mask_ratio_0 …), as in Optuna and MLflow; then those of added
+        schedules."""
+        names = self.schedules()
+        return {f"{name}_{i}": v for name in names for i, v in enumerate(self.schedule(name))}
 
     def to_json(self) -> dict[str, Any]:
-        """The `generation` part of the strategy file."""
-        lists = {name: list(getattr(self, name)) for name in SCHEDULES}
-        return {"steps": self.steps, **lists, "guidance_floor": self.guidance_floor}
+        """By name; choices that are the default are left out."""
+        lists = {name: list(self.schedule(name)) for name in self.schedules()}
+        told = {"steps": self.steps, **lists, "guidance_floor": self.guidance_floor}
+        return told | self.unusual_choices()
 
     @classmethod
     def from_json(cls, data: Any) -> GenerationStrategy:
@@ -193,9 +240,18 @@ class GenerationStrategy:
         Raises:
             ValueError: a field is missing, unknown, or not valid; the line names it.
         """
-        checked = require_fields("generation", data, ("steps", *(f.name for f in fields(cls))))
+        needed = ("steps", *STANDARD, "guidance_floor")
+        added = [name for name in SCHEDULES if name not in STANDARD]
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if isinstance(value, list) and name not in (*needed, *CHOICES, *added):
+                raise ValueError(
+                    f"generation has the unknown field {shown(name)}; a schedule that a package "
+                    "adds is known where the package is installed"
+                )
+        checked = require_fields("generation", data, needed, (*CHOICES, *added))
         steps = checked.pop("steps")
-        strategy = cls(**checked)
+        more = {name: checked.pop(name) for name in added if name in checked}
+        strategy = cls(**checked, more=more)
         if isinstance(steps, bool) or steps != strategy.steps:
             raise ValueError(
                 f"generation.steps = {shown(steps)}, but sampling_temperature has "
@@ -204,36 +260,47 @@ class GenerationStrategy:
         return strategy
 
 
-def require_fields(where: str, data: Any, names: Sequence[str]) -> dict[str, Any]:
-    """`data` as a dict with exactly these fields.
+def schedules_of(strategies: Iterable[GenerationStrategy]) -> tuple[str, ...]:
+    """The schedules that a table or a figure of these strategies shows: the standard ones, and
+    others that any of them mentions."""
+    mentioned = {name for strategy in strategies for name in strategy.more}
+    return tuple(name for name in SCHEDULES if name in STANDARD or name in mentioned)
+
+
+def _rule_of_thumb(name: str, steps: int) -> tuple[float, ...]:
+    return tuple(float(value) for value in SCHEDULES[name].rule_of_thumb(steps))
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    """The values of a schedule as numbers in its range.
 
     Raises:
-        ValueError: not an object, a missing field, or one that is unknown; `where` is named.
+        ValueError: an unknown schedule, or a value that is none; it is named.
     """
-    if not isinstance(data, dict):
-        raise ValueError(f"{where} must be an object, not {shown(data)}")
-    for name in names:
-        if name not in data:
-            raise ValueError(f"{where} lacks the field {shown(name)}")
-    for name in data:
-        if name not in names:
-            raise ValueError(f"{where} has the unknown field {shown(name)}")
-    return dict(data)
+    if name not in SCHEDULES:
+        raise ValueError(f"unknown schedule {shown(name)}; known: {', '.join(SCHEDULES)}")
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise ValueError(f"{name} must be a list of numbers, not {shown(values)}")
+    if len(values) > MOST_STEPS:
+        raise ValueError(
+            f"{name} has {len(values)} values, but a strategy has at most {MOST_STEPS} steps"
+        )
+    fault = SCHEDULES[name].range_text
+    return tuple(read_number(f"{name}[{i}]", value, fault) for i, value in enumerate(values))
 
 
-def read_number(name: str, value: Any) -> float:
-    """A number in [0, LARGEST_VALUE] as a float; booleans and strings are no numbers.
+def _check_values(name: str, values: tuple[float, ...], steps: int) -> None:
+    """As many as there should be, and each below the schedule's limit.
 
     Raises:
-        ValueError: it is none; `name` is named.
+        ValueError: they are not.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise ValueError(f"{name} = {shown(value)} is not a number")
-    if value != value or value in (math.inf, -math.inf):
-        raise ValueError(f"{name} = {shown(value)} is not finite")
-    if value < 0:
-        range_ = "outside [0, 1)" if name.startswith("mask_ratio") else "negative"
-        raise ValueError(f"{name} = {shown(value)} is {range_}")
-    if value > LARGEST_VALUE:
-        raise ValueError(f"{name} = {shown(value)} is above {LARGEST_VALUE:g}, the largest allowed")
-    return float(value)
+    schedule = SCHEDULES[name]
+    if len(values) != schedule.length(steps):
+        raise ValueError(
+            f"{name} has {len(values)} values, but T = {steps} steps (the length of "
+            f"sampling_temperature) need {schedule.length(steps)}"
+        )
+    for i, value in enumerate(values):
+        if value >= schedule.below:
+            raise ValueError(f"{name}[{i}] = {value} is {schedule.range_text}")

@@ -1,28 +1,32 @@
-"""The strategy file (JSON, "autonat-strategy/1"): a schedule with all that its number depends on.
+"""The strategy file (JSON, "autonat-strategy/2"): a schedule with all that its number depends on.
 
 Its schema is published beside this module as strategy.schema.json. Every field is written; what
-does not apply is null, so that a file never leaves open whether something was forgotten. Those
-that the first files did not have may be missing.
+does not apply is null, so that a file never leaves open whether something was forgotten. Files of
+"autonat-strategy/1" are read as well (search.strategy_format_1).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from search.reading import read_json, shown
-from search.strategy import GenerationStrategy, require_fields
+from search.choices import CHOICES
+from search.files import write_text
+from search.reading import read_json, require_fields, shown
+from search.schedules import seek_schedules
+from search.strategy import GenerationStrategy
+from search.strategy_format_1 import FORMAT_1, upgraded
 from search.training_strategy import TrainingStrategy
 
-FORMAT = "autonat-strategy/1"
+FORMAT = "autonat-strategy/2"
 OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens", "flops")
 FLOPS_FIELDS = ("pass", "decode")
 PROTOCOL_FIELDS = (
+    "metric",
     "features",
     "features_hash",
     "resize",
@@ -30,10 +34,17 @@ PROTOCOL_FIELDS = (
     "reference_statistics_hash",
     "classes",
 )
-SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "fid")
+SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "value")
+TEST_FIELDS = (
+    "metric",
+    "value",
+    "standard_error",
+    "values",
+    "images",
+    "seeds",
+    "forward_passes",
+)
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
-LATER_FIELDS = ("baseline", "best_control")
-"""Fields that the first files did not have."""
 
 
 @dataclass(frozen=True)
@@ -41,96 +52,119 @@ class FinalTest:
     """The number that may be reported: measured on seeds that the search never saw.
 
     Attributes:
-        fid: mean over the seeds.
-        fid_se: standard error of that mean, from the spread over the seeds; for one seed that
-            which its measurement states of itself. None where nobody knows.
-        fids: one FID a seed.
+        value: mean over the seeds.
+        standard_error: of that mean, from the spread over the seeds; for one seed that which its
+            measurement states of itself. None where nobody knows.
+        values: one a seed.
         images: n, images generated for each seed.
         seeds: the evaluations' seeds.
         forward_passes: network passes an image.
+        metric: what the values are, by name ("fid").
 
     Raises:
-        ValueError: values that are not finite, a negative error, not as many FIDs as seeds, no
+        ValueError: values that are not finite, a negative error, not as many values as seeds, no
             images.
     """
 
-    fid: float
-    fid_se: float | None
-    fids: tuple[float, ...]
+    value: float
+    standard_error: float | None
+    values: tuple[float, ...]
     images: int
     seeds: tuple[int, ...]
     forward_passes: int
+    metric: str = "fid"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fids", tuple(self.fids))
+        object.__setattr__(self, "values", tuple(self.values))
         object.__setattr__(self, "seeds", tuple(self.seeds))
-        if not _is_number(self.fid):
-            raise ValueError(f"test.fid = {shown(self.fid)} is not a finite number")
-        if self.fid_se is not None and not (_is_number(self.fid_se) and self.fid_se >= 0):
-            raise ValueError(f"test.fid_se = {shown(self.fid_se)} is not a finite number >= 0")
-        if not self.seeds or len(self.fids) != len(self.seeds):
-            raise ValueError(f"test.fids has {len(self.fids)} values for {len(self.seeds)} seeds")
+        if not _is_number(self.value):
+            raise ValueError(f"test.value = {shown(self.value)} is not a finite number")
+        error = self.standard_error
+        if error is not None and not (_is_number(error) and error >= 0):
+            raise ValueError(f"test.standard_error = {shown(error)} is not a finite number >= 0")
+        if not self.seeds or len(self.values) != len(self.seeds):
+            raise ValueError(
+                f"test.values has {len(self.values)} values for {len(self.seeds)} seeds"
+            )
+        if not isinstance(self.metric, str) or not self.metric:
+            raise ValueError(f"test.metric = {shown(self.metric)} is not the name of a metric")
         for name in ("images", "forward_passes"):
             if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
                 raise ValueError(
                     f"test.{name} = {shown(getattr(self, name))} is not a positive integer"
                 )
-        for i, value in enumerate(self.fids):
+        for i, value in enumerate(self.values):
             if not _is_number(value):
-                raise ValueError(f"test.fids[{i}] = {shown(value)} is not a finite number")
+                raise ValueError(f"test.values[{i}] = {shown(value)} is not a finite number")
         for i, seed in enumerate(self.seeds):
             if not _is_count(seed):
                 raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
 
     @property
-    def fid_se_from(self) -> str | None:
-        """Where `fid_se` is from (see `error_from`)."""
-        return error_from(self.fid_se, self.seeds)
+    def standard_error_from(self) -> str | None:
+        """Where `standard_error` is from (see `error_from`)."""
+        return error_from(self.standard_error, self.seeds)
 
     @classmethod
     def of(
         cls,
-        fids: Mapping[int, float],
+        values: Mapping[int, float],
         images: int,
         forward_passes: int,
         stated: float | None = None,
+        metric: str = "fid",
     ) -> FinalTest:
-        """The test with these FIDs by seed.
+        """The test with these values by seed.
 
         Args:
-            fids: one a seed.
+            values: one a seed.
             images: n of each.
             forward_passes: an image.
             stated: the standard error that a measurement states of itself, of use where it is
                 the only one.
+            metric: what the values are.
 
         Raises:
-            ValueError: a FID that is not finite.
+            ValueError: a value that is not finite.
         """
-        values = tuple(fids.values())
-        mean = math.fsum(values) / len(values)
+        by_seed = tuple(values.values())
+        mean = math.fsum(by_seed) / len(by_seed)
         error = stated
-        if len(values) > 1:
-            variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-            error = math.sqrt(variance / len(values))
-        return cls(mean, error, values, images, tuple(fids), forward_passes)
+        if len(by_seed) > 1:
+            variance = math.fsum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
+            error = math.sqrt(variance / len(by_seed))
+        return cls(mean, error, by_seed, images, tuple(values), forward_passes, metric)
 
     def to_json(self) -> dict[str, Any]:
         """The `test` part of the strategy file."""
         return {
-            "fid": self.fid,
-            "fid_se": self.fid_se,
-            "fids": list(self.fids),
+            "metric": self.metric,
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "values": list(self.values),
             "images": self.images,
             "seeds": list(self.seeds),
             "forward_passes": self.forward_passes,
         }
 
+    def printed(self) -> dict[str, Any]:
+        """As the commands' JSON has it, in the names that it always had."""
+        return {
+            "metric": self.metric,
+            "fid": self.value,
+            "fid_se": self.standard_error,
+            "fids": list(self.values),
+            "images": self.images,
+            "seeds": list(self.seeds),
+            "forward_passes": self.forward_passes,
+            "fid_se_from": self.standard_error_from,
+        }
 
-def error_from(fid_se: float | None, seeds: Sequence[int]) -> str | None:
+
+def error_from(standard_error: float | None, seeds: Sequence[int]) -> str | None:
     """Where a final test's standard error is from: "seeds", the spread over them, "measurement",
     what the only one states of itself, or None where there is none."""
-    if fid_se is None:
+    if standard_error is None:
         return None
     return "seeds" if len(seeds) > 1 else "measurement"
 
@@ -157,19 +191,19 @@ class StrategyFile:
     """A generation strategy and everything that was in force when it was measured.
 
     Attributes:
-        generation: the four schedules.
+        generation: its schedules and choices.
         training: the mask-ratio distribution of the measured checkpoint.
         objective: name, settings, dataset, checkpoint (hash), tokens (L) and flops, the
             floating-point operations of one image's forward pass and of its decoding to pixels.
-        protocol: how FID was computed: features, features_hash (the weights'), resize,
-            quantisation, reference_statistics_hash, classes.
+        protocol: how the value was computed: metric, features, features_hash (the weights'),
+            resize, quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
         baseline: the rule of thumb, or what else the search started from, in that final test; None
             where it was not measured.
         best_control: the control with the lowest FID in that final test, likewise. Below it the
             search has found something.
         search: study, optimiser with its settings and seed, space, budget, what was spent, and
-            the FID that the search itself saw; None for a strategy that no search found.
+            the value that the search itself saw; None for a strategy that no search found.
         versions: of the packages in force, by name.
         mlflow: tracking_uri and run_id of the parent run.
     """
@@ -200,9 +234,9 @@ class StrategyFile:
         """The file's content."""
         return {
             "format": FORMAT,
-            "generation": self.generation.to_json(),
+            "generation": self.generation.to_json() | self.generation.choices(),
             "training": None if self.training is None else self.training.to_json(),
-            "objective": None if self.objective is None else dict(self.objective),
+            "objective": None if self.objective is None else {"flops": None, **self.objective},
             "protocol": None if self.protocol is None else dict(self.protocol),
             "test": None if self.test is None else self.test.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
@@ -220,16 +254,21 @@ class StrategyFile:
             ValueError: an unknown format version, or a field that is missing, unknown or not
                 valid; the line names the field and the value.
         """
-        if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"format = {shown(data['format'])} is unknown; known: {FORMAT!r}")
-        if isinstance(data, dict):
-            data = dict.fromkeys(LATER_FIELDS) | data
+        if isinstance(data, dict) and "format" in data:
+            if data["format"] not in (FORMAT, FORMAT_1):
+                known = f"{FORMAT!r} and {FORMAT_1!r}"
+                raise ValueError(f"format = {shown(data['format'])} is unknown; known: {known}")
+            if data["format"] == FORMAT_1:
+                data = upgraded(data)
         parts = require_fields(
             "the strategy file", data, ("format", *(f.name for f in fields(cls)))
         )
         training, test = parts["training"], parts["test"]
+        if isinstance(parts["generation"], dict) and isinstance(parts["objective"], dict):
+            lists = [name for name, v in parts["generation"].items() if isinstance(v, list)]
+            seek_schedules(lists, parts["objective"].get("name"))
         return cls(
-            generation=GenerationStrategy.from_json(parts["generation"]),
+            generation=_generation(parts["generation"]),
             training=None if training is None else TrainingStrategy.from_json(training),
             objective=_part("objective", parts["objective"], OBJECTIVE_FIELDS),
             protocol=_part("protocol", parts["protocol"], PROTOCOL_FIELDS),
@@ -245,12 +284,10 @@ class StrategyFile:
         """See `image_flops`."""
         return image_flops(self.objective, self.generation)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write the file, whole or not at all."""
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_text(Path(path), text)
 
     @classmethod
     def read(cls, path: Path) -> StrategyFile:
@@ -275,13 +312,21 @@ def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrateg
     return int(strategy.forward_passes() * flops["pass"] + flops["decode"])
 
 
+def _generation(data: Any) -> GenerationStrategy:
+    """A file says every choice, even the default."""
+    for name in CHOICES if isinstance(data, dict) else ():
+        if name not in data:
+            raise ValueError(f"generation lacks the field {name!r}")
+    return GenerationStrategy.from_json(data)
+
+
 def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
     if data is None:
         return None
-    if where == "objective" and isinstance(data, dict):
-        data = {"flops": None} | data  # a field that the first files did not have
     part = require_fields(where, data, names)
     _require_finite(where, part)
+    if where == "protocol" and not (isinstance(part["metric"], str) and part["metric"]):
+        raise ValueError(f"protocol.metric = {shown(part['metric'])} is not the name of a metric")
     if where == "objective":
         if not isinstance(part["name"], str):
             raise ValueError(f"objective.name = {shown(part['name'])} is not a string")
@@ -302,8 +347,8 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
 
 
 def _final_test(where: str, data: Any) -> FinalTest:
-    checked = require_fields(where, data, tuple(f.name for f in fields(FinalTest)))
-    for name in ("fids", "seeds"):
+    checked = require_fields(where, data, TEST_FIELDS)
+    for name in ("values", "seeds"):
         if not isinstance(checked[name], list):
             raise ValueError(f"{where}.{name} = {shown(checked[name])} is not a list")
     return FinalTest(**checked)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from search.bound import Bound, Vector, from_unit, to_unit
+from search.bound import Bound, Vector
+from search.dimensions import Dimension, SearchSpace
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy, distribution
 
 
 @dataclass(frozen=True)
-class TrainingSpace:
+class TrainingSpace(SearchSpace):
     """All parameters of a distribution of mask ratios within bounds.
 
     Attributes:
@@ -53,30 +54,15 @@ class TrainingSpace:
                     f"[{bound.low}, {bound.high}]"
                 )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters; [D]."""
-        return tuple(self.start.values)
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """The parameters."""
+        return tuple(Dimension(name, self.bounds[name]) for name in self.start.values)
 
     @property
-    def low(self) -> Vector:
-        """Lower bounds; [D]."""
-        return np.array([self.bounds[name].low for name in self.names])
-
-    @property
-    def high(self) -> Vector:
-        """Upper bounds; [D]."""
-        return np.array([self.bounds[name].high for name in self.names])
-
-    @property
-    def log(self) -> npt.NDArray[np.bool_]:
-        """Which have a logarithmic scale; [D]."""
-        return np.array([self.bounds[name].log for name in self.names])
-
-    @property
-    def start_vector(self) -> Vector:
-        """The start's values; [D]."""
-        return np.array([self.start.values[name] for name in self.names])
+    def starts(self) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+        """See `SearchSpace.starts`."""
+        return self.generation, self.start
 
     def from_vector(self, vector: Vector) -> TrainingStrategy:
         """The strategy with these values [D]."""
@@ -87,61 +73,51 @@ class TrainingSpace:
         """See `SearchSpace.pair`."""
         return self.generation, self.from_vector(vector)
 
-    def to_unit(self, vector: Vector) -> Vector:
-        """Natural units to [0, 1] along each value's scale; [D]."""
-        return to_unit(vector, self.low, self.high, self.log)
-
-    def from_unit(self, unit: Vector) -> Vector:
-        """[0, 1] to natural units, clipped to the bounds; [D]."""
-        return from_unit(unit, self.low, self.high, self.log)
+    def vector_of(
+        self, generation: GenerationStrategy, training: TrainingStrategy | None
+    ) -> Vector:
+        """See `SearchSpace.vector_of`."""
+        values = (training or self.start).values
+        return np.array([values[name] for name in self.names])
 
     def to_json(self) -> dict[str, Any]:
         """What identifies the space."""
-        bounds = {n: {"low": b.low, "high": b.high, "log": b.log} for n, b in self.bounds.items()}
         return {
             "start": self.start.to_json(),
             "generation": self.generation.to_json(),
-            "bounds": bounds,
+            "bounds": {name: bound.to_json() for name, bound in self.bounds.items()},
         }
 
 
 @dataclass(frozen=True)
-class JointSpace:
+class JointSpace(SearchSpace):
     """Training and generation strategies at once: the values of both, training first."""
 
     training: TrainingSpace
     generation: Space
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters; [D]."""
-        return (*self.training.names, *self.generation.names)
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Of training, then of generation."""
+        return (*self.training.dimensions, *self.generation.dimensions)
 
     @property
-    def low(self) -> Vector:
-        """Lower bounds; [D]."""
-        return np.concatenate([self.training.low, self.generation.low])
-
-    @property
-    def high(self) -> Vector:
-        """Upper bounds; [D]."""
-        return np.concatenate([self.training.high, self.generation.high])
-
-    @property
-    def log(self) -> npt.NDArray[np.bool_]:
-        """Which have a logarithmic scale; [D]."""
-        return np.concatenate([self.training.log, self.generation.log])
-
-    @property
-    def start_vector(self) -> Vector:
-        """The starts' values; [D]."""
-        return np.concatenate([self.training.start_vector, self.generation.start_vector])
+    def starts(self) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+        """See `SearchSpace.starts`."""
+        return self.generation.start, self.training.start
 
     def pair(self, vector: Vector) -> tuple[GenerationStrategy, TrainingStrategy | None]:
         """See `SearchSpace.pair`."""
         values, count = np.asarray(vector), len(self.training.names)
         training = self.training.from_vector(values[:count])
         return self.generation.from_vector(values[count:]), training
+
+    def vector_of(
+        self, generation: GenerationStrategy, training: TrainingStrategy | None
+    ) -> Vector:
+        """See `SearchSpace.vector_of`."""
+        trained = self.training.vector_of(generation, training)
+        return np.concatenate([trained, self.generation.to_vector(generation)])
 
     def to_json(self) -> dict[str, Any]:
         """What identifies the space."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from search.bound import Bound
-from search.strategy import read_number
+from search.plugins import Registry
+from search.reading import read_number
 
 Ratios = npt.NDArray[np.float64]
-ENTRY_POINT_GROUP = "autonat.distributions"
 
 
 @dataclass(frozen=True)
@@ -78,20 +77,24 @@ def _truncated_normal(uniforms: Ratios, mean: float, deviation: float) -> Ratios
     return np.clip(np.asarray(found, dtype=np.float64), 0.0, 1.0)
 
 
-DISTRIBUTIONS: Mapping[str, Distribution] = {
-    "cosine": Distribution({}, _cosine, {}),
-    "uniform": Distribution({}, _uniform, {}),
-    "beta": Distribution(
-        {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)},
-        _beta,
-        {"alpha": 2.0, "beta": 1.0},  # its mean, 0.67, is about the cosine's
-    ),
-    "truncated-normal": Distribution(
-        {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)},
-        _truncated_normal,
-        {"mean": 0.65, "deviation": 0.3},
-    ),
-}
+DISTRIBUTIONS: Registry[Distribution] = Registry(
+    "distribution",
+    {
+        "cosine": Distribution({}, _cosine, {}),
+        "uniform": Distribution({}, _uniform, {}),
+        "beta": Distribution(
+            {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)},
+            _beta,
+            {"alpha": 2.0, "beta": 1.0},  # its mean, 0.67, is about the cosine's
+        ),
+        "truncated-normal": Distribution(
+            {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)},
+            _truncated_normal,
+            {"mean": 0.65, "deviation": 0.3},
+        ),
+    },
+    setting="mask_ratio_distribution",
+)
 """MaskGIT's r = cos(pi/2 u), u uniform; r = u; AutoNAT's Beta(alpha, beta); a normal distribution
 cut to [0, 1]."""
 
@@ -102,15 +105,10 @@ def distribution(name: Any) -> Distribution:
     Raises:
         ValueError: an unknown name; the known ones are listed.
     """
-    if isinstance(name, str) and name in DISTRIBUTIONS:
-        return DISTRIBUTIONS[name]
-    added = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if not isinstance(name, str) or name not in added:
-        known = ", ".join([*DISTRIBUTIONS, *sorted(added)])
-        raise ValueError(f"mask_ratio_distribution = {name!r} is unknown; known: {known}")
-    found = added[name].load()
+    found = DISTRIBUTIONS.load(name)
     if not isinstance(found, Distribution):
-        raise ValueError(f"mask_ratio_distribution {name}: {added[name].value} is no Distribution")
+        source = DISTRIBUTIONS.sources().get(name, name)
+        raise ValueError(f"mask_ratio_distribution {name}: {source} is not a Distribution")
     return found
 
 

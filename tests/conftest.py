@@ -3,17 +3,31 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
+from models.data.image_sources import open_source
+from models.data.real_statistics import real_statistics
+from models.data.tokenize import Tokenizing, tokenize
+from models.threads import one_thread
 from tests.fake_cuda import fake_cuda
+from trials.cli import entry
 
 # A job that a shell runs in the background ignores Ctrl-C, and so would whatever is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _status = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: of two processes, none is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_faults.py")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -48,3 +62,65 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A card that is not there (see tests.fake_cuda)."""
     with fake_cuda(monkeypatch):
         yield
+
+
+@pytest.fixture
+def autonat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process from an empty folder: exit code, stdout, stderr."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*words: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["autonat", *map(str, words)])
+        code = 0
+        try:
+            entry.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A real picture, 90 x 72."""
+    return Image.fromarray(load_sample_images().images[0]).resize((90, 72))
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 120 pieces of two photographs (pictures/CLASS/*.png), a caption of each
+    (captions.tsv), their tokens (tokens/, texts/) and their statistics (real.npz)."""
+    root = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(120):
+        name = ("china", "flower")[index % 2]
+        photo = load_sample_images().images[index % 2]
+        y, x = rng.integers(0, 300, 2)
+        file = root / "pictures" / name / f"{index:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo[y : y + 40, x : x + 40]).save(file)
+        lines.append(f"a piece of a photograph of a {name}\t{name}/{file.name}\n")
+    (root / "captions.tsv").write_text("".join(lines))
+    with one_thread():
+        for folder, captions in (("tokens", None), ("texts", root / "captions.tsv")):
+            source = open_source(root / "pictures", captions)
+            run = Tokenizing(source, "patches", 16, root / folder, 4, 32, workers=0)
+            tokenize(run, lambda _: lambda *_: None)
+        real_statistics(
+            open_source(root / "pictures"),
+            "pixels",
+            16,
+            root / "real.npz",
+            side=2,
+            batch=32,
+            workers=0,
+            report=lambda _: lambda *_: None,
+        )
+    return root

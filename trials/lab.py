@@ -10,6 +10,13 @@ from pathlib import Path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Of a search, when it is begun: a folder, a part of studies' names, a word in a shell."""
+DEFAULT_LAB = Path("autonat-lab")
+VARIABLES = {
+    "lab": "AUTONAT_LAB",
+    "record_url": "AUTONAT_RECORD_URL",
+    "tracking_uri": "AUTONAT_TRACKING_URI",
+}
+"""Of the environment, which say where a lab, its record and MLflow are."""
 LONGEST_NAME = 100
 """MLflow's names of runs, which begin with it, have 250 letters at most."""
 
@@ -48,7 +55,7 @@ class Lab:
         Raises:
             ValueError: a database in memory, or a path that is not text.
         """
-        from trials.databases import checked_url, mlflow_url, sqlite_url
+        from trials.record.databases import checked_url, mlflow_url, sqlite_url
 
         folder = folder.expanduser().resolve()
         try:
@@ -89,7 +96,7 @@ class Lab:
     @property
     def holds_tracking(self) -> bool:
         """Whether MLflow's store is a file in the lab, which is moved and copied with it."""
-        from trials.databases import sqlite_file
+        from trials.record.databases import sqlite_file
 
         file = sqlite_file(self.tracking_uri)
         return file is not None and file.resolve().is_relative_to(self.folder)

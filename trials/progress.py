@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-if TYPE_CHECKING:
-    from trials.study import Study
+from search.progress import Report
 
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""
@@ -35,9 +32,15 @@ def say(line: str) -> None:
 
 
 class LiveProgress:
-    """Shows tasks by name: what, how far, how long still, best so far. Writes to stderr only."""
+    """Shows tasks by name: what, how far, how long still, best so far. Writes to stderr only; in a
+    notebook, below its cell.
 
-    def __init__(self) -> None:
+    Args:
+        shown: or nothing of it is.
+    """
+
+    def __init__(self, shown: bool = True) -> None:
+        self._shown, live = shown, stderr.is_terminal or stderr.is_jupyter
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -47,7 +50,7 @@ class LiveProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             console=stderr,
-            disable=not stderr.is_terminal,
+            disable=not (shown and live),
         )
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}
@@ -65,36 +68,33 @@ class LiveProgress:
     ) -> None:
         self._bars.stop()
 
-    def report(self, name: str) -> Callable[[int, int, str], None]:
-        """A function (done, total, note) that moves the task of that name."""
+    def report(self, name: str) -> Report:
+        """See `Progress.report`."""
         return lambda done, total, note: self.update(name, done, total, note)
-
-    def follow(self, study: Study) -> None:
-        """Move the task of a study."""
-        best = study.record.best()
-        note = f"best FID {best.fid:.3f}" if best else ""
-        if study.record.converged is not None:
-            note += f", converged after {study.record.converged}"
-        if study.space is None:  # a list of strategies has no best to wait for
-            note = ""
-        self.update(study.record.name, len(study.record.evaluations), study.total, note)
 
     def update(self, name: str, done: int, total: int, note: str) -> None:
         """Move a task, which begins with its first update."""
+        if not self._shown:
+            return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total, note=note)
             self._begun[name] = (time.monotonic(), done - 1)
         self._bars.update(self._tasks[name], completed=done, note=note)
         now = time.monotonic()
         due = now - self._logged.get(name, -math.inf) >= LOG_EVERY or done >= total
-        if due and not stderr.is_terminal:
+        if due and self._bars.disable:
             self._logged[name] = now
             parts = (f"{name}: {done}/{total}", self._remaining(name, done, total), note)
             stderr.print(" ".join(filter(None, parts)))
 
     def say(self, line: str) -> None:
-        """A line above the bars."""
-        self._bars.console.print(line, style=None)
+        """See `Progress.say`: a line above the bars."""
+        if self._shown:
+            self._bars.console.print(line, style=None)
+
+    def anew(self) -> LiveProgress:
+        """One that shows as much and has no task yet."""
+        return LiveProgress(self._shown)
 
     def _remaining(self, name: str, done: int, total: int) -> str:
         began, first = self._begun[name]

@@ -12,7 +12,7 @@ import ray
 
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from trials.simulated import SimulatedObjective
+from trials.objectives.simulated import SimulatedObjective
 
 
 class Counted(SimulatedObjective):

@@ -11,7 +11,7 @@ import pytest
 
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 
 def evaluations(rng: np.random.Generator, count: int, reach: float) -> pd.DataFrame:
@@ -55,16 +55,16 @@ def compared(searches: dict[str, float], steps: int = 8, images: int = 12) -> li
         return MethodResult(
             method=method,
             strategy=strategy,
-            fid=float(np.mean(fids)),
-            fid_se=float(np.std(fids, ddof=1) / np.sqrt(5)),
-            fids=fids,
+            value=float(np.mean(fids)),
+            standard_error=float(np.std(fids, ddof=1) / np.sqrt(5)),
+            values=fids,
             test_images=2000,
             test_seeds=(1, 2, 3, 4, 5),
             flops=None,
             forward_passes=strategy.forward_passes(),
             images=0,
             seconds=0.0,
-            search_fid=None,
+            search_value=None,
             evaluations=pd.DataFrame(),
             samples=rng.integers(0, 256, (images, 8, 8), dtype=np.uint8),
         )
@@ -77,7 +77,7 @@ def compared(searches: dict[str, float], steps: int = 8, images: int = 12) -> li
                 tested(name, bent(rng, steps), fid + 0.4),
                 images=int(table["images"].sum()),
                 seconds=float(table["seconds"].sum()),
-                search_fid=float(table["fid"].min()),
+                search_value=float(table["fid"].min()),
                 evaluations=table,
             )
         )

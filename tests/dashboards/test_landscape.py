@@ -46,5 +46,5 @@ def test_a_linear_scale() -> None:
     table = TRAININGS.rename(columns={"alpha": "mean", "beta": "deviation"})
     figure = landscape(table, "truncated-normal")
     assert figure.layout.xaxis.type == "linear"
-    assert list(DISTRIBUTIONS["truncated-normal"].parameters) == ["mean", "deviation"]
+    assert list(DISTRIBUTIONS.load("truncated-normal").parameters) == ["mean", "deviation"]
     assert figure.layout.yaxis.type == "log"

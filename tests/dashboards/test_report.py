@@ -16,7 +16,7 @@ from dashboards.formatting import difference, with_error
 from dashboards.report import write_report
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 Results = Callable[..., list[MethodResult]]
 
@@ -89,7 +89,7 @@ def test_several_lengths_and_a_single_step(tmp_path: Path, results: Results) -> 
 
 def test_no_number_comes_last_and_is_named(tmp_path: Path, results: Results) -> None:
     found = [
-        dataclasses.replace(r, fid=math.nan, fid_se=None, fids=(math.nan,) * 5)
+        dataclasses.replace(r, value=math.nan, standard_error=None, values=(math.nan,) * 5)
         for r in results({"tpe": 3.9})
     ]
     assert "No method gave a number" in written(tmp_path / "r.html", found)
@@ -101,8 +101,8 @@ def test_no_number_comes_last_and_is_named(tmp_path: Path, results: Results) -> 
 def test_final_tests_that_differ_are_called_incomparable(tmp_path: Path, results: Results) -> None:
     found = results({"tpe": 3.9})
     found[0] = dataclasses.replace(found[0], test_images=500)
-    assert "FID depends on n" in written(tmp_path / "r.html", found)
-    assert "FID depends on n" not in written(tmp_path / "r.html", found[1:])
+    assert "The numbers depend on n" in written(tmp_path / "r.html", found)
+    assert "The numbers depend on n" not in written(tmp_path / "r.html", found[1:])
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_numbers_with_their_errors(value: float, error: float | None, text: str)
 
 
 def test_differences_know_the_noise(results: Results) -> None:
-    best = dataclasses.replace(results({})[0], fid=4.0, fid_se=0.03)
+    best = dataclasses.replace(results({})[0], value=4.0, standard_error=0.03)
 
     def above(fid: float, error: float | None) -> str:
-        return difference(dataclasses.replace(best, fid=fid, fid_se=error), best)
+        return difference(dataclasses.replace(best, value=fid, standard_error=error), best)
 
     assert difference(best, best) == "best"
     assert above(4.09, 0.04) == "+0.090, inside the noise"
@@ -152,10 +152,10 @@ def test_a_report_is_replaced_whole_or_not_at_all(
     path = tmp_path / "r.html"
     path.write_text("the old one")
 
-    def full(self: Path, target: Path) -> None:
+    def full(source: Path, target: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ValueError, match="No space left"):
         written(path, results({}))
     assert path.read_text() == "the old one"

@@ -11,13 +11,13 @@ import pytest
 
 from dashboards.report import write_report
 from dashboards.standing import same_first, standing
-from trials.results import MethodResult
+from trials.results.results import MethodResult
 
 Results = Callable[..., list[MethodResult]]
 
 
 def with_fid(result: MethodResult, fid: float) -> MethodResult:
-    return dataclasses.replace(result, fid=fid, fid_se=0.03)
+    return dataclasses.replace(result, value=fid, standard_error=0.03)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_search_that_ends_where_a_control_is_has_found_nothing(results: Result
         with_fid(r, 5.0 if r.method in ("tpe", "more remask noise") else 9.0)
         for r in results({"tpe": 3.9})
     ]
-    same = [dataclasses.replace(r, fids=(5.0, 5.0)) for r in found]
+    same = [dataclasses.replace(r, values=(5.0, 5.0)) for r in found]
     assert standing(same) == (
         "tpe found nothing below the best control, more remask noise, which needs no search: "
         "their final tests are the same"

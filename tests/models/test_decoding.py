@@ -7,9 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.decoding import confidences, generate, sample_tokens
-from models.nat import NAT, NATConfig
+from models.decoding import generate, sample_tokens
+from models.generators.conditions import Conditions
+from models.generators.generator import MaskedGenerator
+from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
+from models.token_orders import confidences
+from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
+from tests.models.prompts import six_prompts
 
 LENGTH, WORDS, CLASSES = 16, 7, 3
 RULE = GenerationStrategy.maskgit(4)
@@ -22,9 +28,13 @@ def nat() -> NAT:
         return NAT(NATConfig(WORDS, LENGTH, CLASSES, width=16, depth=2, num_heads=2)).eval()
 
 
+def behind(nat: NAT) -> MaskedGenerator:
+    return NATGenerator(nat.config, GreyLevels(WORDS, (4, 4)), nat=nat)
+
+
 def run(nat: NAT, strategy: GenerationStrategy, seed: int = 0, batch: int = 6) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return generate(nat, torch.arange(batch) % CLASSES, strategy, generator)
+    random = torch.Generator().manual_seed(seed)
+    return generate(behind(nat), Conditions(torch.arange(batch) % CLASSES), strategy, random)
 
 
 def spied(nat: NAT, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
@@ -85,19 +95,24 @@ def test_texts_are_decoded_as_classes_are() -> None:
     torch.manual_seed(0)
     config = NATConfig(WORDS, LENGTH, None, width=16, depth=2, num_heads=2, context_width=5)
     nat = NAT(config).eval()
-    nat.set_null_context(torch.randn(3, 5))
-    texts = torch.randn(6, 3, 5)
+    prompts = six_prompts()
+    nat.set_null_context(prompts.null)
+    generator = NATGenerator(config, GreyLevels(WORDS, (4, 4)), prompts, nat)
+    texts = generator.conditions_of(torch.arange(6))
     strategy = dataclasses.replace(RULE, guidance_scale=(0.5, 0.0, 0.0, 1.0))
-    tokens = generate(nat, texts, strategy, torch.Generator().manual_seed(0))
+    tokens = generate(generator, texts, strategy, torch.Generator().manual_seed(0))
     assert tokens.shape == (6, LENGTH)
     assert tokens.max() < WORDS
-    again = generate(nat, texts.flip(0), strategy, torch.Generator().manual_seed(0))
+    other_way = generator.conditions_of(torch.arange(6).flip(0))
+    again = generate(generator, other_way, strategy, torch.Generator().manual_seed(0))
     assert not torch.equal(tokens, again)
-    null = nat.null(texts)
-    assert torch.equal(null, nat.null_context.expand(6, 3, 5))
+    null = generator.null(texts)
+    assert torch.equal(null.parts[0], nat.null_context.expand(6, 3, 5))
     # Guidance towards no text leads nowhere.
     plain = dataclasses.replace(RULE, guidance_scale=(0.0,) * 4)
-    one, other = (generate(nat, null, s, torch.Generator().manual_seed(1)) for s in (plain, RULE))
+    one, other = (
+        generate(generator, null, s, torch.Generator().manual_seed(1)) for s in (plain, RULE)
+    )
     assert torch.equal(one, other)
     with pytest.raises(ValueError, match=r"null context of shape \(3, 4\) is not one of width 5"):
         nat.set_null_context(torch.zeros(3, 4))
@@ -122,7 +137,7 @@ def test_every_strategy_draws_the_same_amount_of_noise(
     nat: NAT, strategy: GenerationStrategy
 ) -> None:
     generator = torch.Generator().manual_seed(3)
-    generate(nat, torch.zeros(5, dtype=torch.int64), strategy, generator)
+    generate(behind(nat), Conditions(torch.zeros(5, dtype=torch.int64)), strategy, generator)
     plain = torch.Generator().manual_seed(3)
     for _ in range(4):
         torch.rand((2, 5, LENGTH), generator=plain)

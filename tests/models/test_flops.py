@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.flops import pass_flops
-from models.nat import NATConfig
+from models.generators.nat import NATConfig
+from models.generators.nat_generator import pass_flops
 
 
 def by_hand(config: NATConfig) -> int:

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.checkpoints import WEIGHTS, load_nat_folder, save_nat
-from models.image_features import load_features
-from models.inception import load_inception
-from models.nat import NAT, NATConfig
-from models.patches import PatchTokenizer
-from models.published import load_nat, load_vqgan
+from models.features.image_features import load_features
+from models.features.inception import load_inception
+from models.generators.nat import NAT, NATConfig
+from models.generators.published import load_nat
 from models.tensor_file import read_tensors
+from models.tokenizers.patches import PatchTokenizer
+from models.tokenizers.vqgan import load_vqgan
+from models.training.checkpoints import WEIGHTS, load_nat_folder, save_nat
 
 RAW = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
 EMA = {name: tensor / 2 for name, tensor in RAW.items()}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from search.strategy_file import Control, FinalTest, StrategyFile
 from search.training_strategy import TrainingStrategy
 
 LATER = ("baseline", "best_control")
+FILES = Path(__file__).parent / "files"
+SCHEMA_1 = json.loads((Path(search.__path__[0]) / "strategy.schema.1.json").read_text())
 SCHEMA = json.loads((Path(search.__path__[0]) / "strategy.schema.json").read_text())
 
 
@@ -32,6 +33,7 @@ def full() -> StrategyFile:
             "tokens": 64,
         },
         protocol={
+            "metric": "fid",
             "features": "pixels",
             "features_hash": "sha256:01",
             "resize": None,
@@ -50,7 +52,7 @@ def full() -> StrategyFile:
             "space": {},
             "budget": {"images": 100, "images_per_evaluation": 10},
             "spent": {"evaluations": 10, "images": 100, "forward_passes": 800},
-            "fid": 4.5,
+            "value": 4.5,
         },
         versions={"autonat": "0.1.0"},
         mlflow={"tracking_uri": "sqlite:///x", "run_id": None},
@@ -68,22 +70,25 @@ def test_round_trip_and_published_schema(tmp_path: Path, file: StrategyFile) -> 
 
 def test_final_test_is_the_mean_with_its_standard_error() -> None:
     test = FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, 8)
-    assert test.fid == 6.0
-    assert test.fid_se == pytest.approx(1 / 3**0.5)
-    assert test.fid_se_from == "seeds"
+    assert test.value == 6.0
+    assert test.standard_error == pytest.approx(1 / 3**0.5)
+    assert test.standard_error_from == "seeds"
     assert FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, 8, 0.2) == test
 
 
 def test_one_seed_has_the_error_that_its_measurement_states() -> None:
     test = FinalTest.of({9: 5.0}, 1000, 8, 0.2)
-    assert (test.fid, test.fid_se, test.fid_se_from) == (5.0, 0.2, "measurement")
+    assert (test.value, test.standard_error, test.standard_error_from) == (5.0, 0.2, "measurement")
     silent = FinalTest.of({9: 5.0}, 1000, 8)
-    assert (silent.fid_se, silent.fid_se_from) == (None, None)
+    assert (silent.standard_error, silent.standard_error_from) == (None, None)
 
 
 NAN = float("nan")
 BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
-    (("format",), "autonat-strategy/2", "format = 'autonat-strategy/2' is unknown"),
+    (("format",), "autonat-strategy/3", "format = 'autonat-strategy/3' is unknown"),
+    (("generation", "token_order"), "hilbert", "token_order = 'hilbert' is unknown; known: conf"),
+    (("generation", "confidence"), None, "confidence = None is unknown; known: log_probability"),
+    (("test", "metric"), 3, "test.metric = 3 is not the name of a metric"),
     (("generation", "steps"), 5, "generation.steps = 5"),
     (("generation", "steps"), 4.5, "generation.steps = 4.5"),
     (("generation", "mask_ratio", 1), NAN, "mask_ratio[1] = nan is not finite"),
@@ -102,16 +107,20 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("objective", "tokens"), 3, "T = 4 steps, but the image has only 3 tokens"),
     (("objective", "tokens"), "64", "objective.tokens = '64'"),
     (("objective", "settings"), [], "objective.settings = []"),
-    (("test", "fid"), NAN, "test.fid = nan"),
-    (("test", "fid_se"), -0.1, "test.fid_se = -0.1 is not a finite number >= 0"),
-    (("test", "fid_se"), False, "test.fid_se = False"),
-    (("test", "fid_se"), "", "test.fid_se = ''"),
-    (("test", "fids"), [1.0], "test.fids has 1 values for 3 seeds"),
+    (("test", "value"), NAN, "test.value = nan"),
+    (("test", "standard_error"), -0.1, "test.standard_error = -0.1 is not a finite number >= 0"),
+    (("test", "standard_error"), False, "test.standard_error = False"),
+    (("test", "standard_error"), "", "test.standard_error = ''"),
+    (("test", "values"), [1.0], "test.values has 1 values for 3 seeds"),
     (("test", "seeds", 0), -1, "test.seeds[0] = -1"),
     (("test", "images"), 0, "test.images = 0"),
     (("test", "forward_passes"), 7, "test.forward_passes = 7, but the generation strategy takes 8"),
     (("baseline", "name"), 3, "baseline.name = 3 is not a string"),
-    (("best_control", "test", "fid"), NAN, "best_control.test.fid = nan is not a finite number"),
+    (
+        ("best_control", "test", "value"),
+        NAN,
+        "best_control.test.value = nan is not a finite",
+    ),
     (("best_control", "test", "seeds"), "1", "best_control.test.seeds = '1' is not a list"),
     (("best_control",), "random order", "best_control must be an object"),
     (("versions",), ["a"], "versions must map"),
@@ -139,7 +148,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
 @pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
-    for name in (whole if part is None else whole[part]).keys() - {"flops", *LATER}:
+    for name in list(whole if part is None else whole[part]):
         content = copy.deepcopy(whole)
         del (content if part is None else content[part])[name]
         with pytest.raises(ValueError, match=f"lacks the field '{name}'"):
@@ -162,23 +171,75 @@ def test_a_file_that_is_no_strategy_file(tmp_path: Path, text: str) -> None:
 def test_an_image_costs_its_passes_and_its_decoding() -> None:
     file = full()
     assert file.image_flops() == 8 * 1000 + 10
-    older = file.to_json()
-    del older["objective"]["flops"]
-    jsonschema.validate(older, SCHEMA)
-    assert StrategyFile.from_json(older).image_flops() is None
-    older["objective"]["flops"] = {"pass": -1, "decode": 0}
+    content = file.to_json()
+    content["objective"]["flops"] = {"pass": -1, "decode": 0}
     with pytest.raises(ValueError, match=r"objective.flops.pass = -1 is not an integer >= 0"):
-        StrategyFile.from_json(older)
+        StrategyFile.from_json(content)
 
 
-def test_files_without_controls_are_read() -> None:
-    older = full().to_json()
+def first_format() -> dict[str, Any]:
+    """What autonat 0.1 wrote."""
+    return json.loads((FILES / "strategy-1.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_a_file_of_the_first_format_is_read() -> None:
+    content = first_format()
+    jsonschema.validate(content, SCHEMA_1)
+    file = StrategyFile.from_json(content)
+    assert file.generation.to_json() == content["generation"]
+    assert file.generation.choices() == {
+        "token_order": "confidence",
+        "confidence": "log_probability",
+    }
+    assert file.test is not None
+    assert file.best_control is not None
+    assert file.search is not None
+    told = content["test"]
+    assert (file.test.metric, file.test.value) == ("fid", told["fid"])
+    assert (file.test.standard_error, list(file.test.values)) == (told["fid_se"], told["fids"])
+    assert file.best_control.test.value == content["best_control"]["test"]["fid"]
+    assert file.search["value"] == content["search"]["fid"]
+    jsonschema.validate(file.to_json(), SCHEMA)
+    assert StrategyFile.from_json(file.to_json()) == file
+
+
+def test_the_very_first_files_lack_what_came_later() -> None:
+    older = first_format()
+    whole = StrategyFile.from_json(older)
     for name in LATER:
         del older[name]
-    jsonschema.validate(older, SCHEMA)
-    assert StrategyFile.from_json(older) == dataclasses.replace(
-        full(), baseline=None, best_control=None
-    )
+    del older["objective"]["flops"]
+    jsonschema.validate(older, SCHEMA_1)
+    file = StrategyFile.from_json(older)
+    assert (file.baseline, file.best_control, file.image_flops()) == (None, None, None)
+    assert (file.generation, file.test) == (whole.generation, whole.test)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "line"),
+    [
+        (("generation", "token_order"), "halton", "unknown field 'token_order'"),
+        (("generation", "mask_ratio", 0), 1, "mask_ratio[0] = 1.0 is outside [0, 1)"),
+        (("generation",), None, "generation must be an object"),
+        (("test", "value"), 1.0, "test has the unknown field 'value'"),
+        (("test", "fid"), NAN, "test.value = nan is not a finite number"),
+        (("best_control", "test"), [], "test must be an object, not []"),
+        (("best_control",), 3, "best_control must be an object"),
+        (("objective",), 3, "objective must be an object"),
+        (("surprise",), 3, "unknown field 'surprise'"),
+    ],
+)
+def test_what_is_not_valid_in_the_first_format_is_named(
+    where: tuple[str | int, ...], value: Any, line: str
+) -> None:
+    content: Any = first_format()
+    part = content
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        StrategyFile.from_json(content)
+    assert line in str(caught.value)
 
 
 def test_true_is_no_number_of_steps() -> None:
@@ -200,7 +261,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     full().write(path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON"):
-        StrategyFile(GenerationStrategy.maskgit(1), search={"fid": NAN}).write(path)
+        StrategyFile(GenerationStrategy.maskgit(1), search={"value": NAN}).write(path)
     assert path.read_bytes() == before
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import re
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ MIDDLE = {"alpha": 2.0, "beta": 5.0, "mean": 0.7, "deviation": 0.2}
 
 
 def strategy(name: str) -> TrainingStrategy:
-    return TrainingStrategy(name, {p: MIDDLE[p] for p in DISTRIBUTIONS[name].parameters})
+    return TrainingStrategy(name, {p: MIDDLE[p] for p in DISTRIBUTIONS.load(name).parameters})
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS.names())
 def test_ratios_lie_in_0_to_1_and_keep_their_shape(name: str) -> None:
     ratios = strategy(name).mask_ratios(np.append(UNIFORMS, [0.0, 1 - 2**-53]).reshape(2, -1))
     assert ratios.shape == (2, 10_001)
@@ -47,7 +46,7 @@ def test_moments(name: str, values: dict[str, float], mean: float, variance: flo
     assert ratios.var() == pytest.approx(variance, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS.names())
 def test_json_both_ways(name: str) -> None:
     there = strategy(name).to_json()
     assert TrainingStrategy.from_json(there) == strategy(name)
@@ -94,16 +93,13 @@ def _power(uniforms: Ratios, exponent: float) -> Ratios:
 POWER = Distribution({"exponent": Bound(0.1, 10.0, log=True)}, _power, {"exponent": 1.0})
 
 
-def test_a_package_adds_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        EntryPoint("power", f"{__name__}:POWER", training_strategy.ENTRY_POINT_GROUP),
-        EntryPoint("wrong", "math:pi", training_strategy.ENTRY_POINT_GROUP),
-    ]
-    monkeypatch.setattr(EntryPoint, "load", lambda p: POWER if p.name == "power" else math.pi)
-    monkeypatch.setattr(training_strategy, "entry_points", lambda group: points)
+def test_one_that_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_strategy.DISTRIBUTIONS, "_registered", {})
+    training_strategy.DISTRIBUTIONS.register("power")(POWER)
+    training_strategy.DISTRIBUTIONS.register("wrong")(math.sqrt)
     power = TrainingStrategy("power", {"exponent": 2})
     assert power.mask_ratios(UNIFORMS).mean() == pytest.approx(1 / 3, abs=1e-4)
-    with pytest.raises(ValueError, match="wrong: math:pi is no Distribution"):
+    with pytest.raises(ValueError, match="wrong: math:sqrt is not a Distribution"):
         TrainingStrategy("wrong")
     with pytest.raises(ValueError, match="known: cosine, .*, power, wrong"):
         TrainingStrategy("other")

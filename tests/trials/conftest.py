@@ -2,39 +2,30 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
-from PIL import Image
 from ray.cluster_utils import Cluster
-from sklearn.datasets import load_sample_images
 
 from benchmarks.servers import PostgreSQL, postgresql
-from models.threads import one_thread
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials import entry
-from trials.databases import sqlite_url
-from trials.digits import DigitsObjective
-from trials.image_sources import open_source
-from trials.images import ImagesObjective
 from trials.lab import Lab
-from trials.local_runner import run_local
-from trials.objective import describe
-from trials.real_statistics import real_statistics
-from trials.record import Record
-from trials.simulated import SimulatedObjective
-from trials.study import Study
-from trials.tabulated import tabulate
-from trials.tokenize import Tokenizing, tokenize
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.images import ImagesObjective
+from trials.objectives.objective import describe
+from trials.objectives.simulated import SimulatedObjective
+from trials.objectives.tabulated import tabulate
+from trials.record.databases import sqlite_url
+from trials.record.record import Record
+from trials.runners.local_runner import run_local
+from trials.runners.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +47,7 @@ def small_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lab = Lab.open(folder)
     objective, space = SimulatedObjective(), Space(GenerationStrategy.maskgit(4))
     settings = {**describe("simulated", {}, objective), "space": space.to_json(), "kind": "search"}
+    settings |= {"search_name": "small", "optimiser": "qmc"}
     record = Record.create(lab.record_url, "small-qmc", settings)
     optimiser = make_optimiser("qmc", space, Budget(150 * 200, 200), 0)
     run_local(Study(optimiser, record, space, 150, lambda _: None), objective)
@@ -101,68 +93,6 @@ def with_mlflow(lab: Lab, mlflow_schema: Path) -> Lab:
     """The lab with MLflow's database in it."""
     shutil.copyfile(mlflow_schema, lab.folder / "mlflow.db")
     return lab
-
-
-@pytest.fixture
-def autonat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command line in this process from an empty folder: exit code, stdout, stderr."""
-    folder = tmp_path / "cwd"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-
-    def run(*words: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autonat", *map(str, words)])
-        code = 0
-        try:
-            entry.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def photo() -> Image.Image:
-    """A real picture, 90 x 72."""
-    return Image.fromarray(load_sample_images().images[0]).resize((90, 72))
-
-
-@pytest.fixture(scope="session")
-def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 120 pieces of two photographs (pictures/CLASS/*.png), a caption of each
-    (captions.tsv), their tokens (tokens/, texts/) and their statistics (real.npz)."""
-    root = tmp_path_factory.mktemp("squares")
-    rng = np.random.default_rng(0)
-    lines = []
-    for index in range(120):
-        name = ("china", "flower")[index % 2]
-        photo = load_sample_images().images[index % 2]
-        y, x = rng.integers(0, 300, 2)
-        file = root / "pictures" / name / f"{index:03d}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(photo[y : y + 40, x : x + 40]).save(file)
-        lines.append(f"a piece of a photograph of a {name}\t{name}/{file.name}\n")
-    (root / "captions.tsv").write_text("".join(lines))
-    with one_thread():
-        for folder, captions in (("tokens", None), ("texts", root / "captions.tsv")):
-            source = open_source(root / "pictures", captions)
-            run = Tokenizing(source, "patches", 16, root / folder, 4, 32, workers=0)
-            tokenize(run, lambda _: lambda *_: None)
-        real_statistics(
-            open_source(root / "pictures"),
-            "pixels",
-            16,
-            root / "real.npz",
-            side=2,
-            batch=32,
-            workers=0,
-            report=lambda _: lambda *_: None,
-        )
-    return root
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Real images, as files, as tokens and as statistics; captions."""

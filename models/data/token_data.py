@@ -1,0 +1,381 @@
+"""Images as tokens on disk: a folder that a NAT trains from without holding it in memory.
+
+`tokens.npy` is the public layout: [rows, 1 + L] integers, the class in column 0 (0 where there are
+no classes), the tokens behind it; rows 2i and 2i + 1 are image i and its mirror image.
+`settings.json` tells what they are, and is written last: a folder without it is not whole.
+`captions.parquet`, where images have captions: columns image (0 ... N - 1, rising) and caption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.data.array_file import mapped_array
+from search.files import write_text, write_whole
+
+FORMAT = "autonat-tokens/1"
+TOKENS = "tokens.npy"
+SETTINGS = "settings.json"
+CAPTIONS = "captions.parquet"
+BLOCK_BYTES = 1 << 26
+"""Of an array that is streamed, at once."""
+
+Array = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """What the tokens are.
+
+    Attributes:
+        codebook_size: K; tokens are in [0, K).
+        grid: rows and columns (h, w) of an image's tokens; L = h * w.
+        image_size: side of the images in pixels, if known.
+        tokenizer: its name, if known.
+        tokenizer_hash: its hash, if known.
+        class_names: by class; empty where there are no classes.
+        source: where the images came from, for people to read.
+        skipped: images of the source that could not be used.
+
+    Raises:
+        ValueError: a value of another type, or outside its range.
+    """
+
+    codebook_size: int
+    grid: tuple[int, int]
+    image_size: int | None = None
+    tokenizer: str | None = None
+    tokenizer_hash: str | None = None
+    class_names: tuple[str, ...] = ()
+    source: str = ""
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"codebook_size": 1, "skipped": 0} | (
+            {} if self.image_size is None else {"image_size": 1}
+        )
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < lowest:
+                raise ValueError(f"{name} = {value!r} is not an integer >= {lowest}")
+        if len(self.grid) != 2 or not all(type(n) is int and n >= 1 for n in self.grid):
+            raise ValueError(f"grid = {self.grid!r} is not two positive integers")
+        if not all(isinstance(name, str) for name in self.class_names):
+            raise ValueError("class_names are not all text")
+
+    @property
+    def tokens(self) -> int:
+        """L."""
+        return math.prod(self.grid)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """From what `settings.json` holds.
+
+        Raises:
+            ValueError: a missing field, or one that is not valid.
+        """
+        fields = {}
+        for name in cls.__dataclass_fields__:
+            if name not in value:
+                raise ValueError(f"lacks the field {name!r}")
+            fields[name] = value[name]
+        for name in ("grid", "class_names"):
+            if not isinstance(fields[name], list):
+                raise ValueError(f"{name} = {fields[name]!r} is not a list")
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+class TokenData:
+    """Tokens in a folder, memory-mapped.
+
+    Attributes:
+        folder: where they lie.
+        settings: what they are.
+        tokens: [rows, L] integers in [0, K), a view of the file.
+        classes: [rows] integers, a view of the file.
+    """
+
+    def __init__(self, folder: Path, settings: TokenSettings, rows: Array, digest: str) -> None:
+        self.folder, self.settings = folder, settings
+        self.tokens, self.classes = rows[:, 1:], rows[:, 0]
+        self._rows, self._digest = rows, digest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Map the tokens; only the first and last rows are read, `check` reads them all.
+
+        Raises:
+            ValueError: files that are missing or do not fit together; one line names what.
+        """
+        folder = Path(folder)
+        told = _read_json(folder / SETTINGS)
+        if told.get("format") != FORMAT:
+            line = f"format = {told.get('format')!r} is unknown; known: {FORMAT}"
+            raise ValueError(f"{folder / SETTINGS}: {line}")
+        try:
+            settings = TokenSettings.from_json(told)
+            if not isinstance(told.get("hash"), str):
+                raise ValueError("lacks the hash")
+        except ValueError as error:
+            raise ValueError(f"{folder / SETTINGS}: {error}") from None
+        rows = _mapped(folder / TOKENS)
+        if rows.shape[1] != 1 + settings.tokens or len(rows) / 2 != told.get("images"):
+            h, w = settings.grid
+            raise ValueError(
+                f"{folder / TOKENS}: the shape {rows.shape} does not fit {told.get('images')} "
+                f"images of {h} x {w} tokens and their mirror images"
+            )
+        for block in (rows[:2], rows[-2:]):
+            _check_rows(folder / TOKENS, block, settings)
+        return cls(folder, settings, rows, told["hash"])
+
+    @classmethod
+    def from_public(
+        cls,
+        path: str | Path,
+        folder: str | Path,
+        codebook_size: int,
+        *,
+        factor: int | None = None,
+        tokenizer: str | None = None,
+        tokenizer_hash: str | None = None,
+    ) -> Self:
+        """Copy a public .npy into a folder of its own; classes are named by their numbers.
+
+        Args:
+            path: of [rows, 1 + L] integers, L a square; an image's two rows follow each other.
+            folder: to make; it must hold no tokens yet.
+            codebook_size: K.
+            factor: pixels a side of what a token stands for, if known.
+            tokenizer: its name, if known.
+            tokenizer_hash: its hash, if known.
+
+        Raises:
+            ValueError: not such an array, or the folder holds tokens.
+        """
+        tokens, classes = read_public(path, codebook_size)
+        side = math.isqrt(tokens.shape[1])
+        if side * side != tokens.shape[1]:
+            raise ValueError(f"{path}: {tokens.shape[1]} tokens an image are not a square")
+        if len(tokens) % 2:
+            raise ValueError(f"{path}: {len(tokens)} rows are not images and their mirror images")
+        if (Path(folder) / TOKENS).exists():
+            raise ValueError(f"{folder} holds {TOKENS} already")
+        settings = TokenSettings(
+            codebook_size,
+            (side, side),
+            None if factor is None else side * factor,
+            tokenizer,
+            tokenizer_hash,
+            tuple(str(c) for c in range(int(classes.max()) + 1)),
+            source=f"public {Path(path).name}",
+        )
+        rows = _mapped(Path(path))
+        return cls.write(folder, settings, len(rows) // 2, _blocks(rows))
+
+    @classmethod
+    def write(
+        cls,
+        folder: str | Path,
+        settings: TokenSettings,
+        images: int,
+        blocks: Iterable[Array],
+        captions: Sequence[Sequence[str]] | None = None,
+    ) -> Self:
+        """Write a folder, `settings.json` last.
+
+        Args:
+            folder: is made where it is missing.
+            settings: what the tokens are.
+            images: N.
+            blocks: arrays [*, 1 + L] that together are the 2N rows.
+            captions: of each of the N images.
+
+        Raises:
+            ValueError: no images, other numbers of rows or captions, a class or token out of range,
+                or a folder that cannot be written.
+        """
+        folder = Path(folder)
+        if images < 1:
+            raise ValueError(f"{folder}: no images")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SETTINGS).unlink(missing_ok=True)
+            _write_rows(folder / TOKENS, settings, images, blocks)
+            (folder / CAPTIONS).unlink(missing_ok=True)
+            if captions is not None:
+                _write_captions(folder / CAPTIONS, images, captions)
+            rows, texts = _mapped(folder / TOKENS), _read_captions(folder / CAPTIONS, images)
+            told = {
+                "format": FORMAT,
+                **asdict(settings),
+                "images": images,
+                "hash": _content_hash(rows, texts),
+            }
+            write_text(folder / SETTINGS, json.dumps(told, indent=2) + "\n")
+        except OSError as error:
+            raise ValueError(f"{folder}: {error.strerror or error}") from None
+        return cls.open(folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process the folder travels, not its content."""
+        return type(self).open, (self.folder,)
+
+    @property
+    def images(self) -> int:
+        """N; there are twice as many rows."""
+        return len(self._rows) // 2
+
+    @property
+    def num_classes(self) -> int:
+        """0 where there are no classes."""
+        return len(self.settings.class_names)
+
+    def captions(self) -> pd.DataFrame | None:
+        """Columns image (0 ... N - 1, rising) and caption; None where images have none.
+
+        Raises:
+            ValueError: not such a table.
+        """
+        return _read_captions(self.folder / CAPTIONS, self.images)
+
+    def hash(self) -> str:
+        """SHA-256 of rows and captions, whatever the width of their integers; as it was when they
+        were written."""
+        return self._digest
+
+    def check(self) -> None:
+        """Read everything.
+
+        Raises:
+            ValueError: a class or token out of range, or content that is not what was written.
+        """
+        for block in _blocks(self._rows):
+            _check_rows(self.folder / TOKENS, block, self.settings)
+        if _content_hash(self._rows, self.captions()) != self._digest:
+            raise ValueError(f"{self.folder}: the content is not what was written there")
+
+
+def read_public(path: str | Path, codebook_size: int) -> tuple[Array, Array]:
+    """Tokens [rows, L] and classes [rows] of a public .npy, memory-mapped; all of it is checked.
+
+    Raises:
+        ValueError: not a 2-D array of integers, or a class or token out of range.
+    """
+    rows = _mapped(Path(path))
+    for block in _blocks(rows):
+        _check_tokens(path, block, codebook_size)
+    return rows[:, 1:], rows[:, 0]
+
+
+def _mapped(path: Path) -> Array:
+    rows = mapped_array(path)
+    if rows.dtype.kind not in "iu" or rows.ndim != 2:
+        raise ValueError(f"{path}: not a 2-D array of integers")
+    if rows.shape[0] < 1 or rows.shape[1] < 2:
+        raise ValueError(f"{path}: the shape {rows.shape} has no tokens")
+    return rows
+
+
+def _blocks(rows: Array) -> Iterator[Array]:
+    step = max(1, BLOCK_BYTES // (rows.itemsize * rows.shape[1]))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def _check_rows(path: str | Path, block: Array, settings: TokenSettings) -> None:
+    _check_tokens(path, block, settings.codebook_size)
+    classes = max(1, len(settings.class_names))
+    if (highest := int(block[:, 0].max())) >= classes:
+        raise ValueError(f"{path}: class {highest} is outside [0, {classes})")
+
+
+def _check_tokens(path: str | Path, block: Array, codebook_size: int) -> None:
+    low, high = int(block[:, 1:].min()), int(block[:, 1:].max())
+    if low < 0 or high >= codebook_size:
+        raise ValueError(f"{path}: token {min(low, 0) or high} is outside [0, {codebook_size})")
+    if (lowest := int(block[:, 0].min())) < 0:
+        raise ValueError(f"{path}: class {lowest} is negative")
+
+
+def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterable[Array]) -> None:
+    # uint16 would hold more, but torch can hardly compute with it.
+    highest = max(settings.codebook_size, len(settings.class_names)) - 1
+    dtype = next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
+    shape = (2 * images, 1 + settings.tokens)
+    with write_whole(path) as partial:
+        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        done = 0
+        for block in blocks:
+            if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):
+                raise ValueError(f"rows {block.shape} from row {done} do not fit {rows.shape}")
+            if len(block):
+                _check_rows(path, block, settings)
+            rows[done : done + len(block)] = block
+            done += len(block)
+        if done < len(rows):
+            raise ValueError(f"{done} rows are not {len(rows)}")
+        rows.flush()
+
+
+def _write_captions(path: Path, images: int, captions: Sequence[Sequence[str]]) -> None:
+    if len(captions) != images:
+        raise ValueError(f"captions of {len(captions)} images are not of {images}")
+    counts = [len(texts) for texts in captions]
+    table = pd.DataFrame(
+        {
+            "image": np.repeat(np.arange(images), counts),
+            "caption": pd.array([text for texts in captions for text in texts], dtype="string"),
+        }
+    )
+    with write_whole(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def _read_captions(path: Path, images: int) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        found = pd.read_parquet(path, columns=["image", "caption"])
+    except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
+        raise ValueError(f"{path}: not a table of captions") from None
+    image = found["image"].to_numpy()
+    if image.dtype.kind not in "iu" or found["caption"].isna().any():
+        raise ValueError(f"{path}: not a table of captions")
+    if len(image) and (image[0] < 0 or image[-1] >= images or (np.diff(image) < 0).any()):
+        raise ValueError(f"{path}: image does not rise within 0 ... {images - 1}")
+    return found
+
+
+def _content_hash(rows: Array, captions: pd.DataFrame | None) -> str:
+    digest = hashlib.sha256(f"{rows.shape}".encode())
+    for block in _blocks(rows):
+        digest.update(np.ascontiguousarray(block, "<i4").tobytes())
+    if captions is not None:
+        for image, caption in zip(captions["image"], captions["caption"], strict=True):
+            digest.update(json.dumps([int(image), caption]).encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not a JSON object")
+    return found

@@ -1,0 +1,167 @@
+"""What images are measured by: Inception's features, or whitened pixels that need no download.
+
+B: images, F: features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch.nn.functional as nn_functional
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.features.features import Features, whitening
+from models.features.inception import FEATURES as INCEPTION_FEATURES
+from models.features.inception import load_inception
+from models.hashes import tensors_hash
+from models.metrics.frechet import Sums
+from models.tensor_file import read_tensors
+from search.files import write_whole
+from search.plugins import Registry
+
+PIXELS_FORMAT = "autonat-pixels/1"
+RESIZES = {"inception": "bilinear to 299 x 299, no antialiasing", "pixels": "areas' means"}
+
+
+class InceptionFeatures(Features):
+    """The 2015 Inception's 2,048 pooled features.
+
+    Args:
+        path: of pytorch-fid's file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.network = load_inception(path)
+        self.num_features = INCEPTION_FEATURES
+        self.description = "Inception 2015, pool3, 2048"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] to [B, 2048]."""
+        return self.network(images)  # type: ignore[no-any-return]
+
+    def hash(self) -> str:
+        """SHA-256 of the weights."""
+        return tensors_hash(self.network.state_dict())
+
+
+class PixelFeatures(Features):
+    """Small images' whitened pixels; for data that Inception was not made for, or tests.
+
+    Args:
+        mean: [F] of the real small images.
+        matrix: [F, F], whitens them.
+        side: of the small images in pixels; F = 3 side^2.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, mean: Tensor, matrix: Tensor, side: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", matrix)
+        self.side, self.num_features = side, len(mean)
+        self.description = f"whitened pixels of {side} x {side}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] to [B, F], float64."""
+        return (_small(images, self.side) - self.mean) @ self.matrix
+
+    def hash(self) -> str:
+        """SHA-256 of mean and matrix, as float32."""
+        return tensors_hash(self.state_dict())
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        told = {"format": PIXELS_FORMAT, "side": self.side}
+        tensors = {"mean": self.mean, "matrix": self.matrix}
+        with write_whole(path) as partial:
+            save_file(tensors, partial, metadata={"settings": json.dumps(told)})
+
+
+def pixel_width(side: int) -> int:
+    """F of small images of that side: their three colours."""
+    return 3 * side**2
+
+
+def fit_pixels(batches: Iterable[Tensor], side: int) -> PixelFeatures:
+    """Whitening by the pixels of real images [B, 3, H, W] in [0, 1], made small.
+
+    Raises:
+        ValueError: fewer than two images, or a side that is not positive.
+    """
+    if side < 1:
+        raise ValueError(f"side = {side} is not positive")
+    sums: Sums | None = None
+    for images in batches:
+        pixels = _small(images, side)
+        more = Sums(pixels.sum(0), pixels.T @ pixels, len(pixels))
+        sums = more if sums is None else sums + more
+    if sums is None:
+        raise ValueError("no images to fit pixels on")
+    statistics = sums.statistics()
+    return PixelFeatures(statistics.mean, whitening(statistics.covariance), side)
+
+
+FEATURES: Registry[Callable[[str], Features]] = Registry(
+    "features",
+    {
+        "inception": "models.features.image_features:InceptionFeatures",
+        "pixels": "models.features.image_features:load_pixels",
+    },
+    argument=":PATH",
+)
+"""What makes each kind of features, from a path."""
+
+
+def load_features(name: str) -> Features:
+    """Features by name: inception:PATH (pytorch-fid's file), pixels:PATH (see `fit_pixels`), or
+    those of another package.
+
+    Raises:
+        ValueError: another kind, or a file that is not one of it.
+    """
+    _, load, path = FEATURES.load_with_argument(name)
+    return load(path)
+
+
+def parse_features(name: str) -> tuple[str, str]:
+    """Kind and path of features by name.
+
+    Raises:
+        ValueError: another kind, or no path.
+    """
+    kind, _, path = FEATURES.load_with_argument(name)
+    return kind, path
+
+
+def load_pixels(path: str) -> PixelFeatures:
+    """The pixel features that `PixelFeatures.save` wrote.
+
+    Raises:
+        ValueError: the file is not one of them.
+    """
+    file = read_tensors(path)
+    try:
+        side = json.loads(file.metadata["settings"])["side"]
+        mean, matrix = file.tensors["mean"], file.tensors["matrix"]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(f"{path}: not pixel features") from None
+    width = pixel_width(side) if type(side) is int else 0
+    if mean.shape != (width,) or matrix.shape != 2 * mean.shape:
+        raise ValueError(f"{path}: not pixel features of a side of {side!r}")
+    return PixelFeatures(mean, matrix, side)
+
+
+def quantised(images: Tensor) -> Tensor:
+    """Rounded to the 256 levels that an image file has; [0, 1] to [0, 1]."""
+    return (images * 255).round() / 255
+
+
+def _small(images: Tensor, side: int) -> Tensor:
+    """[B, 3, H, W] to [B, 3 side^2], float64."""
+    return nn_functional.adaptive_avg_pool2d(images.double(), side).flatten(1)

@@ -1,0 +1,1 @@
+"""The networks that predict tokens, one family a file."""

@@ -1,0 +1,294 @@
+"""NAT: a masked transformer with long skips (AutoNAT, section 5; U-ViT style), conditioned on a
+class or on the token states of a text encoder.
+
+Module names are those of the published checkpoints, so that a state dict moves both ways.
+B: images, L: tokens an image, C: tokens of the condition (a class is one), S: C + L, D: width,
+K: codebook size, E: width of a text encoder's states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from models.hashes import tensors_hash
+
+EMBEDDING_EPS = 1e-6
+NULL_CONTEXT = "null_context"
+
+
+@dataclass(frozen=True)
+class NATConfig:
+    """Sizes of a NAT.
+
+    Attributes:
+        codebook_size: K >= 1; the mask token is index K.
+        tokens: L >= 1.
+        num_classes: classes >= 1; the null class is index num_classes. None for text.
+        width: D, a multiple of num_heads.
+        depth: blocks besides the middle one, an even number >= 0.
+        num_heads: attention heads.
+        mlp_ratio: hidden width of the MLPs over D.
+        dropout: of the embeddings, in training, in [0, 1).
+        context_width: E; None for classes.
+
+    Raises:
+        ValueError: a size outside its range.
+    """
+
+    codebook_size: int
+    tokens: int
+    num_classes: int | None
+    width: int
+    depth: int
+    num_heads: int
+    mlp_ratio: int = 4
+    dropout: float = 0.1
+    context_width: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.num_classes is None) == (self.context_width is None):
+            raise ValueError(
+                f"num_classes = {self.num_classes} and context_width = {self.context_width}: "
+                "a NAT takes a class or a text"
+            )
+        condition = "num_classes" if self.context_width is None else "context_width"
+        for name in ("codebook_size", "tokens", condition, "width", "num_heads", "mlp_ratio"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} = {value!r} is not a positive integer")
+        if type(self.depth) is not int or self.depth < 0 or self.depth % 2:
+            raise ValueError(f"depth = {self.depth!r} is not an even number >= 0")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width = {self.width} is not a multiple of num_heads = {self.num_heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
+
+    def to_json(self) -> dict[str, Any]:
+        """By name, without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, sizes: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            TypeError: a name that is missing or unknown.
+            ValueError: a size outside its range.
+        """
+        return cls(**{"num_classes": None, **sizes})
+
+
+class Embedding(nn.Module):
+    """Words plus learned positions, then LayerNorm and dropout: [B, N] -> [B, N, D]."""
+
+    def __init__(self, words: int, positions: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(words, width)
+        self.position_embeddings = nn.Embedding(positions, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=EMBEDDING_EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """[B, N] int64 to [B, N, D]."""
+        x = self.word_embeddings(words) + self.position_embeddings.weight
+        return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, qkv without bias: [B, S, D] -> [B, S, D]."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, D] to [B, S, D]."""
+        qkv = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
+        # Laid out anew, for attention reads each many times: a tenth of a pass saved on the CPU.
+        q, k, v = qkv.contiguous()
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Linear, GELU, linear: [B, S, D] -> [B, S, D]."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, S, D] to [B, S, D]."""
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """A pre-norm block; with a skip it first joins its mirror block's output by a linear map."""
+
+    def __init__(self, config: NATConfig, skip: bool) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, config.num_heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, width * config.mlp_ratio)
+        if skip:
+            self.skip_linear = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """[B, S, D], and for a block with a skip its mirror's output [B, S, D], to [B, S, D]."""
+        if skip is not None:
+            x = self.skip_linear(torch.cat([x, skip], dim=-1))
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """Linear, GELU, LayerNorm, product with the words: [B, L, D], [K + 1, D] -> [B, L, K + 1]."""
+
+    def __init__(self, width: int, words: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.ln = nn.LayerNorm(width)
+        self.bias = nn.Parameter(torch.zeros(1, 1, words))
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        """[B, L, D] and [K + 1, D] to [B, L, K + 1]."""
+        x = self.ln(F.gelu(self.fc(x)))
+        return F.linear(x, words, self.bias[0, 0])
+
+
+class NAT(nn.Module):
+    """Predicts the token of every position from those that are visible and the class."""
+
+    def __init__(self, config: NATConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mask_token, self.null_class = config.codebook_size, config.num_classes or 0
+        words, width, dropout = config.codebook_size + 1, config.width, config.dropout
+        self.token_emb = Embedding(words, config.tokens, width, dropout)
+        self.context_embed: nn.Module
+        if config.num_classes is not None:
+            self.context_embed = Embedding(config.num_classes + 1, 1, width, dropout)
+        if config.context_width is not None:
+            self.context_embed = nn.Linear(config.context_width, width)
+        # Of no text, for guidance; the published files do not have it.
+        self.null_context: Tensor
+        self.register_buffer("null_context", None, persistent=False)
+        half = config.depth // 2
+        self.in_blocks = nn.ModuleList(Block(config, skip=False) for _ in range(half))
+        self.mid_block = Block(config, skip=False)
+        self.out_blocks = nn.ModuleList(Block(config, skip=True) for _ in range(half))
+        self.norm = nn.LayerNorm(width)
+        self.mlm_layer = Head(width, words)
+        # U-ViT's deviation of 0.02 belongs to its widths; narrow networks learn far slower with it.
+        std = 0.02 * math.sqrt(768 / width)
+        self.apply(lambda module: _initialise(module, std))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; what it is given must be there too."""
+        return self.mlm_layer.bias.device
+
+    def set_null_context(self, states: Tensor) -> None:
+        """The states [C, E] that a text encoder gives for no text.
+
+        Raises:
+            ValueError: not of that shape, of another width, or the NAT takes classes.
+        """
+        if states.ndim != 2 or states.shape[1] != self.config.context_width:
+            raise ValueError(
+                f"a null context of shape {tuple(states.shape)} is not one of width "
+                f"{self.config.context_width}"
+            )
+        self.null_context = states.float().to(self.device)
+
+    def without(self, conditions: Tensor, dropped: Tensor) -> Tensor:
+        """Conditions as in `forward`, where `dropped` [B] bool those of no class or text.
+
+        Raises:
+            ValueError: texts, and the states of no text are not set or not of their shape.
+        """
+        if self.config.num_classes is not None:
+            return conditions.masked_fill(dropped, self.null_class)
+        if self.null_context is None:
+            raise ValueError("no null context is set: guidance and dropped texts need one")
+        if conditions.shape[1:] != self.null_context.shape:
+            raise ValueError(
+                f"texts of shape {tuple(conditions.shape)} do not fit the null context's "
+                f"{tuple(self.null_context.shape)}"
+            )
+        return torch.where(dropped[:, None, None], self.null_context, conditions)
+
+    def null(self, conditions: Tensor) -> Tensor:
+        """Conditions of no class or text, as many as these."""
+        return self.without(conditions, conditions.new_ones(len(conditions), dtype=torch.bool))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that decides its logits, by name: the weights, and the states of no text if set."""
+        state: dict[str, Tensor] = self.state_dict()
+        return state if self.null_context is None else {**state, NULL_CONTEXT: self.null_context}
+
+    def hash(self) -> str:
+        """SHA-256 of `tensors` with their names and shapes."""
+        return tensors_hash(self.tensors())
+
+    def forward(self, tokens: Tensor, conditions: Tensor) -> Tensor:
+        """Logits of every position.
+
+        Args:
+            tokens: [B, L] int64 in [0, K]; K is the mask token.
+            conditions: classes [B] int64 in [0, num_classes], num_classes being the null class;
+                or states of texts [B, C, E].
+
+        Returns:
+            [B, L, K].
+
+        Raises:
+            ValueError: conditions of another shape.
+        """
+        context = self._embed(conditions)
+        x = torch.cat([context, self.token_emb(tokens)], dim=1)
+        skips = []
+        for block in self.in_blocks:
+            x = block(x)
+            skips.append(x)
+        x = self.mid_block(x)
+        for block in self.out_blocks:
+            x = block(x, skips.pop())
+        x = self.norm(x)[:, context.shape[1] :]
+        # Detached: the words learn from the input side only, as published.
+        logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
+        return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]
+
+    def _embed(self, conditions: Tensor) -> Tensor:
+        """Conditions as in `forward` to [B, C, D]."""
+        width, shape = self.config.context_width, tuple(conditions.shape)
+        if width is None:
+            if conditions.ndim != 1:
+                raise ValueError(f"conditions of shape {shape} are not classes [B]")
+            return self.context_embed(conditions[:, None])  # type: ignore[no-any-return]
+        if conditions.ndim != 3 or shape[2] != width:
+            raise ValueError(f"conditions of shape {shape} are not states [B, C, {width}]")
+        return self.context_embed(conditions)  # type: ignore[no-any-return]
+
+
+def _initialise(module: nn.Module, std: float) -> None:
+    """Truncated normal weights and no biases."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=std)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

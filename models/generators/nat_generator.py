@@ -1,0 +1,173 @@
+"""NAT behind the face of all generators: its weights, what it is told, and its decoder.
+
+B: images, L: tokens an image, C: tokens of a text, E: width of its states, K: codebook size.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from models.data.contexts import TextContexts
+from models.data.token_data import TokenData
+from models.flops import counted_flops
+from models.generators.conditions import Conditions
+from models.generators.nat import NAT, NATConfig
+from models.generators.published import load_nat
+from models.tokenizers.decoder import Decoder, GridDecoder
+from models.tokenizers.tokenizer import load_tokenizer
+
+
+class NATGenerator:
+    """A NAT that generates for classes, or for the captions of token data.
+
+    Without weights it knows all but `__call__`, `null` and `hash`.
+
+    Args:
+        config: sizes of the NAT.
+        decoder: turns its tokens into images.
+        prompts: whose captions it generates for; None for a NAT that takes classes.
+        nat: its weights, in evaluation mode.
+
+    Raises:
+        ValueError: texts without prompts or classes with them, weights of other sizes, or a grid
+            that does not have the NAT's tokens.
+    """
+
+    def __init__(
+        self,
+        config: NATConfig,
+        decoder: Decoder,
+        prompts: TextContexts | None = None,
+        nat: NAT | None = None,
+    ) -> None:
+        if (config.context_width is None) != (prompts is None):
+            raise ValueError(
+                "a NAT that takes texts needs prompts, and one that takes classes has none"
+            )
+        if decoder.grid is not None and math.prod(decoder.grid) != config.tokens:
+            h, w = decoder.grid
+            raise ValueError(f"{config.tokens} tokens an image are no grid of {h} x {w}")
+        self.config, self.decoder, self.prompts, self._nat = config, decoder, prompts, nat
+        self.tokens, self.grid, self.codebook_size = (
+            config.tokens,
+            decoder.grid,
+            config.codebook_size,
+        )
+        self.mask_token = config.codebook_size
+        self.num_conditions = config.num_classes if prompts is None else len(prompts.first)
+
+    def with_weights(self, nat: NAT) -> Self:
+        """The same generator on other weights; the decoder is shared."""
+        return type(self)(self.config, self.decoder, self.prompts, nat)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it has weights."""
+        return self._nat is not None
+
+    @property
+    def nat(self) -> NAT:
+        """The network.
+
+        Raises:
+            RuntimeError: it has no weights.
+        """
+        if self._nat is None:
+            raise RuntimeError("the NAT has no weights: train or load them first (prepare)")
+        return self._nat
+
+    def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
+        """See `MaskedGenerator.__call__`."""
+        logits: Tensor = self.nat(tokens, conditions.parts[0])
+        return logits
+
+    def conditions_of(self, drawn: Tensor) -> Conditions:
+        """Classes [B], or the states [B, C, E] of each image's first caption."""
+        if self.prompts is None:
+            return Conditions(drawn)
+        return Conditions(self.prompts.of_images(drawn.cpu().numpy()).to(drawn.device))
+
+    def null(self, conditions: Conditions) -> Conditions:
+        """The null class, or the states of no text."""
+        return Conditions(self.nat.null(conditions.parts[0]))
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `MaskedGenerator.decode`."""
+        return self.decoder.decode(tokens)
+
+    def flops(self) -> Mapping[str, int]:
+        """See `MaskedGenerator.flops`; known without weights."""
+        context_tokens = 1 if self.prompts is None else self.prompts.states.shape[1]
+        return {
+            "pass": pass_flops(self.config, context_tokens),
+            "decode": self.decoder.flops(),
+        }
+
+    def hash(self) -> str:
+        """Of the weights, and of the states of no text where it takes texts."""
+        return self.nat.hash()
+
+    def to(self, device: str | torch.device) -> Self:
+        """This generator, moved to a device as far as it is loaded."""
+        if self._nat is not None:
+            self._nat.to(device)
+        self.decoder = self.decoder.to(device)
+        return self
+
+
+@functools.cache
+def pass_flops(config: NATConfig, context_tokens: int = 1) -> int:
+    """Floating-point operations of a NAT's forward pass of one image; with guidance a step takes
+    two passes.
+
+    Args:
+        config: the network's sizes.
+        context_tokens: C, of texts.
+    """
+    with torch.device("meta"):
+        nat = NAT(config).eval()
+        tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
+        conditions = torch.zeros(1, dtype=torch.int64)
+        if config.context_width is not None:
+            conditions = torch.zeros(1, context_tokens, config.context_width)
+    return counted_flops(lambda: nat(tokens, conditions))
+
+
+def load_nat_generator(
+    path: str | Path,
+    *,
+    tokenizer: str,
+    num_heads: int = 8,
+    prompts: str | Path | None = None,
+) -> NATGenerator:
+    """A NAT from a published checkpoint, with the tokenizer that decodes its square of tokens.
+
+    Args:
+        path: of the checkpoint (see `models.generators.published.load_nat`).
+        tokenizer: see `models.tokenizers.tokenizer.load_tokenizer`.
+        num_heads: attention heads, which no shape tells.
+        prompts: a folder of token data with embedded captions, for a NAT that takes texts.
+
+    Raises:
+        ValueError: a file that is missing or not what it should be, or files that do not fit
+            together.
+    """
+    nat = load_nat(path, num_heads)
+    side = math.isqrt(nat.config.tokens)
+    decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
+    codes = decoder.tokenizer.codebook_size
+    if codes != nat.config.codebook_size:
+        raise ValueError(
+            f"{tokenizer} has {codes} codes, but {path} has {nat.config.codebook_size}"
+        )
+    texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
+    if texts is not None:
+        nat.set_null_context(texts.null)
+    return NATGenerator(nat.config, decoder, texts, nat)

@@ -1,0 +1,83 @@
+"""Reads the published checkpoints of the NAT family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.generators.nat import NAT, NATConfig
+from models.state_dicts import check_shapes
+from models.tensor_file import read_tensors
+
+
+def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
+    """A NAT from a published state dict; its sizes are read from the shapes. One that takes texts
+    still needs `set_null_context`.
+
+    Args:
+        path: of torch.save or safetensors (see models.tensor_file).
+        num_heads: attention heads, which no shape tells (8 in the published models).
+
+    Returns:
+        The NAT in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
+    """
+    state = read_tensors(path).tensors
+    try:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
+    """A NAT of these sizes with these tensors, in evaluation mode.
+
+    Raises:
+        ValueError: missing, unexpected or misshapen tensors; the first few are named.
+    """
+    with torch.device("meta"):
+        nat = NAT(config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_shapes(shapes, {name: tuple(t.shape) for name, t in nat.state_dict().items()})
+    nat.load_state_dict(dict(state), assign=True)
+    return nat.float().eval()
+
+
+def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) -> NATConfig:
+    """The sizes that these shapes, by published name, imply.
+
+    Raises:
+        ValueError: a name that the sizes are read from is missing or has another rank.
+    """
+    text = "context_embed.weight" in shapes
+    context = "context_embed.weight" if text else "context_embed.word_embeddings.weight"
+    sizes = {
+        "token_emb.word_embeddings.weight": 2,
+        "token_emb.position_embeddings.weight": 2,
+        context: 2,
+        "mid_block.mlp.fc1.weight": 2,
+    }
+    for name, rank in sizes.items():
+        if name not in shapes:
+            raise ValueError(f"not a NAT checkpoint: it lacks {name}")
+        if len(shapes[name]) != rank:
+            raise ValueError(f"{name} has the shape {shapes[name]}, not one of rank {rank}")
+    words, width = shapes["token_emb.word_embeddings.weight"]
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}
+    return NATConfig(
+        codebook_size=words - 1,
+        tokens=shapes["token_emb.position_embeddings.weight"][0],
+        num_classes=None if text else shapes[context][0] - 1,
+        context_width=shapes[context][1] if text else None,
+        width=width,
+        depth=2 * len(blocks),
+        num_heads=num_heads,
+        mlp_ratio=shapes["mid_block.mlp.fc1.weight"][0] // width,
+    )

@@ -1,0 +1,66 @@
+"""Generators by name: ours, those of installed packages, and one's own."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from models.generators.generator import MaskedGenerator
+from search.plugins import Registry
+from search.user_code import own_code
+
+GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
+    "generator",
+    {"nat": "models.generators.nat_generator:load_nat_generator"},
+    argument=":PATH",
+)
+"""What makes each kind of generator, from a path and settings by keyword."""
+
+
+def load_generator(name: str, **settings: Any) -> MaskedGenerator:
+    """A generator by name.
+
+        load_generator("nat:weights.pth", tokenizer="vqgan:vqgan.ckpt")
+        load_generator("my_package.my_module:make", size="small")
+
+    Args:
+        name: KIND:PATH, where a kind is built in or registered (see search.plugins), or
+            `package.module:make` of one's own, where `make` is a class or a function.
+        settings: what the kind, or `make`, takes by keyword beside the path.
+
+    Returns:
+        The generator in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: an unknown kind (the known ones are listed), a file that is not one of it, a
+            module that does not import, or a setting that it does not have.
+    """
+    kind, _, rest = name.partition(":")
+    given: tuple[str, ...] = (rest,)
+    if kind in GENERATORS.names() and rest:
+        make = GENERATORS.load(kind)
+    elif rest.isidentifier() and _is_module(kind):
+        make, given = own_code("generator", name), ()
+    else:
+        known = ", ".join(f"{known}:PATH" for known in GENERATORS.names())
+        raise ValueError(
+            f"generator = {name!r} is unknown; known: {known}, or package.module:make of your own"
+        )
+    try:
+        inspect.signature(make).bind(*given, **settings)
+    except TypeError as error:
+        raise ValueError(f"generator {name}: {error}") from None
+    return make(*given, **settings)
+
+
+def _is_module(name: str) -> bool:
+    """Whether Python finds a module, or the package that it is said to lie in, from the current
+    folder too."""
+    top = name.partition(".")[0]
+    return (
+        top.isidentifier() and PathFinder.find_spec(top, [*sys.path, str(Path.cwd())]) is not None
+    )

@@ -1,0 +1,1 @@
+"""What distinguishes generated images from real ones, in a number with its error."""

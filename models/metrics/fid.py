@@ -1,0 +1,124 @@
+"""FID, the Fréchet distance between the features of real and generated images: its value, its
+error, and its bias over n, from one pass over n generated images.
+
+Of each group of images the sums are kept. From them: the standard error by the influence of each
+group, FID at smaller n as the mean over disjoint parts, and FID at infinite n by a line through
+those in 1/n. F: features an image, G: groups.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.metrics.anchors import constant_distance, mean_of_halvings
+from models.metrics.frechet import Statistics, Sums, frechet_distance
+from models.metrics.metric import GROUPS, Estimate, RealImages
+
+PARTS = (2, 4)
+"""Into how many disjoint parts the groups are put for FID at smaller n."""
+
+
+class FID:
+    """The Fréchet distance (see `models.metrics.metric.Metric`)."""
+
+    name = "fid"
+    error = (
+        "The standard error of FID is the infinitesimal jackknife's, by the influence of each "
+        f"of {GROUPS} groups of generated images."
+    )
+    may_be_negative = False
+    needs_real_features = False
+
+    def images_needed(self, features: int) -> tuple[int, None]:
+        """More than features: below, their covariance is singular."""
+        return features + 1, None
+
+    def part(self, features: Tensor) -> Sums:
+        """Of features [B, F], in float64: memory does not grow with the images."""
+        found = features.double()
+        return Sums(found.sum(0), found.T @ found, len(found))
+
+    def estimate(self, real: RealImages, groups: Sequence[Sums]) -> Estimate:
+        """See `estimate`."""
+        return estimate(real.statistics, groups)
+
+    def of_real_images(self, real: RealImages, images: int) -> float | None:
+        """By the distance between two halves of the real images."""
+        halves = real.halves
+        if halves is None and real.complete:
+            halves = real.once("halves", mean_of_halvings)
+        return None if halves is None else halves.at(images)
+
+    def of_constant_image(self, real: RealImages, features: Tensor) -> float:
+        """Their features have no covariance."""
+        return constant_distance(real.statistics, features)
+
+
+def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
+    """FID from the sums of groups of images, in any number from 1, on the device of `real`.
+
+    Not finite where the features are not. The standard error is the infinitesimal jackknife's
+    (Efron 1982, chapter 6) with a group in place of an image.
+    """
+    whole = _sum(groups)
+    statistics = whole.statistics()
+    fid = float(frechet_distance(real, statistics))
+    ratio = float(statistics.covariance.trace() / real.covariance.trace())
+    spread = ratio if math.isfinite(ratio) else None
+    if not math.isfinite(fid) or len(groups) < 2:
+        return Estimate(fid, None, (), spread)
+    influences = _influences(real, statistics, groups)
+    error = float(influences.std() / math.sqrt(len(groups)))
+    width = len(real.mean)
+    smaller = tuple(
+        (whole.images // parts, _mean_fid(real, groups, parts))
+        for parts in PARTS
+        if parts <= len(groups) and whole.images // parts > width
+    )
+    return Estimate(fid, error, smaller, spread)
+
+
+def _sum(groups: Sequence[Sums]) -> Sums:
+    whole = groups[0]
+    for group in groups[1:]:
+        whole = whole + group
+    return whole
+
+
+def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
+    """The mean over disjoint parts of near equal size."""
+    cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
+    fids = [
+        float(frechet_distance(real, _sum(groups[a:b]).statistics()))
+        for a, b in itertools.pairwise(cuts)
+    ]
+    return math.fsum(fids) / parts
+
+
+def _influences(real: Statistics, fake: Statistics, groups: Sequence[Sums]) -> Tensor:
+    """Of each group's mean image on FID; [G], mean 0.
+
+    d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
+    C1^(1/2), which is linear in a group's sums.
+    """
+    root = real.root
+    values, vectors = torch.linalg.eigh(root @ fake.covariance @ root)
+    # Directions without variance of their own have no derivative.
+    floor = values.max() * 1e-10
+    inverse = torch.where(values > floor, values.clamp(min=floor).rsqrt(), 0.0)
+    slope = -(root @ (vectors * inverse) @ vectors.T @ root)
+    slope.diagonal().add_(1.0)
+    difference = fake.mean - real.mean
+    found = []
+    for group in groups:
+        shift = group.features / group.images - fake.mean
+        spread = group.outer / group.images - torch.outer(fake.mean, fake.mean)
+        spread -= torch.outer(shift, fake.mean) + torch.outer(fake.mean, shift)
+        found.append(2 * difference @ shift + (slope * (spread - fake.covariance)).sum())
+    return torch.stack(found)

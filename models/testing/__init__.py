@@ -1,0 +1,6 @@
+"""Conformance suites for one's own generators, metrics and the like, to be called in pytest."""
+
+from models.testing.generators import check_generator
+from models.testing.metrics import check_metric
+
+__all__ = ["check_generator", "check_metric"]

@@ -1,0 +1,200 @@
+"""Whether a generator keeps what `models.generators.generator.MaskedGenerator` promises.
+
+    def test_my_generator() -> None:
+        check_generator(MyGenerator(...))
+
+B: images at once, L: tokens an image, K: codebook size.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.decoding import generate
+from models.generators.conditions import Conditions
+from models.generators.generator import MaskedGenerator
+from models.precision import device
+from search.strategy import GenerationStrategy
+
+BATCH = 5
+"""Images that are asked for: more than one, and no round number."""
+ROUNDING = 1e-3
+"""Of the largest logit: what other shapes of a batch may change."""
+
+
+def check_generator(generator: MaskedGenerator, other: MaskedGenerator | None = None) -> None:
+    """Try everything that decoding and measuring ask of a generator.
+
+    It is tried on this process's device, which is the GPU where there is one, and afterwards lies
+    on the CPU.
+
+    Args:
+        generator: with any weights, random ones too; small ones take seconds.
+        other: the same with other weights, to see that its hash tells them apart.
+
+    Raises:
+        AssertionError: it breaks a promise; the line says which, and what was found.
+    """
+    _check_declaration(generator)
+    where = torch.device(device())
+    moved = generator.to(where)
+    with torch.inference_mode():
+        drawn = torch.arange(BATCH, device=where) % (moved.num_conditions or 1)
+        conditions = moved.conditions_of(drawn)
+        _check_conditions(moved, drawn, conditions)
+        _check_null(moved, conditions)
+        for masked in (1.0, 0.5, 0.0):
+            _check_logits(moved, _some_tokens(moved, masked), conditions)
+        _check_images(moved, _some_tokens(moved, 0.0))
+    _check_generation(moved, conditions)
+    _check_identity(moved.to("cpu"), other)
+
+
+def _check_declaration(generator: MaskedGenerator) -> None:
+    for name in ("tokens", "codebook_size", "mask_token"):
+        value = getattr(generator, name)
+        _require(type(value) is int, f"{name} = {value!r}, expected an int")
+    tokens, codes, mask = generator.tokens, generator.codebook_size, generator.mask_token
+    _require(tokens >= 1, f"tokens = {tokens}, expected 1 or more")
+    _require(codes >= 1, f"codebook_size = {codes}, expected 1 or more")
+    _require(not 0 <= mask < codes, f"mask_token = {mask} is the number of a code in [0, {codes})")
+    grid, count = generator.grid, generator.num_conditions
+    if grid is not None:
+        fits = len(grid) == 2 and grid[0] * grid[1] == tokens
+        _require(fits, f"grid = {grid!r} does not have the {tokens} tokens of an image")
+    counted = count is None or (type(count) is int and count >= 1)
+    _require(counted, f"num_conditions = {count!r}, expected None or an int of 1 or more")
+    flops = generator.flops()
+    for name, value in flops.items():
+        known = name in ("pass", "decode") and type(value) is int and value >= 0
+        _require(known, f"flops() has {name!r}: {value!r}, expected 'pass' and 'decode', in ints")
+
+
+def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Conditions) -> None:
+    """Rows are those of the numbers, whatever is cut out of them and put together again."""
+    kind = type(conditions).__name__
+    _require(isinstance(conditions, Conditions), f"conditions_of returned {kind}, not Conditions")
+    _require(len(conditions) == BATCH, f"{len(conditions)} conditions were made of {BATCH} numbers")
+    on, where = conditions.device, drawn.device
+    _require(on == where, f"the conditions of numbers on {where} lie on {on}")
+    turned = torch.arange(BATCH, device=where).flip(0)
+    again = generator.conditions_of(drawn[turned])
+    _require_same("conditions_of numbers in another order", again, conditions[turned])
+    joined = Conditions.cat([conditions[:2], *conditions[2:].split(2)])
+    _require_same("conditions split and joined", joined, conditions)
+    _require_same("conditions moved and back", conditions.to("cpu").to(where), conditions)
+    kinds, which = conditions.distinct()
+    _require_same("distinct conditions, laid out again", kinds[which], conditions)
+
+
+def _check_null(generator: MaskedGenerator, conditions: Conditions) -> None:
+    """Those of no class or text are alike, and fit beside the others."""
+    null = generator.null(conditions)
+    _require(len(null) == BATCH, f"null returned {len(null)} conditions for {BATCH}")
+    shapes = [[(p.dtype, p.shape[1:]) for p in found.parts] for found in (conditions, null)]
+    _require(shapes[0] == shapes[1], f"null has parts {shapes[1]}, the conditions {shapes[0]}")
+    first = torch.zeros(BATCH, dtype=torch.int64, device=conditions.device)
+    _require_same("null of every image, which should be one and the same", null, null[first])
+    _require_same("null of one image", generator.null(conditions[:1]), null[:1])
+
+
+def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Conditions) -> None:
+    shown = tokens.clone()
+    logits = generator(tokens, conditions)
+    _require(torch.equal(tokens, shown), "a forward pass changed the tokens that it was given")
+    shape = (BATCH, generator.tokens, generator.codebook_size)
+    _require(logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, not {shape}")
+    _require(logits.is_floating_point(), f"logits are {logits.dtype}, not floating-point numbers")
+    on, where = logits.device, tokens.device
+    _require(on == where, f"logits of tokens on {where} lie on {on}")
+    logits = logits.float()
+    _require(bool(logits.isfinite().all()), "logits are not all finite")
+    same = torch.equal(generator(tokens, conditions).float(), logits)
+    _require(same, "two equal forward passes gave different logits; is it in evaluation mode?")
+    turned = torch.arange(BATCH, device=where).flip(0)
+    _check_rows("logits", logits, turned, lambda rows: generator(tokens[rows], conditions[rows]))
+    null = generator.null(conditions)
+    both = Conditions.cat([conditions, null])
+    guided = generator(torch.cat([tokens, tokens]), both).float()[:BATCH]
+    _require_close("logits beside those of no condition", guided, logits)
+
+
+def _check_images(generator: MaskedGenerator, tokens: Tensor) -> None:
+    images = generator.decode(tokens)
+    shape = tuple(images.shape)
+    pictures = len(shape) == 3 or (len(shape) == 4 and shape[1] == 3)
+    _require(
+        pictures and shape[0] == BATCH,
+        f"images have the shape {shape}, not ({BATCH}, 3, H, W) or ({BATCH}, H, W)",
+    )
+    _require(images.is_floating_point(), f"images are {images.dtype}, not floating-point numbers")
+    on, where = images.device, tokens.device
+    _require(on == where, f"images of tokens on {where} lie on {on}")
+    low, high = float(images.min()), float(images.max())
+    _require(0 <= low <= high <= 1, f"images reach from {low:g} to {high:g}, not within [0, 1]")
+    turned = torch.arange(BATCH, device=where).flip(0)
+    _check_rows("images", images.float(), turned, lambda rows: generator.decode(tokens[rows]))
+
+
+def _check_generation(generator: MaskedGenerator, conditions: Conditions) -> None:
+    steps = min(3, generator.tokens)
+    random = torch.Generator(conditions.device).manual_seed(0)
+    tokens = generate(generator, conditions, GenerationStrategy.maskgit(steps), random)
+    low, high = int(tokens.min()), int(tokens.max())
+    inside = 0 <= low <= high < generator.codebook_size
+    _require(inside, f"generated tokens reach from {low} to {high}")
+
+
+def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -> None:
+    """On the CPU: its name stays while its weights do, and it travels."""
+    name = generator.hash()
+    known = re.fullmatch("sha256:[0-9a-f]{64}", name) is not None
+    _require(known, f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
+    copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))
+    _require(copy.hash() == name, "a copy by pickle has another hash")
+    with torch.inference_mode():
+        numbers = torch.zeros(BATCH, dtype=torch.int64)
+        tokens = _some_tokens(generator, 0.5, "cpu")
+        logits = [g(tokens, g.conditions_of(numbers)).float() for g in (generator, copy)]
+    _require_close("logits of a copy by pickle", logits[1], logits[0])
+    if other is not None:
+        _require(other.hash() != name, "another's weights have the same hash")
+
+
+def _some_tokens(generator: MaskedGenerator, masked: float, where: str | None = None) -> Tensor:
+    """Random tokens [BATCH, L], a share of them masked."""
+    random = torch.Generator().manual_seed(0)
+    shape = (BATCH, generator.tokens)
+    tokens = torch.randint(generator.codebook_size, shape, generator=random)
+    hidden = torch.rand(shape, generator=random) < masked
+    return tokens.masked_fill(hidden, generator.mask_token).to(where or device())
+
+
+def _check_rows(
+    what: str, whole: Tensor, turned: Tensor, again: Callable[[Tensor], Tensor]
+) -> None:
+    """An image is the same in another order and alone."""
+    _require_close(f"{what} of a batch in another order", again(turned).float(), whole[turned])
+    _require_close(f"{what} of one image alone", again(turned[:1]).float(), whole[turned[:1]])
+
+
+def _require_close(what: str, found: Tensor, expected: Tensor) -> None:
+    apart = float((found - expected).abs().max())
+    largest = max(1.0, float(expected.abs().max()))
+    _require(apart <= ROUNDING * largest, f"{what} differ by up to {apart:g}")
+
+
+def _require_same(what: str, found: Conditions, expected: Conditions) -> None:
+    pairs = list(zip(found.parts, expected.parts, strict=False))
+    same = len(found.parts) == len(expected.parts) and all(torch.equal(a, b) for a, b in pairs)
+    _require(same, f"{what} differ")
+
+
+def _require(kept: bool, line: str) -> None:
+    if not kept:
+        raise AssertionError(line)

@@ -1,0 +1,181 @@
+"""Whether a metric keeps what `models.metrics.metric.Metric` promises.
+
+def test_my_metric() -> None:
+check_metric(MyMetric())
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor
+
+from models.metrics.metric import GROUPS, Estimate, Metric, RealImages, statistics_of
+from models.precision import device
+
+FEATURES = 6
+"""An image, in the checks."""
+REAL_IMAGES = 300
+NOISE = (0.0, 0.5, 1.0, 2.0)
+"""Standard deviations of what is added to the features; the real ones have 1."""
+
+
+def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4) -> None:
+    """Try everything that measuring asks of a metric, on Gaussian features of real and generated
+    images, on this process's device.
+
+    Args:
+        metric: any.
+        repeats: draws of images whose spread is compared with the error that the metric states.
+        error_within: by how much of itself the mean stated error may differ from that spread.
+
+    Raises:
+        AssertionError: it breaks a promise; the line says which, and what was found.
+    """
+    _check_declaration(metric)
+    features = _drawn(REAL_IMAGES, 0)
+    real = RealImages(statistics_of(features), features if metric.needs_real_features else None)
+    images = _enough(metric)
+    found = _estimate(metric, real, _drawn(images, 1))
+    _check_numbers(metric, found, images)
+    _check_real_images_are_near(metric, real, features)
+    _check_noise(metric, real, images)
+    _check_groups(metric, real, images, found)
+    _check_others(metric, real, images, found)
+    _check_error(metric, real, images, repeats, error_within)
+
+
+def _check_declaration(metric: Metric) -> None:
+    _require(isinstance(metric, Metric), f"{type(metric).__name__} is not a Metric")
+    named = isinstance(metric.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", metric.name)
+    _require(
+        bool(named), f"name = {metric.name!r}, expected small letters, digits, '-' and '_' only"
+    )
+    told = isinstance(metric.error, str) and metric.error.endswith(".")
+    _require(told, f"error = {metric.error!r}, expected one sentence")
+    for name in ("may_be_negative", "needs_real_features"):
+        value = getattr(metric, name)
+        _require(isinstance(value, bool), f"{name} = {value!r}, expected True or False")
+    for features in (1, FEATURES, 2048):
+        fewest, most = metric.images_needed(features)
+        fits = type(fewest) is int and fewest >= 1 and (most is None or most >= fewest)
+        _require(fits, f"images_needed({features}) = {(fewest, most)}, expected (1 or more, more)")
+
+
+def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
+    for name in ("value", "standard_error", "spread"):
+        value = getattr(found, name)
+        known = type(value) is float or (value is None and name != "value")
+        _require(known, f"the estimate's {name} is {value!r}, expected a Python float")
+    _require(math.isfinite(found.value), f"the value of sound features is {found.value}")
+    smaller = [n for n, _ in found.value_at]
+    falling = smaller == sorted(set(smaller), reverse=True)
+    _require(
+        falling and all(0 < n < images for n in smaller),
+        f"value_at has n = {smaller}, expected falling numbers below {images}",
+    )
+
+
+def _check_real_images_are_near(metric: Metric, real: RealImages, features: Tensor) -> None:
+    same = _estimate(metric, real, features).value
+    far = _estimate(metric, real, features + 3).value
+    _require(same < far, f"the real images themselves have {same:g}, shifted ones {far:g}")
+    _require(
+        abs(same) <= 0.05 * abs(far),
+        f"the real images themselves have {same:g}, expected about 0; shifted ones have {far:g}",
+    )
+    low = min(same, far)
+    allowed = metric.may_be_negative or low > -1e-6
+    _require(allowed, f"a value of {low:g}, though may_be_negative is False")
+
+
+def _check_noise(metric: Metric, real: RealImages, images: int) -> None:
+    values = [_estimate(metric, real, _drawn(images, 1, noise)).value for noise in NOISE]
+    grows = values == sorted(values) and values[-1] > values[0]
+    _require(grows, f"values do not grow with noise: {', '.join(f'{v:g}' for v in values)}")
+
+
+def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
+    """Neither the images' order nor how they are cut into batches says anything."""
+    made = _drawn(images, 1)
+    groups = list(torch.tensor_split(made, GROUPS))
+    turned = [metric.part(group.flip(0)) for group in reversed(groups)]
+    _require_close("the images in another order", metric.estimate(real, turned), found)
+    halves = [torch.tensor_split(group, 2) for group in groups]
+    added = [metric.part(one) + metric.part(other) for one, other in halves]
+    _require_close("parts that were added", metric.estimate(real, added), found)
+    alone = metric.estimate(real, [metric.part(made)])
+    _require_close("all images in one group", alone, found)
+
+
+def _check_others(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
+    """Single precision, broken features, the fewest images, and a copy in another process."""
+    single = metric.estimate(real.to("cpu"), _parts(metric, _drawn(images, 1).cpu()))
+    _require_close("the CPU", single, found)
+    floats = real.features.float() if real.features is not None else None
+    half = RealImages(real.statistics, floats)
+    _require_close(
+        "float32 features", _estimate(metric, half, _drawn(images, 1).float()), found, 1e-3
+    )
+    broken = _drawn(images, 1)
+    broken[images // 2, 0] = math.nan
+    value = _estimate(metric, real, broken).value
+    _require(not math.isfinite(value), f"features that are not finite have the value {value:g}")
+    fewest, _ = metric.images_needed(FEATURES)
+    few = metric.estimate(real, [metric.part(_drawn(fewest, 1))])
+    _require(math.isfinite(few.value), f"{fewest} images, the fewest, have the value {few.value}")
+    copy: Metric = pickle.loads(pickle.dumps(metric))
+    _require_close("a copy by pickle", _estimate(copy, real, _drawn(images, 1)), found)
+
+
+def _check_error(
+    metric: Metric, real: RealImages, images: int, repeats: int, within: float
+) -> None:
+    found = [_estimate(metric, real, _drawn(images, 100 + i, 0.5)) for i in range(repeats)]
+    stated = [one.standard_error for one in found if one.standard_error is not None]
+    if not stated:
+        return
+    _require(len(stated) == repeats, f"{len(stated)} of {repeats} estimates state an error")
+    spread, mean = stdev(one.value for one in found), fmean(stated)
+    _require(
+        abs(mean - spread) <= within * spread,
+        f"the stated error is {mean:g} on average, but the values of {repeats} draws spread by "
+        f"{spread:g}",
+    )
+
+
+def _enough(metric: Metric) -> int:
+    """Images that fill the groups, and that the metric takes."""
+    fewest, most = metric.images_needed(FEATURES)
+    return min(max(300, GROUPS * fewest), most or 10**6)
+
+
+def _estimate(metric: Metric, real: RealImages, features: Tensor) -> Estimate:
+    return metric.estimate(real, _parts(metric, features))
+
+
+def _parts(metric: Metric, features: Tensor) -> Sequence[object]:
+    return [metric.part(group) for group in torch.tensor_split(features, GROUPS)]
+
+
+def _drawn(images: int, seed: int, noise: float = 0.0) -> Tensor:
+    """Features [n, FEATURES] of unit variance, with noise added."""
+    random = torch.Generator().manual_seed(seed)
+    found, more = torch.randn((2, images, FEATURES), generator=random, dtype=torch.float64)
+    noisy: Tensor = found + noise * more
+    return noisy.to(device())
+
+
+def _require_close(what: str, found: Estimate, expected: Estimate, relative: float = 1e-5) -> None:
+    close = math.isclose(found.value, expected.value, rel_tol=relative, abs_tol=1e-9)
+    _require(close, f"with {what} the value is {found.value!r}, not {expected.value!r}")
+
+
+def _require(kept: bool, line: str) -> None:
+    if not kept:
+        raise AssertionError(line)

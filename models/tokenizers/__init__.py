@@ -1,0 +1,1 @@
+"""Images to tokens and back, one tokenizer a file."""

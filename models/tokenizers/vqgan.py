@@ -1,0 +1,225 @@
+"""MaskGIT's VQGAN: images to codes and back (convolutions only, no attention).
+
+Module names are those of the public PyTorch checkpoint. Two of MaskGIT's habits are kept, for the
+weights were trained with them: a block's shortcut is taken from its own output, and images are
+halved by averaging.
+B: images, H, W: pixels, h, w: codes, D: width of a code, K: codebook size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from models.hashes import tensors_hash
+from models.state_dicts import check_shapes
+from models.tensor_file import read_tensors
+from models.tokenizers.codebook import check_images, nearest
+
+GROUPS = 32
+EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class VQGANConfig:
+    """Sizes of a VQGAN.
+
+    Attributes:
+        codebook_size: K.
+        code_width: D.
+        channels: of each level, from pixels to codes; each level but the last halves the image.
+        blocks: residual blocks a level.
+    """
+
+    codebook_size: int
+    code_width: int
+    channels: tuple[int, ...]
+    blocks: int
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions: [B, C, H, W] -> [B, C', H, W]."""
+
+    def __init__(self, channels: int, to: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels, EPS)
+        self.conv1 = nn.Conv2d(channels, to, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(GROUPS, to, EPS)
+        self.conv2 = nn.Conv2d(to, to, 3, padding=1, bias=False)
+        if channels != to:
+            self.nin_shortcut = nn.Conv2d(to, to, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H, W]."""
+        found = self.conv1(F.silu(self.norm1(x)))
+        found = self.conv2(F.silu(self.norm2(found)))
+        if hasattr(self, "nin_shortcut"):
+            x = self.nin_shortcut(found)
+        return x + found  # type: ignore[no-any-return]
+
+
+class Level(nn.Module):
+    """The blocks between two changes of size; `upsample` where one follows in the decoder."""
+
+    def __init__(self, channels: int, to: int, blocks: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(ResidualBlock(to if i else channels, to) for i in range(blocks))
+        if upsample:
+            self.upsample = nn.ModuleDict({"conv": nn.Conv2d(to, to, 3, padding=1)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H, W], or twice the size."""
+        for block in self.block:
+            x = block(x)
+        if hasattr(self, "upsample"):
+            x = self.upsample["conv"](F.interpolate(x, scale_factor=2.0))
+        return x
+
+
+class Encoder(nn.Module):
+    """[B, 3, H, W] in [0, 1] -> [B, D, h, w]."""
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.conv_in = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+        before = (channels[0], *channels[:-1])
+        self.down = nn.ModuleList(
+            Level(a, b, config.blocks) for a, b in zip(before, channels, strict=True)
+        )
+        self.mid = _middle(channels[-1])
+        self.norm_out = nn.GroupNorm(GROUPS, channels[-1], EPS)
+        self.conv_out = nn.Conv2d(channels[-1], config.code_width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, D, h, w]."""
+        x = self.conv_in(x)
+        for i, level in enumerate(self.down):
+            x = level(F.avg_pool2d(x, 2) if i else x)
+        for block in self.mid.values():
+            x = block(x)
+        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """[B, D, h, w] -> [B, 3, H, W], about [0, 1]."""
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.conv_in = nn.Conv2d(config.code_width, channels[-1], 3, padding=1)
+        self.mid = _middle(channels[-1])
+        before = (*channels[1:], channels[-1])
+        self.up = nn.ModuleList(
+            Level(a, b, config.blocks, upsample=i > 0)
+            for i, (a, b) in enumerate(zip(before, channels, strict=True))
+        )
+        self.norm_out = nn.GroupNorm(GROUPS, channels[0], EPS)
+        self.conv_out = nn.Conv2d(channels[0], 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D, h, w] to [B, 3, H, W]."""
+        x = self.conv_in(x)
+        for block in self.mid.values():
+            x = block(x)
+        for level in reversed(self.up):
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+
+
+def _middle(channels: int) -> nn.ModuleDict:
+    return nn.ModuleDict({f"block_{i}": ResidualBlock(channels, channels) for i in (1, 2)})
+
+
+class Codebook(nn.Module):
+    """The codes, [K, D]."""
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.codebook_size, config.code_width)
+
+
+class VQGAN(nn.Module):
+    """A tokenizer (see models.tokenizers.tokenizer)."""
+
+    def __init__(self, config: VQGANConfig) -> None:
+        super().__init__()
+        self.codebook_size = config.codebook_size
+        self.factor = 2 ** (len(config.channels) - 1)
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.quantize = Codebook(config)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """See `Tokenizer.encode`."""
+        check_images(images, self.factor)
+        codes = self.encoder(images)
+        found = nearest(rearrange(codes, "b d h w -> (b h w) d"), self.quantize.embedding.weight)
+        return found.view(len(images), *codes.shape[2:])
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Tokenizer.decode`."""
+        codes = rearrange(self.quantize.embedding(tokens), "b h w d -> b d h w")
+        return self.decoder(codes).float().clamp(0, 1)  # type: ignore[no-any-return]
+
+    def hash(self) -> str:
+        """SHA-256 of the weights."""
+        return tensors_hash(self.state_dict())
+
+
+def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
+    """The sizes that these shapes, by public name, imply.
+
+    Raises:
+        ValueError: a name that the sizes are read from is missing or has another rank.
+    """
+
+    def shape(name: str, rank: int) -> tuple[int, ...]:
+        found = shapes.get(name)
+        if found is None:
+            raise ValueError(f"not a VQGAN checkpoint: it lacks {name}")
+        if len(found) != rank:
+            raise ValueError(f"{name} has the shape {found}, not one of rank {rank}")
+        return found
+
+    words, width = shape("quantize.embedding.weight", 2)
+    levels = {name.split(".")[2] for name in shapes if name.startswith("encoder.down.")}
+    blocks = {name.split(".")[4] for name in shapes if name.startswith("encoder.down.0.block.")}
+    channels = tuple(
+        shape(f"encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(len(levels))
+    )
+    if not channels or not all(n % GROUPS == 0 for n in channels):
+        raise ValueError(f"its levels have {channels} channels, not multiples of {GROUPS}")
+    return VQGANConfig(words, width, channels, len(blocks))
+
+
+def load_vqgan(path: str | Path) -> VQGAN:
+    """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
+
+    Args:
+        path: of torch.save or safetensors (see models.tensor_file).
+
+    Returns:
+        The VQGAN in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
+            tensors.
+    """
+    state = read_tensors(path).tensors
+    try:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        with torch.device("meta"):
+            vqgan = VQGAN(vqgan_config(shapes))
+        check_shapes(shapes, {name: tuple(t.shape) for name, t in vqgan.state_dict().items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    vqgan.load_state_dict(state, assign=True)
+    return vqgan.float().eval()

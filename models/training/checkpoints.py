@@ -1,0 +1,91 @@
+"""Trained NATs on disk: safetensors with the network's sizes, in a folder named by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from models.generators.nat import NAT, NULL_CONTEXT, NATConfig
+from models.generators.published import nat_from_state_dict
+from models.tensor_file import read_tensors
+from search.files import write_text, write_whole
+
+WEIGHTS = "nat.safetensors"
+SETTINGS = "settings.json"
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """A short name for JSON values: equal settings, equal name."""
+    text = json.dumps(settings, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
+    """Write the settings, for people to read, then the weights, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    state = {name: tensor.contiguous() for name, tensor in nat.tensors().items()}
+    with write_whole(folder / WEIGHTS) as partial:
+        save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
+
+
+def load_nat_folder(folder: Path) -> NAT:
+    """The NAT saved in a folder, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: no checkpoint there, or not one of a NAT; the file is named.
+    """
+    path = folder / WEIGHTS
+    file = read_tensors(path)
+    state = dict(file.tensors)
+    try:
+        sizes = json.loads(file.metadata["config"])
+        null_context = state.pop(NULL_CONTEXT, None)
+        nat = nat_from_state_dict(state, NATConfig.from_json(sizes))
+        if null_context is not None:
+            nat.set_null_context(null_context)
+        return nat
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError(f"{path}: not a checkpoint of a NAT") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def store_nat(lab: Path, nat: NAT, settings: Mapping[str, Any]) -> str:
+    """Put weights into a lab's store, once; their hash."""
+    checkpoint = nat.hash()
+    folder = stored_folder(lab, checkpoint)
+    if not (folder / WEIGHTS).exists():
+        save_nat(folder, nat, settings)
+    return checkpoint
+
+
+def stored_folder(lab: Path, checkpoint: str) -> Path:
+    """Where weights of that hash lie, if they do.
+
+    Raises:
+        ValueError: not a hash.
+    """
+    kind, _, digits = str(checkpoint).partition(":")
+    if kind != "sha256" or not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValueError(f"checkpoint = {checkpoint!r} is not sha256: and 64 hexadecimal digits")
+    return lab / "weights" / digits
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What `save_nat` wrote beside the weights.
+
+    Raises:
+        ValueError: nothing that can be read.
+    """
+    try:
+        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{folder / SETTINGS}: cannot be read") from None
+    return dict(found)

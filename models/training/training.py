@@ -1,0 +1,192 @@
+"""Trains a NAT on token grids (AutoNAT, section 4.1 and its published settings).
+
+Every step's randomness derives from (seed, step) alone, so that a run killed at any moment goes
+on from its last checkpoint to the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.generators.nat import NAT, NATConfig
+from models.precision import computing_in, device
+from models.tensor_file import load_torch
+from models.training.masked_loss import WHOLE, Batch, Share, batch_loss, draw_batch, own_generator
+from models.training.rows import Rows
+from models.training.settings import TrainingSettings
+from search.files import write_whole
+from search.progress import Report
+
+CHECKPOINT = "training.pt"
+CHECKPOINT_EVERY = 200
+REPORT_EVERY = 20
+
+
+def train(
+    config: NATConfig,
+    settings: TrainingSettings,
+    tokens: Rows,
+    conditions: Rows,
+    folder: Path,
+    report: Report,
+    null_context: Tensor | None = None,
+    share: Share = WHOLE,
+) -> NAT:
+    """Train to the end; see `train_in_rungs`."""
+    *_, trained = train_in_rungs(
+        config,
+        settings,
+        tokens,
+        conditions,
+        folder,
+        report,
+        (settings.steps,),
+        null_context=null_context,
+        share=share,
+    )
+    return trained
+
+
+def train_in_rungs(
+    config: NATConfig,
+    settings: TrainingSettings,
+    tokens: Rows,
+    conditions: Rows,
+    folder: Path,
+    report: Report,
+    rungs: Sequence[int],
+    start: NAT | None = None,
+    null_context: Tensor | None = None,
+    share: Share = WHOLE,
+) -> Iterator[NAT]:
+    """Train, going on from the folder's checkpoint where there is one.
+
+    Args:
+        config: the network's sizes.
+        settings: how to train.
+        tokens: [N, L] int64 in [0, K).
+        conditions: classes [N] int64, or states of texts [N, C, E].
+        folder: for the checkpoint, which is kept; one folder a (config, settings, start).
+        report: called with (steps done, steps, loss as text).
+        rungs: growing numbers of steps; a checkpoint that has more behind it than the first (see
+            `steps_behind`) is no checkpoint for it.
+        start: weights to go on from in place of new ones, those of a network of these sizes.
+        null_context: states of no text [C, E], of a NAT that takes texts.
+        share: of several workers, which one this is; the first writes the checkpoint.
+
+    Yields:
+        At each rung the averaged weights, on the training's device, in evaluation mode; they
+        change with the next.
+
+    Raises:
+        ValueError: the loss is not finite; the folder's checkpoint is not one of this network, or
+            beyond the first rung.
+    """
+    with own_generator(settings.seed):
+        nat = NAT(config).train()
+        if start is not None:
+            nat.load_state_dict(start.state_dict())
+        if null_context is not None:
+            nat.set_null_context(null_context)
+        nat.to(device())
+        average = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
+    optimiser = torch.optim.AdamW(
+        nat.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    done = _resume(folder / CHECKPOINT, nat, average, optimiser)
+    if done > rungs[0]:
+        raise ValueError(f"{folder / CHECKPOINT} has {done} steps behind it, more than {rungs[0]}")
+    forward: nn.Module = nat if share.world == 1 else DistributedDataParallel(nat)
+    for rung in rungs:
+        for step in range(done, rung):
+            batches = draw_batch(nat, settings, tokens, conditions, step, share)
+            loss = _step(forward, nat, average, optimiser, settings, batches, step)
+            last = step + 1 == rung
+            if last or (step + 1) % REPORT_EVERY == 0:
+                if not math.isfinite(loss.item()):
+                    raise ValueError(f"training diverged: loss = {loss.item()} at step {step + 1}")
+                report(step + 1, settings.steps, f"loss {loss.item():.3f}")
+            if share.rank == 0 and (last or (step + 1) % CHECKPOINT_EVERY == 0):
+                _save(folder / CHECKPOINT, step + 1, nat, average, optimiser)
+        done = rung
+        trained: NAT = average.module  # type: ignore[assignment]
+        yield trained.eval()
+
+
+def _step(
+    forward: nn.Module,
+    nat: NAT,
+    average: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    batches: Sequence[Batch],
+    step: int,
+) -> Tensor:
+    """One step of the optimiser; the loss of this worker's images, as their share of the whole."""
+    for group in optimiser.param_groups:
+        group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    optimiser.zero_grad(set_to_none=True)
+    losses = []
+    for number, batch in enumerate(batches):
+        waiting: AbstractContextManager[None] = contextlib.nullcontext()
+        if isinstance(forward, DistributedDataParallel) and number + 1 < len(batches):
+            # Gradients meet those of the other workers once, behind the last microbatch.
+            waiting = forward.no_sync()
+        with own_generator(batch.seed), waiting:
+            with computing_in(settings.precision):
+                loss = batch.weight * batch_loss(forward, nat, batch, settings.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    optimiser.step()
+    average.update_parameters(nat)
+    return torch.stack(losses).sum()
+
+
+def _save(
+    path: Path, step: int, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer
+) -> None:
+    state = {
+        "step": step,
+        "nat": nat.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as partial:
+        torch.save(state, partial)
+
+
+def steps_behind(folder: Path) -> int:
+    """How many steps the checkpoint in a folder has behind it; 0 without one that can be read."""
+    try:
+        return int(load_torch(folder / CHECKPOINT)["step"])
+    except (LookupError, TypeError, ValueError):
+        return 0
+
+
+def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
+    """Load a checkpoint if there is one; the number of steps that it has behind it."""
+    if not path.exists():
+        return 0
+    try:
+        state: dict[str, Any] = load_torch(path)
+        nat.load_state_dict(state["nat"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        return int(state["step"])
+    except (LookupError, RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{path}: not a training checkpoint of this network") from None

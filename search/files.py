@@ -1,0 +1,39 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Write a file so that nobody ever sees a part of it, whenever this process ends.
+
+    Args:
+        path: of the file; its folder is there.
+
+    Yields:
+        The path to write to, in the same folder. When the block ends, what lies there is on the
+        disk and takes the file's place; when it raises, it goes, and the file stays as it was.
+
+    Raises:
+        OSError: the file cannot be written, or the disk is full.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8; see `write_whole`."""
+    with write_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")

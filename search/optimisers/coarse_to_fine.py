@@ -1,0 +1,385 @@
+"""Our own search: smooth curves first, finer ones later, by a Gaussian process that knows seeds.
+
+A strategy is a set of curves (search.coordinates). The search begins with the controls that need
+no search (search.controls), so that it never ends above them, and with levels and slopes, eight
+numbers; it lets finer orders in as it goes. Where to measure next is where a Gaussian
+process (search.gaussian_process) hopes for the lowest FID; evaluations share seeds in blocks, so
+that their differences are nearly free of noise, and every block starts by measuring the best
+strategy so far under its new seed. In the end the best few are measured again, all on common fresh
+seeds, the better half twice as often as the rest: what wins there is the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.stats import qmc
+from threadpoolctl import threadpool_limits
+
+from search.bound import Vector
+from search.coordinates import COARSE_ORDER, Coordinates
+from search.first_strategies import first_points
+from search.gaussian_process import Data, GaussianProcess, fit
+from search.ledger import Ledger
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
+from search.space import Space
+from search.strategy import GenerationStrategy
+
+WIDTHS = (1.0, 0.3, 2.0, 0.0)
+"""How many deviations below the mean is hoped for, in turn: from greedy to curious."""
+COARSE_SHARE = 0.35
+"""Share of the search that keeps to orders 0 and 1."""
+RETEST_SHARE = 0.15
+CONVERGED_GAIN = 0.01
+"""Of FID: what the second half of a search at most gained where it has converged."""
+FEWEST_EVALUATIONS = 8
+MOST_POINTS = 500
+"""Evaluations that the model sees: the best and the latest."""
+FIRST_FIT, LATER_FITS = 60, 15
+"""Iterations of the hyperparameters' search."""
+
+
+class CoarseToFine:
+    """Minimises FID over curves of growing detail.
+
+    Args:
+        space: what is searched; frozen schedules and bounds are kept.
+        budget: how many evaluations are asked.
+        seed: all choices and the evaluations' seeds derive from it.
+        tokens: L where it is known; mask ratios then move by whole tokens.
+        max_in_flight: probes that may be out at once, >= 1; the proposal of probe k knows the
+            results of probes 0 … k - max_in_flight and no others.
+        evaluations_per_seed: evaluations that share their noise, >= 2.
+
+    Raises:
+        ValueError: a setting outside its range, a budget of less than 8 evaluations, or a space of
+            choices alone.
+    """
+
+    begins_with_controls = True
+
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        seed: int,
+        tokens: int | None = None,
+        *,
+        max_in_flight: int = 4,
+        evaluations_per_seed: int = 24,
+    ) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
+        if evaluations_per_seed < 2:
+            raise ValueError(f"evaluations_per_seed = {evaluations_per_seed} is less than 2")
+        if budget.evaluations < FEWEST_EVALUATIONS:
+            images = budget.images_per_evaluation
+            raise ValueError(
+                f"budget = {budget.images} images is too small for coarse-to-fine: "
+                f"{FEWEST_EVALUATIONS} evaluations of {images} images need "
+                f"{FEWEST_EVALUATIONS * images}"
+            )
+        if not space.free_length:
+            raise ValueError(
+                "coarse-to-fine searches curves, but every schedule is frozen and only choices are "
+                "left"
+            )
+        self._space, self._budget, self._seed = space, budget, seed
+        self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
+        self._coordinates = Coordinates(space, tokens)
+        self._retest = _Halving.affordable(budget.evaluations)
+        self._searches = budget.evaluations - self._retest.evaluations
+        self._design = self._make_design()
+        self._groups = self._coordinates.length_groups()
+        self._theta: Vector | None = None
+        self._fitted = 0
+        self._ledger = Ledger()
+        self._probes: list[Probe] = []
+        self._x: list[Vector] = []
+        self._rounds: list[list[GenerationStrategy]] = []
+        self._bases: list[GenerationStrategy] = []
+        self._converged: int | None = None
+        self._scale = _Scale(0.0, 1.0, 0.0, 1.0)
+
+    @property
+    def converged(self) -> int | None:
+        """After how many evaluations little more was to be gained; None while more may be.
+
+        Said at the start of a block, when every order is free: by the model's mean plus two
+        deviations, the FID of the best strategy fell by less than CONVERGED_GAIN since the search
+        was half as long.
+        """
+        return self._converged
+
+    def ask(self) -> Probe | Signal:
+        """The next probe; WAIT while a result that its choice must know is missing."""
+        number = len(self._ledger)
+        if number < self._searches:
+            return self._ask_search(number)
+        return self._ask_retest(number)
+
+    def tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        """See `Optimiser.tell`."""
+        self._ledger.tell(probe, result)
+
+    def _ask_search(self, number: int) -> Probe | Signal:
+        known = max(0, number - self._max_in_flight + 1)
+        if self._ledger.told_in_order() < known:
+            return WAIT
+        block, place = divmod(number, self._per_seed)
+        seed = evaluation_seed(self._seed, block)
+        if number == 0:
+            strategy, role = self._space.start, "start"
+        elif number < len(self._design):
+            strategy, role = self._coordinates.to_strategy(self._design[number]), "design"
+        else:
+            with threadpool_limits(1):
+                model = self._model(known)
+                if place == 0:
+                    strategy, role = self._incumbents(model, known, 1)[0], "base"
+                    self._bases.append(strategy)
+                    self._notice_convergence(model, number)
+                else:
+                    x = self._propose(model, number, known)
+                    strategy, role = self._coordinates.to_strategy(x), "sample"
+        return self._enter(Probe(number, strategy, self._images, seed, block, role))
+
+    def _ask_retest(self, number: int) -> Probe | Signal:
+        place = number - self._searches
+        if place >= self._retest.evaluations:
+            return DONE
+        round_, contender, replicate = self._retest.place(place)
+        if round_ == len(self._rounds):
+            if self._ledger.told_in_order() < number:
+                return WAIT
+            self._rounds.append(self._contenders(round_))
+        contenders = self._rounds[round_]
+        strategy = contenders[min(contender, len(contenders) - 1)]
+        block = -(-self._searches // self._per_seed)
+        seed = evaluation_seed(self._seed, block + self._retest.first_seed(round_) + replicate)
+        return self._enter(Probe(number, strategy, self._images, seed, block + round_, RETEST))
+
+    @property
+    def _images(self) -> int:
+        return self._budget.images_per_evaluation
+
+    def _enter(self, probe: Probe) -> Probe:
+        self._probes.append(probe)
+        self._x.append(self._coordinates.from_strategy(probe.strategy))
+        return self._ledger.ask(probe)
+
+    def _make_design(self) -> list[Vector]:
+        """The start, strategies that are known to be good without search, then points that fill
+        the space of levels and slopes evenly, and of choices in turn."""
+        coarse = self._free(COARSE_ORDER)
+        # Until the first result is due there is no model to ask: the design fills that time.
+        count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
+        unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
+        points = list(first_points(self._space, self._coordinates).values())
+        for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
+            point = np.zeros(len(self._coordinates))
+            point[coarse] = (2 * row - 1) * self._reach()[coarse]
+            point[self._coordinates.is_choice] = chosen
+            points.append(point)
+        return points
+
+    def _reach(self) -> Vector:
+        """How far coefficients go from 0: levels over the whole range, finer orders less far."""
+        order = np.maximum(self._coordinates.order, 1)
+        return np.where(self._coordinates.order == 0, 1.0, 0.8 / order)
+
+    def _data(self, known: int) -> Data:
+        """What the model sees of the first `known` probes."""
+        fids = np.array(
+            [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
+        )
+        finite = np.isfinite(fids)
+        y, low, unit = np.zeros(known), 0.0, 1.0
+        if finite.any():
+            low = float(np.nanmin(fids))
+            unit = max(float(np.nanmedian(fids)) - low, 1e-9)
+            # What is bad is known to be so and no more: far above the median counts by its log.
+            y = np.log1p((np.where(finite, fids, np.nanmax(fids)) - low) / unit)
+        chosen = np.arange(known)
+        if known > MOST_POINTS:
+            best = np.argsort(y, kind="stable")[: MOST_POINTS // 2]
+            chosen = np.union1d(best, chosen[-MOST_POINTS // 2 :])
+        values = y[chosen]
+        self._scale = _Scale(low, unit, float(values.mean()), max(float(values.std()), 1e-9))
+        values = (values - self._scale.mean) / self._scale.deviation
+        seeds = np.array([self._probes[i].seed for i in chosen])
+        return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
+
+    def _model(self, known: int) -> GaussianProcess:
+        """The posterior given the known results, with those in flight as it expects them."""
+        data = self._data(known)
+        if self._theta is None or known >= self._fitted + max(4, self._fitted // 8):
+            iterations = FIRST_FIT if self._theta is None else LATER_FITS
+            self._theta = fit(data, self._groups, self._theta, iterations)
+            self._fitted = known
+        model = GaussianProcess(data, self._groups, self._theta)
+        pending = self._probes[known:]
+        if not pending:
+            return model
+        x = np.stack(self._x[known:])
+        expected = [model.expected(row, p.seed) for row, p in zip(x, pending, strict=True)]
+        believed = Data(
+            np.vstack([data.x, x]),
+            np.append(data.y, expected),
+            np.append(data.seeds, [p.seed for p in pending]),
+        )
+        return GaussianProcess(believed, self._groups, self._theta)
+
+    def _incumbents(
+        self, model: GaussianProcess, known: int, count: int
+    ) -> list[GenerationStrategy]:
+        """The measured strategies that the model thinks best, best first, no two alike."""
+        means, _ = model.predict(np.stack(self._x[:known]))
+        found: list[GenerationStrategy] = []
+        for i in np.argsort(means, kind="stable"):
+            strategy = self._probes[i].strategy
+            if strategy not in found and self._ledger.value(int(i)) is not None:
+                found.append(strategy)
+            if len(found) == count:
+                break
+        return found or [self._space.start]
+
+    def _notice_convergence(self, model: GaussianProcess, number: int) -> None:
+        all_free = self._finest(number) == self._coordinates.order.max()
+        if self._converged is not None or not all_free or len(self._bases) < 2:
+            return
+        earlier, now = (
+            self._coordinates.from_strategy(self._bases[i]) for i in (len(self._bases) // 2 - 1, -1)
+        )
+        gain, deviation = model.difference(earlier, now)
+        low = model.predict(now[None])[0][0]
+        fid, before = (self._scale.to_fid(y) for y in (low, low + gain + 2 * deviation))
+        # A value of 0 or less has no share of itself; by how much values differ stands in.
+        if before - fid < CONVERGED_GAIN * (fid if fid > 0 else self._scale.unit):
+            self._converged = number
+
+    def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:
+        """Where the model's lower bound is lowest, among the orders that are free by now. Curves
+        are moved along its gradient; the choices are those of the strategies it is moved from,
+        which are the best known and the best of many random ones."""
+        rng = np.random.default_rng([self._seed, number])
+        width = WIDTHS[number % len(WIDTHS)]
+        free = self._free(self._finest(number))
+        reach = self._reach()
+        means, _ = model.predict(np.stack(self._x[:known]))
+        best = [self._x[i] for i in np.argsort(means, kind="stable")[:3]]
+        low, high = -reach[free], reach[free]
+        starts = [_moved(best[0], free, np.clip(b[free], low, high)) for b in best]
+        for start, b in zip(starts, best, strict=True):
+            start[self._coordinates.is_choice] = b[self._coordinates.is_choice]
+        near = best[0][free] + rng.normal(size=(128, len(free))) * 0.15 * reach[free]
+        wide = rng.uniform(low, high, size=(128, len(free)))
+        candidates = np.clip(np.concatenate([near, wide]), low, high)
+        full = np.repeat(best[0][None], len(candidates), axis=0)
+        full[:, free] = candidates
+        self._coordinates.choose(full[len(near) // 2 :], rng)
+        mean, deviation = model.predict(full)
+        promising = np.argsort(mean - width * deviation, kind="stable")[:3]
+        starts += [full[i] for i in promising]
+
+        def lower_bound(values: Vector, start: Vector) -> tuple[float, Vector]:
+            value, gradient = model.bound(_moved(start, free, values), width)
+            return value, gradient[free]
+
+        found = [
+            minimize(
+                lower_bound,
+                start[free],
+                (start,),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=list(zip(low, high, strict=True)),
+                options={"maxiter": 40},
+            )
+            for start in starts
+        ]
+        lowest = min(range(len(found)), key=lambda i: float(found[i].fun))
+        return _moved(starts[lowest], free, np.round(found[lowest].x, 4))
+
+    def _free(self, finest: int) -> npt.NDArray[np.int64]:
+        """The coefficients of curves up to an order."""
+        coordinates = self._coordinates
+        return np.flatnonzero((coordinates.order <= finest) & ~coordinates.is_choice)
+
+    def _finest(self, number: int) -> int:
+        """The highest order that is free at this probe."""
+        finest = int(self._coordinates.order.max())
+        progress = number / self._searches
+        if progress < COARSE_SHARE:
+            return COARSE_ORDER
+        share = (progress - COARSE_SHARE) / (1 - COARSE_SHARE)
+        return min(finest, COARSE_ORDER + 1 + int(share * 1.5 * finest))
+
+    def _contenders(self, round_: int) -> list[GenerationStrategy]:
+        """Who is measured in a round: the model's best few, then the better half of the last."""
+        if round_ == 0:
+            with threadpool_limits(1):
+                model = self._model(self._searches)
+                return self._incumbents(model, self._searches, self._retest.contenders)
+        means: dict[GenerationStrategy, list[float]] = {}
+        for probe in self._probes[self._searches :]:
+            fid = self._ledger.value(probe.number)
+            means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
+        last = self._rounds[-1]
+        return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
+
+
+def _moved(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:
+    """A point with other values of the free coefficients."""
+    moved = point.copy()
+    moved[free] = values
+    return moved
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How the model sees FIDs: log(1 + (FID - low) / unit), standardised."""
+
+    low: float
+    unit: float
+    mean: float
+    deviation: float
+
+    def to_fid(self, y: float) -> float:
+        """The FID that the model sees as y."""
+        return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
+
+
+class _Halving:
+    """Rounds of re-tests: 2^r contenders, then half of them twice as often, and so on."""
+
+    def __init__(self, rounds: int, replicates: int) -> None:
+        self.rounds, self._replicates = rounds, replicates
+        self.contenders = 2**rounds if rounds else 0
+        self.evaluations = rounds * self.contenders * replicates
+
+    @classmethod
+    def affordable(cls, evaluations: int) -> _Halving:
+        """The largest that takes RETEST_SHARE of the evaluations."""
+        share = int(evaluations * RETEST_SHARE)
+        for rounds in (4, 3, 2, 1):
+            replicates = share // (rounds * 2**rounds)
+            if replicates >= (2 if rounds > 2 else 1):
+                return cls(rounds, replicates)
+        return cls(0, 0)
+
+    def place(self, number: int) -> tuple[int, int, int]:
+        """Round, contender and replicate of the re-test of that number."""
+        round_, rest = divmod(number, self.contenders * self._replicates)
+        replicate, contender = divmod(rest, self.contenders >> round_)
+        return round_, contender, replicate
+
+    def first_seed(self, round_: int) -> int:
+        """The number of seeds used by the rounds before."""
+        return self._replicates * ((1 << round_) - 1)

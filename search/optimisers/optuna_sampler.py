@@ -1,0 +1,172 @@
+"""Any Optuna sampler as an optimiser.
+
+The sampler lives in a study of its own in memory; the record of the search is another one, which
+the driver writes. To make a parallel search repeatable, results reach the sampler with a fixed
+delay: the sampler that proposes probe k knows the results of probes 0 … k - max_in_flight and of
+no others, whichever workers were faster.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import Trial, TrialState
+
+from search.dimensions import Dimension, SearchSpace
+from search.first_strategies import best_of
+from search.ledger import Ledger
+from search.measurement import Failure, Measurement
+from search.optimiser import (
+    DONE,
+    WAIT,
+    Budget,
+    Probe,
+    Signal,
+    TrainingBudget,
+    evaluation_seed,
+)
+from search.space import Space
+from search.strategy import GenerationStrategy
+
+PASSES = "forward_passes"
+ROUNDING = 1e-9
+
+
+class OptunaSampler:
+    """Minimises FID with an Optuna sampler, from the space's start.
+
+    Args:
+        make_sampler: the sampler of a space and a seed.
+        space: its bounds and scales become Optuna distributions.
+        budget: asked until it is spent; what stopped probes leave of theirs pays for more.
+        seed: the evaluations' seeds derive from it.
+        first: strategies of the space to measure before the sampler proposes any; it then starts
+            from the best of them, and knows them all. By default the space's start alone.
+        passes: minimise forward passes an image beside FID. They are then a parameter of their
+            own, from T to what the space allows; the smallest guidance scales give way.
+        max_in_flight: probes that may be out at once, >= 1, and the delay of results; give it at
+            least as many as there are workers.
+        common_random_numbers: one seed for all evaluations, so that differences between
+            strategies are not drowned by their noise; else one an evaluation.
+
+    Raises:
+        ValueError: max_in_flight < 1, or passes that cannot fall.
+    """
+
+    def __init__(
+        self,
+        make_sampler: Callable[[SearchSpace, int], BaseSampler],
+        space: SearchSpace,
+        budget: Budget | TrainingBudget,
+        seed: int,
+        first: Sequence[GenerationStrategy] = (),
+        passes: bool = False,
+        *,
+        max_in_flight: int = 4,
+        common_random_numbers: bool = True,
+    ) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
+        self._space, self._budget, self._seed = space, budget, seed
+        self._max_in_flight, self._common = max_in_flight, common_random_numbers
+        self._make_sampler, self._first = make_sampler, first
+        self._distributions: dict[str, BaseDistribution] = {**distributions(space)}
+        self._passes = passes
+        if passes:
+            if not isinstance(space, Space):
+                raise ValueError("forward passes are searched with generation strategies alone")
+            steps, most = space.start.steps, space.max_forward_passes
+            if not space.passes_can_fall:
+                raise ValueError("forward passes can only fall where guidance_scale may reach 0")
+            self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
+        directions = [StudyDirection.MINIMIZE] * (1 + passes)
+        sampler = make_sampler(space, seed)
+        self._study = optuna.create_study(directions=directions, sampler=sampler)
+        for values in self._first_values():
+            self._study.enqueue_trial(values)
+        self._trials: list[Trial] = []
+        self._spent_passes: list[int] = []
+        self._released = 0
+        self._ledger = Ledger()
+
+    def ask(self) -> Probe | Signal:
+        """The sampler's next proposal; WAIT while a result that it must know is missing."""
+        number = len(self._ledger)
+        if self._ledger.spent + 1 > self._budget.evaluations + ROUNDING:
+            return WAIT if self._ledger.in_flight else DONE
+        due = max(0, number - self._max_in_flight + 1)
+        if number >= len(self._first) > 0:
+            due = max(due, len(self._first))
+        if self._ledger.told_in_order() < due:
+            return WAIT
+        while self._released < due:
+            self._release(self._released)
+        if self._first and number == len(self._first) and isinstance(self._space, Space):
+            best = replace(self._space, start=best_of(self._first, self._ledger))
+            self._study.sampler = self._make_sampler(best, self._seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self._study.ask(dict(self._distributions))
+        self._trials.append(trial)
+        found = trial.params  # a deep copy at every look
+        entries = [d.entry(found[d.name]) for d in self._space.dimensions]
+        strategy, trained = self._space.pair(np.array(entries))
+        if self._passes:
+            strategy = strategy.with_passes(found[PASSES])
+        self._spent_passes.append(strategy.forward_passes())
+        seed = evaluation_seed(self._seed, 0 if self._common else number)
+        images = self._budget.images_per_evaluation
+        role = "start" if number == 0 else "control" if number < len(self._first) else "sample"
+        training = self._budget.training(trained, seed)
+        return self._ledger.ask(Probe(number, strategy, images, seed, number, role, training))
+
+    def tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        """See `Optimiser.tell`."""
+        self._ledger.tell(probe, result)
+
+    def _first_values(self) -> Iterator[dict[str, float | str]]:
+        """What the first trials are told to take, by parameter."""
+        space = self._space
+        if not isinstance(space, Space):
+            yield space.values_of(*space.starts)
+            return
+        for strategy in self._first or [space.start]:
+            values = space.values_of(strategy, None)
+            yield values | ({PASSES: strategy.forward_passes()} if self._passes else {})
+
+    def _release(self, number: int) -> None:
+        """Let the sampler know a result; Optuna has a state of its own for failures."""
+        fid, trial = self._ledger.value(number), self._trials[number]
+        if fid is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        elif self._ledger.stopped(number):
+            trial.report(fid, self._ledger.done(number))
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, [fid, self._spent_passes[number]][: 1 + self._passes])
+        self._released = number + 1
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """The space as Optuna distributions, by parameter name."""
+    return {d.name: distribution_of(d) for d in space.dimensions}
+
+
+def distribution_of(dimension: Dimension) -> BaseDistribution:
+    """A range is a range on its scale, a choice is categorical."""
+    if dimension.values:
+        return CategoricalDistribution(dimension.values)
+    bound = dimension.range
+    return FloatDistribution(float(bound.low), float(bound.high), log=bool(bound.log))

@@ -1,0 +1,68 @@
+"""Generators by name, those of the published format to the end: images from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.decoding import generate
+from models.generators.registry import GENERATORS, load_generator
+from models.testing import check_generator
+from search.strategy import GenerationStrategy
+from search.user_code import own_names
+from tests.models.testing import captioned
+
+FILES = Path(__file__).parents[1] / "files"
+NAT = f"nat:{FILES / 'nat.pth'}"
+VQGAN = f"vqgan:{FILES / 'vqgan.ckpt'}"
+HEADS = 4
+
+
+def test_a_published_nat_by_name() -> None:
+    generator = load_generator(NAT, tokenizer=VQGAN, num_heads=HEADS)
+    assert (generator.tokens, generator.grid, generator.codebook_size) == (256, (16, 16), 48)
+    assert generator.num_conditions == 10
+    conditions = generator.conditions_of(torch.arange(4))
+    tokens = generate(generator, conditions, GenerationStrategy.maskgit(2))
+    images = generator.decode(tokens)
+    assert images.shape == (4, 3, 32, 32)
+    assert min(generator.flops().values()) > 0
+    check_generator(generator)
+
+
+def test_ones_own_by_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mygenerator.py").write_text(Path(captioned.__file__).read_text())
+    monkeypatch.chdir(tmp_path)
+    generator = load_generator("mygenerator:Captioned", captions=3)
+    assert generator.num_conditions == 3
+    assert "mygenerator:Captioned" in own_names()  # so that the workers are sent the module
+    with pytest.raises(ValueError, match="mygenerator:Captioned: .*unexpected.* 'width'"):
+        load_generator("mygenerator:Captioned", width=3)
+    with pytest.raises(ValueError, match="mygenerator has no class 'Other'"):
+        load_generator("mygenerator:Other")
+
+
+def test_ones_own_kind_registered_in_code() -> None:
+    @GENERATORS.register("seeded")
+    def seeded(path: str, *, captions: int = 2) -> captioned.Captioned:
+        return captioned.Captioned(int(path), captions)
+
+    assert load_generator("seeded:5").hash() == captioned.Captioned(5, 2).hash()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "line"),
+    [
+        ("halton:x.pth", {}, "generator = 'halton:x.pth' is unknown; known: nat:PATH"),
+        ("halton:weights", {}, "known: nat:PATH.*, or package.module:make of your own"),
+        ("nat", {}, "generator = 'nat' is unknown; known: nat:PATH"),
+        (NAT, {}, "nat.pth: missing a required argument: 'tokenizer'"),
+        (NAT, {"tokenizer": VQGAN, "size": 3}, "nat.pth: got an unexpected keyword argument"),
+        ("nat:nothing.pth", {"tokenizer": VQGAN}, "nothing.pth: No such file"),
+    ],
+)
+def test_a_generator_that_cannot_be(name: str, settings: dict[str, str], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        load_generator(name, **settings)

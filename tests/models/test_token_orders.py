@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.decoding import generate
+from models.generators.conditions import Conditions
+from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
+from models.token_orders import confidences, halton_order, scores_of
+from models.tokenizers.decoder import GreyLevels
+from search.strategy import GenerationStrategy
+
+FILES = Path(__file__).parent / "files"
+RULE = GenerationStrategy.maskgit(4)
+MASK = 5
+
+
+class Watched(NATGenerator):
+    """What it is shown at each step."""
+
+    seen: list[torch.Tensor]
+
+    def __call__(self, tokens: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        self.seen.append(tokens.clone())
+        return super().__call__(tokens, conditions)
+
+
+@pytest.fixture
+def generator() -> Watched:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nat = NAT(NATConfig(MASK, 64, 3, width=16, depth=2, num_heads=2)).eval()
+    made = Watched(nat.config, GreyLevels(MASK, (8, 8)), nat=nat)
+    made.seen = []
+    return made
+
+
+def masks(generator: Watched, strategy: GenerationStrategy, batch: int = 3) -> list[torch.Tensor]:
+    """[B, L] of what is masked as each step after the first begins."""
+    unguided = strategy.having({"guidance_scale": (0.0,) * strategy.steps})
+    random = torch.Generator().manual_seed(1)
+    tokens = generate(generator, Conditions(torch.arange(batch)), unguided, random)
+    assert (tokens != MASK).all()
+    return [shown == MASK for shown in generator.seen[1:]]
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_the_order_is_that_of_halton_maskgit(side: int) -> None:
+    public = np.load(FILES / f"halton_order_{side}x{side}.npy")
+    np.testing.assert_array_equal(halton_order((side, side)), public)
+
+
+def test_every_grid_is_walked_over_whole() -> None:
+    assert sorted(halton_order((3, 10))) == list(range(30))
+
+
+def test_halton_sets_the_tokens_in_its_order(generator: Watched) -> None:
+    order = halton_order((8, 8))
+    strategy = dataclasses.replace(RULE, token_order="halton")
+    counts = RULE.masked_counts(64)
+    for count, masked in zip(counts, masks(generator, strategy), strict=False):
+        expected = torch.zeros(64, dtype=torch.bool)
+        expected[torch.tensor(order[64 - count :].copy())] = True
+        assert (masked == expected).all()
+
+
+def test_rolled_each_image_begins_elsewhere(generator: Watched) -> None:
+    order = halton_order((8, 8)).tolist()
+    strategy = dataclasses.replace(RULE, token_order="halton-rolled")
+    counts = RULE.masked_counts(64)
+    offsets = []
+    for image in range(3):
+        found = masks(generator, strategy)
+        generator.seen.clear()
+        # The walk of offset r is order'[i] = order[(i - r) mod L].
+        walks = {r: [order[(i - r) % 64] for i in range(64)] for r in range(64)}
+        (offset,) = (
+            r
+            for r, walk in walks.items()
+            if all(
+                set(walk[64 - count :]) == set(masked[image].nonzero()[:, 0].tolist())
+                for count, masked in zip(counts, found, strict=False)
+            )
+        )
+        offsets.append(offset)
+    assert len(set(offsets)) > 1
+
+
+def test_the_random_order_is_what_endless_remask_noise_gives(generator: Watched) -> None:
+    noisy = RULE.having({"remask_temperature": (1e6,) * 3})
+    expected = masks(generator, noisy)
+    generator.seen.clear()
+    found = masks(generator, dataclasses.replace(RULE, token_order="random"))
+    assert all((a == b).all() for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("order", ["random", "halton", "halton-rolled"])
+def test_every_order_meets_the_same_noise(generator: Watched, order: str) -> None:
+    """The generator of random numbers is left in the same state."""
+    states = []
+    for strategy in (RULE, dataclasses.replace(RULE, token_order=order)):
+        random = torch.Generator().manual_seed(1)
+        generate(generator, Conditions(torch.arange(3)), strategy, random)
+        states.append(random.get_state())
+    assert torch.equal(*states)
+
+
+def test_a_logit_is_the_confidence_without_its_normalisation() -> None:
+    logits = torch.randn(2, 6, MASK)
+    sampled = torch.randint(MASK, (2, 6))
+    uniforms = torch.rand(2, 6)
+    found = confidences(logits, sampled, 0.5, uniforms, "logit")
+    expected = confidences(logits, sampled, 0.5, uniforms) + logits.logsumexp(-1)
+    torch.testing.assert_close(found, expected)
+    strategy = dataclasses.replace(RULE, confidence="logit")
+    scores = scores_of(strategy, None)(0, logits, sampled, uniforms)
+    noise = strategy.remask_temperature[0]
+    assert torch.equal(scores, confidences(logits, sampled, noise, uniforms, "logit"))
+
+
+@pytest.mark.parametrize("order", ["halton", "halton-rolled"])
+def test_halton_needs_a_grid(order: str) -> None:
+    with pytest.raises(ValueError, match=f"token_order = '{order}' walks over a grid"):
+        scores_of(dataclasses.replace(RULE, token_order=order), None)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from search.bound import Bound
+from search.coordinates import Coordinates
+from search.measurement import Measurement
+from search.optimiser import DONE, RETEST, Budget, Probe
+from search.optimisers.coarse_to_fine import CoarseToFine
+from search.space import Space
+from search.strategy import GenerationStrategy
+
+TOKENS = 64
+SPACE = Space(GenerationStrategy.maskgit(6))
+COORDINATES = Coordinates(SPACE, TOKENS)
+BEST = 0.5 * np.cos(COORDINATES.order) / (1 + COORDINATES.order) ** 2
+
+
+def truth(strategy: GenerationStrategy) -> float:
+    """2 where the coefficients are BEST, which are smooth curves."""
+    return 2 + 8 * float(np.sum((COORDINATES.from_strategy(strategy) - BEST) ** 2))
+
+
+def noisy(probe: Probe, deviation: float = 0.3) -> float:
+    """A seed's own offset, and a part that changes slowly with the strategy."""
+    rng = np.random.default_rng(probe.seed)
+    offset, tilt = rng.normal(), rng.normal(size=len(BEST))
+    slow = math.sin(float(tilt @ COORDINATES.from_strategy(probe.strategy)))
+    return truth(probe.strategy) + deviation * (0.8 * offset + 0.6 * slow)
+
+
+def run(optimiser: CoarseToFine, deviation: float = 0.3) -> list[tuple[Probe, float]]:
+    asked = []
+    while (probe := optimiser.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        fid = noisy(probe, deviation)
+        optimiser.tell(probe, Measurement(fid, None, probe.images, 12, 0.0))
+        asked.append((probe, fid))
+    return asked
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[tuple[Probe, float]]:
+    return run(CoarseToFine(SPACE, Budget(12_000, 100), 3, TOKENS))
+
+
+def winner(asked: list[tuple[Probe, float]]) -> tuple[GenerationStrategy, float]:
+    retests = [(probe, fid) for probe, fid in asked if probe.role == RETEST]
+    last = max(probe.step for probe, _ in retests)
+    fids: dict[GenerationStrategy, list[float]] = {}
+    for probe, fid in retests:
+        fids.setdefault(probe.strategy, []).append(fid)
+    final = {probe.strategy for probe, _ in retests if probe.step == last}
+    return min(((s, float(np.mean(fids[s]))) for s in final), key=lambda pair: pair[1])
+
+
+def test_it_finds_the_curves_under_noise(asked: list[tuple[Probe, float]]) -> None:
+    strategy, _ = winner(asked)
+    assert truth(strategy) - 2 < 0.1 * (truth(SPACE.start) - 2)
+
+
+def test_it_believes_what_is_true(asked: list[tuple[Probe, float]]) -> None:
+    strategy, believed = winner(asked)
+    assert believed == pytest.approx(truth(strategy), abs=0.4)
+
+
+def test_seeds_come_in_blocks_and_the_best_is_measured_anew_in_each(
+    asked: list[tuple[Probe, float]],
+) -> None:
+    searched = [probe for probe, _ in asked if probe.role != RETEST]
+    blocks = {probe.step: probe for probe in reversed(searched)}
+    assert len({probe.seed for probe in searched}) == len(blocks) > 2
+    for block, first in blocks.items():
+        if block > 0:
+            before = {probe.strategy for probe in searched if probe.number < first.number}
+            assert first.role == "base"
+            assert first.strategy in before
+
+
+def test_retests_are_on_fresh_seeds_common_to_all(asked: list[tuple[Probe, float]]) -> None:
+    searched = {probe.seed for probe, _ in asked if probe.role != RETEST}
+    seeds: dict[int, dict[GenerationStrategy, set[int]]] = {}
+    for probe, _ in asked:
+        if probe.role == RETEST:
+            assert probe.seed not in searched
+            seeds.setdefault(probe.step, {}).setdefault(probe.strategy, set()).add(probe.seed)
+    contenders = [len(by_strategy) for _, by_strategy in sorted(seeds.items())]
+    assert contenders == sorted(contenders, reverse=True)
+    for by_strategy in seeds.values():
+        assert len({frozenset(found) for found in by_strategy.values()}) == 1
+
+
+def test_detail_grows(asked: list[tuple[Probe, float]]) -> None:
+    """Early proposals are lines; what bends more comes later."""
+
+    def roughness(probe: Probe) -> float:
+        fine = (COORDINATES.order > 3) & (COORDINATES.schedule > 0)
+        return float(np.abs(COORDINATES.from_strategy(probe.strategy)[fine]).sum())
+
+    samples = [probe for probe, _ in asked if probe.role == "sample"]
+    third = len(samples) // 4
+    assert np.mean([*map(roughness, samples[-third:])]) > np.mean(
+        [*map(roughness, samples[:third])]
+    )
+
+
+def test_it_says_when_it_has_converged() -> None:
+    """Of two schedules, in few steps and hardly any noise: soon nothing more is to be found."""
+    space = Space(GenerationStrategy.maskgit(3), frozen=("mask_ratio", "guidance_scale"))
+    coordinates = Coordinates(space, TOKENS)
+    optimiser = CoarseToFine(space, Budget(20_000, 100), 0, TOKENS)
+    fids = []
+    while (probe := optimiser.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        away = coordinates.from_strategy(probe.strategy) - 0.2
+        fids.append(2 + 8 * float(away @ away))
+        optimiser.tell(probe, Measurement(fids[-1], None, probe.images, 12, 0.0))
+        if optimiser.converged is None:
+            so_far = min(fids)
+    assert optimiser.converged is not None
+    assert optimiser.converged < 170
+    assert min(fids) > 0.98 * so_far
+
+
+def test_it_does_not_say_so_while_it_gains() -> None:
+    """Every evaluation is better than the last."""
+    optimiser = CoarseToFine(SPACE, Budget(20_000, 100), 0, TOKENS)
+    while (probe := optimiser.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        fid = 10 * 0.98**probe.number
+        optimiser.tell(probe, Measurement(fid, None, probe.images, 12, 0.0))
+    assert optimiser.converged is None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 16])
+@pytest.mark.parametrize("tokens", [None, 64])
+def test_coordinates_lose_nothing(steps: int, tokens: int | None) -> None:
+    space = Space(GenerationStrategy.maskgit(steps))
+    coordinates = Coordinates(space, tokens)
+    assert len(coordinates) == len(space.names)
+    back = coordinates.to_strategy(coordinates.from_strategy(space.start))
+    if tokens is not None:
+        assert back.masked_counts(tokens) == space.start.masked_counts(tokens)
+    else:
+        np.testing.assert_allclose(back.mask_ratio, space.start.mask_ratio, rtol=1e-9)
+    for name in ("remask_temperature", "sampling_temperature", "guidance_scale"):
+        np.testing.assert_allclose(getattr(back, name), getattr(space.start, name), rtol=1e-9)
+
+
+def test_coordinates_keep_to_the_bounds() -> None:
+    bounds = {"mask_ratio": Bound(0.2, 0.8), "guidance_scale": Bound(0.5, 1.5)}
+    start = GenerationStrategy((0.7, 0.5, 0.3), (1.0,) * 3, (1.0,) * 4, (1.0,) * 4)
+    space = Space(start, bounds)
+    coordinates = Coordinates(space, TOKENS)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        vector = space.to_vector(coordinates.to_strategy(rng.normal(size=len(coordinates))))
+        assert np.all((vector >= space.low) & (vector <= space.high))
+
+
+def test_too_small_a_budget_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match=r"budget = 700 images.*8 evaluations.*need 800"):
+        CoarseToFine(SPACE, Budget(700, 100), 0)
+
+
+@pytest.mark.parametrize("setting", ["max_in_flight", "evaluations_per_seed"])
+def test_bad_settings(setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting} = 0"):
+        CoarseToFine(SPACE, Budget(9000, 100), 0, **{setting: 0})
+
+
+@pytest.mark.parametrize(("evaluations", "max_in_flight"), [(8, 64), (60, 32), (40, 1)])
+def test_any_number_of_workers_is_served(evaluations: int, max_in_flight: int) -> None:
+    """With many, all of the first probes are asked before anything is known."""
+    budget = Budget(100 * evaluations, 100)
+    optimiser = CoarseToFine(SPACE, budget, 0, TOKENS, max_in_flight=max_in_flight)
+    in_flight: list[Probe] = []
+    asked = 0
+    while (answer := optimiser.ask()) is not DONE:
+        if isinstance(answer, Probe):
+            in_flight.append(answer)
+            asked += 1
+        else:
+            probe = in_flight.pop()
+            optimiser.tell(probe, Measurement(noisy(probe), None, probe.images, 12, 0.0))
+    assert asked == evaluations

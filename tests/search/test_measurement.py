@@ -1,0 +1,24 @@
+import pickle
+from dataclasses import asdict
+
+import pytest
+
+from search.measurement import Measurement
+
+MEASURED = Measurement(3.5, 0.25, 100, 6, 1.0, ((50, 4.0),), metric="kid")
+
+
+def test_json_gives_it_back() -> None:
+    assert Measurement.from_json(asdict(MEASURED)) == MEASURED
+    assert pickle.loads(pickle.dumps(MEASURED)) == MEASURED
+
+
+def test_reads_what_was_written_when_fid_was_the_only_metric() -> None:
+    told = {"fid": 3.5, "fid_se": 0.25, "images": 100, "forward_passes": 6, "seconds": 1.0}
+    found = Measurement.from_json(told | {"fid_at": [[50, 4.0]], "spread": None})
+    assert found == Measurement(3.5, 0.25, 100, 6, 1.0, ((50, 4.0),), metric="fid")
+
+
+def test_a_former_name_is_answered_with_the_present_one() -> None:
+    with pytest.raises(TypeError, match=r"Measurement\(fid_se=...\) is now standard_error=..."):
+        Measurement(3.5, fid_se=0.25, images=100, forward_passes=6, seconds=1.0)  # type: ignore[call-arg]

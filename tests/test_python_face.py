@@ -1,0 +1,121 @@
+"""`import autonat`: what docs/python.md and the notebook show, and what is said where it fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autonat
+
+DOCS = Path(__file__).parents[1] / "docs"
+SMALL: dict[str, Any] = {
+    "steps": 2,
+    "budget": 400,
+    "images_per_evaluation": 100,
+    "test_images": 100,
+    "optimisers": ["random"],
+    "runner": "local",
+    "progress": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_what_the_page_shows_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "python.md").read_text()
+    there: dict[str, Any] = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, there)  # noqa: S102 - our own page
+    out, err = capfd.readouterr()
+    assert err == "", "without progress nothing is said on the way"
+    assert "search first in" in out
+    assert "'annealing'" in out
+    assert {"schedules", "search", "final test"} == there["figures"].keys()
+    assert set(there["table"]["method"]) == {"random", "coarse-to-fine"}
+
+
+def test_the_notebook_runs() -> None:
+    cells = json.loads((DOCS / "first_search.ipynb").read_text())["cells"]
+    there: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec("".join(cell["source"]), there)  # noqa: S102 - our own notebook
+    assert Path("best.json").exists()
+
+
+def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    class Cut:
+        tokens = 16
+
+        def describe(self) -> dict[str, Any]:
+            return {}
+
+        def evaluate(
+            self, strategy: autonat.GenerationStrategy, images: int, seed: int
+        ) -> autonat.Measurement:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                raise KeyboardInterrupt
+            passes = strategy.forward_passes()
+            return autonat.Measurement(float(seed % 97), None, images, passes, 0.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        autonat.search(Cut(), name="cut", **SMALL)
+    found = autonat.search(Cut(), name="cut", resume=True, **SMALL)
+    assert len(found.dataframe()) == 4
+    assert calls == 4 + 1 + 6, "what was measured before is not measured again"
+    assert autonat.load("cut").best == found.best
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "line"),
+    [
+        ("nothing", {}, "objective = 'nothing' is unknown; known: digits"),
+        ("simulated", {"step": 3}, "step: unknown; known: "),
+        ("simulated", {"steps": 0}, "steps: "),
+        (object(), {}, "objective builtins:object lacks the method evaluate"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(
+    objective: Any, settings: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ValueError, match=line) as caught:
+        autonat.search(objective, **(SMALL | settings))
+    assert "\n" not in str(caught.value)
+    assert not Path("autonat-lab/record.db").exists()
+
+
+def test_a_lab_without_that_search_lists_its_own() -> None:
+    with pytest.raises(ValueError, match="no search 'x' in .*; known: none"):
+        autonat.load("x")
+    with pytest.raises(ValueError, match="a strategy alone does not say what measures it"):
+        autonat.evaluate(autonat.GenerationStrategy.maskgit(2))
+
+
+def test_names_are_imported_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, autonat\n"
+        "assert not {'torch', 'ray', 'mlflow', 'optuna', 'numpy'} & set(sys.modules)\n"
+        "assert 'search' in dir(autonat)\n"
+        "autonat.GenerationStrategy\n"
+        "assert not {'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for name in autonat.PLACES:
+        assert getattr(autonat, name) is not None
+    with pytest.raises(AttributeError, match="autonat has no 'studies'; it has: CONTROLS"):
+        _ = autonat.studies

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trials.cli import main as cli
+from trials.publishing import run
+
+Autonat = Callable[..., tuple[int, str, str]]
+
+
+CODE = "from trials.cli import entry; entry.main()"
+SEARCH = """
+    search --objective simulated --set latency=0.01 --name cut --steps 4 --optimiser random
+    --images 100 --budget 4000 --workers 1 --test-images 100 --test-seeds 1
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["Ctrl-C", "SIGTERM, Ctrl-C ignored"])
+@pytest.mark.parametrize(
+    ("runner", "phase"),
+    [
+        ("local", "importing"),
+        ("ray", "starting Ray"),
+        ("local", "searching"),
+        ("local", "publishing"),
+    ],
+)
+def test_interrupted_at_any_time_it_ends_with_a_line(
+    runner: str, phase: str, ignored: bool, tmp_path: Path
+) -> None:
+    """A batch script's background job ignores Ctrl-C; SIGTERM ends it all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *SEARCH.split(), "--runner", runner],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler
+        ),
+    )
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if phase in line:
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
+    lines += process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 130, lines
+    assert "interrupted" in lines[-1]
+    assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
+    assert not any("Traceback" in line for line in lines)
+
+
+FINALISER = """
+import signal, time
+from trials.cli import main as cli
+from trials.cli import entry
+
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+def run():
+    Dropped()
+    time.sleep(60)
+
+cli.main = run
+entry.main()
+"""
+
+
+def test_an_interrupt_that_meets_a_finaliser_is_not_lost() -> None:
+    ran = subprocess.run([sys.executable, "-c", FINALISER], stderr=subprocess.PIPE, timeout=50)
+    assert ran.returncode == 130
+    assert ran.stderr.endswith(b"autonat: interrupted\n")
+
+
+def test_what_is_done_and_waited_for_is_said_and_a_finished_search_is_only_shown(
+    autonat: Autonat, tmp_path: Path
+) -> None:
+    words = [*SEARCH.replace("4000", "200").split(), "--runner", "local", "--lab", tmp_path / "lab"]
+    code, out, err = autonat(*words, "--json")
+    assert code == 0
+    assert err.splitlines()[0] == (
+        "cut: random on simulated, 200 images each; importing PyTorch, Ray and MLflow …"
+    )
+    assert "cut: searching, 0 of 2 evaluations are done …" in err
+    assert "cut: publishing" in err
+    again = ["search", "--resume", "cut", "--lab", tmp_path / "lab"]
+    code, shown, err = autonat(*again, "--json")  # Ray is what it would start
+    assert (code, json.loads(shown)) == (0, json.loads(out))
+    assert err.splitlines() == [
+        "cut: resuming; reading its record …",
+        "cut: finished with 2 evaluations; nothing is left to do",
+    ]
+    (tmp_path / "lab" / "results" / "cut" / "report.html").unlink()
+    code, shown, err = autonat(*again, "--json")
+    assert (code, json.loads(shown)) == (0, json.loads(out))
+    assert "starting Ray" not in err
+    assert (tmp_path / "lab" / "results" / "cut" / "report.html").exists()
+    code, out, err = autonat(*words)
+    assert (code, out) == (2, "")
+    assert "importing" in err.splitlines()[0]
+    assert "exists already" in err.splitlines()[-1]
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_was_not_begun_is_not_to_be_resumed(
+    autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "launch", interrupted)
+    code, _, err = autonat("search", "--objective", "simulated", "--lab", tmp_path / "lab")
+    assert code == 130
+    assert err.endswith("\ninterrupted before there was anything to resume\n")
+
+
+def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_trained", interrupted)
+    code, _, err = autonat("train", "--objective", "digits")
+    assert code == 130
+    assert "the same command resumes" in err

@@ -1,0 +1,170 @@
+"""An objective around somebody else's generator, whose conditions are three tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.features.features import WhitenedPixels
+from models.metrics.metric import RealImages, statistics_of
+from search.space import Space
+from search.strategy import GenerationStrategy
+from search.strategy_file import PROTOCOL_FIELDS
+from tests.models.testing import captioned
+from tests.models.testing.captioned import Captioned
+from trials.lab import Lab
+from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
+from trials.objectives.images import ImagesObjective
+from trials.objectives.objective import (
+    Anchors,
+    Checks,
+    Grows,
+    Objective,
+    Samples,
+    describe,
+    load_objective,
+)
+from trials.objectives.yardstick import Yardstick
+
+Autonat = Callable[..., tuple[int, str, str]]
+FILES = Path(__file__).parents[2] / "models" / "files"
+FOUR = GenerationStrategy.maskgit(4)
+
+
+class Mine(GeneratorObjective[Captioned]):
+    """As somebody else would write it: these lines and the generator."""
+
+    def __init__(self, *, seed: int = 0, metric: str = "fid") -> None:
+        real = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+        features = WhitenedPixels(real)
+        measured = RealImages(statistics_of(features(real)), features(real))
+        yardstick = Yardstick(features, measured, metric=metric, mean_image=real.mean(0))
+        super().__init__(Captioned(seed), yardstick, dataset="noise", conditions="captions")
+
+
+def test_an_objective_in_a_few_lines() -> None:
+    objective = Mine()
+    for protocol in (Checks, Grows, Samples, Anchors):
+        assert isinstance(objective, protocol)
+    objective.check(Space(FOUR), 130)
+    measured = objective.evaluate(FOUR, 130, 7)
+    assert measured.finite
+    assert measured.forward_passes == 8
+    assert measured.standard_error is not None
+    assert objective.evaluate(FOUR, 130, 7).value == measured.value
+    assert objective.evaluate(FOUR, 130, 8).value != measured.value
+    copy: Objective = pickle.loads(pickle.dumps(objective))
+    assert copy.evaluate(FOUR, 130, 7).value == measured.value
+    assert objective.sample(FOUR, 9, 7).shape == (9, 6, 6, 3)
+    assert set(objective.anchors(130)) == {"real images", "constant image"}
+    told = describe("mine", {}, objective)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert tuple(told["protocol"]) == PROTOCOL_FIELDS
+    assert told["protocol"]["classes"] == "captions, random"
+    assert told["objective"]["checkpoint"] == Captioned(0).hash()
+    assert told["objective"]["flops"]["pass"] > 0
+
+
+@pytest.mark.parametrize("metric", ["kid", "mmd"])
+def test_it_is_measured_by_other_metrics(metric: str) -> None:
+    measured = Mine(metric=metric).evaluate(FOUR, 120, 7)
+    assert (measured.metric, measured.finite) == (metric, True)
+
+
+def test_the_numbers_are_those_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.fake_cuda import fake_cuda
+
+    here = Mine().evaluate(FOUR, 130, 7).value
+    with fake_cuda(monkeypatch):
+        there = Mine()
+        assert there.evaluate(FOUR, 130, 7).value == here
+        sent = pickle.dumps(there)
+    assert pickle.loads(sent).evaluate(FOUR, 130, 7).value == here
+
+
+def test_less_memory_changes_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Mine()
+    whole = objective.sample(FOUR, 100, 3)
+    network = captioned.Network.forward
+    refused: list[int] = []
+
+    def small(self: Any, tokens: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+        if len(tokens) > 13:
+            refused.append(len(tokens))
+            raise torch.OutOfMemoryError("no memory for so many")
+        return network(self, tokens, *told)
+
+    monkeypatch.setattr(captioned.Network, "forward", small)
+    again = objective.sample(FOUR, 100, 3)
+    assert refused
+    assert (again == whole).mean() > 0.9
+
+
+@pytest.fixture
+def named(image_settings: dict[str, Any]) -> dict[str, Any]:
+    """The published NAT's files, as settings of the objective `generator`."""
+    return {
+        "generator": f"nat:{FILES / 'nat.pth'}",
+        "tokenizer": f"vqgan:{FILES / 'vqgan.ckpt'}",
+        "num_heads": 4,
+        "features": image_settings["features"],
+        "reference": image_settings["reference"],
+        "chunk": 20,
+    }
+
+
+def test_a_generator_by_name_gives_the_numbers_of_the_images_objective(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    by_name = load_objective("generator", named)
+    assert isinstance(by_name, NamedGeneratorObjective)
+    images = {name: named[name] for name in ("tokenizer", "features", "reference", "chunk")}
+    sizes = {"grid": 16, "num_classes": 10, "width": 48, "depth": 4, "num_heads": 4}
+    known = ImagesObjective(weights=str(FILES / "nat.pth"), **images, **sizes)
+    known.prepare(tmp_path, lambda *_: None)
+    one, other = by_name.evaluate(FOUR, 40, 1), known.evaluate(FOUR, 40, 1)
+    assert dataclasses.replace(one, seconds=0) == dataclasses.replace(other, seconds=0)
+    told, expected = (describe("x", {}, objective)["objective"] for objective in (by_name, known))
+    assert told["checkpoint"] == expected["checkpoint"]
+    assert told["flops"] == expected["flops"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"generator": "halton:x"}, "generator = 'halton:x' is unknown; known: nat:PATH"),
+        ({"generator": "nat:nothing.pth"}, "nothing.pth: No such file"),
+        ({"size": 3}, "got an unexpected keyword argument 'size'"),
+        ({"reference": "nothing.npz"}, "nothing.npz: no such file"),
+        ({"metric": "inception-score"}, "metric = 'inception-score' is unknown; known: fid"),
+        ({"chunk": 0}, "chunk = 0 is not positive"),
+    ],
+)
+def test_settings_that_cannot_be(named: dict[str, Any], change: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        load_objective("generator", named | change)
+
+
+def test_a_search_of_ones_own_generator_by_a_setting(
+    autonat: Autonat, named: dict[str, Any], with_mlflow: Lab
+) -> None:
+    Path("mine.py").write_text(
+        Path(captioned.__file__)
+        .read_text()
+        .replace("6 * 6", "16 * 16")
+        .replace("3, 6, 6", "3, 16, 16")
+    )
+    words = [w for k in ("features", "reference") for w in ("--set", f"{k}={named[k]}")]
+    code, out, err = autonat(
+        *("search", "--objective", "generator", "--set", "generator=mine:Captioned", *words),
+        *("--steps", 3, "--images", 30, "--budget", 240, "--test-images", 30, "--test-seeds", "1"),
+        *("--name", "own", "--runner", "local", "--workers", 1, "--lab", with_mlflow.folder),
+    )
+    assert code == 0, err + out

@@ -1,0 +1,60 @@
+"""Several searches in one table: whose a row is, and what stands there once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.options import laid_over
+
+Autonat = Callable[..., tuple[int, str, str]]
+SMALL = (
+    *("search", "--objective", "simulated", "--runner", "local", "--steps", "2"),
+    *("--budget", "400", "--images", "100", "--test-images", "200"),
+)
+
+
+def rows(text: str) -> list[tuple[str | None, str]]:
+    return [(row.get("search"), row["method"]) for row in json.loads(text)["results"]]
+
+
+def test_a_row_has_the_name_of_its_search_and_a_common_control_has_none(autonat: Autonat) -> None:
+    for name, seed in (("A", 0), ("B", 1)):
+        words = ("--optimiser", "tpe", "--name", name, "--seed", seed)
+        assert autonat(*SMALL, *words)[0] == 0
+    code, out, _ = autonat("compare", "A", "B", "A", "--json")
+    assert code == 0
+    assert rows(out) == [("A", "tpe"), (None, "rule of thumb"), ("B", "tpe")]
+    code, out, _ = autonat("compare", "A", "B")
+    assert code == 0
+    for words in ("A/tpe", "B/tpe", "rule of thumb (control)"):
+        assert out.count(words) == 1
+    assert "compare only rows of one test" not in out
+
+
+@pytest.mark.parametrize(
+    "other", [("--test-seeds", "7,8"), ("--test-images", "150"), ("--control", "one step")]
+)
+def test_controls_that_differ_have_the_name_of_their_search(
+    autonat: Autonat, other: tuple[str, str]
+) -> None:
+    assert autonat(*SMALL, "--optimiser", "tpe", "--name", "A")[0] == 0
+    words = laid_over(SMALL[1:], "--optimiser", "tpe", "--name", "B", *other)
+    assert autonat("search", *words)[0] == 0
+    code, out, _ = autonat("compare", "A", "B", "--json")
+    assert code == 0
+    assert [search for search, _ in rows(out)] == ["A", "A", "B", "B"]
+    code, out, _ = autonat("compare", "A", "B")
+    assert ("compare only rows of one test" in out) == ("--control" not in other)
+
+
+def test_two_protocols_share_no_table(autonat: Autonat) -> None:
+    assert autonat(*SMALL, "--optimiser", "tpe", "--name", "A")[0] == 0
+    words = "search --objective tabulated --runner local --images 250 --budget 500"
+    assert autonat(*words.split(), "--optimiser", "tpe", "--name", "B")[0] == 0
+    code, out, err = autonat("compare", "A", "B")
+    assert (code, out) == (2, "")
+    said = "B and A have different protocols of FID: their numbers cannot be compared"
+    assert err == f"autonat: {said}\n"

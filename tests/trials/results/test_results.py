@@ -1,0 +1,26 @@
+"""What is read from measurements and records; the command line's tests see the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.measurement import Measurement
+from trials.results.results import fid_over_n
+
+
+def measured(fid: float, *smaller: tuple[int, float]) -> Measurement:
+    return Measurement(fid, None, 400, 8, 1.0, smaller)
+
+
+def test_fid_over_n_is_a_mean_over_seeds_and_ends_at_infinity() -> None:
+    # On the line 5 + 400 / n, and 2 above it.
+    first = measured(6.0, (100, 9.0), (200, 7.0))
+    second = measured(8.0, (100, 11.0), (200, 9.0))
+    found = fid_over_n([first, second])
+    assert list(found) == ["200", "100", "infinite"]
+    assert found == pytest.approx({"200": 8.0, "100": 10.0, "infinite": 6.0})
+
+
+def test_an_n_that_not_all_have_is_left_out() -> None:
+    assert fid_over_n([measured(6.0, (200, 7.0)), measured(8.0)]) == {}
+    assert fid_over_n([measured(6.0)]) == {}

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from search.optimisers.replicates import Replicates
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.objectives.simulated import SimulatedObjective
+from trials.record.record import Record
+from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+from trials.runners.ray_session import ray_session
+from trials.runners.study import Study
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["HOST:PORT", "ray://"])
+def test_a_search_on_a_cluster_keeps_its_record_here(
+    cluster: Cluster, lab: Lab, client: bool
+) -> None:
+    address = "ray://127.0.0.1:23571" if client else cluster.address
+    record = Record.create(lab.record_url, "study", {})
+    asked = Replicates({"start": GenerationStrategy.maskgit(2)}, 100, range(10))
+    source = Study(asked, record, None, 10, lambda _: None)
+    spread = RaySettings(2, 0, address)
+    with ray_workers(spread):
+        run_ray(source, SimulatedObjective(latency=0.1), spread)
+    assert source.finished
+    found = [evaluation.state for evaluation in Record.open(lab.record_url, "study").evaluations]
+    assert found == ["COMPLETE"] * 10
+    assert not ray.is_initialized()
+
+
+def test_another_version_than_the_clusters_is_one_line(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "__version__", "2.59.0")
+    with (
+        pytest.raises(ValueError, match="^ray address .*Version mismatch: .*Ray: 2.59.0") as caught,
+        ray_session(cluster.address, 1),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+    assert not ray.is_initialized()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+
+import pytest
+
+from search.measurement import Failure
+from search.optimiser import DONE, Budget
+from search.optimisers.replicates import Replicates
+from search.registry import make_optimiser
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.objectives.measured import evaluate_probe
+from trials.objectives.simulated import SimulatedObjective
+from trials.record.record import Record
+from trials.runners.local_runner import run_local
+from trials.runners.study import Job, Study
+
+SPACE = Space(GenerationStrategy.maskgit(3))
+BUDGET = Budget(24 * 100, 100)
+OBJECTIVE = SimulatedObjective()
+
+
+def study(record: Record, optimiser: str, seed: int = 0) -> Study:
+    made = make_optimiser(optimiser, SPACE, BUDGET, seed)
+    return Study(made, record, SPACE, BUDGET.evaluations, lambda _: None)
+
+
+def evaluations(record: Record) -> dict[int, tuple[object, float]]:
+    return {
+        e.probe.number: (e.probe, e.measurement.value if e.measurement else -1.0)
+        for e in record.evaluations
+    }
+
+
+def test_what_the_optimiser_says_of_convergence_is_recorded(lab: Lab) -> None:
+    class Soon(Replicates):
+        @property
+        def converged(self) -> int | None:
+            return 3 if len(record.evaluations) >= 3 else None
+
+    record = Record.create(lab.record_url, "soon", {})
+    optimiser = Soon({"start": SPACE.start}, 100, seeds=range(5))
+    run_local(Study(optimiser, record, SPACE, 5, lambda _: None), OBJECTIVE)
+    assert len(record.evaluations) == 5
+    assert Record.open(lab.record_url, "soon").converged == 3
+
+
+@pytest.mark.parametrize("optimiser", ["autonat-reference", "tpe", "cmaes"])
+@pytest.mark.parametrize("killed_after", [1, 9, 17])
+def test_killed_and_resumed_equals_not_interrupted(
+    lab: Lab, optimiser: str, killed_after: int
+) -> None:
+    whole = Record.create(lab.record_url, "whole", {})
+    run_local(study(whole, optimiser), OBJECTIVE)
+
+    cut = Record.create(lab.record_url, "cut", {})
+    first, in_flight = study(cut, optimiser), []
+    chance = random.Random(killed_after)
+    while len(cut.evaluations) < killed_after:
+        job = first.next()
+        if isinstance(job, Job):
+            in_flight.append(job)
+        if not isinstance(job, Job) or len(in_flight) == 3:
+            done = in_flight.pop(chance.randrange(len(in_flight)))
+            done.finish(evaluate_probe(OBJECTIVE, done.probe))
+    resumed = Record.open(lab.record_url, "cut")  # what was in flight is lost
+    run_local(study(resumed, optimiser), OBJECTIVE)
+
+    assert evaluations(resumed) == evaluations(whole)
+    assert len(resumed.evaluations) == len(whole.evaluations)  # none twice
+
+
+def test_a_finished_study_asks_for_nothing(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    run_local(study(record, "random"), OBJECTIVE)
+    again = study(Record.open(lab.record_url, "study"), "random")
+    assert again.next() is DONE
+    assert again.finished
+
+
+def test_a_record_of_another_search_is_refused(lab: Lab) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    run_local(study(record, "random"), OBJECTIVE)
+    with pytest.raises(ValueError, match="probe 0 of the record is not what"):
+        study(Record.open(lab.record_url, "study"), "tpe", seed=7).next()
+
+
+class Failing:
+    """Every third evaluation fails, in one of several ways."""
+
+    tokens = 64
+
+    def __init__(self, fail: Callable[[], object]) -> None:
+        self._fail, self._calls = fail, 0
+
+    def describe(self) -> dict[str, object]:
+        return {}
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> object:
+        self._calls += 1
+        good = OBJECTIVE.evaluate(strategy, images, seed)
+        return self._fail() if self._calls % 3 == 0 else good
+
+
+def _raise() -> object:
+    raise RuntimeError("out of memory\nin two lines")
+
+
+@pytest.mark.parametrize(
+    ("fail", "reason"),
+    [
+        (_raise, "RuntimeError: out of memory"),
+        (lambda: 3.5, "evaluate returned float, not a Measurement"),
+        (
+            lambda: dataclasses.replace(OBJECTIVE.evaluate(SPACE.start, 10, 0), value=float("nan")),
+            "value = nan",
+        ),
+    ],
+)
+def test_failures_are_recorded_with_their_reason_and_survived(
+    lab: Lab, fail: Callable[[], object], reason: str
+) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    run_local(study(record, "tpe"), Failing(fail))  # type: ignore[arg-type]
+    failed = [e.result for e in record.evaluations if isinstance(e.result, Failure)]
+    assert len(record.evaluations) == 24
+    assert len(failed) == 8
+    assert all(f.reason.startswith(reason) and "\n" not in f.reason for f in failed)

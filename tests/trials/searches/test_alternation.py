@@ -1,0 +1,266 @@
+"""Rounds of training and generation searches, on a small network and real digits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from search.strategy_file import StrategyFile
+from tests.options import laid_over
+from trials.lab import Lab
+from trials.objectives.digits import DigitsObjective
+from trials.record.hold import hold
+from trials.record.record import Record
+from trials.record.studies import study_names
+from trials.searches import alternation
+from trials.tracking.mirror import ALTERNATION_TAG
+
+Autonat = Callable[..., tuple[int, str, str]]
+BOTH = (
+    *("search", "--what", "both", "--name", "a", "--runner", "local", "--rounds", "2"),
+    *("--set", "width=8", "--set", "depth=0", "--steps", "2"),
+    *("--training-steps", "20", "--training-budget", "80"),
+    *("--images", "100", "--budget", "900", "--test-images", "100"),
+)
+
+
+def fids(lab: Path) -> dict[str, list[float]]:
+    """Of every evaluation, by study."""
+    url = Lab.open(lab).record_url
+    return {
+        name: [e.measurement.value for e in Record.open(url, name).evaluations if e.measurement]
+        for name in study_names(url)
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lab of an alternation that ran to its end."""
+    return tmp_path_factory.mktemp("whole") / "lab"
+
+
+def test_rounds_are_searches_that_start_where_the_last_one_ended(
+    autonat: Autonat, whole: Path
+) -> None:
+    code, out, _ = autonat(*BOTH, "--lab", whole, "--json")
+    assert code == 0
+    results = {r["method"]: r for r in json.loads(out)["results"]}
+    assert list(results) == ["before", "round 1", "round 2"]
+    assert results["before"]["training"] == {
+        "mask_ratio_distribution": "beta",
+        "alpha": 2.0,
+        "beta": 1.0,
+    }
+    assert set(fids(whole)) == {
+        "a-alternation",
+        *(f"a-r{r}-training-{s}" for r in (1, 2) for s in ("autonat-greedy", "test")),
+        *(f"a-r{r}-generation-{s}" for r in (1, 2) for s in ("coarse-to-fine", "test")),
+    }
+    url = Lab.open(whole).record_url
+    first = StrategyFile.read(whole / "results" / "a-r1-generation" / "best.json")
+    training = Record.open(url, "a-r2-training-autonat-greedy").evaluations[0].probe
+    assert training.strategy == first.generation
+    assert training.training is not None
+    assert training.training.strategy == first.training
+    generation = Record.open(url, "a-r2-generation-coarse-to-fine")
+    assert generation.evaluations[0].probe.strategy == first.generation
+    model = StrategyFile.read(whole / "results" / "a-r2-training" / "best.json").objective
+    assert model is not None
+    assert generation.settings["objective"]["checkpoint"] == model["checkpoint"]
+
+
+def test_the_best_round_is_what_is_handed_back(whole: Path) -> None:
+    best = StrategyFile.read(whole / "results" / "a" / "best.json")
+    rounds = [
+        StrategyFile.read(whole / "results" / f"a-r{r}-generation" / "best.json") for r in (1, 2)
+    ]
+    assert best.test is not None
+    assert best.test.value == min(r.test.value for r in rounds if r.test)
+    assert best.training is not None
+    page = (whole / "results" / "a" / "report.html").read_text()
+    for words in ("Training strategies", "round 2", "before", "Samples", "Schedules"):
+        assert words in page
+
+
+def test_it_is_compared_by_rounds(autonat: Autonat, whole: Path) -> None:
+    code, out, _ = autonat("compare", "a", "a-r1-generation", "--lab", whole, "--json")
+    assert code == 0
+    told = json.loads(out)
+    rows = {(row.get("search"), row["method"]): row for row in told["results"]}
+    assert {("a", "before"), ("a", "round 1"), ("a", "round 2")} <= set(rows)
+    half = rows["a-r1-generation", "coarse-to-fine"]
+    assert rows["a", "round 1"]["fids"] == half["fids"]
+    assert {(a["name"], a.get("search")) for a in told["anchors"]} == {
+        ("constant image", None),
+        ("real images", None),
+    }
+    page = (whole / "results" / "a" / "report.html").read_text()
+    assert "constant image" in page
+
+
+def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
+    client = MlflowClient(Lab.open(whole).tracking_uri)
+    runs = client.search_runs(["1"], max_results=1000)
+    (top,) = [run for run in runs if ALTERNATION_TAG in run.data.tags]
+    assert top.info.status == "FINISHED"
+    assert len(client.get_metric_history(top.info.run_id, "test_fid")) == 2
+    halves = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == top.info.run_id]
+    assert len(halves) == 8  # each with its final test
+    trained = next(h for h in halves if h.info.run_name == "a-r1-training-autonat-greedy")
+    names = {file.path for file in client.list_artifacts(trained.info.run_id)}
+    assert {"autonat-greedy.json", "nat.safetensors", "report.html"} <= names
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == trained.info.run_id]
+    assert all(
+        {"fid", "validation_loss", "training_steps"} <= set(c.data.metrics) for c in children
+    )
+    assert all({"alpha", "beta"} <= set(c.data.params) for c in children)
+
+
+@pytest.mark.parametrize("evaluations", [3, 9, 30])
+def test_interrupted_and_resumed_equals_not_interrupted(
+    autonat: Autonat,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluations: int,
+) -> None:
+    lab = tmp_path / "lab"
+    measure = DigitsObjective.evaluate
+    count = 0
+
+    def interrupting(self: DigitsObjective, *words: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == evaluations:
+            with (
+                pytest.raises(ValueError, match="study a-alternation is run by process"),
+                hold(Lab.open(lab).record_url, "a-alternation"),
+            ):
+                pass
+            raise KeyboardInterrupt
+        return measure(self, *words)
+
+    monkeypatch.setattr(DigitsObjective, "evaluate", interrupting)
+    code, _, err = autonat(*BOTH, "--lab", lab)
+    assert code == 130
+    assert f"autonat search --resume a --lab {lab} --runner local continues it" in err
+    monkeypatch.setattr(DigitsObjective, "evaluate", measure)
+    words = ("search", "--resume", "a", "--lab", lab, "--runner", "local", "--json")
+    code, out, err = autonat(*words)
+    assert code == 0, err
+    assert json.loads(out)["name"] == "a"
+    assert fids(lab) == fids(whole)
+
+
+def test_mlflow_is_completed_and_the_report_written_again(
+    autonat: Autonat, whole: Path, tmp_path: Path
+) -> None:
+    fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
+    code, _, err = autonat("sync", "--lab", whole, "--tracking-uri", fresh)
+    assert code == 0, err
+    client = MlflowClient(fresh)
+    runs = client.search_runs(["1"], max_results=1000)
+    (top,) = [run for run in runs if ALTERNATION_TAG in run.data.tags]
+    assert top.info.status == "FINISHED"
+    assert len(client.get_metric_history(top.info.run_id, "test_fid")) == 2
+    trained = next(r for r in runs if r.info.run_name == "a-r1-training-autonat-greedy")
+    assert "test_fid" in trained.data.metrics
+    assert "nat.safetensors" in {f.path for f in client.list_artifacts(trained.info.run_id)}
+    report = whole / "results" / "a" / "report.html"
+    report.unlink()
+    assert autonat("report", "a", "--lab", whole)[0] == 0
+    assert report.exists()
+
+
+def test_files_of_another_record_are_not_believed(
+    autonat: Autonat, whole: Path, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab"
+    shutil.copytree(whole / "results", lab / "results")
+    code, _, err = autonat(*BOTH, "--lab", lab)
+    assert code == 0, err
+    assert fids(lab) == fids(whole)
+
+
+def test_an_alternation_s_name_is_taken_once(autonat: Autonat, whole: Path) -> None:
+    code, _, err = autonat(*BOTH, "--lab", whole)
+    assert code == 2
+    assert "search a exists already, with the study a-alternation: --resume a continues it" in err
+    code, _, err = autonat("search", "--resume", "a", "--lab", whole, "--rounds", "5")
+    assert code == 2
+    assert "search a was made with rounds = 2, not 5" in err
+
+
+def test_rounds_end_when_one_gains_less_than_its_error() -> None:
+    def rounds(*tests: tuple[float, float]) -> list[alternation.Round]:
+        plain = StrategyFile.from_json(json.loads(FILE))
+        made = []
+        for fid, error in tests:
+            numbers = {"value": fid, "standard_error": error, "values": [fid]}
+            test = {"metric": "fid", **numbers, "images": 9, "seeds": [1]}
+            data = plain.to_json() | {"test": test | {"forward_passes": 1}}
+            made.append(alternation.Round("t", "g", StrategyFile.from_json(data)))
+        return made
+
+    assert not alternation.has_ended(rounds((5.0, 0.1)))
+    assert not alternation.has_ended(rounds((5.0, 0.1), (4.8, 0.1)))
+    assert alternation.has_ended(rounds((5.0, 0.1), (4.95, 0.1)))
+    assert alternation.has_ended(rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1)))
+    found = rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1))
+    assert alternation.best_round(found) is found[1]
+
+
+FILE = json.dumps(
+    {
+        "format": "autonat-strategy/1",
+        "generation": {
+            "steps": 1,
+            "mask_ratio": [],
+            "remask_temperature": [],
+            "sampling_temperature": [1.0],
+            "guidance_scale": [0.0],
+            "guidance_floor": 0.0,
+        },
+        **dict.fromkeys(
+            ("training", "objective", "protocol", "test", "search", "versions", "mlflow")
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--optimiser", "tpe", "--optimiser", "cmaes"), "an alternation has one generation optim"),
+        (
+            ("--training-optimiser", "coarse-to-fine"),
+            "coarse-to-fine searches generation strategies, not",
+        ),
+        (("--bounds", "guidance_scale=2:3"), "guidance_scale_0 = 0.5 is outside its bounds"),
+        (("--budget", "300"), "budget = 300 images is too small for coarse-to-fine"),
+        (("--training-budget", "10"), "training_budget = 10 steps is less than one training"),
+        (("--steps", "65"), "T = 65 steps, but the image has only 64 tokens"),
+        (("--rounds", "0"), "rounds"),
+        (("--optimiser-set", "coarse-to-fine.nonsense=3"), "has no setting 'nonsense'"),
+        (("--optimiser-set", "autonat-greedy.stride=2"), "stride = 2 is outside (0, 1)"),
+        (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: No such file or directory"),
+        (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
+        (("--what", "training"), "rounds = 2 does not apply to what = training"),
+    ],
+)
+def test_both_halves_are_checked_before_anything_trains(
+    autonat: Autonat, tmp_path: Path, words: tuple[str, ...], line: str
+) -> None:
+    options = laid_over(BOTH[1:], *words)
+    code, _, err = autonat(BOTH[0], *options, "--lab", tmp_path / "lab")
+    assert code == 2
+    assert line in err
+    assert err.count("autonat: ") == 1
+    assert not (tmp_path / "lab" / "training").exists()
+    assert study_names(Lab.open(tmp_path / "lab").record_url) == []

@@ -1,0 +1,50 @@
+"""A search that is finished: its results again, at once, from the record and its files."""
+
+from __future__ import annotations
+
+from trials.cli.printing import show_paths, show_results
+from trials.lab import Lab
+from trials.progress import say
+from trials.publishing.publish import Published
+from trials.record.searches import is_finished, search_records
+from trials.results.anchors import recorded_anchors
+from trials.results.results import method_results
+from trials.searches.settings import SearchSettings
+
+
+def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
+    """Show what a search found, if all of it is done and published.
+
+    Args:
+        settings: of a search that is resumed, not of an alternation.
+        as_json_: as one JSON object.
+
+    Returns:
+        Whether it was; else what is left is said.
+    """
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    records = search_records(lab.record_url, name)
+    done = sum(len(r.evaluations) for r in records if r.settings["kind"] == "search")
+    total = settings.budget_of_one().evaluations * len(settings.optimisers)
+    if not is_finished(records):
+        say(f"{name}: {done} of {total} evaluations are done")
+        return False
+    folder = lab.folder / "results" / name
+    best, report = folder / "best.json", folder / "report.html"
+    if not (best.exists() and report.exists()):
+        say(f"{name}: finished with {done} evaluations, but not published")
+        return False
+    say(f"{name}: finished with {done} evaluations; nothing is left to do")
+    found = Published(
+        method_results(records),
+        best,
+        report,
+        behind=0,
+        first=tuple(records[0].settings.get("first", ())),
+        anchors=recorded_anchors(records),
+    )
+    show_results(found.results, found.anchors, as_json_, found, name)
+    if not as_json_:
+        show_paths(lab, best, report)
+    return True

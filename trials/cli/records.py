@@ -1,0 +1,312 @@
+"""Commands on the records of searches: compare, export, report, sync, tabulate, front."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from search.public_yaml import read_public, write_public
+from search.strategy_file import StrategyFile
+from trials.cli.flags import (
+    App,
+    JsonFlag,
+    LabFlag,
+    NameArgument,
+    NamesArgument,
+    RecordFlag,
+    TrackingFlag,
+    read_seeds,
+)
+from trials.cli.printing import note, out, print_json, show_front, show_results
+from trials.lab import DEFAULT_LAB, Lab, file_name, results_folder
+from trials.progress import LiveProgress, say
+
+if TYPE_CHECKING:
+    from search.strategy import GenerationStrategy
+    from search.strategy_file import FinalTest
+    from trials.publishing.publish import Published
+
+app = App()
+
+
+@app.command("list")
+def list_(
+    lab: LabFlag = DEFAULT_LAB, record_url: RecordFlag = None, as_json_: JsonFlag = False
+) -> None:
+    """List the searches of a lab, the latest first."""
+    from trials.results.listing import searches
+
+    where = Lab.at(lab, record_url)
+    found = searches(where if record_url else where.existing())
+    if as_json_:
+        print_json([search.to_json() for search in found])
+        return
+    if not found:
+        say(f"no searches yet in {where.folder}; autonat search begins one")
+        return
+    table = Table()
+    # Never cut: every other command asks for it.
+    table.add_column("search", min_width=max(len(search.name) for search in found))
+    for label in ("objective", "T", "methods", "evaluations", "state"):
+        table.add_column(label)
+    for label in ("search saw", "final test FID", "last evaluation"):
+        table.add_column(label)
+    for s in found:
+        failed = f", {s.failed} failed" if s.failed else ""
+        table.add_row(
+            s.name,
+            s.objective if s.what == "generation" else f"{s.objective}, {s.what}",
+            str(s.steps),
+            ", ".join(s.methods),
+            f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
+            s.state,
+            "" if s.search_value is None else f"{s.search_value:.3f}",
+            "" if s.value is None else f"{s.value:.3f}",
+            "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
+        )
+    out.print(table)
+
+
+@app.command()
+def compare(
+    names: NamesArgument,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Print the final tests of several searches side by side."""
+    from trials.results.comparison import compared
+
+    found = compared(Lab.at(lab, record_url), names)
+    show_results(found.results, found.anchors, as_json_)
+
+
+@app.command()
+def export(
+    name: NameArgument,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="OUT.json for a strategy file, OUT.yaml for the public code's form."
+        ),
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="An optimiser or a control of the search. (default: the best optimiser)",
+        ),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
+) -> None:
+    """Write a search's best strategy into a file, or that of one optimiser or control."""
+    source = results_folder(lab, name) / file_name(method or "best")
+    if not source.parent.is_dir():
+        raise ValueError(f"search {name} has no results in {lab}; autonat list says what is there")
+    if method is not None and not source.exists():
+        known = sorted(path.stem for path in source.parent.glob("*.json"))
+        raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
+    file = StrategyFile.read(source)
+    try:
+        if target.suffix in (".yaml", ".yml"):
+            write_public(target, file.generation)
+        else:
+            file.write(target)
+    except OSError as error:
+        raise ValueError(f"{target}: {error.strerror}") from None
+    out.print(str(target))
+
+
+@app.command("import")
+def import_(
+    public: Annotated[
+        Path, typer.Argument(metavar="PUBLIC.yaml", help="Four lists, as the public code has them.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.json", help="The strategy file to write.")],
+) -> None:
+    """Turn a YAML file of AutoNAT's public code into a strategy file."""
+    strategy = read_public(public)
+    try:
+        StrategyFile(strategy).write(target)
+    except OSError as error:
+        raise ValueError(f"{target}: {error.strerror}") from None
+    out.print(str(target))
+
+
+@app.command()
+def report(
+    name: NameArgument,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+) -> None:
+    """Write the strategy files and the HTML report of a search again, from its record."""
+    say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
+    from trials.cli.preparing import prepared_live
+    from trials.objectives.objective import load_objective
+    from trials.publishing.publish import publish
+    from trials.publishing.publish_alternation import publish_alternation
+    from trials.record.searches import alternation_names, recorded_settings, search_records
+    from trials.results.rounds import recorded_rounds
+    from trials.searches.settings import validated
+    from trials.tracking.mirror import Mirror
+
+    where = Lab.at(lab, record_url, tracking_uri)
+    if name in alternation_names(where.record_url):
+        settings = validated(recorded_settings(where.record_url, name) | {"name": name, "lab": lab})
+        rounds = recorded_rounds(where, name)
+        if not rounds:
+            raise ValueError(f"alternation {name}: no round is done")
+        made = partial(load_objective, settings.objective, settings.objective_settings)
+        mirror = Mirror(where)
+        written = publish_alternation(where, name, rounds, made, mirror, _unseen, note).report
+    else:
+        records = search_records(where.record_url, name)
+        described = records[0].settings["objective"]
+        told = (described["name"], described["settings"])
+        if records[0].settings["search"].get("what", "generation") == "generation":
+            made = partial(prepared_live, *told, where)
+        else:  # its models are in the lab's store
+            made = partial(load_objective, *told)
+        written = publish(where, name, records, made, Mirror(where), _unseen, note).report
+    if written is None:
+        raise typer.Exit(2)
+    out.print(str(written))
+
+
+def _unseen(published: Published) -> None:
+    """They are shown by another command."""
+
+
+@app.command()
+def sync(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Name of one search. (default: all)"),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
+) -> None:
+    """Add to MLflow what it lacks of the record, after an outage or a crash."""
+    say("MLflow is brought up to the record; importing it …")
+    from trials.publishing.publish import complete
+    from trials.publishing.publish_alternation import complete_alternation
+    from trials.record.databases import without_password
+    from trials.record.hold import runs
+    from trials.record.searches import alternation_names, halves_of, search_names, search_records
+    from trials.record.studies import ALTERNATION
+    from trials.results.rounds import recorded_rounds
+    from trials.tracking.mirror import Mirror
+
+    where = Lab.at(lab, record_url, tracking_uri)
+    if record_url is None:
+        where.existing()
+    url = where.record_url
+    searches, alternations = search_names(url), alternation_names(url)
+    if name is not None:
+        searches = halves_of(url, name) if name in alternations else [name]
+        alternations = [name] if name in alternations else []
+    mirror, added = Mirror(where), 0
+    for search_name in searches:
+        records = search_records(where.record_url, search_name)
+        added += sum(mirror.sync(record) for record in records)
+        if runs(url, records[0].name):
+            continue
+        if (where.results(search_name) / "best.json").exists():
+            complete(where, search_name, records, mirror, note)
+        else:
+            for record in records:  # whose driver was killed
+                mirror.end(record, "KILLED")
+    for alternation in alternations:
+        if runs(where.record_url, f"{alternation}-{ALTERNATION}"):
+            continue
+        if (where.results(alternation) / "best.json").exists():
+            rounds = recorded_rounds(where, alternation)
+            complete_alternation(where, alternation, rounds, mirror)
+        else:
+            mirror.end_alternation(alternation, "KILLED")
+    out.print(f"{added} evaluations added to {without_password(where.tracking_uri)}")
+
+
+@app.command()
+def tabulate(
+    names: NamesArgument,
+    target: Annotated[
+        Path,
+        typer.Option("--out", metavar="OUT.parquet", help="The table to write, a parquet file."),
+    ],
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+) -> None:
+    """Turn searches into a table, which `--objective tabulated --set table=OUT` replays."""
+    from trials.objectives.tabulated import tabulate as tabulate_records
+    from trials.record.searches import search_records
+
+    if target.suffix != ".parquet":
+        raise ValueError(f"{target}: a table's name ends in .parquet")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice: each evaluation counts once")
+    where = Lab.at(lab, record_url)
+    records = [record for name in names for record in search_records(where.record_url, name)]
+    count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)
+    out.print(f"{target}  {count} evaluations")
+
+
+@app.command()
+def front(
+    name: NameArgument,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            min=1,
+            help="Images generated for each seed. (default: as many as in the final test)",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEED,…", help="Seeds, such as 1,2,3. (default: those of the final test)"
+        ),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure the best strategy for each number of forward passes, on seeds no search saw."""
+    say(f"{name}: its Pareto front is measured again; importing PyTorch …")
+    from trials.objectives.measured import replicate
+    from trials.objectives.preparing import prepared
+    from trials.record.searches import search_records
+    from trials.results.front import candidates, measured_front, tested_already
+
+    where = Lab.at(lab, record_url)
+    records = search_records(where.record_url, name)
+    settings, described = records[0].settings["search"], records[0].settings["objective"]
+    n = settings["test_images"] if images is None else images
+    chosen = settings["test_seeds"] if seeds is None else read_seeds("--seeds", seeds)
+    found = candidates(records)
+    tests = tested_already(records, n, chosen)
+    to_measure = [c.strategy for c in found if c.strategy not in tests]
+    with LiveProgress() as progress:
+        if to_measure:
+            made = prepared(described["name"], described["settings"], where.folder, progress)
+
+        def measure(strategy: GenerationStrategy) -> FinalTest:
+            if strategy not in tests:
+                place = f"strategy {to_measure.index(strategy) + 1} of {len(to_measure)}"
+                report_ = progress.report(f"front, {place}")
+                tests[strategy], _ = replicate(made, strategy, n, chosen, report_)
+            return tests[strategy]
+
+        front_, failed = measured_front(found, measure)
+        for candidate, reason in failed:
+            progress.say(f"note: a strategy of {candidate.found_by} has no number: {reason}")
+    show_front(name, front_, len(found) - len(failed), as_json_)

@@ -1,0 +1,272 @@
+"""The commands that search: `autonat search` and `autonat demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.registry import OPTIMISERS
+from search.strategy import require_steps
+from search.strategy_file import StrategyFile
+from trials.cli.flags import (
+    App,
+    Command,
+    JsonFlag,
+    LabFlag,
+    SetFlag,
+    StrategyArgument,
+    WorkersFlag,
+    read_assignments,
+    read_counts,
+    read_names,
+    read_seeds,
+)
+from trials.cli.printing import show_transfer
+from trials.lab import DEFAULT_LAB, Lab
+from trials.progress import LiveProgress, say
+from trials.searches.demo import DEMO, METHODS
+
+if TYPE_CHECKING:
+    from trials.searches.settings import SearchSettings
+
+app = App()
+IMPORTING = "importing PyTorch, Ray and MLflow …"
+
+
+class SearchCommand(Command):
+    """`autonat search`, whose flags are made of the settings only when it is called: they cost
+    the other commands a fifth of their start."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See `click.Command.get_params`."""
+        from trials.cli.setting_flags import setting_options
+
+        return [*super().get_params(ctx), *setting_options().values()]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Hand over what settings were given as the context's object."""
+        from trials.cli.setting_flags import setting_options
+
+        ctx.obj = {name: ctx.params.pop(name) for name in setting_options()}
+        return super().invoke(ctx)
+
+
+@app.command(cls=SearchCommand)
+def search(
+    context: typer.Context,
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="STUDY.yaml",
+            help="Settings by name, as the flags below without their dashes; or a preset: "
+            "imagenet256.yaml, imagenet512.yaml, coco.yaml, cc3m.yaml.",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Resume the search of this name.")
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: measure again what failed."),
+    ] = False,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Search for better schedules, then test the winners on seeds that no search saw.
+
+    Start here: the first command trains a small model of handwritten digits and searches its
+    schedules, which takes some minutes. Ctrl-C is safe, and the second command continues. The
+    third searches the schedules of a model of yours, the fourth what a file says.
+
+    ```
+    autonat search --steps 4 --name first
+    autonat search --resume first
+    autonat search --objective mine:MyGenerator --budget 20000
+    autonat search study.yaml --workers 8
+    ```
+    """
+    from trials.cli.setting_flags import read_flags
+
+    given = read_flags(context.obj)
+    if resume is not None:
+        _resume(resume, given, study_file, retry_failed, as_json_)
+    elif retry_failed:
+        raise ValueError("--retry-failed goes with --resume NAME")
+    else:
+        from trials.searches.settings import read_settings
+
+        _begin(read_settings(given, study_file), as_json_)
+
+
+def _resume(
+    name: str, given: dict[str, Any], file: Path | None, retry_failed: bool, as_json_: bool
+) -> None:
+    say(f"{name}: resuming; reading its record …")
+    from trials.searches.launch import resumed_settings
+
+    settings = resumed_settings(name, given, file)
+    if settings.what != "both" and not retry_failed:
+        from trials.cli.finished import show_finished
+
+        if show_finished(settings, as_json_):
+            return
+    say(f"{name}: {IMPORTING}")
+    from trials.cli.search_command import run
+
+    run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+
+
+def _begin(settings: SearchSettings, as_json_: bool) -> None:
+    from trials.searches.settings import JointSearch, TrainingSearch
+
+    each = f"{settings.budget:,} images"
+    if isinstance(settings, TrainingSearch | JointSearch):
+        each = f"{settings.training_budget:,} training steps"
+    methods = ", ".join(settings.optimisers)
+    say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
+    if settings.name is not None:  # a derived one costs seconds
+        from trials.record.searches import refuse_taken
+
+        url = Lab.open(settings.lab, settings.record_url).record_url
+        refuse_taken(url, settings.name, settings.optimisers)
+    from trials.cli.search_command import run
+
+    run(settings, resume=False, as_json_=as_json_)
+
+
+@app.command()
+def demo(
+    optimisers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,…",
+            help=f"Optimisers beside {', '.join(METHODS)}: one or several of "
+            f"{', '.join(name for name in OPTIMISERS if name not in METHODS)}.",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(metavar="T", help="T, the steps of decoding.")] = DEMO[
+        "steps"
+    ],
+    budget: Annotated[
+        int, typer.Option(metavar="IMAGES", help="Images that each optimiser may generate.")
+    ] = DEMO["budget"],
+    images_per_evaluation: Annotated[
+        int, typer.Option(metavar="IMAGES", help="Images generated to measure one strategy.")
+    ] = DEMO["images_per_evaluation"],
+    workers: WorkersFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """See it all at work: train on real digits, search with five methods, test, report.
+
+    It takes some 6 minutes on 2 cores. The last lines say where the report is, and how to open
+    the dashboards.
+    """
+    say("demo: the lab's record is read for a free name …")
+    from trials.record.searches import has_begun
+    from trials.searches.settings import read_settings
+
+    more = [name for name in read_names(optimisers or []) if name not in METHODS]
+    url, number = Lab.open(lab).record_url, 1
+    while has_begun(url, f"demo-{number}"):
+        number += 1
+    values: dict[str, Any] = DEMO | {
+        "name": f"demo-{number}",
+        "optimisers": [*METHODS, *more],
+        "steps": steps,
+        "budget": budget,
+        "images_per_evaluation": images_per_evaluation,
+        "lab": lab,
+    }
+    if workers is not None:
+        values["workers"] = workers
+    _begin(read_settings(values), as_json_)
+
+
+@app.command()
+def transfer(
+    strategy: StrategyArgument,
+    settings: SetFlag = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="T,…", help="Numbers of steps, such as 4,16. (default: the file's)"),
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Search on from the transferred strategy, with so many images. (default: no "
+            "search)",
+        ),
+    ] = None,
+    images_per_evaluation: Annotated[
+        int,
+        typer.Option(
+            metavar="IMAGES", min=1, help="Images generated to measure one strategy of that search."
+        ),
+    ] = 250,
+    test_images: Annotated[
+        int,
+        typer.Option(metavar="IMAGES", min=1, help="Images of the final test, for each seed."),
+    ] = 2000,
+    test_seeds: Annotated[
+        str, typer.Option(metavar="SEED,…", help="Seeds of the final test.")
+    ] = "1,2,3",
+    workers: WorkersFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure a strategy on another model or at other numbers of steps, and refine it there."""
+    say(f"{strategy}: measured elsewhere; importing PyTorch …")
+    from models.training.checkpoints import settings_hash
+    from trials.cli.search_command import refined
+    from trials.objectives.objective import load_objective
+    from trials.objectives.preparing import prepare
+    from trials.searches.launch import check
+    from trials.searches.settings import read_settings
+    from trials.searches.transfer import (
+        Transferred,
+        measure_transfer,
+        target_settings,
+        transferred_file,
+    )
+
+    file = StrategyFile.read(strategy)
+    where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
+    lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
+    values = target_settings(file, read_assignments("--set", settings))
+    name = str((file.objective or {})["name"])
+    made = load_objective(name, values)
+    common: dict[str, Any] = {
+        "objective": name,
+        "objective_settings": values,
+        "budget": refine,
+        "images_per_evaluation": images_per_evaluation,
+        "test_images": test_images,
+        "test_seeds": seeds,
+    }
+    given = common | {"lab": lab} | ({} if workers is None else {"workers": workers})
+    for length in lengths:
+        plain = {key: value for key, value in given.items() if value is not None}
+        require_steps(length, made.tokens)
+        if refine is not None:
+            check(read_settings(plain | {"steps": length}).completed(), made, where)
+    rows: dict[int, list[Transferred]] = {}
+    with LiveProgress() as progress:
+        prepare(made, where.folder, progress.report(f"preparing {name}"))
+        for length in lengths:
+            report = progress.report(f"transfer to T = {length}")
+            rows[length] = measure_transfer(file, made, length, test_images, seeds, report)
+    for length, found in rows.items() if refine is not None else ():
+        own = transferred_file(file, made, values, found[-1])
+        # Named by all that it depends on: the same refinement is made once.
+        key = settings_hash(common | {"generation": own.generation.to_json()})[:8]
+        start = where.make_results("transfer") / f"T{length}-{key}.json"
+        own.write(start)
+        more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
+        found_there = refined(read_settings(given | more), where)
+        if found_there is None:
+            raise KeyboardInterrupt
+        found.append(found_there)
+    show_transfer(file, rows, as_json_)

@@ -1,0 +1,112 @@
+"""What the commands that search do once their flags are read: search, publish, print.
+
+Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do so when they run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+
+import typer
+
+from search.strategy_file import StrategyFile
+from trials.cli.printing import note, show_paths, show_results
+from trials.lab import VARIABLES, Lab
+from trials.progress import LiveProgress
+from trials.publishing.publish import Published
+from trials.publishing.run import alternate_and_publish, search_and_publish
+from trials.record.databases import without_password
+from trials.record.searches import has_begun
+from trials.searches.launch import resumed_settings
+from trials.searches.setting_groups import WhereItRuns
+from trials.searches.settings import AlternationSettings, SearchSettings
+from trials.searches.transfer import REFINED, Transferred
+
+
+def run(
+    settings: SearchSettings, *, resume: bool, retry_failed: bool = False, as_json_: bool
+) -> None:
+    """Search, publish, print."""
+    settings = settings.completed()
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+
+    def show(published: Published) -> None:
+        if not as_json_:
+            show_results(published.results, published.anchors, False, published, name)
+
+    published = None
+    with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
+        if isinstance(settings, AlternationSettings):
+            named = settings.model_copy(update={"name": name})
+            published = alternate_and_publish(
+                named,
+                resume=resume,
+                retry_failed=retry_failed,
+                progress=LiveProgress(),
+                show=show,
+                note=note,
+            )
+        else:
+            published = search_and_publish(
+                settings,
+                resume=resume,
+                retry_failed=retry_failed,
+                progress=LiveProgress(),
+                show=show,
+                note=note,
+            )
+    if published is None:
+        line = f"interrupted; autonat search --resume {name}{_where(settings)} continues it"
+        if not has_begun(lab.record_url, name):
+            line = "interrupted before there was anything to resume"
+        print(line, file=sys.stderr)
+        raise typer.Exit(130)
+    if published.behind:
+        line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
+        print(line, file=sys.stderr)
+    if as_json_:
+        show_results(published.results, published.anchors, True, published, name)
+    else:
+        show_paths(lab, published.best, published.report)
+
+
+def _where(settings: SearchSettings) -> str:
+    """The flags that say again where a search runs; not those that the environment says."""
+    said = {os.environ.get(variable) for variable in VARIABLES.values()}
+    words = ""
+    for name, field in WhereItRuns.model_fields.items():
+        value, usual = getattr(settings, name), field.get_default(call_default_factory=True)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if value != usual and text not in said:
+            words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
+    return words
+
+
+def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
+    """What a search found from the transferred strategy; a search that was done is only read."""
+    name = settings.full_name()
+    best = lab.results(name) / "best.json"
+    if not best.exists():
+        resume = has_begun(lab.record_url, name)
+        if resume:
+            here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
+            settings = resumed_settings(name, here, None)
+        if (
+            search_and_publish(
+                settings.completed(),
+                resume=resume,
+                progress=LiveProgress(),
+                show=lambda _: None,
+                note=note,
+            )
+            is None
+        ):
+            return None
+    file = StrategyFile.read(best)
+    if file.test is None:
+        raise ValueError(f"{best}: no final test")
+    return Transferred(REFINED, file.generation, file.test)

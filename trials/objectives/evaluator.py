@@ -1,0 +1,128 @@
+"""Images are measured: by their features, against real images, in a metric.
+
+Images come in chunks; their features are put into groups, whose parts the metric keeps. The size
+of a group is that of the largest n, and a multiple of the classes where the images suffice for
+that, so that each group is a fair sample of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.features.features import Features
+from models.metrics.metric import GROUPS, Anchored, Estimate, Metric, RealImages
+from models.precision import device
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES
+
+
+class Evaluator:
+    """A metric, the features that it is taken on, and the real images.
+
+    Args:
+        metric: the metric.
+        features: of images.
+        real: the real side, of these features; with the features themselves where the metric
+            needs them.
+    """
+
+    def __init__(self, metric: Metric, features: Features, real: RealImages) -> None:
+        self.metric, self.features, self.real = metric, features, real
+
+    def check(self, images: int) -> None:
+        """Refuse an n that the metric cannot be taken at.
+
+        Raises:
+            ValueError: too few images, or too many.
+        """
+        width = self.features.num_features
+        fewest, most = self.metric.images_needed(width)
+        if images < fewest:
+            raise ValueError(
+                f"{images} images are too few for the metric {self.metric.name}: with {width} "
+                f"features an image it needs at least {fewest}"
+            )
+        if most is not None and images > most:
+            raise ValueError(
+                f"{images} images are too many for the metric {self.metric.name}: with {width} "
+                f"features an image it takes at most {most}"
+            )
+
+    def to(self, where: str) -> None:
+        """Move to a device."""
+        self.features, self.real = self.features.to(where), self.real.to(where)
+
+    def describe(self) -> dict[str, str]:
+        """What decides the number, as fields of a protocol."""
+        return {
+            "metric": self.metric.name,
+            "features": self.features.description,
+            "features_hash": self.features.hash(),
+            "reference_statistics_hash": self.real.hash(self.metric.needs_real_features),
+        }
+
+    def estimates(
+        self, chunks: Iterable[Tensor], rungs: Sequence[int], classes: int
+    ) -> Iterator[Estimate]:
+        """An estimate at each rung, from all images up to there.
+
+        Args:
+            chunks: of images in [0, 1], [<= chunk, ...], on this process's device.
+            rungs: growing n; the chunks hold as many images as the last says.
+            classes: that the images are of, in turn.
+        """
+        most = rungs[-1]
+        size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
+        stops = {*range(0, most, size), *rungs}
+        self.to(device())
+        groups: list[Any] = []
+        rest = taken = None
+        made = 0
+        for images in chunks:
+            cuts = [end - made for end in sorted(stops) if made < end < made + len(images)]
+            for some in torch.tensor_split(images, cuts):
+                taken = _added(taken, self.metric.part(self._features_of(some)))
+                made += len(some)
+                if made % size and made not in rungs:
+                    continue
+                rest, taken = _added(rest, taken), None
+                if made % size == 0:
+                    groups, rest = [*groups, rest], None
+                if made in rungs:
+                    yield self.metric.estimate(self.real, _with_rest(groups, rest))
+
+    def anchors(self, images: int, constants: Sequence[Tensor]) -> Mapping[str, float]:
+        """What real images have, and the best of images that a generator could give for ever, as
+        far as the metric says so."""
+        if not isinstance(self.metric, Anchored):
+            return {}
+        self.to(device())
+        alike = [self._features_of(image[None].to(device()))[0] for image in constants]
+        known = [self.metric.of_constant_image(self.real, one) for one in alike]
+        found = {
+            REAL_IMAGES: self.metric.of_real_images(self.real, images),
+            CONSTANT_IMAGE: min((one for one in known if one is not None), default=None),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _features_of(self, images: Tensor) -> Tensor:
+        """[B, F], of one precision on both sides where a metric compares them."""
+        found: Tensor = self.features(images)
+        known = self.real.features
+        if known is None or not self.metric.needs_real_features:
+            return found
+        return found.to(known.dtype)
+
+
+def _added(one: Any, other: Any) -> Any:
+    return other if one is None else one + other
+
+
+def _with_rest(groups: list[Any], rest: Any) -> list[Any]:
+    """The images that fill no group of their own, in the last one."""
+    if rest is None:
+        return groups
+    return [*groups[:-1], groups[-1] + rest] if groups else [rest]

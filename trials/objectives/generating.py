@@ -1,0 +1,136 @@
+"""Images of any generator, drawn so that a seed names them: the first images of a large n are those
+of a small one, and every strategy meets the same noise.
+
+B: images at once, L: tokens an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Generic, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from models.decoding import generate
+from models.generators.generator import MaskedGenerator
+from models.precision import check_precision, computing_in, device
+from search.seeds import derived_seed
+from search.strategy import GenerationStrategy
+
+CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
+"""How classes, or texts, are drawn, and how a protocol says it."""
+
+
+G = TypeVar("G", bound=MaskedGenerator)
+
+
+class Generating(Generic[G]):
+    """A generator, and how images are drawn from it.
+
+    Args:
+        generator: makes the images.
+        classes: "equal" numbers of each class (or text), or "random" ones as the paper has them,
+            which makes a metric noisier.
+        chunk: images generated at once from one source of noise, a multiple of the classes where
+            there are few.
+        precision: in which tokens are generated (see models.precision).
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        generator: G,
+        *,
+        classes: str = "random",
+        chunk: int = 100,
+        precision: str = "float32",
+    ) -> None:
+        if classes not in CLASS_DRAWS:
+            raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
+        if chunk < 1:
+            raise ValueError(f"chunk = {chunk} is not positive")
+        check_precision(precision)
+        self.generator = generator
+        self._classes, self._chunk, self._precision = classes, chunk, precision
+        self.rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
+
+    def with_generator(self, generator: G) -> Self:
+        """Another generator, from which images are drawn alike."""
+        found = copy.copy(self)
+        found.generator = generator
+        return found
+
+    @property
+    def classes(self) -> int:
+        """How many classes a fair group of images has in equal numbers; 1 where the generator takes
+        no condition, or texts, of which each is its own."""
+        one = self.generator.conditions_of(torch.zeros(1, dtype=torch.int64, device=device()))
+        return (self.generator.num_conditions or 1) if one.are_numbers else 1
+
+    def describe(self) -> str:
+        """How the classes, or texts, are drawn, as a protocol says it."""
+        return CLASS_DRAWS[self._classes]
+
+    def to(self, where: str) -> None:
+        """Move the generator to a device."""
+        self.generator = self.generator.to(where)
+
+    def images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
+        """Images in [0, 1], [B, 3, H, W] or [B, H, W], a chunk at a time.
+
+        Args:
+            strategy: T <= L steps.
+            images: n, of all chunks together.
+            seed: of the classes and of all noise.
+
+        Raises:
+            ValueError: more steps than tokens.
+        """
+        for tokens in self.tokens(strategy, images, seed):
+            yield self.generator.decode(tokens)
+
+    def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
+        """As `images`, before they are decoded: [B, L] int64."""
+        self.to(device())
+        for index, first in enumerate(range(0, images, self._chunk)):
+            while (tokens := self._try_chunk(strategy, seed, index)) is None:
+                torch.cuda.empty_cache()
+            # Whole chunks, so that the noise of an image does not depend on n.
+            yield tokens[: images - first]
+
+    def _try_chunk(self, strategy: GenerationStrategy, seed: int, index: int) -> Tensor | None:
+        """Tokens [chunk, L]; None where memory did not suffice, for another try in half as large
+        parts. A chunk has a source of noise of its own."""
+        random = torch.Generator(device()).manual_seed(derived_seed("images", seed, index))
+        conditions = self.generator.conditions_of(self._draw(index * self._chunk, random))
+        try:
+            with computing_in(self._precision):
+                return generate(self.generator, conditions, strategy, random, self.rows_at_once)
+        except torch.OutOfMemoryError:
+            if self.rows_at_once == 1:
+                raise
+            self.rows_at_once = (self.rows_at_once or 2 * self._chunk) // 2
+            return None
+
+    def _draw(self, first: int, random: torch.Generator) -> Tensor:
+        """Numbers of the classes, or texts, [chunk] of the images from number `first` on."""
+        count, chunk, where = self.generator.num_conditions or 1, self._chunk, random.device
+        if self._classes == "random":
+            return torch.randint(count, (chunk,), device=where, generator=random)
+        numbers = torch.arange(first, first + chunk, device=where)
+        drawn: Tensor = numbers * _stride(count, chunk) % count
+        return drawn
+
+
+def _stride(classes: int, chunk: int) -> int:
+    """Classes in turn where a chunk holds them all; else by the golden section, so that those of
+    any run of images lie spread over all."""
+    stride = 1 if classes <= chunk else round(classes * 0.618)
+    while math.gcd(stride, classes) > 1:
+        stride += 1
+    return stride

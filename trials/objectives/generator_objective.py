@@ -1,0 +1,212 @@
+"""Measures strategies on any masked generator: the objective of whoever has one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.generators.generator import MaskedGenerator
+from models.generators.registry import load_generator
+from models.precision import device
+from models.threads import one_thread
+from models.token_orders import scores_of
+from search.choices import CHOICES
+from search.measurement import Measurement
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.objectives.generating import Generating
+from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
+from trials.objectives.yardstick import Yardstick
+
+G = TypeVar("G", bound=MaskedGenerator)
+
+
+class GeneratorObjective(Generic[G]):
+    """Measures generation strategies on one generator.
+
+    Whoever has a generator behind `MaskedGenerator` has an objective in a few lines, and its name
+    on the command line is `package.module:Mine`:
+
+        class Mine(GeneratorObjective[MyGenerator]):
+            def __init__(self, *, weights: Path, reference: Path, metric: str = "fid") -> None:
+                yardstick = Yardstick("inception:inception.pth", reference, metric=metric)
+                super().__init__(MyGenerator(weights), yardstick, dataset="my pictures")
+
+    Args:
+        generator: makes the images.
+        yardstick: measures them.
+        dataset: what the generator was trained on, in words.
+        conditions: what is drawn for an image, in words, for the protocol.
+        classes: "random" classes (or texts), as the paper has them, or "equal" numbers of each,
+            which makes a metric less noisy.
+        chunk: images generated at once from one source of noise, a multiple of the classes where
+            there are few.
+        precision: in which tokens are generated (see models.precision).
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    heeds = tuple(CHOICES)
+
+    def __init__(
+        self,
+        generator: G,
+        yardstick: Yardstick,
+        *,
+        dataset: str | None = None,
+        conditions: str = "classes",
+        classes: str = "random",
+        chunk: int = 100,
+        precision: str = "float32",
+    ) -> None:
+        self._generating = Generating(generator, classes=classes, chunk=chunk, precision=precision)
+        self._yardstick, self._dataset, self._conditions = yardstick, dataset, conditions
+        self.tokens = generator.tokens
+
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`; also that the generator has the token orders asked for."""
+        self._yardstick.evaluator.check(images)
+        grid = self._generating.generator.grid
+        for order in space.choices.get("token_order", (space.start.token_order,)):
+            scores_of(space.start.having({}, {"token_order": order}), grid)
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Objective.describe`."""
+        return self._described(self._generating.generator.hash(), None)
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """See `Objective.evaluate`.
+
+        Raises:
+            ValueError: images that the metric cannot be taken of, or T > L.
+        """
+        *_, last = self.evaluate_growing(strategy, (images,), seed)
+        return last
+
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """See `Grows.evaluate_growing`.
+
+        Raises:
+            ValueError: images that the metric cannot be taken of, or T > L.
+        """
+        evaluator = self._yardstick.evaluator
+        for images in rungs:
+            evaluator.check(images)
+        started, seconds = time.perf_counter(), 0.0
+        self._move(device())
+        chunks = self._images(strategy, rungs[-1], seed)
+        estimates = evaluator.estimates(chunks, rungs, self._generating.classes)
+        for images in rungs:
+            with one_thread(), torch.inference_mode():
+                found = next(estimates)
+            seconds += time.perf_counter() - started
+            yield Measurement(
+                value=found.value,
+                standard_error=found.standard_error,
+                images=images,
+                forward_passes=strategy.forward_passes(),
+                seconds=seconds,
+                value_at=found.value_at,
+                spread=found.spread,
+                metric=evaluator.metric.name,
+            )
+            started = time.perf_counter()
+
+    def anchors(self, images: int) -> Mapping[str, float]:
+        """See `Anchors.anchors`."""
+        with one_thread(), torch.inference_mode():
+            self._move(device())
+            first = torch.zeros((1, self.tokens), dtype=torch.int64, device=device())
+            constants = self._yardstick.constant_images(self._generating.generator.decode(first)[0])
+            return self._yardstick.evaluator.anchors(images, constants)
+
+    def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
+        """The classes in turn; seeded as `evaluate`, so they are its images."""
+        with one_thread(), torch.inference_mode():
+            self._move(device())
+            made = list(self._images(strategy, images, seed))
+        pixels = (torch.cat(made).clamp(0, 1) * 255).byte().cpu()
+        if pixels.ndim == 4:
+            pixels = pixels.movedim(1, -1)
+        found: npt.NDArray[np.uint8] = pixels.numpy()
+        return found
+
+    def _images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
+        """Chunks of images in [0, 1], as they are measured."""
+        return self._yardstick.seen(self._generating.images(strategy, images, seed))
+
+    def _described(
+        self, checkpoint: str | None, training: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        drawn = self._generating.describe()
+        return {
+            "dataset": self._dataset,
+            "protocol": self._yardstick.describe(
+                f"{self._conditions}, {drawn}" if self._conditions else drawn
+            ),
+            "checkpoint": checkpoint,
+            "training": training,
+            "flops": dict(self._generating.generator.flops()),
+        }
+
+    def _move(self, where: str) -> None:
+        """All that images are made and measured by, as far as it is loaded, to a device: that of
+        the process before it measures, the CPU before it travels."""
+        self._generating.to(where)
+        self._yardstick.to(where)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To a worker it travels from the CPU, for the worker may have another device."""
+        self._move("cpu")
+        return self.__dict__.copy()
+
+
+class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
+    """The objective `generator`: any generator by its name, measured by named features.
+
+    Args:
+        generator: KIND:PATH, or package.module:make of one's own (see
+            models.generators.registry).
+        features: inception:PATH or pixels:PATH (see models.features.image_features).
+        reference: a .npz with mu and sigma of the real images.
+        metric: fid, kid, mmd, or one's own (see models.metrics.metric).
+        quantise: images are rounded to 8 bits before they are measured.
+        classes: "random", as the paper has them, or "equal" numbers.
+        chunk: images generated at once.
+        precision: of generation (see models.precision).
+        settings: what the generator takes by keyword.
+
+    Raises:
+        ValueError: a setting outside its range, or files that are missing or do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: KindAndPath,
+        features: KindAndPath,
+        reference: PathText,
+        metric: str = "fid",
+        quantise: bool = False,
+        classes: str = "random",
+        chunk: int = 100,
+        precision: str = "float32",
+        **settings: MaybePath,
+    ) -> None:
+        super().__init__(
+            load_generator(generator, **settings),
+            Yardstick(features, reference, metric=metric, quantise=quantise),
+            conditions="conditions",
+            classes=classes,
+            chunk=chunk,
+            precision=precision,
+        )

@@ -1,0 +1,285 @@
+"""The images objective: a NAT on tokenised images, measured by FID or
+another metric.
+
+The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. Its
+tokens are decoded by the tokenizer, and compared with the real images' statistics.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.data.contexts import TextContexts
+from models.data.token_data import TokenData
+from models.data.tokenize import tokenizer_of
+from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
+from models.generators.published import load_nat
+from models.tokenizers.decoder import GridDecoder
+from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
+from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
+from search.space import Space
+from search.training_strategy import TrainingStrategy
+from trials.objectives.named_paths import KindAndPath, PathText
+from trials.objectives.nat_objective import NATObjective
+from trials.objectives.nat_training import NATTraining
+from trials.objectives.token_examples import TokenExamples
+from trials.objectives.yardstick import Yardstick
+
+SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
+"""Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
+
+
+@dataclass(frozen=True)
+class OwnTokenizer:
+    """Loads a tokenizer by its name, or the one that token data were made with.
+
+    Attributes:
+        name: see models.tokenizers.tokenizer; None for the data's own.
+        data: a folder of token data; a named tokenizer must be the data's.
+    """
+
+    name: str | None
+    data: Path | None
+
+    def __call__(self) -> Tokenizer:
+        """The tokenizer.
+
+        Raises:
+            ValueError: it cannot be loaded, or is not what the data were made with.
+        """
+        data = None if self.data is None else TokenData.open(self.data)
+        if data is not None and self.name is None:
+            return tokenizer_of(data)
+        found = load_tokenizer(str(self.name))
+        if data is not None and found.hash() != data.settings.tokenizer_hash:
+            raise ValueError(f"{self.name} is not what {data.folder} was tokenised with")
+        return found
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Loads a NAT from a published checkpoint.
+
+    Attributes:
+        training: of a NAT of the sizes that it must have.
+        path: of the checkpoint.
+    """
+
+    training: NATTraining
+    path: str
+
+    def __call__(self) -> NAT:
+        """The NAT.
+
+        Raises:
+            ValueError: not a checkpoint, or of another network.
+        """
+        nat = load_nat(self.path, self.training.config.num_heads)
+        self.training.check_network(nat.config, self.path)
+        if self.training.null_context is not None:
+            nat.set_null_context(self.training.null_context)
+        return nat
+
+
+class ImagesObjective(NATObjective):
+    """Measures strategies on a NAT of tokenised images.
+
+    Args:
+        features: inception:PATH or pixels:PATH (see models.features.image_features).
+        reference: a .npz with mu and sigma of the real images.
+        data: a folder of token data, to train on; with captions the NAT takes texts.
+        weights: a published checkpoint, in place of training.
+        tokenizer: of `weights` without data (see models.tokenizers.tokenizer); else the data's own.
+        grid: side of an image's tokens, without data.
+        num_classes: of `weights` without data.
+        prompts: token data whose captions are generated for; by default `data`.
+        size: S, B or L.
+        width: D, in place of the size's.
+        depth: blocks besides the middle one, in place of the size's.
+        num_heads: in place of the size's.
+        quantise: images are rounded to 8 bits before they are measured.
+        classes: "random", as the paper has them, or "equal" numbers of each.
+        chunk: images generated at once.
+        precision: of generation (see models.precision), and of training where that can be.
+        training_steps: optimiser steps.
+        training_seed: of the weights and batches.
+        batch_size: images a step.
+        microbatch: images at once in training; None: all.
+        learning_rate: of AdamW.
+        warmup_steps: of the learning rate.
+        betas: of AdamW; few steps on a small network
+            want a first one of 0.9, which forgets sooner.
+        label_smoothing: in [0, 1).
+        class_dropout: chance that a condition is dropped, in [0, 1).
+        ema_decay: of the weights' average.
+        dropout: of the embeddings, in training.
+        mask_ratio_distribution: a name of search.training_strategy.
+        checkpoint: hash of weights in the lab's store to measure, in place of training any.
+        metric: fid, kid, mmd, or one's own (see models.metrics.metric); all but fid need a
+            reference with features (`autonat statistics --keep-features`).
+        parameters: of the distribution, by name.
+
+    Raises:
+        ValueError: a setting outside its range, or files that are missing or do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: KindAndPath,
+        reference: PathText,
+        data: PathText | None = None,
+        weights: PathText | None = None,
+        tokenizer: KindAndPath | None = None,
+        grid: int | None = None,
+        num_classes: int | None = None,
+        prompts: PathText | None = None,
+        size: str = "S",
+        width: int | None = None,
+        depth: int | None = None,
+        num_heads: int | None = None,
+        quantise: bool = False,
+        classes: str = "random",
+        chunk: int = 100,
+        precision: str = "float32",
+        training_steps: int = 500_000,
+        training_seed: int = 0,
+        batch_size: int = 2048,
+        microbatch: int | None = None,
+        learning_rate: float = 4e-4,
+        warmup_steps: int = 5000,
+        betas: tuple[float, float] = (0.99, 0.99),
+        label_smoothing: float = 0.1,
+        class_dropout: float = 0.15,
+        ema_decay: float = 0.9999,
+        dropout: float = 0.1,
+        mask_ratio_distribution: str = "beta",
+        checkpoint: str | None = None,
+        metric: str = "fid",
+        **parameters: float,
+    ) -> None:
+        if (data is None) == (weights is None) and checkpoint is None:
+            raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
+        if size not in SIZES:
+            raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
+        # Workers start elsewhere.
+        self._data_folder = None if data is None else Path(data).resolve()
+        self._tokenizer_name = tokenizer
+        given = None if prompts is None else TokenData.open(Path(prompts).resolve())
+        self._prompts = _prompts(given or self._data)
+        self._grid = self._find_grid(grid)
+        self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
+        usual = SIZES[size]
+        config = NATConfig(
+            self._find_codebook_size(),
+            math.prod(self._grid),
+            self._find_classes(num_classes),
+            width=usual[0] if width is None else width,
+            depth=usual[1] if depth is None else depth,
+            num_heads=usual[2] if num_heads is None else num_heads,
+            dropout=dropout,
+            context_width=None if self._prompts is None else self._prompts.states.shape[2],
+        )
+        if mask_ratio_distribution == "beta" and not parameters:
+            parameters = {"alpha": 12, "beta": 3}
+        settings = TrainingSettings(
+            strategy=TrainingStrategy(mask_ratio_distribution, parameters),
+            steps=training_steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup_steps=warmup_steps,
+            betas=betas,
+            label_smoothing=label_smoothing,
+            class_dropout=class_dropout,
+            ema_decay=ema_decay,
+            seed=training_seed,
+            precision=precision if precision in TRAINING_PRECISIONS else "float32",
+            microbatch=microbatch,
+        )
+        null_context = None if self._prompts is None else self._prompts.null
+        examples = TokenExamples(self._data_folder, self._prompts)
+        training = NATTraining(config, settings, examples, null_context)
+        super().__init__(
+            NATGenerator(config, self._decoder, self._prompts),
+            Yardstick(features, reference, metric=metric, quantise=quantise),
+            training,
+            published=None if weights is None else PublishedWeights(training, weights),
+            dataset=self._dataset_said(weights),
+            conditions=self._conditions_said(),
+            classes=classes,
+            chunk=chunk,
+            precision=precision,
+            checkpoint=checkpoint,
+        )
+        if weights is not None and not Path(weights).is_file():
+            raise ValueError(f"{weights}: no such file")
+
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`; also that tokenizer, features and statistics fit together."""
+        super().check(space, images)
+        codes = self._decoder.tokenizer.codebook_size
+        expected = self._generating.generator.codebook_size
+        if codes != expected:
+            raise ValueError(f"the tokenizer has {codes} codes, the tokens {expected}")
+
+    def _find_grid(self, given: int | None) -> tuple[int, int]:
+        if self._data is not None:
+            found = self._data.settings.grid
+            if given is not None and (given, given) != found:
+                raise ValueError(f"grid = {given}, but {self._data_folder} has {found}")
+            return found
+        if given is None or given < 1:
+            raise ValueError(f"grid = {given}: without data the side of the tokens is needed")
+        return given, given
+
+    def _find_codebook_size(self) -> int:
+        if self._data is not None:
+            return self._data.settings.codebook_size
+        if self._tokenizer_name is None:
+            raise ValueError("tokenizer = None: without data it is needed")
+        return self._decoder.tokenizer.codebook_size
+
+    def _find_classes(self, given: int | None) -> int | None:
+        if self._prompts is not None:
+            return None
+        if self._data is not None:
+            classes = max(1, self._data.num_classes)
+            if given is not None and given != classes:
+                raise ValueError(
+                    f"num_classes = {given}, but {self._data_folder} has {classes} classes"
+                )
+            return classes
+        if given is None:
+            raise ValueError("num_classes = None: without data it is needed")
+        return given
+
+    @functools.cached_property
+    def _data(self) -> TokenData | None:
+        return None if self._data_folder is None else TokenData.open(self._data_folder)
+
+    def _dataset_said(self, weights: str | None) -> str:
+        if self._data is None:
+            return f"of {Path(str(weights)).name}"
+        return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
+
+    def _conditions_said(self) -> str:
+        texts = self._prompts
+        return "classes" if texts is None else f"captions of {len(texts.first)} images"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""
+        state = super().__getstate__()
+        state.pop("_data", None)
+        return state
+
+
+def _prompts(data: TokenData | None) -> TextContexts | None:
+    """The texts of a folder with captions."""
+    if data is None or data.captions() is None:
+        return None
+    return TextContexts.open(data)

@@ -1,0 +1,192 @@
+"""The boundary between an objective and all else: whatever comes back from it becomes a
+measurement in plain numbers, or a failure with its reason.
+
+Every runner measures through here, and so do the commands that measure without one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import Any, Protocol, runtime_checkable
+
+from search.ledger import amount_asked
+from search.measurement import Failure, Measurement, metric_label
+from search.optimiser import Probe
+from search.progress import Report
+from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest
+from search.user_code import in_one_line
+from trials.objectives.objective import Grows, Objective, require_heeded
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """Whatever measures whole probes, what they train included, in place of an objective."""
+
+    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
+        """A measurement at each rung; rungs grow, and the last is what the probe asks for."""
+
+
+def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement | Failure:
+    """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
+    *_, last = grow_probe(objective, probe, (amount_asked(probe),))
+    return last
+
+
+def grow_probe(
+    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
+) -> Iterator[Measurement | Failure]:
+    """Measure a probe at growing n, or after growing training; a Failure is the last."""
+    measurements = _measurements(objective, probe, rungs)
+    for amount in rungs:
+        result = _at(amount, probe, lambda: next(measurements))
+        yield result
+        if isinstance(result, Failure):
+            return
+
+
+def checked(found: object, strategy: GenerationStrategy, images: int) -> Measurement:
+    """What an objective returned, in Python's own numbers.
+
+    Args:
+        found: for a strategy, and with n images.
+        strategy: that was to be measured.
+        images: n.
+
+    Returns:
+        The measurement; NumPy's and torch's scalars have become numbers.
+
+    Raises:
+        ValueError: it is no measurement, a value is no number or outside its range, or it is of
+            another n or another number of forward passes than what was asked.
+    """
+    if not isinstance(found, Measurement):
+        raise ValueError(f"evaluate returned {type(found).__name__}, not a Measurement")
+    error, loss, checkpoint = found.standard_error, found.validation_loss, found.checkpoint
+    spread = found.spread
+    if not (isinstance(found.metric, str) and found.metric):
+        raise ValueError(f"metric = {repr(found.metric)[:80]} is not a name")
+    plain = Measurement(
+        value=_number("value", found.value),
+        standard_error=None if error is None else _number("standard_error", error, least=0),
+        images=_whole("images", found.images),
+        forward_passes=_whole("forward_passes", found.forward_passes),
+        seconds=_number("seconds", found.seconds, least=0),
+        value_at=_value_at(found.value_at, images),
+        training_steps=_whole("training_steps", found.training_steps),
+        validation_loss=None if loss is None else _number("validation_loss", loss),
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        spread=None if spread is None else _number("spread", spread, least=0),
+        metric=found.metric,
+    )
+    if plain.images != images:
+        raise ValueError(f"images = {plain.images}, but {images} were asked for")
+    passes = strategy.forward_passes()
+    if plain.forward_passes != passes:
+        raise ValueError(
+            f"forward_passes = {plain.forward_passes}, but the strategy takes {passes} an image"
+        )
+    return plain
+
+
+def _measurements(
+    objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
+) -> Iterator[Measurement]:
+    if isinstance(objective, Measures):
+        yield from objective.measure(probe, rungs)
+        return
+    require_heeded(objective, probe.strategy.beyond())
+    if len(rungs) > 1 and isinstance(objective, Grows):
+        yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
+    else:
+        yield objective.evaluate(probe.strategy, probe.images, probe.seed)
+
+
+def _at(amount: int, probe: Probe, measure: Callable[[], object]) -> Measurement | Failure:
+    """What is measured at a rung: after so many training steps, else with so many images."""
+    trains = probe.training is not None
+    try:
+        found = measure()
+    except StopIteration:
+        return Failure(f"evaluate_growing ended before n = {amount}")
+    except (Exception, SystemExit) as error:  # sys.exit would end the worker
+        return Failure(in_one_line(error))
+    try:
+        plain = checked(found, probe.strategy, probe.images if trains else amount)
+    except ValueError as error:
+        return Failure(str(error))
+    if trains and plain.training_steps != amount:
+        return Failure(f"training_steps = {plain.training_steps}, but {amount} were asked for")
+    return plain
+
+
+def _number(name: str, value: Any, least: float = -math.inf) -> float:
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        raise ValueError(f"{name} = {repr(value)[:80]} is not a number")
+    try:
+        number = float(plain)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} = {number} is not finite")
+    if number < least:
+        raise ValueError(f"{name} = {number} is less than {least:g}")
+    return number
+
+
+def _whole(name: str, value: Any) -> int:
+    number = _number(name, value, least=0)
+    if not number.is_integer():
+        raise ValueError(f"{name} = {number} is not a whole number")
+    return int(number)
+
+
+def _value_at(points: Any, images: int) -> tuple[tuple[int, float], ...]:
+    """Values at smaller n."""
+    try:
+        pairs = [(_whole("n of value_at", n), _number("value_at", value)) for n, value in points]
+    except TypeError:
+        raise ValueError(
+            f"value_at = {repr(points)[:80]} does not hold pairs of n and a value"
+        ) from None
+    for n, _ in pairs:
+        if not 0 < n < images:
+            raise ValueError(f"value_at has n = {n}, which is outside [1, {images})")
+    return tuple(pairs)
+
+
+def _plain(value: Any) -> Any:
+    """The Python number of a scalar of NumPy's, torch's or their kin."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
+
+
+def replicate(
+    objective: Objective,
+    strategy: GenerationStrategy,
+    images: int,
+    seeds: list[int],
+    report: Report,
+) -> tuple[FinalTest, list[Measurement]]:
+    """Measure a strategy on several seeds in this process.
+
+    Returns:
+        The test, and what was measured with each seed.
+
+    Raises:
+        ValueError: more steps than tokens, or an evaluation that failed.
+    """
+    strategy.masked_counts(objective.tokens)
+    measured: list[Measurement] = []
+    for number, seed in enumerate(seeds):
+        found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
+        if isinstance(found, Failure):
+            raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
+        measured.append(found)
+        report(len(measured), len(seeds), f"{metric_label(found.metric)} {found.value:.4g}")
+    fids = dict(zip(seeds, (m.value for m in measured), strict=True))
+    stated, metric = measured[0].standard_error, measured[0].metric
+    return FinalTest.of(fids, images, strategy.forward_passes(), stated, metric), measured

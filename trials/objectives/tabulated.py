@@ -1,0 +1,237 @@
+"""The tabulated objective: a smooth surrogate of a real study, so that a search takes seconds.
+
+A table is a parquet file of real evaluations, made by `autonat tabulate` from a search's record;
+its metadata hold what the surrogate (search.surrogate) learnt from them. Nothing is generated:
+what it answers has the noise and the bias over n of the real thing, and its truth is known.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.bound import Bound
+from search.coordinates import Coordinates
+from search.files import write_whole
+from search.measurement import Measurement, metric_label
+from search.schedules import STANDARD
+from search.space import Space
+from search.strategy import GenerationStrategy
+from search.surrogate import Surrogate, from_json, learn, to_json
+from trials.objectives.named_paths import PathText
+from trials.record.record import Record
+
+FORMAT = "autonat-table/1"
+SHIPPED = Path(__file__).parent / "tables"
+FEWEST = 50
+"""Evaluations that a surrogate is worth learning from."""
+
+
+class TabulatedObjective:
+    """Measures strategies on a table.
+
+    Args:
+        table: a parquet file, or the name of one that is shipped ("digits-T8").
+
+    Raises:
+        ValueError: no such table, or a file that is none.
+    """
+
+    def __init__(self, *, table: PathText = "digits-T8") -> None:
+        self._table = table
+        self._surrogate, self._space, about = read_table(table)
+        self.tokens = int(about["tokens"])
+        self._dataset = str(about["dataset"])
+
+    def describe(self) -> Mapping[str, Any]:
+        """See `Objective.describe`."""
+        return {
+            "dataset": f"table of {self._dataset}",
+            "protocol": {"features": f"surrogate {self._table}"},
+        }
+
+    def check(self, space: Space, images: int) -> None:
+        """See `Checks.check`.
+
+        Raises:
+            ValueError: the space differs from the one that was tabulated.
+        """
+        ours, theirs = self._space, space
+        if theirs.start.steps != ours.start.steps:
+            raise ValueError(
+                f"table {self._table} is of T = {ours.start.steps} steps, not {theirs.start.steps}"
+            )
+        for name in STANDARD:
+            inner, outer = theirs.bounds[name], ours.bounds[name]
+            if inner.low < outer.low or inner.high > outer.high or inner.log != outer.log:
+                raise ValueError(
+                    f"table {self._table} has {name} in {_text(outer)}, not in {_text(inner)}"
+                )
+
+    def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+        """See `Objective.evaluate`.
+
+        Raises:
+            ValueError: another T than the table's.
+        """
+        started = time.perf_counter()
+        steps = self._space.start.steps
+        if strategy.steps != steps:
+            raise ValueError(f"table {self._table} is of T = {steps} steps, not {strategy.steps}")
+        fid, error = self._surrogate.fid(strategy, images, seed)
+        return Measurement(
+            value=fid,
+            standard_error=error,
+            images=images,
+            forward_passes=strategy.forward_passes(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def evaluate_growing(
+        self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
+    ) -> Iterator[Measurement]:
+        """See `Grows.evaluate_growing`."""
+        for images in rungs:
+            yield self.evaluate(strategy, images, seed)
+
+    def truth(self, strategy: GenerationStrategy, images: int) -> float:
+        """The expected FID of n images."""
+        return self._surrogate.truth(strategy, images)
+
+
+def tabulate(records: list[Record], path: Path) -> int:
+    """Write a table of all evaluations of these records that have the commonest n.
+
+    Args:
+        records: of searches over one space, with one objective and protocol.
+        path: the parquet file.
+
+    Returns:
+        How many evaluations it holds.
+
+    Raises:
+        ValueError: records that differ, too few evaluations, or a file that cannot be written.
+    """
+    for record in records:
+        if record.metric != "fid":
+            raise ValueError(
+                f"study {record.name} was measured in {metric_label(record.metric)}: a table is of "
+                "FID, whose logarithm it learns"
+            )
+    space, tokens = _common_space(records)
+    rows = [
+        (evaluation.probe, evaluation.measurement)
+        for record in records
+        for evaluation in record.evaluations
+        if evaluation.measurement is not None and evaluation.measurement.value > 0
+    ]
+    sizes = pd.Series([measured.images for _, measured in rows])
+    if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
+        raise ValueError(f"{len(rows)} evaluations are too few for a table: {FEWEST} of one n")
+    images = int(sizes.mode().iloc[0])
+    rows = [row for row in rows if row[1].images == images]
+    smaller = [(i, n, f) for i, (_, m) in enumerate(rows) for n, f in m.value_at]
+    surrogate = learn(
+        space,
+        tokens,
+        [probe.strategy for probe, _ in rows],
+        np.array([measured.value for _, measured in rows]),
+        np.array([probe.seed for probe, _ in rows]),
+        images,
+        smaller,
+    )
+    frame = pd.DataFrame([probe.strategy.parameters() for probe, _ in rows])
+    frame["guidance_floor"] = [probe.strategy.guidance_floor for probe, _ in rows]
+    frame["fid"] = [measured.value for _, measured in rows]
+    frame["fid_se"] = [measured.standard_error for _, measured in rows]
+    frame["seed"] = [probe.seed for probe, _ in rows]
+    frame["weight"] = surrogate.weights
+    settings = records[0].settings
+    frame.attrs["autonat"] = {
+        "format": FORMAT,
+        "objective": settings["objective"],
+        "protocol": settings["protocol"],
+        "studies": [record.name for record in records],
+        "space": space.to_json(),
+        "tokens": tokens,
+        "dataset": settings["objective"]["dataset"] or settings["objective"]["name"],
+        "surrogate": to_json(surrogate),
+    }
+    try:
+        with write_whole(path) as partial:
+            frame.to_parquet(partial, compression="zstd")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from None
+    return len(frame)
+
+
+def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
+    """A table's surrogate, its space, and its metadata.
+
+    Raises:
+        ValueError: no such table, or a file that is none.
+    """
+    if not isinstance(table, str):
+        raise ValueError(f"table = {table!r} is not a name or a path")
+    path = Path(table)
+    if not path.suffix:
+        path = SHIPPED / f"{table}.parquet"
+        if not path.exists():
+            known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.parquet")))
+            raise ValueError(f"table {table} is unknown; known: {known}, or a parquet file")
+    try:
+        frame = pd.read_parquet(path)
+        about = dict(frame.attrs["autonat"])
+        if about["format"] != FORMAT:
+            raise ValueError(f"format = {about['format']!r} is unknown; known: {FORMAT!r}")
+        space = space_from_json(about["space"])
+        coordinates = Coordinates(space, int(about["tokens"]))
+        strategies = [_strategy(space, row) for row in frame.to_dict("records")]
+        x = np.stack([coordinates.from_strategy(strategy) for strategy in strategies])
+        weights = frame["weight"].to_numpy(np.float64)
+        return from_json(coordinates, x, weights, about["surrogate"]), space, about
+    except OSError as error:
+        raise ValueError(f"table {path}: {error.strerror or error}") from None
+    except KeyError as error:
+        raise ValueError(f"table {path} lacks {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"table {path}: {str(error).splitlines()[0]}") from None
+
+
+def space_from_json(data: Mapping[str, Any]) -> Space:
+    """The inverse of `Space.to_json`."""
+    bounds = {name: Bound(b["low"], b["high"], b["log"]) for name, b in data["bounds"].items()}
+    start, choices = GenerationStrategy.from_json(data["start"]), data.get("choices", {})
+    return Space(start, bounds, data["frozen"], choices=choices)
+
+
+def _common_space(records: list[Record]) -> tuple[Space, int]:
+    first = records[0]
+    for record in records[1:]:
+        for key in ("space", "protocol", "objective"):
+            if record.settings[key] != first.settings[key]:
+                raise ValueError(f"{record.name} and {first.name} differ in their {key}: no table")
+    space = space_from_json(first.settings["space"])
+    for words in space.beyond().values():
+        raise ValueError(
+            f"{first.name} searched strategies with {words}, but a table holds the four standard "
+            "schedules alone"
+        )
+    return space, int(first.settings["objective"]["tokens"])
+
+
+def _strategy(space: Space, row: Mapping[Any, Any]) -> GenerationStrategy:
+    lists = {
+        name: tuple(float(row[f"{name}_{i}"]) for i in range(schedule.length(space.start.steps)))
+        for name, schedule in STANDARD.items()
+    }
+    return GenerationStrategy.of(lists, float(row["guidance_floor"]))
+
+
+def _text(bound: Bound) -> str:
+    return f"[{bound.low:g}, {bound.high:g}]" + (" log" if bound.log else "")

@@ -1,0 +1,61 @@
+"""What a NAT of tokenised images is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.data.contexts import TextContexts
+from models.data.token_data import TokenData
+from models.training.rows import MappedRows, Rows
+from trials.objectives.nat_training import HELD_OUT, Examples
+
+MOST_HELD_OUT = 4096
+"""Rows that a validation loss is computed on, at most."""
+
+
+@dataclass(frozen=True)
+class TokenExamples:
+    """The examples in a folder of token data, which is opened where it is needed.
+
+    Attributes:
+        folder: of the token data; None where nothing is trained.
+        texts: what it generates for; with them it is trained on the data's own captions.
+    """
+
+    folder: Path | None
+    texts: TextContexts | None
+
+    def __call__(self) -> Examples:
+        """The examples.
+
+        Raises:
+            ValueError: there are no token data, or they cannot be read.
+        """
+        if self.folder is None:
+            raise ValueError("data = None: training needs token data")
+        data = TokenData.open(self.folder)
+        rows = np.arange(2 * data.images)
+        # An image and its mirror image are never on both sides.
+        held_out = rows // 2 % HELD_OUT == 0
+        spared = rows[held_out][:MOST_HELD_OUT]
+        name = f"tokens {data.hash()}"
+        if self.texts is not None:
+            name += f", contexts {self.texts.encoder_hash}"
+        return Examples(
+            name,
+            self._rows(data, rows),
+            self._rows(data, rows[~held_out]),
+            self._rows(data, spared),
+        )
+
+    def _rows(self, data: TokenData, rows: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:
+        tokens = MappedRows(data.tokens, rows)
+        if self.texts is None:
+            return tokens, MappedRows(data.classes, rows)
+        contexts = TextContexts.open(data)
+        return tokens, MappedRows(contexts.states, contexts.of_rows(rows), torch.float32)

@@ -1,0 +1,140 @@
+"""Trains a model for an evaluation, then measures it: what a search of training strategies needs.
+
+A training lies in a folder of the lab, named by all that decides its weights but the number of
+steps. What was trained to its end, or measured, is not made twice: a trial whose worker or driver
+died goes on from its last checkpoint, and a final test finds the weights. Finished weights lie in
+the lab's store under their own hash. All workers must see the lab's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from models.training.checkpoints import settings_hash
+from models.training.training import steps_behind
+from search.files import write_text
+from search.measurement import Measurement
+from search.optimiser import Probe, Training
+from trials.objectives.measured import checked
+from trials.objectives.objective import Trained, Trains, require_heeded
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Measures probes that have a training. It travels to the workers by pickle.
+
+    Attributes:
+        objective: prepared.
+        lab: its folder, which all workers see.
+        start: hash of stored weights that every training goes on from; None trains from new ones.
+    """
+
+    objective: Trains
+    lab: Path
+    start: str | None = None
+
+    def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
+        """Train to each rung and measure there.
+
+        Args:
+            probe: with a training.
+            rungs: growing numbers of training steps; the last is the training's own.
+
+        Yields:
+            A measurement at each rung; the last one names the checkpoint.
+
+        Raises:
+            ValueError: the probe has no training, or it diverged.
+        """
+        if probe.training is None:
+            raise ValueError(f"probe {probe.number} trains nothing")
+        folder, key = self._folder(probe.training), self._measurement_key(probe)
+        models: Iterator[Trained] | None = None
+        # Two searches may ask for the same training at once: the second waits, then finds it.
+        with _locked(folder):
+            for i, steps in enumerate(rungs):
+                file = folder / f"{steps}-{key}.json"
+                if not file.exists():
+                    model = self._finished(folder, steps)
+                    if model is None:
+                        models = models or self._train(probe.training, folder, rungs[i:])
+                        model = next(models)
+                        if model.checkpoint is not None:
+                            _finish(folder, steps, model)
+                    require_heeded(model.objective, probe.strategy.beyond())
+                    found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
+                    measured = checked(found, probe.strategy, probe.images)
+                    write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))
+                yield _read_measurement(file)
+
+    def _folder(self, training: Training) -> Path:
+        """Named by what decides the weights; the number of steps does not."""
+        key = self.objective.training_key(training.strategy, training.seed)
+        name = settings_hash({"training": dict(key), "start": self.start})
+        folder = self.lab / "training" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _train(self, training: Training, folder: Path, rungs: tuple[int, ...]) -> Iterator[Trained]:
+        state = folder / "state"
+        if steps_behind(state) > rungs[0]:  # left by a search with other rungs
+            shutil.rmtree(state)
+        return self.objective.train(
+            training.strategy, training.seed, rungs, state, self.lab, self.start
+        )
+
+    def _measurement_key(self, probe: Probe) -> str:
+        protocol = dict(self.objective.describe().get("protocol") or {})
+        if protocol.get("metric") == "fid":  # not said before there were other metrics
+            del protocol["metric"]
+        told = {
+            "strategy": probe.strategy.to_json(),
+            "images": probe.images,
+            "seed": probe.seed,
+            "protocol": protocol,
+        }
+        return settings_hash(told)
+
+    def _finished(self, folder: Path, steps: int) -> Trained | None:
+        """The model of a training that was made before."""
+        file = folder / f"{steps}-trained.json"
+        if not file.exists():
+            return None
+        told = json.loads(file.read_text(encoding="utf-8"))
+        objective = self.objective.with_checkpoint(self.lab, told["checkpoint"])
+        return Trained(objective, told["validation_loss"], 0.0, told["checkpoint"])
+
+
+def _finish(folder: Path, steps: int, model: Trained) -> None:
+    """Note the weights, and let go of the training's own state, which is several times larger."""
+    told = {"checkpoint": model.checkpoint, "validation_loss": model.validation_loss}
+    write_text(folder / f"{steps}-trained.json", json.dumps(told))
+    shutil.rmtree(folder / "state", ignore_errors=True)
+
+
+def _with_training(measured: Measurement, steps: int, model: Trained) -> Measurement:
+    return replace(
+        measured,
+        training_steps=steps,
+        validation_loss=model.validation_loss,
+        checkpoint=model.checkpoint,
+        seconds=measured.seconds + model.seconds,
+    )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The folder for this process alone; the lock goes with the process."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read_measurement(path: Path) -> Measurement:
+    return Measurement.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,99 @@
+"""What of a user's own code travels to the workers, and whether it can."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from search.user_code import OURS, in_one_line, is_installed, module_location
+
+
+def user_modules(name: str) -> list[Path]:
+    """What to send to the workers for an objective `package.module:Class`, which is imported: its
+    file or package and, of what lies beside it, whatever these import, anywhere in their code.
+
+    Raises:
+        ValueError: something of that is no Python source, and in no package.
+    """
+    if ":" not in name:
+        return []
+    waiting = [name.partition(":")[0].partition(".")[0]]
+    first = module_location(waiting[0])
+    if first is None or is_installed(first):
+        return [] if first is None else [first]
+    found: dict[str, Path] = {}
+    while waiting:
+        module = waiting.pop()
+        location = module_location(module)
+        if module in {*found, *OURS} or location is None or location.parent != first.parent:
+            continue
+        if location.is_file() and location.suffix != ".py":
+            raise ValueError(
+                f"objective {name}: {location} cannot be sent to a worker; inside a package it can"
+            )
+        found[module] = location
+        for file in [location] if location.is_file() else sorted(location.rglob("*.py")):
+            waiting += _imported_by(file)
+    return list(found.values())
+
+
+def check_travels(what: str, value: object) -> None:
+    """See whether the workers can be sent something, as Ray sends it.
+
+    Raises:
+        ValueError: they cannot; the attribute is named.
+    """
+    from ray import cloudpickle
+
+    pickler: Any = cloudpickle.Pickler
+
+    class Nowhere:
+        """A file that keeps nothing."""
+
+        def write(self, data: object) -> int:
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+    def error_of(part: object) -> Exception | None:
+        try:
+            # Arrays are not copied.
+            pickler(Nowhere(), protocol=5, buffer_callback=lambda _: None).dump(part)
+        except Exception as error:
+            return error
+        return None
+
+    error = error_of(value)
+    if error is None:
+        return
+    attribute = "it"
+    # What refers back fails as well, but is not what cannot be sent: each is looked at once.
+    waiting, seen = [(value, "")], {id(value)}
+    while waiting:
+        inner, path = waiting.pop()
+        parts = getattr(inner, "__dict__", {}).items()
+        failing = [(part, f"{path}{name}") for name, part in parts if error_of(part) is not None]
+        if path and not failing:
+            attribute = f"its attribute {path.removesuffix('.')}"
+            break
+        new = [(part, f"{name}.") for part, name in failing if id(part) not in seen]
+        seen |= {id(part) for part, _ in new}
+        waiting += reversed(new)
+    raise ValueError(
+        f"{what}: {attribute} cannot be sent to the workers: {in_one_line(error)}; make it when it "
+        "is first needed, or leave it out in __getstate__"
+    )
+
+
+def _imported_by(file: Path) -> list[str]:
+    """The top-level modules that a source file imports; relative imports stay in its package."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return []  # nothing imports it, or it was refused before
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.append(node.module)
+    return [name.partition(".")[0] for name in found]

@@ -1,0 +1,356 @@
+"""Writes what came of a search for people: strategy files, the report, MLflow's parent runs.
+
+Belongs to the command line, and looks up at dashboards as that does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from search.strategy_file import StrategyFile
+from trials.lab import Lab, file_name
+from trials.objectives.objective import Objective, Samples, Trains, sampled
+from trials.record.databases import first_line, sqlite_file, without_password
+from trials.record.failures import nothing_measured
+from trials.record.record import Record
+from trials.results.anchors import Anchor, note_anchors, recorded_anchors
+from trials.results.controls import control_file, controls_beside
+from trials.results.results import MethodResult, method_results, strategy_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from dashboards.report import Trainings
+    from trials.tracking.mirror import Mirror
+
+T = TypeVar("T")
+
+SAMPLES, SAMPLE_SEED = 40, 0
+UNMADE = "the report has no samples, for the objective could not be made again"
+UNANCHORED = "the FIDs of real images and of a constant image could not be measured"
+UNSAMPLED = "the report has no samples"
+UNREPORTED = "the report could not be written"
+
+Note = Callable[[str], None]
+"""Told in one line what could not be made of something that is optional."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A search's results and where they lie.
+
+    Attributes:
+        results: one a method and control.
+        best: the strategy file of the search with the lowest final test.
+        report: the HTML report; None where it could not be made.
+        behind: evaluations that MLflow does not have yet.
+        first: names of the strategies that every method measured first, if they were told to.
+        anchors: what stands beside the results, so that they can be judged.
+    """
+
+    results: list[MethodResult]
+    best: Path
+    report: Path | None
+    behind: int
+    first: tuple[str, ...] = ()
+    anchors: list[Anchor] = field(default_factory=list)
+
+
+Show = Callable[[Published], None]
+"""Given what is published as soon as it is safe, without what is optional."""
+
+
+def publish(
+    lab: Lab,
+    name: str,
+    records: list[Record],
+    objective: Callable[[], Objective],
+    mirror: Mirror,
+    show: Show,
+    note: Note,
+) -> Published:
+    """Write a search's strategy files below the lab, and show its results; then all that is
+    optional, each on its own: samples, the report, MLflow.
+
+    Args:
+        lab: of the project.
+        name: of the search.
+        records: its studies.
+        objective: makes it, prepared; its samples go into the report.
+        mirror: not in use by another thread.
+        show: called once the strategy files are written, and what stands beside them is known.
+        note: told what of the rest could not be made.
+
+    Raises:
+        ValueError: no search has a measurement, or a strategy file cannot be written.
+    """
+    results = method_results(records)
+    searches = [record for record in records if record.settings["kind"] == "search"]
+    if not any(result.searched for result in results):
+        raise nothing_measured(name, searches)
+    settings = searches[0].settings
+    best, first = lab.results(name) / "best.json", tuple(settings.get("first", ()))
+    made: Objective | None = None
+    try:
+        _write_strategies(lab, name, records, results, mirror)
+        made = attempt(UNMADE, objective, note)
+        if made is not None:
+            attempt(UNANCHORED, partial(note_anchors, records, made), note)
+    finally:
+        published = Published(results, best, None, 0, first, recorded_anchors(records))
+        show(published)
+    away = _try_sync(mirror, records)
+    runs = "the strategy files could not be told their runs in MLflow"
+    attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
+    report = report_of(lab, name, published, made, {1: searches}, note)
+    behind = sum(map(mirror.behind, records))
+    if away is None:
+        complete(lab, name, records, mirror, note)
+    elif not behind:  # which says it else
+        note(f"{away}; autonat sync completes it")
+    return dataclasses.replace(published, report=report, behind=behind)
+
+
+def report_of(
+    lab: Lab,
+    name: str,
+    published: Published,
+    objective: Objective | None,
+    rounds: dict[int, list[Record]],
+    note: Note,
+) -> Path | None:
+    """Write the report of a search, or of an alternation's rounds, with samples; None and a note
+    where it cannot be written."""
+    from dashboards.report import write_report
+
+    settings = rounds[1][0].settings
+    return attempt(
+        UNREPORTED,
+        lambda: write_report(
+            lab.make_results(name) / "report.html",
+            with_samples(published.results, objective, lab, note),
+            title=f"autonat: {name}",
+            tokens=settings["objective"]["tokens"],
+            facts=facts_of(settings),
+            trainings=trainings(rounds),
+            anchors=published.anchors,
+        ),
+        note,
+    )
+
+
+def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:
+    """Something optional, or None and a note: a user's own code may raise anything.
+
+    Args:
+        failed: begins the note, as a whole sentence.
+        make: makes it.
+        note: told why it could not.
+    """
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        note(f"{failed}: {type(error).__name__}: {first_line(error)}")
+        return None
+
+
+def _write_strategies(
+    lab: Lab, name: str, records: list[Record], results: list[MethodResult], mirror: Mirror
+) -> None:
+    """Write a strategy file for each method and control, and best.json."""
+    folder = lab.make_results(name)
+    by_method = {result.method: result for result in results}
+    beside = controls_beside(results)
+    written: dict[str, StrategyFile] = {}
+    for record in records:
+        method = record.settings.get("optimiser")
+        if record.settings["kind"] == "search" and method in by_method:
+            run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
+            file = strategy_file(record, by_method[method], run, beside)
+            written[method] = _with_known_run(file, folder / file_name(method))
+    best = min(written, key=lambda method: _rank(by_method[method]))
+    for result in results:
+        if not result.searched:
+            written[result.method] = control_file(records[0].settings, result, beside)
+    try:
+        for method, file in written.items():
+            file.write(folder / file_name(method))
+        # Last, for it says that a search has been published.
+        written[best].write(folder / "best.json")
+    except OSError as error:
+        raise ValueError(
+            f"results {folder}: {error.strerror}; all is in the record, and autonat report {name} "
+            "writes them"
+        ) from None
+
+
+def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
+    """With the run that the file of that path names for the same strategy, where MLflow, which
+    does not answer, was asked for none."""
+    told = file.mlflow or {}
+    if told.get("run_id") is not None or not path.is_file():
+        return file
+    try:
+        before = StrategyFile.read(path)
+    except ValueError:  # whatever lies there is written over
+        return file
+    known = before.mlflow or {}
+    same_store = known.get("tracking_uri") == told.get("tracking_uri")
+    if same_store and before.generation == file.generation:
+        return dataclasses.replace(file, mlflow=known)
+    return file
+
+
+def _told(lab: Lab) -> str:
+    """MLflow's address for a strategy file; of a store in the lab, which may be moved, as seen
+    from there."""
+    file = sqlite_file(lab.tracking_uri)
+    if file is not None and lab.holds_tracking:
+        return f"sqlite:///{file.resolve().relative_to(lab.folder)}"
+    return without_password(lab.tracking_uri)
+
+
+def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: Note) -> None:
+    """Bring MLflow up to a search's records, with its files, weights and final numbers; a note
+    where it does not answer."""
+    folder = lab.results(name)
+    by_method = {result.method: result for result in method_results(records)}
+    try:
+        for record in records:
+            files = [
+                folder / file_name(str(record.settings.get("optimiser"))),
+                folder / "report.html",
+            ]
+            files += _weights(lab, record, by_method)
+            present = [file for file in files if file.exists()]
+            mirror.finish(record, present, _metrics(record, by_method))
+    except ValueError as error:  # which costs one time-out, not one a study
+        note(str(error))
+
+
+def _rank(result: MethodResult) -> float:
+    return result.value if math.isfinite(result.value) else math.inf
+
+
+def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
+    """The trainings of an alternation's rounds, or of one search."""
+    import pandas as pd
+
+    from dashboards.report import Trainings
+
+    tables = [
+        record.frame().assign(round=number)
+        for number, records in rounds.items()
+        for record in records
+        if record.settings["kind"] == "search"
+        and record.settings["search"].get("what", "generation") != "generation"
+    ]
+    if not tables:
+        return None
+    table = pd.concat(tables, ignore_index=True)
+    family = next(iter(rounds.values()))[0].settings["search"]["mask_ratio_distribution"]
+    return Trainings(family, table if len(rounds) > 1 else table.drop(columns="round"))
+
+
+def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list[Path]:
+    """The file of the weights that a search trained for its winner, if it did."""
+    result = results.get(record.settings.get("optimiser", ""))
+    if result is None or result.checkpoint is None:
+        return []
+    from models.training.checkpoints import WEIGHTS, stored_folder
+
+    return [stored_folder(lab.folder, result.checkpoint) / WEIGHTS]
+
+
+def with_samples(
+    results: list[MethodResult], objective: Objective | None, lab: Lab, note: Note
+) -> list[MethodResult]:
+    """Results with the first images of their strategies, each by its own model where one was
+    trained for it; without them where there are none to be had, and a note for each reason."""
+    reasons: dict[str, None] = {}
+
+    def with_own(result: MethodResult) -> MethodResult:
+        images = attempt(UNSAMPLED, lambda: _sampled(result, objective, lab), reasons.setdefault)
+        return dataclasses.replace(result, samples=images)
+
+    found = [with_own(result) for result in results]
+    for reason in reasons:
+        note(reason)
+    return found
+
+
+def _sampled(
+    result: MethodResult, objective: Objective | None, lab: Lab
+) -> npt.NDArray[np.uint8] | None:
+    if result.checkpoint is not None and isinstance(objective, Trains):
+        objective = objective.with_checkpoint(lab.folder, result.checkpoint)
+    elif result.training is not None:  # it failed
+        return None
+    if not isinstance(objective, Samples):
+        return None
+    return sampled(objective, result.strategy, SAMPLES, SAMPLE_SEED)
+
+
+def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
+    """Why MLflow has not all evaluations, or None; one that is away costs one time-out, not one a
+    study."""
+    try:
+        for record in records:
+            mirror.sync(record)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:
+    """A parent run's own numbers."""
+    result = results.get(record.settings.get("optimiser", ""))
+    if result is None:
+        return {}
+    metric = record.metric
+    values = {
+        f"test_{metric}": result.value,
+        f"test_{metric}_se": math.nan if result.standard_error is None else result.standard_error,
+        f"search_{metric}": math.nan if result.search_value is None else result.search_value,
+        "forward_passes": result.forward_passes,
+        "flops": math.nan if result.flops is None else result.flops,
+        "images": result.images,
+        "converged": math.nan if result.converged is None else result.converged,
+    }
+    return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+def _budget(search: dict[str, Any]) -> str:
+    n = f"{search['images_per_evaluation']:,}"
+    if search.get("what", "generation") == "generation":
+        return f"{search['budget']:,} images a method, {n} an evaluation"
+    return (
+        f"{search['training_budget']:,} training steps a method, {search['training_steps']:,} a "
+        f"model, {n} images an evaluation"
+    )
+
+
+def facts_of(settings: dict[str, Any]) -> dict[str, str]:
+    """What the report says first."""
+    objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
+    facts = {
+        "objective": str(objective["name"]),
+        "data": objective["dataset"],
+        "checkpoint": objective["checkpoint"],
+        "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
+        "budget": _budget(search),
+        "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
+        "search seed": str(search["seed"]),
+        "features": protocol["features"],
+        "quantisation": protocol["quantisation"],
+        "classes": protocol["classes"],
+        "reference statistics": protocol["reference_statistics_hash"],
+    }
+    return {key: str(value) for key, value in facts.items() if value is not None}

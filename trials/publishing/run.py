@@ -1,0 +1,124 @@
+"""A search from its settings to what is published of it: what the command line and Python share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+from trials.lab import Lab
+from trials.objectives.objective import Objective, load_objective
+from trials.objectives.preparing import prepared
+from trials.progress import LiveProgress
+from trials.publishing.publish import Note, Published, Show, publish
+from trials.publishing.publish_alternation import publish_alternation
+from trials.record.searches import is_finished, search_records
+from trials.searches.alternation import alternate
+from trials.searches.launch import launch
+from trials.searches.settings import AlternationSettings, SearchSettings
+from trials.tracking.mirror import Mirror
+
+
+def search_and_publish(
+    settings: SearchSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    objective: Objective | None = None,
+    progress: LiveProgress,
+    show: Show,
+    note: Note,
+) -> Published | None:
+    """Run a search and publish it. Of one that is finished, only what it publishes is made again,
+    for which no Ray is needed.
+
+    Args:
+        settings: completed where the search is resumed.
+        resume: resume the search of that name.
+        retry_failed: of what is resumed, measure again what failed.
+        objective: in place of the one that the settings name.
+        progress: not entered yet.
+        show: called as soon as the results are safe.
+        note: told what of the rest could not be made.
+
+    Returns:
+        What was published, or None if the search was interrupted.
+
+    Raises:
+        ValueError: as `launch` and `publish`.
+    """
+    name = settings.full_name()
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
+    if resume and not retry_failed and is_finished(records := search_records(lab.record_url, name)):
+        progress.say(publishing)
+        made = functools.partial(_objective, settings, lab, objective, progress)
+        return publish(lab, name, records, made, Mirror(lab), show, note)
+    with progress:
+        launched = launch(
+            settings,
+            resume=resume,
+            retry_failed=retry_failed,
+            objective=objective,
+            progress=progress,
+        )
+    if not launched.run.finished:
+        return None
+    progress.say(publishing)
+    records = search_records(lab.record_url, name)
+    return publish(lab, name, records, lambda: launched.objective, launched.mirror, show, note)
+
+
+def alternate_and_publish(
+    settings: AlternationSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    progress: LiveProgress,
+    show: Show,
+    note: Note,
+) -> Published | None:
+    """Run an alternation and publish it. Failures are tried again in the half-round that it is in:
+    those before it are what it goes on from. See `search_and_publish`."""
+    lab, behind = Lab.open(settings.lab, settings.record_url, settings.tracking_uri), 0
+
+    def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
+        nonlocal behind
+        published = search_and_publish(
+            half,
+            resume=resume_half,
+            retry_failed=retry_failed and resume_half,
+            progress=progress.anew(),
+            show=lambda _: None,
+            note=note,
+        )
+        if published is None:
+            return None
+        behind += published.behind
+        return published.best
+
+    rounds = alternate(settings, resume=resume, search=search_half)
+    if rounds is None:
+        return None
+    published = publish_alternation(
+        lab,
+        settings.full_name(),
+        rounds,
+        lambda: load_objective(settings.objective, settings.objective_settings),
+        Mirror(lab),
+        show,
+        note,
+    )
+    return dataclasses.replace(published, behind=behind)
+
+
+def _objective(
+    settings: SearchSettings, lab: Lab, given: Objective | None, progress: LiveProgress
+) -> Objective:
+    """Of a search that is finished: prepared, unless its models are in the lab's store."""
+    if settings.what != "generation":
+        return given or load_objective(settings.objective, settings.objective_settings)
+    with progress:
+        return prepared(
+            settings.objective, settings.objective_settings, lab.folder, progress, given
+        )

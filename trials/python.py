@@ -1,0 +1,266 @@
+"""The face for Python: search, open a search again, measure a strategy. `import autonat` has it.
+
+All of it goes the way of the command line, and is refused with the same lines, as `ValueError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest, StrategyFile
+from trials.lab import Lab
+from trials.objectives.objective import OBJECTIVES, Objective, Samples, accepted, sampled
+from trials.progress import LiveProgress
+from trials.quiet import without_chatter
+from trials.record.record import Record
+from trials.record.searches import recorded_settings, search_records
+from trials.record.studies import SEARCH
+from trials.results.anchors import Anchor, recorded_anchors
+from trials.results.results import MethodResult, method_results
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Search:
+    """What came of a search.
+
+    Attributes:
+        name: of the search, by which `load` and the command line know it.
+        lab: where it lies.
+        results: one a method and control, with the number of its final test.
+        anchors: what real images, and one image for ever, have under the same protocol.
+        objective: that was given as an instance; None where it is known by name.
+    """
+
+    name: str
+    lab: Lab
+    results: list[MethodResult]
+    anchors: list[Anchor]
+    objective: Objective | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its strategy files and its report lie."""
+        return self.lab.results(self.name)
+
+    @property
+    def strategy_file(self) -> StrategyFile:
+        """The strategy with the lowest final test of those searched, with everything in force.
+
+        Raises:
+            ValueError: it is not written; autonat report NAME writes it.
+        """
+        return StrategyFile.read(self.folder / "best.json")
+
+    @property
+    def best(self) -> GenerationStrategy:
+        """The strategy with the lowest final test of those searched."""
+        return self.strategy_file.generation
+
+    def dataframe(self) -> pd.DataFrame:
+        """Every evaluation of every method, in order of finish: a column method, and those of a
+        record (see `trials.record.record.Record.frame`)."""
+        import pandas as pd
+
+        of_methods = [r for r in self._records() if r.settings["kind"] == SEARCH]
+        frames = [r.frame().assign(method=r.settings["optimiser"]) for r in of_methods]
+        table = pd.concat(frames, ignore_index=True)
+        return table[["method", *(name for name in table.columns if name != "method")]]
+
+    def figures(self) -> dict[str, go.Figure]:
+        """Figures of Plotly: "schedules", "search" (the best so far against images generated) and
+        "final test"."""
+        from dashboards import figures
+
+        named = {result.method: result for result in self.results}
+        searched = [r.method for r in self.results if r.searched]
+        colour = figures.colours(searched, (r.method for r in self.results if not r.searched))
+        steps = self.best.steps
+        strategies = {m: r.strategy for m, r in named.items() if r.strategy.steps == steps}
+        tests = {
+            m: figures.FinalTest(r.value, r.standard_error, r.values) for m, r in named.items()
+        }
+        tokens = self._records()[0].settings["objective"]["tokens"]
+        return {
+            "schedules": figures.schedules(strategies, tokens, colour),
+            "search": figures.best_fid({m: named[m].evaluations for m in searched}, colour),
+            "final test": figures.final_test(tests, colour),
+        }
+
+    def sample(
+        self, images: int = 16, seed: int = 0, progress: bool = True
+    ) -> npt.NDArray[np.uint8]:
+        """Images of the best strategy, uint8 [n, H, W] or [n, H, W, 3].
+
+        Raises:
+            ValueError: the objective shows no images, or is not known by its name any more.
+        """
+        from trials.objectives.preparing import prepared
+
+        told = self.strategy_file.objective or {}
+        with LiveProgress(progress) as shown:
+            made = prepared(told["name"], told["settings"], self.lab.folder, shown, self.objective)
+        if not isinstance(made, Samples):
+            raise ValueError(f"objective {told['name']} lacks the method sample")
+        return sampled(made, self.best, images, seed)
+
+    def _records(self) -> list[Record]:
+        return search_records(self.lab.record_url, self.name)
+
+    def __repr__(self) -> str:
+        """One line a result, the lowest first."""
+        rows = sorted(self.results, key=lambda r: (r.value != r.value, r.value))
+        told = [
+            f"  {r.method}: {r.value:.4g} ± {r.standard_error or float('nan'):.2g}" for r in rows
+        ]
+        return "\n".join([f"search {self.name} in {self.lab.folder}", *told])
+
+
+def search(
+    objective: str | Objective = "digits",
+    *,
+    resume: bool = False,
+    retry_failed: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> Search:
+    """Search, test the winners on fresh seeds, and write strategy files and the report.
+
+    Args:
+        objective: a name, `package.module:Class` or an instance of somebody's own.
+        resume: go on with the search of these settings, or of this `name`, where it was
+            interrupted; settings that are left out are what they were.
+        retry_failed: of what is resumed, measure again what failed.
+        progress: show how far it is, in a terminal or below a notebook's cell.
+        settings: whatever a study file may hold (`autonat search --help` lists them): steps,
+            budget, optimisers, objective_settings, runner ("ray" or "local"), lab …
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ValueError: whatever is not valid, in one line, before anything costly starts.
+        KeyboardInterrupt: it was interrupted; `resume=True` goes on from there.
+    """
+    from trials.publishing.run import alternate_and_publish, search_and_publish
+    from trials.searches.launch import resumed_settings
+    from trials.searches.settings import AlternationSettings, read_settings
+
+    without_chatter()
+    own = None if isinstance(objective, str) else objective
+    name = objective if isinstance(objective, str) else _name_of(objective)
+    given = {"objective": name, **settings}
+    if own is not None and "objective_settings" in settings:
+        raise ValueError("objective_settings: an instance has its settings already")
+    asked = read_settings(given)
+    if resume:
+        asked = resumed_settings(asked.full_name(), given, None)
+    asked = asked.completed()
+    full = asked.full_name()
+    shown = LiveProgress(progress)
+
+    def note(line: str) -> None:
+        shown.say(f"note: {line}")
+
+    if isinstance(asked, AlternationSettings):
+        if own is not None:
+            raise ValueError("what = both: rounds need an objective that has a name")
+        named = asked.model_copy(update={"name": full})
+        published = alternate_and_publish(
+            named,
+            resume=resume,
+            retry_failed=retry_failed,
+            progress=shown,
+            show=lambda _: None,
+            note=note,
+        )
+    else:
+        published = search_and_publish(
+            asked,
+            resume=resume,
+            retry_failed=retry_failed,
+            objective=own,
+            progress=shown,
+            show=lambda _: None,
+            note=note,
+        )
+    if published is None:
+        raise KeyboardInterrupt(f"search {full} was interrupted; resume=True goes on from here")
+    lab = Lab.at(asked.lab, asked.record_url, asked.tracking_uri)
+    return Search(full, lab, published.results, published.anchors, own)
+
+
+def load(name: str, lab: str | Path = "autonat-lab", record_url: str | None = None) -> Search:
+    """Open a search that lies in a lab, finished or not.
+
+    Raises:
+        ValueError: there is none of that name; the known ones are listed.
+    """
+    without_chatter()
+    where = Lab.at(Path(lab), record_url)
+    recorded_settings(where.record_url, name)  # or the known ones are listed
+    records = search_records(where.record_url, name)
+    return Search(name, where, method_results(records), recorded_anchors(records))
+
+
+def evaluate(
+    strategy: GenerationStrategy | StrategyFile | str | Path,
+    objective: str | Objective | None = None,
+    *,
+    images: int = 2000,
+    seeds: Sequence[int] = (1, 2, 3),
+    lab: str | Path = "autonat-lab",
+    progress: bool = True,
+    **settings: Any,
+) -> FinalTest:
+    """Measure a strategy on seeds, in this process.
+
+    Args:
+        strategy: it, its strategy file, or that file's path.
+        objective: a name, `package.module:Class` or an instance; by default the strategy file's.
+        images: n, generated for each seed.
+        seeds: each >= 0.
+        lab: where trained models lie.
+        progress: show how far it is.
+        settings: of the objective, where it is named.
+
+    Raises:
+        ValueError: no objective is known, a setting that is not valid, or an evaluation failed.
+    """
+    from trials.objectives.measured import replicate
+    from trials.objectives.preparing import prepared
+
+    without_chatter()
+    if isinstance(strategy, (str, Path)):
+        strategy = StrategyFile.read(Path(strategy))
+    told = strategy.objective if isinstance(strategy, StrategyFile) else None
+    generation = strategy.generation if isinstance(strategy, StrategyFile) else strategy
+    own = None if objective is None or isinstance(objective, str) else objective
+    if objective is None:
+        if told is None:
+            raise ValueError("objective: a strategy alone does not say what measures it")
+        name, settings = str(told["name"]), {**told["settings"], **settings}
+    else:
+        name = objective if isinstance(objective, str) else _name_of(objective)
+    with LiveProgress(progress) as shown:
+        made = prepared(name, settings, Lab.open(Path(lab)).folder, shown, own)
+        test, _ = replicate(made, generation, images, list(seeds), shown.report("evaluating"))
+    return test
+
+
+def _name_of(objective: Objective) -> str:
+    """What an instance is called in records: its registered name, or `module:Class`."""
+    made_by = type(objective)
+    own = f"{made_by.__module__}:{made_by.__qualname__}"
+    name = next((name for name, place in OBJECTIVES.sources().items() if place == own), own)
+    accepted(name, objective)
+    return name

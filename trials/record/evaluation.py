@@ -1,0 +1,220 @@
+"""An evaluation as the record holds it: an Optuna trial and what it stands for.
+
+A trial's parameters are what was searched; everything else that an evaluation was is in its user
+attributes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.bound import Bound
+from search.dimensions import SearchSpace
+from search.ledger import amount_asked, amount_done
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe, Training
+from search.schedules import SCHEDULES
+from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy, distribution
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One finished evaluation as the record holds it."""
+
+    number: int
+    probe: Probe
+    result: Measurement | Failure
+    finished: datetime
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What was measured, or None if the evaluation failed."""
+        return self.result if isinstance(self.result, Measurement) else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped early, as not worth more images, or more training."""
+        measured = self.measurement
+        return measured is not None and amount_done(self.probe, measured) < amount_asked(self.probe)
+
+    @property
+    def state(self) -> str:
+        """COMPLETE, PRUNED (stopped early) or FAIL, Optuna's words."""
+        if self.measurement is None:
+            return "FAIL"
+        return "PRUNED" if self.stopped else "COMPLETE"
+
+    @property
+    def images(self) -> int:
+        """Images that were generated for it."""
+        return self.measurement.images if self.measurement else self.probe.images
+
+    @property
+    def training_steps(self) -> int:
+        """Training steps that were made for it; of a failed one, those asked for."""
+        if self.measurement is not None:
+            return self.measurement.training_steps
+        return 0 if self.probe.training is None else self.probe.training.steps
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, or nothing."""
+        return self.result.reason if isinstance(self.result, Failure) else ""
+
+
+def probe_to_json(probe: Probe) -> dict[str, Any]:
+    """A probe as JSON values, its number under the name probe."""
+    told: dict[str, Any] = {
+        "probe": probe.number,
+        "step": probe.step,
+        "role": probe.role,
+        "seed": probe.seed,
+        "images": probe.images,
+        "strategy": probe.strategy.to_json(),
+    }
+    if probe.training is not None:
+        training = probe.training
+        told["training"] = {
+            "strategy": training.strategy.to_json(),
+            "steps": training.steps,
+            "seed": training.seed,
+        }
+    return told
+
+
+def probe_from_json(data: Mapping[str, Any]) -> Probe:
+    """The inverse of `probe_to_json`; other keys do not matter."""
+    training = data.get("training")
+    if training is not None:
+        strategy = TrainingStrategy.from_json(training["strategy"])
+        training = Training(strategy, training["steps"], training["seed"])
+    return Probe(
+        number=data["probe"],
+        strategy=GenerationStrategy.from_json(data["strategy"]),
+        images=data["images"],
+        seed=data["seed"],
+        step=data["step"],
+        role=data["role"],
+        training=training,
+    )
+
+
+def trial_of(
+    probe: Probe, result: Measurement | Failure, space: SearchSpace | None, finished: datetime
+) -> FrozenTrial:
+    """The trial of an evaluation over that space; None for a list of strategies."""
+    attributes = {**probe_to_json(probe), "forward_passes": probe.strategy.forward_passes()}
+    if isinstance(result, Failure):
+        attributes["reason"] = result.reason
+    else:
+        attributes |= {"fid_se": result.standard_error, "seconds": result.seconds}
+        attributes["fid_at"] = [list(point) for point in result.value_at]
+        if result.spread is not None:
+            attributes["spread"] = result.spread
+        if result.metric != "fid":
+            attributes["metric"] = result.metric
+    if isinstance(result, Measurement) and probe.training is not None:
+        for name in ("training_steps", "validation_loss", "checkpoint"):
+            attributes[name] = getattr(result, name)
+    evaluation = Evaluation(0, probe, result, finished)
+    state = TrialState[evaluation.state]
+    fid, stopped_at = None, None
+    if isinstance(result, Measurement):
+        fid = result.value
+        stopped_at = {amount_done(probe, result): fid} if evaluation.stopped else None
+    parameters = _parameters(probe, space)
+    trial = create_trial(
+        state=state,
+        value=fid if state == TrialState.COMPLETE else None,
+        intermediate_values=stopped_at,
+        params=parameters,
+        distributions=_distributions(probe, parameters, space),
+        user_attrs=attributes,
+    )
+    seconds = 0.0 if isinstance(result, Failure) else result.seconds
+    trial.datetime_start = finished - timedelta(seconds=seconds)
+    trial.datetime_complete = finished
+    return trial
+
+
+def evaluation_of(trial: FrozenTrial) -> Evaluation:
+    """The inverse of `trial_of`."""
+    attributes = trial.user_attrs
+    probe = probe_from_json(attributes)
+    result: Measurement | Failure = Failure(attributes.get("reason", ""))
+    if trial.state != TrialState.FAIL:
+        last = max(trial.intermediate_values, default=amount_asked(probe))
+        fid = trial.intermediate_values.get(last, trial.value)
+        result = Measurement(
+            value=math.nan if fid is None else fid,
+            standard_error=attributes["fid_se"],
+            images=last if probe.training is None else probe.images,
+            forward_passes=attributes["forward_passes"],
+            seconds=attributes["seconds"],
+            value_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
+            training_steps=attributes.get("training_steps", 0),
+            validation_loss=attributes.get("validation_loss"),
+            checkpoint=attributes.get("checkpoint"),
+            spread=attributes.get("spread"),
+            metric=attributes.get("metric", "fid"),
+        )
+    finished = trial.datetime_complete or datetime.fromtimestamp(0)
+    return Evaluation(trial.number, probe, result, finished)
+
+
+def _parameters(probe: Probe, space: SearchSpace | None) -> dict[str, float | str]:
+    """All of a generation strategy's values and what was searched of its choices; where a model was
+    trained for the evaluation, what was searched of both."""
+    training = None if probe.training is None else probe.training.strategy
+    searched = {} if space is None else space.values_of(probe.strategy, training)
+    if training is None:
+        return {**probe.strategy.parameters(), **searched}
+    return searched if space is not None else {**training.parameters()}
+
+
+def _distributions(
+    probe: Probe, parameters: dict[str, float | str], space: SearchSpace | None
+) -> dict[str, BaseDistribution]:
+    """Ranges for Optuna's pages. They are widened to hold the value, for the reference search
+    keeps no bounds; a schedule that is not searched may be 0 and so has no log scale."""
+    searched = {} if space is None else {d.name: d for d in space.dimensions}
+    ranges: dict[str, BaseDistribution] = {}
+    for name, value in parameters.items():
+        dimension = searched.get(name)
+        if dimension is not None and dimension.values:
+            ranges[name] = CategoricalDistribution(dimension.values)
+            continue
+        number = float(value)
+        if dimension is not None:
+            bound = dimension.range
+            low, log = min(bound.low, number), bound.log
+        else:
+            bound, low, log = _usual_bound(probe, name), 0.0, False
+        ranges[name] = FloatDistribution(low, max(bound.high, number), log=log)
+    return ranges
+
+
+def _usual_bound(probe: Probe, name: str) -> Bound:
+    if probe.training is not None:
+        return distribution(probe.training.strategy.mask_ratio_distribution).parameters[name]
+    return SCHEDULES[name.rpartition("_")[0]].bound(1)
+
+
+def same_values(ours: dict[str, float], theirs: dict[str, float]) -> bool:
+    """Whether values of the same names are equal up to the last digits."""
+    return ours.keys() == theirs.keys() and np.allclose(
+        list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
+    )

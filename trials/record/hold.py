@@ -1,0 +1,113 @@
+"""One driver a study: who runs it says so in the record, and again every few seconds.
+
+A driver that was killed says nothing any more, and after a while another takes its place; on the
+same machine, at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from trials.record.driver import ATTRIBUTE, STALE, Driver
+from trials.record.storage import STORAGE_ERRORS, open_storage, readable
+
+BEAT = 5.0
+"""Seconds between two signs of life."""
+SETTLE = 0.3
+"""Seconds within which two drivers that begin at once see each other."""
+
+
+@contextlib.contextmanager
+def hold(url: str, name: str) -> Iterator[None]:
+    """Within it this process alone runs the study.
+
+    Args:
+        url: of the record.
+        name: of a study in it.
+
+    Raises:
+        ValueError: another driver runs it, or the storage cannot be used.
+    """
+    with readable(url):
+        storage = open_storage(url)
+        study_id = storage.get_study_id_from_name(name)
+        other = _driver(storage, study_id)
+    if other is not None and other.alive():
+        raise _held(name, other)
+    since = datetime.now().isoformat(" ", "seconds")
+    mine = Driver(socket.gethostname(), os.getpid(), since, time.time(), uuid.uuid4().hex)
+    with readable(url):
+        _write(storage, study_id, mine)
+        time.sleep(SETTLE)
+        first = _driver(storage, study_id)
+    if first is not None and first.token != mine.token:
+        raise _held(name, first)
+    ended = threading.Event()
+    beating = threading.Thread(target=_beat, args=(storage, study_id, mine, ended), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
+        with contextlib.suppress(*STORAGE_ERRORS):
+            last = _driver(storage, study_id)
+            if last is not None and last.token == mine.token:
+                _write(storage, study_id, None)
+        storage.remove_session()
+
+
+def runs(url: str, name: str) -> bool:
+    """Whether a driver runs the study, as far as one can tell.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    with readable(url), contextlib.suppress(KeyError):  # there is no such study
+        storage = open_storage(url)
+        driver = _driver(storage, storage.get_study_id_from_name(name))
+        return driver is not None and driver.alive()
+    return False
+
+
+def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with contextlib.suppress(*STORAGE_ERRORS):  # the record says so where it matters
+            now = _driver(storage, study_id)
+            if now is not None and now.token != mine.token:
+                # Taken over, after a long silence: as Ctrl-C, which ends a wait as well.
+                # Where that is ignored, in a script's background job, as a preemption.
+                ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+                kind = signal.SIGTERM if ignored else signal.SIGINT
+                signal.pthread_kill(threading.main_thread().ident or 0, kind)
+                return
+            _write(storage, study_id, Driver(**{**asdict(mine), "seen": time.time()}))
+    storage.remove_session()
+
+
+def _driver(storage: RDBStorage, study_id: int) -> Driver | None:
+    told: dict[str, Any] | None = storage.get_study_user_attrs(study_id).get(ATTRIBUTE)
+    return None if told is None else Driver(**told)
+
+
+def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
+    storage.set_study_user_attr(study_id, ATTRIBUTE, None if driver is None else asdict(driver))
+
+
+def _held(name: str, driver: Driver) -> ValueError:
+    line = f"study {name} is run by process {driver.pid} on {driver.host} since {driver.since}"
+    if driver.host != socket.gethostname():
+        line += f"; should that have died, it can be taken over {STALE:.0f} s after its last sign"
+    return ValueError(line)

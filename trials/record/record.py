@@ -1,0 +1,389 @@
+"""The record of a study: an Optuna study in its storage, one trial an evaluation.
+
+It is the only thing that a search must keep. The driver alone writes it, each evaluation in one
+transaction when it ends, so that a kill at any moment leaves whole evaluations and nothing else.
+What an evaluation was is in its trial's user attributes; the study's own hold its settings.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+
+from search.dimensions import SearchSpace
+from search.measurement import Failure, Measurement, with_metric
+from search.optimiser import RETEST, Probe, Training
+from search.schedules import seek_schedules
+from search.strategy import GenerationStrategy
+from trials.record.databases import without_password
+from trials.record.evaluation import Evaluation, evaluation_of, trial_of
+from trials.record.retried import RETRIED, Retried
+from trials.record.storage import open_storage, outlast, readable
+from trials.record.studies import (
+    ATTRIBUTES,
+    FORMAT,
+    StudyOf,
+    all_names,
+    missing,
+    not_ours,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "number",
+    "probe",
+    "step",
+    "role",
+    "state",
+    "fid",
+    "fid_se",
+    "images",
+    "training_steps",
+    "validation_loss",
+    "forward_passes",
+    "seconds",
+    "seed",
+    "finished",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Best:
+    """What a search found.
+
+    Attributes:
+        strategy: its winner.
+        training: of the winner's model, where the search trained it.
+        checkpoint: hash of that model's weights.
+        value: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
+            which was chosen for being low.
+    """
+
+    strategy: GenerationStrategy
+    value: float
+    training: Training | None = None
+    checkpoint: str | None = None
+
+
+class Record:
+    """The evaluations of one study, kept in an Optuna storage.
+
+    Attributes:
+        name: the study's.
+        study_id: that no other study in the world has.
+    """
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
+        self._study, self._storage = study, storage
+        # Read once: the storage may be away when somebody asks.
+        told = study.user_attrs
+        self.name, self.study_id = study.study_name, str(told["study_id"])
+        self._settings = dict(told["settings"])
+        if "protocol" in self._settings:
+            self._settings["protocol"] = with_metric(self._settings["protocol"] or {})
+        self._converged: int | None = told.get("converged")
+        self._anchors: dict[str, float] | None = told.get("anchors")
+        self._retried = Retried.from_json(told.get(RETRIED))
+        void = self._retried.superseded
+        trials = study.get_trials(deepcopy=False)
+        objective = self._settings.get("objective") or {}
+        seek_schedules(_schedules_in(self._settings, trials), objective.get("name"))
+        found = [evaluation_of(trial) for trial in trials]
+        self._superseded = [e for e in found if e.number in void]
+        self._note_all(e for e in found if e.number not in void)
+
+    @classmethod
+    def create(cls, url: str, name: str, settings: Mapping[str, Any]) -> Record:
+        """A new record with these settings (JSON values).
+
+        Raises:
+            ValueError: a study of that name exists, or the storage cannot be written.
+        """
+        with readable(url):
+            storage = open_storage(url)
+            study = optuna.create_study(
+                study_name=name, storage=storage, direction="minimize", load_if_exists=True
+            )
+            told = study.user_attrs
+            ours = state_of(storage, study._study_id)
+            if ours is not None:
+                raise ValueError(f"study {name} exists already") if ours else not_ours(url, name)
+            # Where it exists, whoever began to make it was killed; the format comes last.
+            if "study_id" not in told:
+                study.set_user_attr("study_id", uuid.uuid4().hex)
+            study.set_user_attr("settings", dict(settings))
+            of = StudyOf.of_settings(settings)
+            for attribute in ATTRIBUTES if of is not None else ():
+                if (value := getattr(of, attribute)) is not None:
+                    study.set_user_attr(attribute, value)
+            study.set_user_attr("format", FORMAT)
+            return cls(study, storage)
+
+    @classmethod
+    def open(cls, url: str, name: str) -> Record:
+        """The record of an existing study.
+
+        Raises:
+            ValueError: there is none of that name (the known ones are listed), it is no record
+                of autonat, or the storage cannot be read.
+        """
+        with readable(url):
+            storage = None if missing(url) else open_storage(url)
+            names = [] if storage is None else all_names(storage)
+            if storage is None or name not in names:
+                known = ", ".join(names) or "none"
+                raise ValueError(f"no study {name!r} in {without_password(url)}; known: {known}")
+            study = optuna.load_study(study_name=name, storage=storage)
+            found = study.user_attrs.get("format")
+            if found != FORMAT:
+                raise ValueError(f"study {name}: format = {found!r} is unknown; known: {FORMAT!r}")
+            return cls(study, storage)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was searched and how, as given to `create`."""
+        return dict(self._settings)
+
+    @property
+    def metric(self) -> str:
+        """What its values are, by name: as its objective's protocol says."""
+        return str(self._settings.get("protocol", {}).get("metric", "fid"))
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """All finished evaluations, in the order in which they finished."""
+        return tuple(self._evaluations)
+
+    def add(self, probe: Probe, result: Measurement | Failure, space: SearchSpace | None) -> None:
+        """Write an evaluation; it is kept when this returns.
+
+        Raises:
+            ValueError: the storage cannot be written. A database server that is away is waited
+                for.
+        """
+        finished = datetime.now()
+        trial = trial_of(probe, result, space, finished)
+        # Not by the study, whose cache would keep a deep copy of every trial.
+        number = self._study._study_id
+        with readable(self.name):
+            outlast(
+                self._storage,
+                lambda: self._storage.create_new_trial(number, trial),
+                lambda: self._holds(probe),
+            )
+        count = len(self._evaluations) + len(self._superseded)
+        self._note(Evaluation(count, probe, result, finished))
+
+    @property
+    def superseded(self) -> tuple[Evaluation, ...]:
+        """Evaluations that stay in the storage and count for nothing any more: failures that were
+        tried again, and what the search had asked because of them."""
+        return tuple(self._superseded)
+
+    @property
+    def failed(self) -> tuple[Evaluation, ...]:
+        """Evaluations without a measurement."""
+        return tuple(e for e in self._evaluations if e.measurement is None)
+
+    def retried_at(self, probe: int) -> bool:
+        """Whether a probe of that number may be another than the one that is recorded, for an
+        evaluation before it failed and is tried again."""
+        return self._retried.since is not None and probe >= self._retried.since
+
+    def retry_failed(self) -> None:
+        """Supersede the failures, so that their probes are asked and measured again.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self.failed and self._converged is not None:  # it may do so elsewhere, or not at all
+            self._write("converged", None)
+            self._converged = None
+        self.supersede(self.failed)
+
+    def supersede(self, evaluations: Collection[Evaluation]) -> None:
+        """Let evaluations count for nothing any more.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if not evaluations:
+            return
+        void = {e.number for e in evaluations}
+        since = min(e.probe.number for e in evaluations)
+        self._write_retried(self._retried.supersede(void, since))
+        self._superseded += evaluations
+        self._note_all([e for e in self._evaluations if e.number not in void])
+
+    @property
+    def reopened(self) -> bool:
+        """Whether what is recorded may still prove to be superseded, though it looks complete."""
+        return self._retried.reopened
+
+    def reopen(self) -> None:
+        """Any probe may be another than the one that is recorded, until `settle`.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        self._write_retried(self._retried.reopen())
+
+    def settle(self) -> None:
+        """All of what is recorded, and not superseded, was asked.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        self._write_retried(self._retried.settle())
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Put other settings in place of those given to `create`.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        self._write("settings", dict(settings))
+        self._settings = dict(settings)
+
+    def _write_retried(self, retried: Retried) -> None:
+        if retried != self._retried:
+            self._write(RETRIED, retried.to_json())
+            self._retried = retried
+
+    def _write(self, attribute: str, value: Any) -> None:
+        with readable(self.name):
+            outlast(
+                self._storage,
+                lambda: self._study.set_user_attr(attribute, value),
+                lambda: False,
+            )
+
+    def _note_all(self, evaluations: Iterable[Evaluation]) -> None:
+        self._evaluations: list[Evaluation] = []
+        self._lowest: tuple[Measurement, Probe] | None = None
+        self._retests: list[tuple[Probe, float]] = []
+        for evaluation in evaluations:
+            self._note(evaluation)
+
+    def _note(self, evaluation: Evaluation) -> None:
+        """One more; the best is kept up to date, for it is looked at after every evaluation."""
+        self._evaluations.append(evaluation)
+        probe, measured = evaluation.probe, evaluation.measurement
+        if measured is None or evaluation.stopped:
+            return
+        if probe.role == RETEST:
+            self._retests.append((probe, measured.value))
+        lowest = self._lowest
+        if lowest is None or (measured.value, probe.number) < (lowest[0].value, lowest[1].number):
+            self._lowest = (measured, probe)
+
+    def _holds(self, probe: Probe) -> bool:
+        """Whether the storage has a probe's evaluation."""
+        trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
+        void = self._retried.superseded
+        return any(t.user_attrs["probe"] == probe.number for t in trials if t.number not in void)
+
+    @property
+    def converged(self) -> int | None:
+        """After how many evaluations the search said that it had converged; None if it did not."""
+        return self._converged
+
+    def note_converged(self, evaluations: int) -> None:
+        """Write down, once, that the search says so.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self._converged is None:
+            self._write("converged", evaluations)
+            self._converged = evaluations
+
+    @property
+    def anchors(self) -> dict[str, float] | None:
+        """FIDs that need no generator, by name (see trials.results.anchors), of a final test; None
+        before they are written down, and in old records."""
+        return self._anchors
+
+    def note_anchors(self, fids: Mapping[str, float]) -> None:
+        """Write them down, once.
+
+        Raises:
+            ValueError: the storage cannot be written.
+        """
+        if self._anchors is None:
+            self._write("anchors", dict(fids))
+            self._anchors = dict(fids)
+
+    def best(self) -> Best | None:
+        """What the search found: the strategy that its re-tests say is best, or, where it made
+        none, that of the lowest single FID, the earlier probe of equals."""
+        retests = self._retests
+        if not retests:
+            if self._lowest is None:
+                return None
+            best, probe = self._lowest
+            return Best(probe.strategy, best.value, probe.training, best.checkpoint)
+        last = max(probe.step for probe, _ in retests)
+        fids: dict[GenerationStrategy, list[float]] = {
+            probe.strategy: [] for probe, _ in retests if probe.step == last
+        }
+        for probe, fid in sorted(retests, key=lambda pair: pair[0].number):
+            if probe.strategy in fids:
+                fids[probe.strategy].append(fid)
+        means = [Best(strategy, math.fsum(f) / len(f)) for strategy, f in fids.items()]
+        return min(means, key=lambda best: best.value)
+
+    def frame(self) -> pd.DataFrame:
+        """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
+        stopped one (PRUNED) the images that it was given and its FID at that n. Where models were
+        trained, there is a column for each parameter of their training strategies, too."""
+        import pandas as pd
+
+        rows = []
+        trained: dict[str, None] = {}
+        for evaluation in self._evaluations:
+            probe, measured = evaluation.probe, evaluation.measurement
+            values = {} if probe.training is None else probe.training.strategy.parameters()
+            trained |= dict.fromkeys(values)
+            rows.append(
+                {
+                    "number": evaluation.number,
+                    "probe": probe.number,
+                    "step": probe.step,
+                    "role": probe.role,
+                    "state": evaluation.state,
+                    "fid": measured.value if measured else math.nan,
+                    "fid_se": measured.standard_error if measured else None,
+                    "images": evaluation.images,
+                    "training_steps": evaluation.training_steps,
+                    "validation_loss": measured.validation_loss if measured else None,
+                    "forward_passes": probe.strategy.forward_passes(),
+                    "seconds": measured.seconds if measured else math.nan,
+                    "seed": probe.seed,
+                    "finished": evaluation.finished,
+                    "reason": evaluation.reason,
+                    **values,
+                }
+            )
+        return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
+
+
+def _schedules_in(settings: Mapping[str, Any], trials: Iterable[FrozenTrial]) -> set[str]:
+    """The names of all schedules that a record speaks of."""
+    space = settings.get("space") or {}
+    searched = set(space["bounds"]) if "start" in space else set()
+    strategies = (trial.user_attrs.get("strategy", {}) for trial in trials)
+    measured = {name for s in strategies for name, value in s.items() if isinstance(value, list)}
+    return measured | searched

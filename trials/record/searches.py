@@ -1,0 +1,133 @@
+"""A search's studies: found, opened, and asked how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.controls import CONTROLS
+from trials.record.databases import without_password
+from trials.record.record import Record
+from trials.record.studies import ALTERNATION, TEST, not_ours, studies_of, taken
+
+
+def search_names(url: str) -> list[str]:
+    """The names of all searches, sorted; alternations are none themselves.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    return sorted({s.search for s in studies_of(url).values() if s.kind != ALTERNATION})
+
+
+def alternation_names(url: str) -> list[str]:
+    """The names of all alternations, sorted.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    return sorted(s.search for s in studies_of(url).values() if s.kind == ALTERNATION)
+
+
+def halves_of(url: str, alternation: str) -> list[str]:
+    """The names of an alternation's searches, in the order in which they began.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    found = (s.search for s in studies_of(url).values() if s.alternation == alternation)
+    return list(dict.fromkeys(found))
+
+
+def has_begun(url: str, name: str) -> bool:
+    """Whether there is a search, or an alternation, of that name.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    return any(study.search == name for study in studies_of(url).values())
+
+
+def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
+    """See whether a search of that name can begin: two searches of one name could not be told
+    apart, nor the first be finished.
+
+    Args:
+        url: of the record.
+        name: of the search.
+        methods: its optimisers.
+
+    Raises:
+        ValueError: there is one, or a study that one of its own would be called like.
+    """
+    own = taken(url, [f"{name}-{suffix}" for suffix in (*methods, TEST, ALTERNATION)])
+    for study, ours in own.items():
+        if not ours:
+            raise not_ours(url, study)
+    of_search = [study for study, of in studies_of(url).items() if of.search == name]
+    if found := list(dict.fromkeys([*of_search, *own])):
+        studies = "study" if len(found) == 1 else "studies"
+        raise ValueError(
+            f"search {name} exists already, with the {studies} {', '.join(found)}: "
+            f"--resume {name} continues it, another --name begins another"
+        )
+
+
+def recorded_settings(url: str, name: str) -> dict[str, Any]:
+    """The settings of the search, or the alternation, of that name.
+
+    Raises:
+        ValueError: there is none; the known ones are listed.
+    """
+    for study, of in studies_of(url).items():
+        if (of.kind, of.search) == (ALTERNATION, name):
+            return dict(Record.open(url, study).settings["search"])
+    return dict(with_start(search_records(url, name)[0].settings)["search"])
+
+
+def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's settings, with the strategy that it started from in place of a strategy file.
+
+    Records of earlier versions name the file, which may have moved with its lab; the space that
+    they hold beside it has the strategy.
+    """
+    start, space = settings["search"].get("start"), settings.get("space")
+    if space is None or not isinstance(start, str) or start in CONTROLS:
+        return dict(settings)
+    generation = space.get("generation", space)
+    strategy = generation.get("start", generation)
+    return {**settings, "search": {**settings["search"], "start": strategy}}
+
+
+def search_records(url: str, name: str) -> list[Record]:
+    """The records of a search's studies, in the order in which they were made; that of the final
+    test is the last if there is one.
+
+    Raises:
+        ValueError: there is no such search; the known ones are listed.
+    """
+    known = studies_of(url)
+    of_search = [s for s, of in known.items() if of.search == name and of.kind != ALTERNATION]
+    if not of_search:
+        names = ", ".join(search_names(url)) or "none"
+        raise ValueError(f"no search {name!r} in {without_password(url)}; known: {names}")
+    return [
+        Record.open(url, study) for study in sorted(of_search, key=lambda s: known[s].kind == TEST)
+    ]
+
+
+def is_finished(records: list[Record]) -> bool:
+    """Whether nothing of a search is left to do: its final test, which begins when all its methods
+    are done, is complete.
+
+    Args:
+        records: of one search (see `search_records`).
+    """
+    test = records[-1].settings
+    if test["kind"] != "test":
+        return False
+    if records[-1].reopened:
+        return False
+    return len(records[-1].evaluations) >= len(test["strategies"]) * len(
+        test["search"]["test_seeds"]
+    )

@@ -1,0 +1,55 @@
+"""The controls of a search's final test: which is the best, and a strategy file for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from search.controls import RULE_OF_THUMB, START, best_control
+from search.strategy_file import Control, StrategyFile
+from search.training_strategy import TrainingStrategy
+from trials.results.results import ControlsBeside, MethodResult, versions
+
+BASELINES = (RULE_OF_THUMB, START)
+
+
+def controls_beside(results: Sequence[MethodResult]) -> ControlsBeside:
+    """What the strategy files of a search name beside their own numbers."""
+    named = {result.method: result for result in results if not result.searched}
+    baseline = next((named[name] for name in BASELINES if name in named), None)
+    return ControlsBeside(_told(baseline), _told(best_control(results)))
+
+
+def control_file(
+    settings: Mapping[str, Any], control: MethodResult, controls: ControlsBeside
+) -> StrategyFile:
+    """The strategy file of a control, with everything that was in force.
+
+    Args:
+        settings: of the record of one of the search's studies.
+        control: its result.
+        controls: of the same final test.
+    """
+    objective, training = settings["objective"], settings["training"]
+    trained = None if training is None else TrainingStrategy.from_json(training)
+    if control.checkpoint is not None:  # a model that the search trained
+        own = {"checkpoint": control.checkpoint}
+        steps = {"training_steps": settings["search"]["training_steps"]}
+        objective = {**objective, **own, "settings": {**objective["settings"], **own, **steps}}
+        trained = control.training
+    return StrategyFile(
+        generation=control.strategy,
+        training=trained,
+        objective=objective,
+        protocol=settings["protocol"],
+        test=control.test,
+        baseline=controls.baseline,
+        best_control=controls.best,
+        versions=versions(),
+    )
+
+
+def _told(control: MethodResult | None) -> Control | None:
+    if control is None or control.test is None:
+        return None
+    return Control(control.method, control.test)

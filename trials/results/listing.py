@@ -1,0 +1,257 @@
+"""What lies in a lab: its searches, read from the record in a few questions, however large it is.
+
+It asks the tables of Optuna's storage by itself, for Optuna takes longer to import than they to
+answer, and reads every trial.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, bindparam, column, false, func, not_, or_, select, table
+from sqlalchemy.engine import Connection
+
+from trials.lab import Lab
+from trials.record.databases import one_line, sqlite_file
+from trials.record.driver import ATTRIBUTE, Driver
+from trials.record.retried import RETRIED, Retried
+
+STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
+TRIALS = table(
+    "trials",
+    *map(column, ("trial_id", "study_id", "state")),
+    column("number", sqlalchemy.Integer()),
+    column("datetime_complete", sqlalchemy.DateTime()),
+)
+VALUES = table("trial_values", column("trial_id"), column("value"))
+ALTERNATION = "alternation"
+ROLES = table("trial_user_attributes", column("trial_id"), column("key"), column("value_json"))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A search of a lab.
+
+    Attributes:
+        name: of the search, or of an alternation, whose halves are searches of their own.
+        objective: its name.
+        what: is searched.
+        steps: T.
+        methods: in their order.
+        evaluations: done, the final test's and failed ones not counted.
+        failed: evaluations without a FID.
+        budgeted: evaluations that the budget pays for; fewer are made where a method converges.
+        state: "running"; "done", its final test included; or "interrupted".
+        search_value: the lowest FID that it saw, which was chosen for being low; None before that.
+        value: the lowest of its methods in the final test, the mean over seeds; None before that.
+        last: when its last evaluation ended, this machine's time; None before that.
+        alternation: that it is a half-round of, or None.
+    """
+
+    name: str
+    objective: str
+    what: str
+    steps: int
+    methods: tuple[str, ...]
+    evaluations: int
+    failed: int
+    budgeted: int
+    state: str
+    search_value: float | None
+    value: float | None
+    last: datetime | None
+    alternation: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        last = None if self.last is None else self.last.isoformat(" ", "seconds")
+        names = {"search_value": "search_fid", "value": "fid"}
+        told = {names.get(name, name): value for name, value in vars(self).items()}
+        return told | {"methods": list(self.methods), "last": last}
+
+
+def searches(lab: Lab) -> list[Listed]:
+    """All searches of a lab's record, the one that did something last first.
+
+    Args:
+        lab: whose record need not be there yet.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    url = lab.record_url
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return []
+    with one_line("record", url):
+        engine = sqlalchemy.create_engine(url)
+        try:
+            with engine.connect() as connection:
+                if not sqlalchemy.inspect(connection).has_table("studies"):
+                    return []
+                studies = _studies(connection)
+        finally:
+            engine.dispose()
+    named: dict[str, list[_Study]] = defaultdict(list)
+    for study in studies:
+        named[study.settings["search_name"]].append(study)
+    alternations = {name for name, of in named.items() if of[0].settings["kind"] == ALTERNATION}
+    found = [_listed(name, of) for name, of in named.items() if name not in alternations]
+    for name in alternations:
+        halves = [half for half in found if half.alternation == name]
+        ended = (lab.folder / "results" / name / "best.json").exists()
+        found.append(_alternation(name, named[name][0], halves, ended))
+    return sorted(found, key=lambda s: (s.last or datetime.min, s.name), reverse=True)
+
+
+@dataclass
+class _Study:
+    settings: dict[str, Any]
+    driver: Driver | None
+    retried: Retried
+    complete: int = 0
+    failed: int = 0
+    lowest: float = math.inf
+    last: datetime | None = None
+    tested: dict[str, list[float]] | None = None
+
+
+def _studies(connection: Connection) -> list[_Study]:
+    told: dict[int, dict[str, Any]] = defaultdict(dict)
+    asked = ("format", "settings", ATTRIBUTE, RETRIED)
+    for study, key, value in connection.execute(select(STUDIES).where(STUDIES.c.key.in_(asked))):
+        told[study][key] = json.loads(value)
+    # Those of others, or not made to the end, have no format of ours.
+    found = {
+        study: _Study(
+            a["settings"],
+            Driver(**a[ATTRIBUTE]) if a.get(ATTRIBUTE) else None,
+            Retried.from_json(a.get(RETRIED)),
+        )
+        for study, a in told.items()
+        if str(a.get("format", "")).startswith("autonat-") and "search_name" in a["settings"]
+    }
+    counts = _counts({number: study.retried.superseded for number, study in found.items()})
+    sums = (
+        select(
+            TRIALS.c.study_id,
+            TRIALS.c.state,
+            func.count(),
+            func.min(VALUES.c.value),
+            func.max(TRIALS.c.datetime_complete),
+        )
+        .select_from(TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id))
+        .where(counts)
+        .group_by(TRIALS.c.study_id, TRIALS.c.state)
+    )
+    for number, state, count, lowest, last in connection.execute(sums):
+        if number in found:
+            study = found[number]
+            study.failed += count if state == "FAIL" else 0
+            study.complete += count if state in ("COMPLETE", "PRUNED") else 0
+            study.lowest = min(study.lowest, math.inf if lowest is None else lowest)
+            study.last = max(filter(None, (study.last, last)), default=None)
+    tests = [number for number, study in found.items() if study.settings["kind"] == "test"]
+    fids = (
+        select(TRIALS.c.study_id, ROLES.c.value_json, VALUES.c.value)
+        .select_from(
+            TRIALS.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id).join(
+                VALUES, VALUES.c.trial_id == TRIALS.c.trial_id
+            )
+        )
+        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests), counts)
+    )
+    for number, role, fid in connection.execute(fids):
+        study = found[number]
+        study.tested = study.tested or defaultdict(list)
+        study.tested[json.loads(role)].append(fid)
+    return list(found.values())
+
+
+def _counts(superseded: Mapping[int, Collection[int]]) -> ColumnElement[bool]:
+    """The condition that a trial is none of those, given by study; written out, for a statement
+    takes few parameters."""
+    void = (
+        (TRIALS.c.study_id == study)
+        & TRIALS.c.number.in_(
+            bindparam(None, sorted(numbers), expanding=True, literal_execute=True)
+        )
+        for study, numbers in superseded.items()
+        if numbers
+    )
+    return not_(or_(false(), *void))
+
+
+def _listed(name: str, studies: Sequence[_Study]) -> Listed:
+    of = [study for study in studies if study.settings["kind"] == "search"]
+    test = next((s for s in studies if s.settings["kind"] == "test"), None)
+    search = studies[0].settings["search"]
+    seen = min((study.lowest for study in of), default=math.inf)
+    reopened = test is not None and test.retried.reopened  # it may be of other winners
+    tested = {} if test is None or test.tested is None or reopened else test.tested
+    seeds = len(search["test_seeds"])
+    means = [
+        math.fsum(fids) / seeds
+        for method, fids in tested.items()
+        if method in search["optimisers"] and len(fids) == seeds
+    ]
+    running = any(s.driver is not None and s.driver.alive() for s in studies)
+    done = (
+        test is not None
+        and not reopened
+        and test.complete + test.failed >= seeds * len(test.settings["strategies"])
+    )
+    return Listed(
+        name=name,
+        objective=search["objective"],
+        what=search.get("what", "generation"),
+        steps=search["steps"],
+        methods=tuple(search["optimisers"]),
+        evaluations=sum(study.complete for study in of),
+        failed=sum(study.failed for study in of),
+        budgeted=_each(search) * len(search["optimisers"]),
+        state="running" if running else "done" if done else "interrupted",
+        search_value=seen if math.isfinite(seen) else None,
+        value=min(means, default=None),
+        last=max(filter(None, (study.last for study in studies)), default=None),
+        alternation=search.get("alternation"),
+    )
+
+
+def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) -> Listed:
+    """An alternation as the sum of its halves; its numbers are those of its generation searches."""
+    search = study.settings["search"]
+    generation = [half for half in halves if half.what == "generation"]
+    running = study.driver is not None and study.driver.alive()
+    each = search["budget"] // search["images_per_evaluation"]
+    each += search["training_budget"] // search["training_steps"]
+    return Listed(
+        name=name,
+        objective=search["objective"],
+        what=search["what"],
+        steps=search["steps"],
+        methods=(search["training_optimiser"], *search["optimisers"]),
+        evaluations=sum(half.evaluations for half in halves),
+        failed=sum(half.failed for half in halves),
+        budgeted=int(each * search["rounds"]),
+        state="running" if running else "done" if ended else "interrupted",
+        search_value=min(
+            (h.search_value for h in generation if h.search_value is not None), default=None
+        ),
+        value=min((h.value for h in generation if h.value), default=None),
+        last=max((half.last for half in halves if half.last), default=None),
+    )
+
+
+def _each(search: dict[str, Any]) -> int:
+    """Evaluations that the budget of one method pays for."""
+    if search.get("what", "generation") == "generation":
+        return int(search["budget"] // search["images_per_evaluation"])
+    return int(search["training_budget"] // search["training_steps"])

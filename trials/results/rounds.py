@@ -1,0 +1,70 @@
+"""What came of an alternation: its rounds, each with its two searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from search.controls import START
+from search.strategy_file import StrategyFile
+from trials.lab import Lab
+from trials.record.searches import has_begun, search_records
+from trials.results.results import MethodResult, method_results
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of a round.
+
+    Attributes:
+        training: the name of its training search.
+        generation: that of its generation search.
+        best: the strategy file of the latter's winner, with the model's checkpoint.
+    """
+
+    training: str
+    generation: str
+    best: StrategyFile
+
+
+def recorded_rounds(lab: Lab, name: str) -> list[Round]:
+    """The rounds of an alternation that are done."""
+    rounds: list[Round] = []
+    while True:
+        prefix = f"{name}-r{len(rounds) + 1}"
+        training, generation = f"{prefix}-training", f"{prefix}-generation"
+        best = lab.results(generation) / "best.json"
+        if not best.exists() or not has_begun(lab.record_url, generation):
+            return rounds
+        rounds.append(Round(training, generation, StrategyFile.read(best)))
+
+
+def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
+    """What came of an alternation: the state before, and each round's winner.
+
+    Args:
+        lab: of the project.
+        rounds: at least one.
+    """
+    start = method_results(search_records(lab.record_url, rounds[0].training))
+    results = [replace(next(r for r in start if r.method == START), method="before")]
+    for number, round_ in enumerate(rounds, 1):
+        found = method_results(search_records(lab.record_url, round_.generation))
+        results.append(
+            replace(
+                next(result for result in found if result.searched),
+                method=f"round {number}",
+                training=round_.best.training,
+                checkpoint=(round_.best.objective or {}).get("checkpoint"),
+            )
+        )
+    return results
+
+
+def best_round(rounds: list[Round]) -> Round:
+    """The round of the lowest final test, the earlier of equals."""
+    return min(rounds, key=round_value)
+
+
+def round_value(round_: Round) -> float:
+    """The final test of a round's winner; infinite where it has none."""
+    return float("inf") if round_.best.test is None else round_.best.test.value

@@ -1,0 +1,373 @@
+"""Runs jobs on Ray Tune, on this machine or on a cluster.
+
+Every worker is one actor that keeps the objective loaded and is handed one probe after the other
+(`reuse_actors`). Tune asks for jobs through a Searcher that answers None while the optimiser
+waits. Tune's own files are not needed to resume: the record is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import math
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from ray.tune.search import Searcher
+
+from search.ledger import amount_asked, amount_done
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE
+from search.user_code import import_module
+from trials.objectives.measured import Measures, grow_probe
+from trials.objectives.objective import Objective
+from trials.record.evaluation import probe_from_json, probe_to_json
+from trials.runners.ray_session import last_line, ray_session
+from trials.runners.study import Job, Source
+from trials.runners.tune_repairs import LOW_MEMORY, repaired_tune
+
+WORKER_RETRIES = 3
+"""How often a probe is run again when its worker dies, before it counts as failed."""
+METRIC = "unused"
+AMOUNT = "amount"
+"""Images, or training steps, of a trial so far."""
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """How the work is spread.
+
+    Attributes:
+        workers: evaluations at the same time, >= 1.
+        gpus_per_trial: GPUs each of them holds, >= 0; a fraction shares one.
+        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
+        rungs: growing n, or training steps, of a search's evaluations; at each but the last,
+            Ray's ASHA stops the worse half. None measures once, at the end.
+        time_limit: seconds of an evaluation, or of a rung, after which its worker is ended.
+    """
+
+    workers: int
+    gpus_per_trial: float
+    address: str | None
+    rungs: tuple[int, ...] | None = None
+    time_limit: float | None = None
+
+
+class EvaluationTrial(tune.Trainable):
+    """One evaluation a trial, in one step or one a rung; the actor and its objective serve many."""
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], objective: Objective | Measures, time_limit: float | None
+    ) -> None:
+        """Keep the objective, which comes through Ray's object store."""
+        self._objective, self._time_limit = objective, time_limit
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next probe."""
+        self._probe = probe_from_json(json.loads(new_config["probe"]))
+        self._results = grow_probe(
+            self._objective, self._probe, tuple(json.loads(new_config["rungs"]))
+        )
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Measure it, at the next rung; what hangs ends this process, and Tune begins it again."""
+        with _time_limit(self._time_limit):
+            result = next(self._results)
+        if isinstance(result, Failure):
+            # Tune wants its metrics in every result, a failure's included.
+            told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
+            return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
+        amount = amount_done(self._probe, result)
+        told = {"fid": result.value, AMOUNT: amount, "done": amount >= amount_asked(self._probe)}
+        return {METRIC: math.nan, "measurement": json.dumps(asdict(result)), **told}
+
+
+class JobSearcher(Searcher):
+    """A source of jobs as Tune's search algorithm. It limits what is in flight by itself.
+
+    Attributes:
+        out_of_memory: trials whose worker Ray ended for its memory.
+        died_between: trials whose worker died before it began them; Tune does not try those again.
+        error: why a result could not be recorded, or no job be had.
+    """
+
+    def __init__(self, source: Source, settings: RaySettings) -> None:
+        super().__init__(metric=METRIC, mode="min")
+        self._source, self._settings = source, settings
+        self._jobs: dict[str, Job] = {}
+        self._again: deque[Job] = deque()
+        self._tries: Counter[tuple[str, int]] = Counter()
+        self.out_of_memory: set[str] = set()
+        self.died_between: set[str] = set()
+        self.error: Exception | None = None
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tune's limiter is not needed."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The next job's probe; None while the source waits or all workers have work."""
+        if self.error is not None:
+            return str(Searcher.FINISHED)
+        if len(self._jobs) >= self._settings.workers:
+            return None
+        try:
+            job = self._again.popleft() if self._again else self._source.next()
+        except Exception as error:  # Tune would hide it in an error of its own
+            self.error = error
+            return str(Searcher.FINISHED)
+        if job is DONE:  # unless one that is in flight has to be begun again
+            return None if self._jobs else str(Searcher.FINISHED)
+        if not isinstance(job, Job):
+            return None
+        self._jobs[trial_id] = job
+        searched = job.study.space is not None
+        rungs = self._settings.rungs if searched else None
+        rungs = rungs or (amount_asked(job.probe),)
+        # As text: Tune flattens and copies whatever has parts, for every trial.
+        return {"probe": json.dumps(probe_to_json(job.probe)), "rungs": json.dumps(rungs)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Hand a result in; a trial without one lost its worker too often."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None or self.error is not None:
+            return
+        if result and "measurement" in result:
+            told = json.loads(result["measurement"])
+            outcome: Measurement | Failure = Measurement.from_json(told)
+        elif result and "failure" in result:
+            outcome = Failure(**json.loads(result["failure"]))
+        elif error and trial_id in self.died_between and self._may_begin_again(job):
+            self._again.append(job)
+            return
+        elif error:
+            limit = self._settings.time_limit
+            why = "" if limit is None else f", if not of the time limit of {limit:g} s"
+            if trial_id in self.out_of_memory:
+                why = ", the last time out of memory"
+            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{why}")
+        else:
+            return  # stopped from outside: the probe is asked again when the study is resumed
+        try:
+            job.finish(outcome)
+        except Exception as failed:
+            self.error = failed
+
+    def _may_begin_again(self, job: Job) -> bool:
+        name = (job.study.record.name, job.probe.number)
+        self._tries[name] += 1
+        return self._tries[name] <= WORKER_RETRIES
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, for Tune keeps a pickle of its searcher, which nobody reads."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the record holds what is needed to resume."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing."""
+
+
+class WhenNothingCanBeRecorded(tune.Stopper):
+    """Ends the run at once: what is measured after that would be lost."""
+
+    def __init__(self, searcher: JobSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Trials end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the record refused a result."""
+        return self._searcher.error is not None
+
+
+class Patient(FIFOScheduler):
+    """Lets a worker that is starting come up.
+
+    Tune's own gives every free worker to the oldest trial that waits, and kills the worker that is
+    starting for it: where evaluations are shorter than that start, one worker has to do them all.
+    """
+
+    searcher: JobSearcher
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Tell the searcher, which learns that a trial failed, but not of what."""
+        super().on_trial_error(tune_controller, trial)
+        errors = Path(str(trial.error_file)).read_text()
+        # One that ran and may be tried again by Tune itself has the status ERROR here.
+        between = trial.status == Trial.PENDING and trial.should_recover()  # type: ignore[no-untyped-call]
+        for found, trials in (
+            (LOW_MEMORY in errors.rpartition("Failure #")[2], self.searcher.out_of_memory),
+            (between, self.searcher.died_between),
+        ):
+            (trials.add if found else trials.discard)(trial.trial_id)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """None: Tune itself hands free workers to trials that none is starting for."""
+        return None
+
+
+class PatientASHA(Patient, AsyncHyperBandScheduler):
+    """Ray's ASHA, as patient."""
+
+
+class Forgetting(tune.Callback):
+    """Drops what Tune keeps of every metric of a finished trial: 17 KiB that nobody reads."""
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Its history of results; the last one stays."""
+        trial.run_metadata.metric_n_steps.clear()
+
+
+@contextlib.contextmanager
+def ray_workers(
+    settings: RaySettings, user_modules: Sequence[Path] = (), module: str | None = None
+) -> Iterator[None]:
+    """A connection to a Ray that can do the work.
+
+    Args:
+        settings: how the work is spread.
+        user_modules: files or folders of the user's code to send along.
+        module: of the user's code, that the workers must be able to import.
+
+    Raises:
+        ValueError: no cluster at the address, more than it has is asked for, or the module does
+            not import there.
+    """
+    with ray_session(settings.address, settings.workers, user_modules):
+        _check_resources(settings)
+        if module is not None:
+            reason = ray.get(ray.remote(import_module).remote(module))
+            if reason is not None:
+                raise ValueError(f"{module} does not import in a worker: {reason}")
+        yield
+
+
+def check_arrives(objective: Objective | Measures) -> None:
+    """See whether a worker can unpack an objective, within `ray_workers`: one that cannot would
+    die at each evaluation, and nobody would hear of what.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    reason = ray.get(ray.remote(_unpacked).remote([ray.put(objective)]))
+    if reason is not None:
+        raise ValueError(f"the objective does not arrive in a worker: {reason}")
+
+
+def _unpacked(sent: list[Any]) -> str | None:
+    """Why what was sent cannot be unpacked, or None."""
+    try:
+        ray.get(sent[0])
+    except Exception as error:
+        return last_line(error)
+    return None
+
+
+def run_ray(source: Source, objective: Objective | Measures, settings: RaySettings) -> None:
+    """Run a source's jobs until it is done, or until Ctrl-C; within `ray_workers`.
+
+    Args:
+        source: of jobs.
+        objective: prepared, or a trainer; sent to the workers by pickle.
+        settings: how the work is spread.
+
+    Raises:
+        ValueError: a result cannot be recorded.
+    """
+    searcher = JobSearcher(source, settings)
+    trainable = tune.with_parameters(
+        EvaluationTrial, objective=objective, time_limit=settings.time_limit
+    )
+    # For Tune's own files, which nobody reads; some may come late.
+    with (
+        tempfile.TemporaryDirectory(prefix="autonat-tune-", ignore_cleanup_errors=True) as scratch,
+        repaired_tune(scratch),
+    ):
+        tune.run(
+            trainable,
+            name="trials",
+            storage_path=scratch,
+            resources_per_trial={"cpu": 1, "gpu": settings.gpus_per_trial},
+            search_alg=searcher,
+            scheduler=_scheduler(settings.rungs, searcher),
+            num_samples=-1,
+            max_concurrent_trials=settings.workers,
+            reuse_actors=True,
+            max_failures=WORKER_RETRIES,
+            raise_on_failed_trial=False,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            callbacks=[Forgetting()],
+            stop=WhenNothingCanBeRecorded(searcher),
+            verbose=0,
+            _remote=False,  # over Ray's client, Tune would move to the cluster, and the record not
+        )
+    if searcher.error is not None:
+        raise searcher.error
+
+
+def _scheduler(rungs: tuple[int, ...] | None, searcher: JobSearcher) -> Patient:
+    """Ray's ASHA over the rungs, which double (Li et al. 2020), or none."""
+    if rungs is None:
+        scheduler = Patient()  # type: ignore[no-untyped-call]
+    else:
+        scheduler = PatientASHA(
+            time_attr=AMOUNT,
+            metric="fid",
+            mode="min",
+            grace_period=rungs[0],
+            max_t=rungs[-1],
+            reduction_factor=2,
+        )
+    scheduler.searcher = searcher
+    return scheduler
+
+
+def _check_resources(settings: RaySettings) -> None:
+    """More than a node has would wait for ever."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    if not has_room(nodes, settings.gpus_per_trial):
+        most = max(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
+        raise ValueError(
+            f"a trial asks for 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the "
+            f"cluster has both; the most GPUs of a node are {most:g}"
+        )
+
+
+def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:
+    """Whether one of a cluster's nodes (`ray.nodes()`) has a CPU and that many GPUs."""
+    found = (node["Resources"] for node in nodes if node["Alive"])
+    return any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in found)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Ends this process, its traceback in Ray's log, unless it is left in time; a hang outside of
+    Python as well."""
+    if seconds is not None:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,148 @@
+"""A study: an optimiser, the record of what it was told, and who is told about it.
+
+Resuming is replay. A fresh optimiser is asked again; a probe whose result the record holds is
+answered from there, and the others, which were lost in flight or never begun, are run. Where
+failures are tried again, the optimiser may go on in another way than it did: what it still asks is
+answered from the record, the rest of that is superseded. In the end the record is as if nothing
+had failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from search.dimensions import SearchSpace
+from search.measurement import Failure, Measurement, metric_label
+from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
+from search.progress import Progress
+from trials.record.evaluation import same_values
+from trials.record.record import Record
+
+
+@dataclass(frozen=True)
+class Job:
+    """A probe to be run, and the study that wants its result."""
+
+    study: Study
+    probe: Probe
+
+    def finish(self, result: Measurement | Failure) -> None:
+        """Hand the result in, once.
+
+        Raises:
+            ValueError: the record cannot be written.
+        """
+        self.study.finish(self.probe, result)
+
+
+class Source(Protocol):
+    """Where a runner gets its jobs."""
+
+    def next(self) -> Job | Signal:
+        """The next job; WAIT while results are missing, DONE when there will be none."""
+
+
+class Study:
+    """Runs an optimiser against a record.
+
+    Args:
+        optimiser: fresh.
+        record: empty, or of the same optimiser with the same settings.
+        space: what is searched; None for a list of strategies.
+        total: evaluations expected, for progress.
+        listener: called after every change.
+    """
+
+    def __init__(
+        self,
+        optimiser: Optimiser,
+        record: Record,
+        space: SearchSpace | None,
+        total: int,
+        listener: Callable[[Study], None],
+    ) -> None:
+        self.record, self.space, self.total = record, space, total
+        self._optimiser, self._listener = optimiser, listener
+        self._recorded = {e.probe.number: e for e in record.evaluations}
+        self._in_flight = 0
+        self._done = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was asked and everything is recorded."""
+        return self._done and self._in_flight == 0
+
+    def next(self) -> Job | Signal:
+        """The next probe that the record does not hold.
+
+        Raises:
+            ValueError: the record holds another probe than the optimiser asks for.
+        """
+        while True:
+            probe = self._optimiser.ask()
+            self._note_convergence()
+            if isinstance(probe, Signal):
+                if probe is WAIT and self._in_flight == 0:
+                    raise RuntimeError(f"study {self.record.name} waits with nothing in flight")
+                self._done = probe is DONE
+                if self._done:
+                    self._supersede_the_rest()
+                return probe
+            recorded = self._recorded.pop(probe.number, None)
+            if recorded is not None and not _same(probe, recorded.probe):
+                if not self.record.retried_at(probe.number):
+                    raise ValueError(
+                        f"study {self.record.name}: probe {probe.number} of the record is not what "
+                        "the optimiser asks for; it was made with other versions or changed by hand"
+                    )
+                self.record.supersede([recorded])
+                recorded = None
+            if recorded is None:
+                self._in_flight += 1
+                return Job(self, probe)
+            self._optimiser.tell(probe, recorded.result)
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is, and the best so far; a list of strategies has no best."""
+        best, note = self.record.best(), ""
+        if best is not None and self.space is not None:
+            note = f"best {metric_label(self.record.metric)} {best.value:.4g}"
+            if self.record.converged is not None:
+                note += f", converged after {self.record.converged}"
+        progress.report(self.record.name)(len(self.record.evaluations), self.total, note)
+
+    def finish(self, probe: Probe, result: Measurement | Failure) -> None:
+        """Record a result, then let the optimiser and the listener know."""
+        self.record.add(probe, result, self.space)
+        self._in_flight -= 1
+        self._optimiser.tell(probe, result)
+        self._listener(self)
+
+    def _supersede_the_rest(self) -> None:
+        """What was recorded and is not asked any more, now that failures were tried again."""
+        rest = [e for n, e in self._recorded.items() if self.record.retried_at(n)]
+        self._recorded.clear()
+        self.record.supersede(rest)
+        self.record.settle()
+
+    def _note_convergence(self) -> None:
+        optimiser = self._optimiser
+        if isinstance(optimiser, Converges) and optimiser.converged is not None:
+            self.record.note_converged(optimiser.converged)
+
+
+def _same(asked: Probe, recorded: Probe) -> bool:
+    """Equal up to the last digits, in which machines may differ."""
+    if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
+        return False
+    return same_values(_values(asked), _values(recorded))
+
+
+def _values(probe: Probe) -> dict[str, float]:
+    values = probe.strategy.parameters()
+    if probe.training is None:
+        return values
+    trained = probe.training
+    return values | trained.strategy.parameters() | {"steps": trained.steps, "seed": trained.seed}

@@ -1,0 +1,197 @@
+"""The whole of AutoNAT: rounds of a training search and a generation search (section 4).
+
+Round r is two searches of their own, NAME-rR-training and NAME-rR-generation. The first trains a
+model for every evaluation and measures it with the generation strategy in force; the second
+searches generation strategies for the first one's best model. Each starts where the last round
+ended. Rounds end when one improves the final test's FID by less than its standard error.
+
+The alternation's own study holds its settings and no trials: all else is in its searches' records,
+so it is resumed by going through them again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from search.files import write_whole
+from search.strategy_file import StrategyFile
+from trials.lab import Lab
+from trials.objectives.objective import Trains, load_objective
+from trials.record.hold import hold
+from trials.record.record import Record
+from trials.record.searches import has_begun, refuse_taken
+from trials.record.studies import ALTERNATION
+from trials.results.rounds import Round, best_round, round_value
+from trials.searches.launch import check, resumed_settings
+from trials.searches.search_run import differences
+from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
+from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
+
+Search = Callable[[SearchSettings, bool], Path | None]
+"""Runs a search, or resumes one, and publishes it: the path of its best strategy file, or
+None if it was interrupted."""
+
+
+def alternate(settings: AlternationSettings, *, resume: bool, search: Search) -> list[Round] | None:
+    """Run rounds until one does not pay or `settings.rounds` are done.
+
+    Args:
+        settings: completed.
+        resume: resume the alternation of that name; else it must be new.
+        search: runs one half of a round.
+
+    Returns:
+        The rounds, or None if one was interrupted.
+
+    Raises:
+        ValueError: settings that are not valid, an alternation that exists (or, resumed, does
+            not), or that was made with other settings.
+    """
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    _check(settings, lab)
+    _record(settings, lab, resume)
+    rounds: list[Round] = []
+    with hold(lab.record_url, f"{settings.full_name()}-{ALTERNATION}"):
+        while len(rounds) < settings.rounds and not has_ended(rounds):
+            last = rounds[-1].best if rounds else None
+            number = len(rounds) + 1
+            training = training_half(settings, number, last, lab)
+            model = _searched(training, lab, search)
+            if model is None:
+                return None
+            generation = generation_half(settings, number, model, lab)
+            best = _searched(generation, lab, search)
+            if best is None:
+                return None
+            rounds.append(Round(training.full_name(), generation.full_name(), best))
+    _keep_best(settings, rounds, lab)
+    return rounds
+
+
+def training_half(
+    settings: AlternationSettings, number: int, last: StrategyFile | None, lab: Lab
+) -> SearchSettings:
+    """The training search of a round, from the last round's best."""
+    changes: dict[str, object] = {
+        "what": "training",
+        "optimisers": [settings.training_optimiser],
+        "optimiser_settings": _own(settings, settings.training_optimiser),
+    }
+    if last is not None and last.training is not None and last.objective is not None:
+        changes["training_start"] = last.training.parameters()
+        if settings.fine_tune:
+            changes["fine_tune_from"] = last.objective["settings"]["checkpoint"]
+    return _half(settings, f"r{number}-training", number, changes, lab)
+
+
+def generation_half(
+    settings: AlternationSettings, number: int, model: StrategyFile, lab: Lab
+) -> SearchSettings:
+    """The generation search of a round, on the model that its training search found."""
+    own = dict((model.objective or {})["settings"])
+    return _half(settings, f"r{number}-generation", number, _generation(settings, own), lab)
+
+
+def _generation(settings: AlternationSettings, objective: dict[str, object]) -> dict[str, object]:
+    """What a generation search has of its own; trainings alone are stopped by a scheduler."""
+    return {
+        "what": "generation",
+        "scheduler": None,
+        "objective_settings": objective,
+        "optimiser_settings": _own(settings, settings.optimisers[0]),
+    }
+
+
+def _half(
+    settings: AlternationSettings, suffix: str, number: int, changes: dict[str, object], lab: Lab
+) -> SearchSettings:
+    name = settings.full_name()
+    others = {"what", *Rounds.model_fields}
+    if changes["what"] == "generation":
+        others |= Trained.model_fields.keys()
+    values = settings.model_dump(exclude=others)
+    if number > 1:
+        values["start"] = lab.results(f"{name}-r{number - 1}-generation") / "best.json"
+    return read_settings(values | {"name": f"{name}-{suffix}", "alternation": name} | changes)
+
+
+def _own(settings: AlternationSettings, optimiser: str) -> dict[str, dict[str, object]]:
+    given = settings.optimiser_settings.get(optimiser)
+    return {} if given is None else {optimiser: given}
+
+
+def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | None:
+    """A half's best strategy, from its file where the search was done before."""
+    name = half.full_name()
+    best = lab.results(name) / "best.json"
+    begun = has_begun(lab.record_url, name)
+    if begun:
+        here = half.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
+        recorded = resumed_settings(name, here, None)
+        # Workers may have changed, and with them how many probes are out at once.
+        differing = differences(_without_flight(recorded), _without_flight(half.completed()))
+        if differing:
+            raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+        half = recorded
+    else:
+        best.unlink(missing_ok=True)  # of another record
+    if not best.exists():
+        found = search(half, begun)
+        if found is None:
+            return None
+        best = found
+    return StrategyFile.read(best)
+
+
+def _without_flight(settings: SearchSettings) -> dict[str, object]:
+    problem = settings.problem()
+    for own in problem["optimiser_settings"].values():
+        own.pop("max_in_flight", None)
+    return problem
+
+
+def _check(settings: AlternationSettings, lab: Lab) -> None:
+    """Both halves, before anything is trained."""
+    if len(settings.optimisers) > 1:
+        raise ValueError(
+            f"an alternation has one generation optimiser, not {', '.join(settings.optimisers)}"
+        )
+    objective = load_objective(settings.objective, settings.objective_settings)
+    if not isinstance(objective, Trains):
+        raise ValueError(f"objective {settings.objective} lacks the method train")
+    generation = _generation(settings, settings.objective_settings)
+    for half in (
+        training_half(settings, 1, None, lab),
+        _half(settings, "r1-generation", 1, generation, lab),
+    ):
+        check(half.completed(), objective, lab)
+
+
+def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
+    name = f"{settings.full_name()}-{ALTERNATION}"
+    told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
+    if not resume:
+        refuse_taken(lab.record_url, settings.full_name(), ())
+        Record.create(lab.record_url, name, told)
+        return
+    differing = differences(Record.open(lab.record_url, name).settings, told)
+    if differing:
+        raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
+
+
+def has_ended(rounds: list[Round]) -> bool:
+    """Whether the last round improved on the one before by less than its standard error."""
+    if len(rounds) < 2:
+        return False
+    test = rounds[-1].best.test
+    error = 0.0 if test is None or test.standard_error is None else test.standard_error
+    return round_value(rounds[-2]) - round_value(rounds[-1]) < error
+
+
+def _keep_best(settings: AlternationSettings, rounds: list[Round], lab: Lab) -> None:
+    source = lab.results(best_round(rounds).generation) / "best.json"
+    target = lab.make_results(settings.full_name()) / "best.json"
+    with write_whole(target) as partial:
+        shutil.copyfile(source, partial)

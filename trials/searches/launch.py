@@ -1,0 +1,267 @@
+"""Starts a search: checks everything first, prepares the objective, runs, mirrors."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.progress import Progress
+from search.registry import make_optimiser
+from search.strategy import require_steps
+from search.training_strategy import TrainingStrategy
+from search.user_code import explained, own_names
+from trials.lab import Lab
+from trials.objectives.objective import (
+    TRAINED_BY,
+    Checks,
+    Grows,
+    Objective,
+    Prepares,
+    Trains,
+    describe,
+    load_objective,
+    require_heeded,
+)
+from trials.objectives.preparing import prepare
+from trials.objectives.travelling import check_travels, user_modules
+from trials.record.failures import FailureWatch
+from trials.record.hold import hold
+from trials.record.searches import recorded_settings, refuse_taken
+from trials.record.storage import require_two_databases
+from trials.record.studies import study_names
+from trials.searches.search_run import SearchRun, differences
+from trials.searches.settings import (
+    WHERE_IT_RUNS,
+    SearchSettings,
+    TrainedSearch,
+    read_settings,
+    standing_alone,
+    validated,
+)
+from trials.searches.study_file import read_study_file
+
+if TYPE_CHECKING:
+    from trials.objectives.training import Trainer
+    from trials.runners.study import Study
+    from trials.tracking.mirror import Mirror
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A search that ran: to its end, or until it was interrupted."""
+
+    settings: SearchSettings
+    lab: Lab
+    objective: Objective
+    run: SearchRun
+    mirror: Mirror
+
+
+def launch(
+    settings: SearchSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    objective: Objective | None = None,
+    progress: Progress,
+) -> Launched:
+    """Run a search until it is done, or until Ctrl-C.
+
+    Args:
+        settings: completed where the search is resumed.
+        resume: resume the search of that name.
+        retry_failed: of what is resumed, measure again what failed.
+        objective: in place of the one that the settings name.
+        progress: shows the studies.
+
+    Raises:
+        ValueError: whatever is not valid, found before anything costly starts; the record cannot
+            be written; or too many evaluations in a row have failed of one reason.
+    """
+    from trials.objectives.training import Trainer
+    from trials.runners.local_runner import run_local
+    from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+    from trials.tracking.background_mirror import BackgroundMirror
+    from trials.tracking.mirror import Mirror
+
+    settings = settings.completed()
+    if objective is None:
+        objective = load_objective(settings.objective, settings.objective_settings)
+    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    if not resume:
+        refuse_taken(lab.record_url, settings.full_name(), settings.optimisers)
+    check(settings, objective, lab)
+    measurer = _measurer(settings, objective, lab)
+    _check_travels(settings, measurer)
+    if isinstance(measurer, Trainer) or not isinstance(objective, Prepares):
+        describe(settings.objective, settings.objective_settings, objective)
+    spread = RaySettings(
+        settings.workers,
+        settings.gpus_per_trial,
+        settings.ray_address,
+        settings.rungs(),
+        settings.time_limit,
+    )
+    with contextlib.ExitStack() as stack:
+        name = settings.full_name()
+        if settings.runner == "ray":
+            address = settings.ray_address
+            waited = "connecting to Ray at " + address if address else "starting Ray with "
+            workers = "" if address else f"{settings.workers} workers"
+            progress.say(f"{name}: {waited}{workers} …")
+            own = _own_modules()
+            has_module = bool(user_modules(settings.objective))
+            module = settings.objective.partition(":")[0] if has_module else None
+            stack.enter_context(ray_workers(spread, own, module))
+        _get_ready(settings, objective, measurer, lab, progress)
+        failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
+
+        def listen(study: Study) -> None:
+            following.changed(study.record)
+            study.show(progress)
+            failures.saw(study.record)
+
+        first = f"{name}-{settings.optimisers[0]}"
+        begun = resume and first in study_names(lab.record_url)
+        if begun:  # before its record is read, to which nobody may add then
+            stack.enter_context(hold(lab.record_url, first))
+        run = SearchRun(
+            settings, objective, lab, resume=resume, retry_failed=retry_failed, listener=listen
+        )
+        if not begun:
+            stack.enter_context(hold(lab.record_url, first))
+        mirror = Mirror(lab)
+        following = stack.enter_context(
+            BackgroundMirror(mirror, progress.say, lambda: run.finished)
+        )
+        for study in run.studies:
+            following.changed(study.record)
+        done = sum(len(study.record.evaluations) for study in run.studies)
+        total = sum(study.total for study in run.studies)
+        progress.say(f"{name}: searching, {done} of {total} evaluations are done …")
+        if settings.runner == "ray":
+            run_ray(run, measurer, spread)
+        else:
+            run_local(run, measurer)
+    return Launched(settings, lab, objective, run, mirror)
+
+
+def _get_ready(
+    settings: SearchSettings,
+    objective: Objective,
+    measurer: Objective | Trainer,
+    lab: Lab,
+    progress: Progress,
+) -> None:
+    """Prepare what measures, and see whether it can be had by the workers."""
+    from trials.objectives.training import Trainer
+    from trials.runners.ray_runner import check_arrives
+
+    if not isinstance(measurer, Trainer) and isinstance(objective, Prepares):
+        progress.say(f"{settings.full_name()}: preparing {settings.objective} …")
+        prepare(objective, lab.folder, progress.report(f"preparing {settings.objective}"))
+        _check_travels(settings, measurer)  # with what it made
+    if settings.runner == "ray" and _own_modules():
+        check_arrives(measurer)
+
+
+def _own_modules() -> list[Path]:
+    """The user's files and folders that the workers need: of the objective, and of whatever its
+    settings name, as a generator or a metric."""
+    found = (path for name in own_names() for path in user_modules(name))
+    return list(dict.fromkeys(found))
+
+
+def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> None:
+    if settings.runner == "ray":
+        check_travels(f"objective {settings.objective}", measurer)
+
+
+def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:
+    """What the workers measure with: the objective's own model, or models that they train."""
+    if not isinstance(settings, TrainedSearch):
+        return objective
+    if not isinstance(objective, Trains):
+        raise ValueError(f"objective {settings.objective} lacks the method train")
+    own = sorted({*TRAINED_BY, "checkpoint"} & settings.objective_settings.keys())
+    if own:
+        raise ValueError(
+            f"{own[0]} = {settings.objective_settings[own[0]]}: a search of training strategies "
+            "trains its own models; fine_tune_from lets them go on from weights"
+        )
+    from trials.objectives.training import Trainer
+
+    objective.training_key(TrainingStrategy("uniform"), 0)  # or it says why it cannot be trained
+    if settings.fine_tune_from is not None:
+        objective.with_checkpoint(lab.folder, settings.fine_tune_from)
+    return Trainer(objective, lab.folder, settings.fine_tune_from)
+
+
+def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
+    """Refuse what can be refused before anything is trained or written.
+
+    Raises:
+        ValueError: a space, a start, an optimiser's settings or a budget that is not valid,
+            something that the objective cannot measure, a folder of results that cannot be
+            written, or one database for the record and for MLflow.
+    """
+    lab.require_results(settings.full_name())
+    require_steps(settings.steps, objective.tokens)
+    space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
+    trains = isinstance(settings, TrainedSearch)
+    if trains:
+        _measurer(settings, objective, lab)
+        rungs = None  # of training steps, not of images
+    require_heeded(objective, settings.generation_space().beyond())
+    if isinstance(objective, Checks):
+        for images in (
+            *(rungs or ()),
+            settings.images_per_evaluation,
+            settings.test_images,
+        ):
+            with explained(f"objective {settings.objective}, in check()", type(objective)):
+                objective.check(settings.generation_space(), images)
+    if settings.scheduler and not (trains or isinstance(objective, Grows)):
+        raise ValueError(
+            f"objective {settings.objective} lacks the method evaluate_growing, which scheduler "
+            f"{settings.scheduler} needs"
+        )
+    for name in settings.optimisers:
+        own = settings.optimiser_settings.get(name)
+        first = settings.begins_with_controls
+        make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
+    require_two_databases(lab.record_url, lab.tracking_uri)  # last, for it makes tables
+
+
+def resumed_settings(
+    name: str, given: dict[str, object], study_file: Path | None
+) -> SearchSettings:
+    """The settings of a search that is resumed.
+
+    Args:
+        name: of the search.
+        given: flags.
+        study_file: a YAML study file, or None.
+
+    Returns:
+        What the record holds; from `given` and the file, only where it runs.
+
+    Raises:
+        ValueError: there is no such search, or something that is given differs from the record.
+    """
+    where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
+    lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
+    recorded = recorded_settings(lab.record_url, name)
+    of_file = {} if study_file is None else read_study_file(study_file)
+    usual = {"what": recorded.get("what", "generation"), "objective": recorded["objective"]}
+    usual = {key: value for key, value in usual.items() if key not in of_file}
+    now = read_settings(usual | given | {"name": name}, study_file)
+    here = now.model_dump(mode="json", exclude=set(recorded))
+    settings = validated(recorded | here)
+    said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
+    differing = differences({key: standing_alone(recorded)[key] for key in said}, said)
+    if differing:
+        raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+    return settings

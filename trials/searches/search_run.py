@@ -1,0 +1,220 @@
+"""One search from end to end: its studies, run side by side, then the final test of the winners.
+
+Winners are what the searches themselves saw as best; the test measures them, and the controls, on
+seeds that no search uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from search.controls import CONTROLS, START
+from search.first_strategies import first_strategies
+from search.optimiser import WAIT, Signal, Training
+from search.optimisers.replicates import Replicates
+from search.registry import make_optimiser
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.objectives.objective import Objective, describe
+from trials.record.record import Record
+from trials.record.searches import with_start
+from trials.record.studies import study_names
+from trials.runners.study import Job, Study
+from trials.searches.settings import SearchSettings
+
+Listener = Callable[[Study], None]
+Candidate = tuple[GenerationStrategy, Training | None]
+TESTED = ("strategies", "trainings")
+"""The settings of a final test that say what it measures, by name."""
+
+
+class SearchRun:
+    """A source of all the jobs of a search. While one study waits, the next is served.
+
+    Args:
+        settings: what to do, completed.
+        objective: prepared.
+        lab: where the record is.
+        resume: resume the studies of that name; else they must be new.
+        retry_failed: of what is resumed, measure again what failed.
+        listener: called after every evaluation with its study.
+
+    Raises:
+        ValueError: settings that are not valid, studies that exist (or, resumed, do not), or
+            that were made with other settings: what differs is named.
+    """
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        objective: Objective,
+        lab: Lab,
+        *,
+        resume: bool,
+        retry_failed: bool = False,
+        listener: Listener,
+    ) -> None:
+        self.settings = settings
+        self._lab, self._listener = lab, listener
+        self._described = describe(settings.objective, settings.objective_settings, objective)
+        self._space, self._tokens = settings.space(), objective.tokens
+        settings.generation_space().start.masked_counts(objective.tokens)
+        self._existing = set(study_names(lab.record_url))
+        # Everything is made before anything is written, so that a refusal leaves no trace.
+        made = {name: self._optimiser(name) for name in settings.optimisers}
+        records = {name: self._record(name, self._search_settings(name), resume) for name in made}
+        if retry_failed:
+            self._retry([*records.values()])
+        evaluations = settings.budget_of_one().evaluations
+        self.studies = [
+            Study(optimiser, records[name], self._space, evaluations, listener)
+            for name, optimiser in made.items()
+        ]
+        self.test: Study | None = None
+
+    def next(self) -> Job | Signal:
+        """See `Source.next`."""
+        waiting = False
+        for study in self.studies:
+            job = study.next()
+            if isinstance(job, Job):
+                return job
+            waiting |= job is WAIT
+        if waiting or not all(study.finished for study in self.studies):
+            return WAIT
+        if self.test is None:
+            self.test = self._test_study()
+        return self.test.next()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every search and the final test are done."""
+        return self.test is not None and self.test.finished
+
+    def candidates(self) -> dict[str, Candidate]:
+        """What the final test measures, by name: each search's best, and the controls; where
+        models are trained, the one control is the search's own start."""
+        found: dict[str, Candidate] = {}
+        for name, study in zip(self.settings.optimisers, self.studies, strict=True):
+            best = study.record.best()
+            if best is not None:
+                found[name] = (best.strategy, best.training)
+        if self.settings.what == "generation":
+            controls = self.settings.controls
+            return found | {name: (CONTROLS[name](self.settings.steps), None) for name in controls}
+        for evaluation in self.studies[0].record.evaluations:
+            if evaluation.probe.role == START:
+                found[START] = (evaluation.probe.strategy, evaluation.probe.training)
+        return found
+
+    def _optimiser(self, name: str) -> Any:
+        settings = self.settings
+        own = settings.optimiser_settings[name]
+        return make_optimiser(
+            name,
+            self._space,
+            settings.budget_of_one(),
+            settings.seed,
+            own,
+            self._tokens,
+            settings.begins_with_controls,
+        )
+
+    def _search_settings(self, optimiser: str) -> dict[str, Any]:
+        return {
+            **self._described,
+            "search_name": self.settings.full_name(),
+            "search": self.settings.problem(),
+            "kind": "search",
+            "optimiser": optimiser,
+            "optimiser_settings": self.settings.optimiser_settings[optimiser],
+            "space": self._space.to_json(),
+            **({"first": self._first()} if self.settings.begins_with_controls else {}),
+        }
+
+    def _first(self) -> list[str]:
+        return [*first_strategies(self.settings.generation_space(), self._tokens)]
+
+    def _test_study(self) -> Study:
+        candidates = self.candidates()
+        settings = self.settings
+        strategies = {name: strategy for name, (strategy, _) in candidates.items()}
+        trainings = {name: t for name, (_, t) in candidates.items() if t is not None}
+        tested = {
+            "strategies": {name: s.to_json() for name, s in strategies.items()},
+            "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
+        }
+        record = self._record("test", self._test_settings(tested), resume=True)
+        optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
+        total = len(candidates) * len(settings.test_seeds)
+        return Study(optimiser, record, None, total, self._listener)
+
+    def _test_settings(self, tested: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **self._described,
+            "search_name": self.settings.full_name(),
+            "search": self.settings.problem(),
+            "kind": "test",
+            **tested,
+        }
+
+    def _retry(self, records: list[Record]) -> None:
+        """Have measured again what failed. Other winners may come of it, so that the final test
+        is reopened, before anything else is written, and what was published is not the record's.
+
+        Args:
+            records: of the searches.
+        """
+        name = f"{self.settings.full_name()}-test"
+        if name in self._existing:
+            test = Record.open(self._lab.record_url, name)
+            _compare(test, self._test_settings({}), TESTED)
+            records = [test, *records]
+        if not any(record.failed for record in records):
+            return
+        results = self._lab.results(self.settings.full_name())
+        (results / "best.json").unlink(missing_ok=True)
+        if name in self._existing:
+            test.reopen()
+        for record in records:
+            record.retry_failed()
+
+    def _record(self, suffix: str, settings: dict[str, Any], resume: bool) -> Record:
+        name = f"{self.settings.full_name()}-{suffix}"
+        if not (resume and name in self._existing):
+            return Record.create(self._lab.record_url, name, settings)
+        record = Record.open(self._lab.record_url, name)
+        _compare(record, settings, TESTED if record.reopened else ())
+        if record.settings != settings:
+            record.change_settings(settings)
+        return record
+
+
+def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:
+    """See whether a study has these settings.
+
+    Args:
+        record: the study's.
+        settings: given.
+        but: which of them may differ.
+
+    Raises:
+        ValueError: they differ.
+    """
+    given = {key: value for key, value in settings.items() if key not in but}
+    own = {k: value for k, value in with_start(record.settings).items() if k not in but}
+    differing = differences(own, given)
+    if differing:
+        raise ValueError(f"study {record.name} was made with {'; '.join(differing[:3])}")
+
+
+def differences(recorded: Any, given: Any, where: str = "") -> list[str]:
+    """Where two JSON values differ, as lines "steps = 8, not 4"."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        keys = [*recorded, *(key for key in given if key not in recorded)]
+        parts = [
+            differences(recorded.get(k), given.get(k), f"{where}.{k}" if where else k) for k in keys
+        ]
+        return [line for part in parts for line in part]
+    return [] if recorded == given else [f"{where} = {recorded!r}, not {given!r}"]

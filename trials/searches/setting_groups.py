@@ -1,0 +1,286 @@
+"""The settings of a search, declared once, in the groups that people think in.
+
+Each setting has one name, which is its key in a YAML study file and in the record, and its flag
+with dashes for underscores. Flags, their help and their defaults are read off these declarations
+(`trials.cli.setting_flags`); the kinds of searches are made of the groups (`settings`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+
+from search.choices import CHOICES
+from search.controls import CONTROLS, RULE_OF_THUMB
+from search.optimiser import FIRST_SEARCH_SEED
+from search.reading import LARGEST_INTEGER
+from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from trials.lab import DEFAULT_LAB, VARIABLES
+
+What = Literal["generation", "training", "joint", "both"]
+
+# Taken strictly: a text, true or 4.7 is no whole number, and neither is 1.0.
+Seed = Annotated[int, Field(strict=True, ge=0, lt=FIRST_SEARCH_SEED)]
+Count = Annotated[int, Field(strict=True, gt=0, le=LARGEST_INTEGER)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What the help of a flag says that the type and the default of its setting do not.
+
+    Attributes:
+        metavar: stands for the value.
+        default: in words.
+        variable: of the environment, which says the setting where neither flag nor file does.
+        short: a second name of the flag.
+        hidden: the setting has no flag.
+    """
+
+    metavar: str | None = None
+    default: str | None = None
+    variable: str | None = None
+    short: str | None = None
+    hidden: bool = False
+
+
+class Group(BaseModel):
+    """Settings that belong together, under one heading of the help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    heading: ClassVar[str]
+
+
+class BoundSettings(BaseModel):
+    """The bounds of a schedule, or of a parameter of a training strategy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: Number
+    high: Number
+    log: StrictBool = False
+
+
+class Searched(Group):
+    """The problem."""
+
+    heading = "What is searched"
+
+    what: Annotated[What, Flag("KIND")] = Field(
+        "generation",
+        description="generation: the strategies of a given model. training: how the model is "
+        "trained; each evaluation trains one. joint: both at once. both: the two in turn.",
+    )
+    name: Annotated[str | None, Flag("NAME", "derived from what is searched")] = Field(
+        None, description="Name of the search, by which other commands know it."
+    )
+    objective: Annotated[str, Flag("NAME")] = Field(
+        "digits",
+        description="What measures a strategy: a name that `autonat objectives` lists, or "
+        "package.module:Class.",
+    )
+    objective_settings: Annotated[dict[str, Any], Flag("SETTING", short="--set")] = Field(
+        {},
+        description="A setting of the objective: NAME=VALUE, such as width=64. Repeatable.",
+    )
+    steps: Annotated[Count, Flag("T")] = Field(8, description="T, the steps of decoding.")
+    start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
+        Path(RULE_OF_THUMB),
+        description="The generation strategy to start from, read off at T steps: a strategy file, "
+        "or the name of a control.",
+    )
+    bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
+        {},
+        description="Bounds of a schedule, in place of the usual ones: SCHEDULE=LOW:HIGH, or "
+        "SCHEDULE=LOW:HIGH:log. Repeatable.",
+    )
+    frozen: Annotated[list[str], Flag("NAME,…")] = Field(
+        [], description="Schedules that are not searched: they keep the values of the start."
+    )
+    choices: Annotated[dict[str, list[str]], Flag("CHOICE")] = Field(
+        {},
+        description="A choice of the strategy, fixed: NAME=VALUE, such as token_order=halton; or "
+        "searched, one of several: NAME=VALUE,VALUE. Repeatable. Choices: "
+        + "; ".join(f"{choice.name}: {', '.join(choice.values)}" for choice in CHOICES.values())
+        + ".",
+    )
+    max_forward_passes: Annotated[Count | None, Flag("COUNT", "no limit")] = Field(
+        None, description="Forward passes that a strategy may cost at most, for each image."
+    )
+    alternation: Annotated[str | None, Flag(hidden=True)] = Field(
+        None, description="Name of the alternation that this search is half a round of."
+    )
+
+
+class Methods(Group):
+    """Who proposes strategies, and how."""
+
+    heading = "How it is searched"
+
+    optimisers: Annotated[
+        list[str], Flag("NAME,…", "coarse-to-fine; training: autonat-greedy; joint: tpe")
+    ] = Field(
+        default_factory=lambda settings: [DEFAULT_OPTIMISERS[settings.get("what", "generation")]],
+        min_length=1,
+        description=f"One or several of {', '.join(OPTIMISERS)}; for training, of "
+        f"{', '.join(TRAINING_OPTIMISERS)}.",
+    )
+    optimiser_settings: Annotated[dict[str, dict[str, Any]], Flag("SETTING")] = Field(
+        {},
+        description="A setting of an optimiser: OPTIMISER.NAME=VALUE, such as "
+        "tpe.max_in_flight=4. Repeatable.",
+    )
+    scheduler: Annotated[Literal["asha"] | None, Flag("asha", "none")] = Field(
+        None,
+        description="asha: measure at a quarter, at half and at the whole of the images (or train "
+        "so many of the steps), and let Ray stop the worse half at the first two.",
+    )
+    seed: Annotated[Seed, Flag("SEED")] = Field(0, description="Seed of the optimisers.")
+
+
+class Budgets(Group):
+    """What each method may spend."""
+
+    heading = "Budget"
+
+    budget: Annotated[Count, Flag("IMAGES")] = Field(
+        50_000,
+        description="Images that each optimiser may generate (with --what both, in each round).",
+    )
+    images_per_evaluation: Annotated[Count, Flag("IMAGES")] = Field(
+        500, description="Images generated to measure one strategy."
+    )
+
+
+class Tested(Group):
+    """The test that winners and controls take, on seeds that no search saw."""
+
+    heading = "Final test"
+
+    controls: Annotated[list[str], Flag("NAME,…")] = Field(
+        [RULE_OF_THUMB],
+        description="Strategies that need no search, tested beside the winners: any of "
+        f"{', '.join(CONTROLS)}.",
+    )
+    test_images: Annotated[Count, Flag("IMAGES")] = Field(
+        2000, description="Images generated for each seed."
+    )
+    test_seeds: Annotated[list[Seed], Flag("SEED,…")] = Field(
+        [1, 2, 3], min_length=1, description="Seeds, all below 2^31; searches draw from above."
+    )
+
+
+class ControlsFirst(Group):
+    """How searches of generation strategies begin."""
+
+    heading = Methods.heading
+
+    controls_first: StrictBool = Field(
+        False,
+        description="Let every optimiser begin with the start and all controls, as coarse-to-fine "
+        "always does; those that start from a point take the best of them.",
+    )
+
+
+class Trained(Group):
+    """How the models of a training search are trained."""
+
+    heading = "Training (with --what training, joint or both)"
+
+    mask_ratio_distribution: Annotated[str, Flag("NAME")] = Field(
+        "beta", description="The distribution of mask ratios whose parameters are searched."
+    )
+    training_start: Annotated[dict[str, Number], Flag("SETTING")] = Field(
+        {},
+        description="Where a parameter starts, in place of the usual value: PARAMETER=VALUE. "
+        "Repeatable.",
+    )
+    training_bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
+        {},
+        description="Bounds of a parameter, in place of the usual ones: PARAMETER=LOW:HIGH, or "
+        "PARAMETER=LOW:HIGH:log. Repeatable.",
+    )
+    training_steps: Annotated[Count, Flag("STEPS")] = Field(
+        1000, description="Steps that a model is trained for one evaluation."
+    )
+    training_budget: Annotated[Count, Flag("STEPS")] = Field(
+        12_000,
+        description="Steps that each optimiser may train in all (with --what both, in each round).",
+    )
+    fine_tune_from: Annotated[str | None, Flag("sha256:…", "train from nothing")] = Field(
+        None, description="Stored weights that every training starts from."
+    )
+
+
+class Rounds(Group):
+    """What an alternation has of its own."""
+
+    heading = "Rounds (with --what both)"
+
+    rounds: Annotated[Count, Flag("COUNT")] = Field(3, description="Rounds, at most.")
+    training_optimiser: Annotated[str, Flag("NAME")] = Field(
+        "autonat-greedy",
+        description="Optimiser of the training searches; --optimisers then names the one of the "
+        "generation searches.",
+    )
+    fine_tune: StrictBool = Field(
+        False, description="Let later rounds train on from the weights of the last round."
+    )
+
+
+class WhereItRuns(Group):
+    """What may differ when a search is resumed."""
+
+    heading = "Where it runs"
+
+    lab: Annotated[Path, Flag("FOLDER", variable=VARIABLES["lab"])] = Field(
+        DEFAULT_LAB, description="The lab: the folder of all files."
+    )
+    record_url: Annotated[str | None, Flag("URL", "SQLite in the lab", VARIABLES["record_url"])] = (
+        Field(None, description="The Optuna storage of the record.")
+    )
+    tracking_uri: Annotated[
+        str | None, Flag("URI", "SQLite in the lab", VARIABLES["tracking_uri"])
+    ] = Field(None, description="Where MLflow keeps its runs.")
+    runner: Annotated[Literal["ray", "local"], Flag("ray|local")] = Field(
+        "ray", description="local measures in this process, one by one, for debugging."
+    )
+    workers: Annotated[Count, Flag("COUNT", "the cores of this machine")] = Field(
+        default_factory=lambda: os.cpu_count() or 1, description="Evaluations at the same time."
+    )
+    gpus_per_trial: Annotated[Number, Flag("GPUS")] = Field(
+        0.0, ge=0, description="GPUs that each evaluation holds; a fraction shares one."
+    )
+    ray_address: Annotated[str | None, Flag("ADDRESS", "start Ray on this machine")] = Field(
+        None, description="A running Ray cluster: auto, HOST:PORT or ray://HOST:10001."
+    )
+    time_limit: Annotated[Number | None, Flag("SECONDS", "none")] = Field(
+        None,
+        gt=0,
+        description="Seconds after which an evaluation that hangs is ended and restarted; for a "
+        "training, seconds between two rungs.",
+    )
+    max_failures_in_a_row: Annotated[Count, Flag("COUNT")] = Field(
+        5, description="Failures for the same reason, one after the other, that end the search."
+    )
+
+    @model_validator(mode="after")
+    def _a_worker_can_be_ended(self) -> WhereItRuns:
+        if self.time_limit is not None and self.runner != "ray":
+            raise ValueError("time_limit ends Ray's workers: the runner must be ray")
+        return self
+
+
+DEFAULT_OPTIMISERS: dict[What, str] = {
+    "generation": "coarse-to-fine",
+    "training": "autonat-greedy",
+    "joint": "tpe",
+    "both": "coarse-to-fine",
+}
+
+GROUPS = (Searched, Methods, ControlsFirst, Budgets, Tested, Trained, Rounds, WhereItRuns)
+"""In the order of the help."""

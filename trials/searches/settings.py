@@ -1,0 +1,398 @@
+"""What a search is asked to do: a kind of search for each thing that is searched, and how settings
+are read. What there is to set is declared in `setting_groups`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ValidationError, model_validator
+
+from search.bound import Bound
+from search.choices import CHOICES
+from search.controls import CONTROLS
+from search.dimensions import SearchSpace
+from search.optimiser import Budget, TrainingBudget
+from search.reading import shown
+from search.registry import (
+    SAMPLERS,
+    TRAINING_OPTIMISERS,
+    Searches,
+    default_settings,
+    optimiser_class,
+    require_optimiser,
+)
+from search.space import Space
+from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
+from search.training_space import JointSpace, TrainingSpace
+from search.training_strategy import TrainingStrategy, distribution
+from trials.lab import LONGEST_NAME, NAME
+from trials.objectives.named_paths import with_absolute_paths
+from trials.objectives.objective import OBJECTIVES
+from trials.objectives.typed_settings import typed_settings
+from trials.searches.setting_groups import (
+    GROUPS,
+    BoundSettings,
+    Budgets,
+    ControlsFirst,
+    Methods,
+    Rounds,
+    Searched,
+    Tested,
+    Trained,
+    What,
+    WhereItRuns,
+)
+from trials.searches.study_file import laid_over, read_study_file
+
+USUAL: dict[str, Any] = {
+    name: field.get_default() for group in GROUPS for name, field in group.model_fields.items()
+}
+"""Every setting there is, with its default where that is one value."""
+
+WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
+"""What may differ when a search is resumed."""
+
+LATER = {"choices", "controls_first"}
+"""Settings that the first records do not have."""
+
+
+class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
+    """One search: the same problem given to one optimiser or several, then a final test of all.
+
+    The groups are named last to first, so that their settings are in order: optimisers have
+    defaults by what is searched.
+    """
+
+    optimised: ClassVar[Searches]
+    """What `optimisers` search."""
+    stoppable: ClassVar[tuple[str, ...]]
+    """Optimisers whose trials ASHA can stop against each other."""
+    growing: ClassVar[str]
+    """The setting that grows from rung to rung."""
+
+    @abstractmethod
+    def space(self) -> SearchSpace:
+        """What is searched.
+
+        Raises:
+            ValueError: bounds or a start that are not valid.
+        """
+
+    @abstractmethod
+    def budget_of_one(self) -> Budget | TrainingBudget:
+        """What each optimiser may spend.
+
+        Raises:
+            ValueError: less than one evaluation.
+        """
+
+    def all_optimisers(self) -> list[str]:
+        """Those of all its searches."""
+        return self.optimisers
+
+    def scheduled_optimisers(self) -> list[str]:
+        """Those whose trials a scheduler would stop."""
+        return self.optimisers
+
+    @property
+    def begins_with_controls(self) -> bool:
+        """Whether every optimiser first measures the start and the controls."""
+        return False
+
+    @model_validator(mode="after")
+    def _known_names(self) -> SearchSettings:
+        for what, names, known in (
+            ("control", self.controls, tuple(CONTROLS)),
+            ("choice", self.choices, tuple(CHOICES)),
+        ):
+            _require_known(what, [*names], known)
+        for name in self.optimisers:
+            require_optimiser(name, self.optimised)
+        for name in self.optimiser_settings:
+            optimiser_class(name)
+        for what in ("optimisers", "test_seeds", "frozen", "controls"):
+            values = getattr(self, what)
+            if len(set(values)) < len(values):
+                twice = next(value for value in values if values.count(value) > 1)
+                raise ValueError(f"{what} = {shown(values)} names {shown(twice)} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _optimisers_take_them(self) -> SearchSettings:
+        """A setting that an optimiser does not have is refused where it is made."""
+        for name, values in self.optimiser_settings.items():
+            if name not in self.all_optimisers():
+                raise ValueError(f"optimiser_settings: {name} is not an optimiser of this search")
+            known = {key: values[key] for key in values if key in default_settings(name)}
+            typed_settings(f"optimiser {name}", optimiser_class(name), known)
+        return self
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> SearchSettings:
+        length = 0 if self.name is None else len(self.name)
+        if length > LONGEST_NAME and self.alternation is None:  # whose name was looked at
+            raise ValueError(f"name = {self.name!r}: {length} letters, at most {LONGEST_NAME}")
+        if self.name is not None and not re.fullmatch(NAME, self.name):
+            raise ValueError(
+                f"name = {shown(self.name)} is no name of a search: it may hold the letters A-Z "
+                "and a-z, digits, '.', '_' and '-', and begins with a letter or a digit"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_sampler_for_asha(self) -> SearchSettings:
+        if self.scheduler is None:
+            return self
+        if self.runner != "ray":
+            raise ValueError("scheduler asha is Ray's: the runner must be ray")
+        names = self.scheduled_optimisers()
+        if len(names) > 1 or names[0] not in self.stoppable:
+            raise ValueError(
+                f"scheduler asha stops trials of one of {', '.join(self.stoppable)} against each "
+                f"other, not of {', '.join(names)}"
+            )
+        return self
+
+    def rungs(self) -> tuple[int, ...] | None:
+        """Growing n, or training steps, of an evaluation, or None without a scheduler.
+
+        Raises:
+            ValueError: trainings too short for three rungs.
+        """
+        if self.scheduler is None:
+            return None
+        whole = getattr(self, self.growing)
+        rungs = (-(-whole // 4), -(-whole // 2), whole)
+        if len(set(rungs)) < len(rungs):
+            raise ValueError(f"{self.growing} = {whole}: no rung lies inside so little")
+        return rungs
+
+    def generation_space(self) -> Space:
+        """The space of generation strategies; its start is in force where they are not searched.
+
+        Raises:
+            ValueError: bounds or a start that are not valid.
+        """
+        if isinstance(self.start, dict):
+            start = GenerationStrategy.from_json(self.start).with_steps(self.steps)
+        elif str(self.start) in CONTROLS:
+            start = CONTROLS[str(self.start)](self.steps)
+        else:  # a record that was made before settings stood alone
+            start = StrategyFile.read(self.start).generation.with_steps(self.steps)
+        searched = {}
+        for name, values in self.choices.items():
+            if len(values) != 1:
+                searched[name] = tuple(values)
+            if values and start.choices()[name] not in values:
+                start = start.having({}, {name: values[0]})
+        bounds = _bounds(self.bounds)
+        return Space(start, bounds, self.frozen, self.max_forward_passes, searched)
+
+    def completed(self) -> Self:
+        """With all settings of the optimisers: those not given are their defaults, except that
+        there are always enough probes in flight for the workers. A search that is resumed keeps
+        them, whatever its workers are then."""
+        complete = {}
+        for optimiser in self.all_optimisers():
+            settings = default_settings(optimiser)
+            if "max_in_flight" in settings:
+                settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)
+            complete[optimiser] = settings | self.optimiser_settings.get(optimiser, {})
+        return self.model_copy(update={"optimiser_settings": complete})
+
+    def problem(self) -> dict[str, Any]:
+        """What is searched and how, as JSON: all that may not change when a study is resumed, and
+        where it runs may. A record holds the settings of every kind of search; LATER ones that are
+        not used are left out, so that what was searched before there were any is the same problem
+        under the same derived name."""
+        whole = USUAL | self.model_dump(mode="json")
+        unused = {name for name in LATER if whole[name] == USUAL[name]}
+        return {key: value for key, value in whole.items() if key not in WHERE_IT_RUNS | unused}
+
+    def full_name(self) -> str:
+        """The search's name, derived from what is searched where it is not given."""
+        if self.name is not None:
+            return self.name
+        text = json.dumps(self.problem(), sort_keys=True)
+        short = re.sub(r"[^a-z0-9._-]+", "-", self.objective.rpartition(":")[2].lower())
+        short = short.strip("._-")[: LONGEST_NAME // 2] or "search"
+        return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class GenerationSearch(ControlsFirst, SearchSettings):
+    """Generation strategies of a given model are searched."""
+
+    what: Literal["generation"] = "generation"
+    optimised = "generation"
+    stoppable = SAMPLERS
+    growing = "images_per_evaluation"
+
+    @property
+    def begins_with_controls(self) -> bool:
+        """See `SearchSettings.begins_with_controls`."""
+        return self.controls_first
+
+    def space(self) -> Space:
+        """See `SearchSettings.space`."""
+        return self.generation_space()
+
+    def budget_of_one(self) -> Budget:
+        """See `SearchSettings.budget_of_one`."""
+        return Budget(self.budget, self.images_per_evaluation)
+
+
+class TrainedSearch(Trained, SearchSettings):
+    """A model is trained for each evaluation."""
+
+    growing = "training_steps"
+
+    def training_space(self) -> TrainingSpace:
+        """The space of training strategies.
+
+        Raises:
+            ValueError: bounds or a start that are not valid.
+        """
+        family = self.mask_ratio_distribution
+        values = {**distribution(family).start, **self.training_start}
+        start = TrainingStrategy(family, values)
+        generation = self.generation_space().start
+        return TrainingSpace(start, generation, _bounds(self.training_bounds))
+
+    def budget_of_one(self) -> TrainingBudget:
+        """See `SearchSettings.budget_of_one`."""
+        return TrainingBudget(self.training_budget, self.training_steps, self.images_per_evaluation)
+
+
+class TrainingSearch(TrainedSearch):
+    """Training strategies are searched; the start's generation strategy measures each model."""
+
+    what: Literal["training"] = "training"
+    optimised = "training"
+    stoppable = TRAINING_OPTIMISERS
+
+    def space(self) -> TrainingSpace:
+        """See `SearchSettings.space`."""
+        return self.training_space()
+
+
+class JointSearch(TrainedSearch):
+    """Training and generation strategies are searched at once."""
+
+    what: Literal["joint"] = "joint"
+    optimised = "joint"
+    stoppable = SAMPLERS
+
+    def space(self) -> JointSpace:
+        """See `SearchSettings.space`."""
+        return JointSpace(self.training_space(), self.generation_space())
+
+
+class AlternationSettings(Rounds, TrainedSearch):
+    """Training and generation strategies are searched in turn, in rounds; only the trainings are
+    stopped by a scheduler."""
+
+    what: Literal["both"] = "both"
+    optimised = "generation"
+    stoppable = TRAINING_OPTIMISERS
+
+    def space(self) -> JointSpace:
+        """See `SearchSettings.space`."""
+        return JointSpace(self.training_space(), self.generation_space())
+
+    def all_optimisers(self) -> list[str]:
+        """See `SearchSettings.all_optimisers`."""
+        return [*self.optimisers, self.training_optimiser]
+
+    def scheduled_optimisers(self) -> list[str]:
+        """See `SearchSettings.scheduled_optimisers`."""
+        return [self.training_optimiser]
+
+    @model_validator(mode="after")
+    def _known_training_optimiser(self) -> AlternationSettings:
+        require_optimiser(self.training_optimiser, "training")
+        return self
+
+
+KINDS: dict[What, type[SearchSettings]] = {
+    "generation": GenerationSearch,
+    "training": TrainingSearch,
+    "joint": JointSearch,
+    "both": AlternationSettings,
+}
+"""By what is searched."""
+
+
+def _require_known(what: str, names: list[str], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+
+
+def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
+    return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
+
+
+def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings that mean the same in any folder: of a strategy file to start from, what it holds;
+    paths of the objective absolute.
+
+    Raises:
+        ValueError: the strategy file cannot be read, or the objective does not import.
+    """
+    alone = dict(content)
+    start = content.get("start")
+    if isinstance(start, (str, Path)) and str(start) not in CONTROLS:
+        alone["start"] = StrategyFile.read(Path(start)).generation.to_json()
+    settings = content.get("objective_settings")
+    name = content.get("objective", USUAL["objective"])
+    if isinstance(settings, dict) and settings and isinstance(name, str):
+        alone["objective_settings"] = with_absolute_paths(OBJECTIVES.load(name), settings)
+    return alone
+
+
+def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
+    """Settings from a YAML study file, or the preset of its name, with `values` over it; they
+    stand alone.
+
+    What fields hold by name is laid over the file's one by one.
+
+    Raises:
+        ValueError: the file cannot be read, or a value is not valid; the field is named.
+    """
+    content = {} if study_file is None else read_study_file(study_file)
+    return validated(standing_alone(laid_over(content, values)))
+
+
+def validated(content: dict[str, Any]) -> SearchSettings:
+    """Settings as they are said, of the kind of search that `what` says.
+
+    Raises:
+        ValueError: a value is not valid, or does not apply to what is searched, which is hardly
+            what somebody meant; the field is named.
+    """
+    what = content.get("what", USUAL["what"])
+    if str(what) not in KINDS:
+        raise ValueError(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
+    kind = KINDS[what]
+    applying = dict(content)
+    for name in USUAL.keys() & content.keys() - kind.model_fields.keys():
+        value = applying.pop(name)
+        if repr(value) != repr(USUAL[name]):  # records hold the settings of every kind
+            raise ValueError(f"{name} = {value!r} does not apply to what = {what}")
+    try:
+        return kind(**applying)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            what = f"unknown; known: {', '.join(USUAL)}"
+        raise ValueError(
+            f"{where}: {what} (got {shown(first['input'])})" if where else what
+        ) from None

@@ -1,0 +1,112 @@
+"""A strategy that was found with one model, on another model and at other T.
+
+The same training strategy trains the other model, the generation strategy is read off at the other
+T (search.strategy's `with_steps`), and both are measured again: what was lost shows beside the
+rule of thumb on the same model, and beside a search that goes on from the transferred strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.controls import RULE_OF_THUMB
+from search.progress import Report
+from search.strategy import GenerationStrategy
+from search.strategy_file import FinalTest, StrategyFile
+from trials.objectives.measured import replicate
+from trials.objectives.named_paths import with_absolute_paths
+from trials.objectives.objective import (
+    OBJECTIVES,
+    TRAINED_BY,
+    Objective,
+    Trains,
+    describe,
+    load_objective,
+)
+
+TRANSFERRED, REFINED = "transferred", "refined"
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """A strategy on the other model.
+
+    Attributes:
+        name: "rule of thumb", "transferred" or "refined".
+        strategy: at the other T.
+        test: on seeds that no search saw.
+    """
+
+    name: str
+    strategy: GenerationStrategy
+    test: FinalTest
+
+
+def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The objective's settings for the other model: the file's with the changes. Where these make
+    another model, the file's own weights give way to ones trained with its training strategy.
+
+    Raises:
+        ValueError: the file names no objective, or a change is not valid.
+    """
+    if file.objective is None:
+        raise ValueError("the strategy file names no objective: nothing to transfer from")
+    name, settings = str(file.objective["name"]), dict(file.objective["settings"])
+    changes = with_absolute_paths(OBJECTIVES.load(name), changes)
+    anew = {key: value for key, value in settings.items() if key != "checkpoint"}
+    if file.training is None or len(anew) == len(settings) or "checkpoint" in changes:
+        return settings | changes
+    ways = [load_objective(name, told) for told in (anew, anew | changes)]
+    keys = [way.training_key(file.training, 0) for way in ways if isinstance(way, Trains)]
+    if keys[0] == keys[-1] and not TRAINED_BY & changes.keys():
+        return settings | changes
+    return anew | file.training.to_json() | changes
+
+
+def measure_transfer(
+    file: StrategyFile,
+    objective: Objective,
+    steps: int,
+    images: int,
+    seeds: list[int],
+    report: Report,
+) -> list[Transferred]:
+    """The rule of thumb and the transferred strategy on a model that is prepared.
+
+    Raises:
+        ValueError: more steps than tokens, or a FID that is not finite.
+    """
+    found = []
+    strategies = {
+        RULE_OF_THUMB: GenerationStrategy.maskgit(steps),
+        TRANSFERRED: file.generation.with_steps(steps),
+    }
+    for name, strategy in strategies.items():
+        test, _ = replicate(objective, strategy, images, seeds, report)
+        found.append(Transferred(name, strategy, test))
+    return found
+
+
+def transferred_file(
+    file: StrategyFile, objective: Objective, settings: Mapping[str, Any], at: Transferred
+) -> StrategyFile:
+    """The strategy file of a transferred strategy, on its own model."""
+    described = describe(str((file.objective or {})["name"]), settings, objective)
+    return StrategyFile(
+        generation=at.strategy,
+        training=file.training,
+        objective=described["objective"],
+        protocol=described["protocol"],
+        test=at.test,
+    )
+
+
+def gaps_kept(found: Sequence[Transferred]) -> list[float | None]:
+    """Of the gap between the rule of thumb, which is the first, and the lowest FID of one T, the
+    share that each closes; None where nothing is below the rule of thumb."""
+    rule, best = found[0].test.value, min(row.test.value for row in found)
+    if best >= rule:
+        return [None] * len(found)
+    return [(rule - row.test.value) / (rule - best) for row in found]

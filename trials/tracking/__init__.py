@@ -1,0 +1,1 @@
+"""MLflow, which mirrors the record."""

@@ -1,0 +1,100 @@
+"""MLflow's store: a client that gives up soon, our experiment, and where its artifacts lie."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from sqlalchemy.exc import OperationalError
+
+from trials.lab import Lab
+from trials.record.databases import OPTUNA_TABLES, impatient_url, is_database, sqlite_file, tables
+from trials.record.storage import one_database
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "autonat"
+EXPERIMENTS = sqlalchemy.table(
+    "experiments", sqlalchemy.column("name"), sqlalchemy.column("artifact_location")
+)
+RUNS = sqlalchemy.table("runs", sqlalchemy.column("artifact_uri"))
+
+
+def tracking_client(uri: str) -> MlflowClient:
+    """A client that gives up soon, for we retry ourselves, and does not write to stdout.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: a database that does not answer; MLflow itself would go on
+            asking for minutes.
+        ValueError: the database holds Optuna's tables.
+    """
+    from mlflow.tracking import MlflowClient
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    if is_database(uri) and tables(uri) >= OPTUNA_TABLES:
+        raise one_database(uri)
+    return MlflowClient(impatient_url(uri))
+
+
+def connect(lab: Lab) -> tuple[MlflowClient, str]:
+    """A client of a lab's store, and the id of our experiment there, made if it is missing.
+
+    Raises:
+        Exception: the store does not answer, in whatever words.
+    """
+    client = tracking_client(lab.tracking_uri)
+    anchor(lab)
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return client, str(found.experiment_id)
+    location = lab.artifacts.as_uri() if is_database(lab.tracking_uri) else None
+    return client, str(client.create_experiment(EXPERIMENT, location))
+
+
+def anchor(lab: Lab) -> str | None:
+    """Let MLflow find the artifacts of a lab that was moved or copied where they are now.
+
+    MLflow keeps absolute addresses, an experiment's own and one a run, and would go on writing to
+    the old place. Only a store that lies in the lab has moved with it.
+
+    Returns:
+        Why MLflow cannot find them, where the lab may only be read.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the store cannot be read, or another error in writing it.
+    """
+    file = sqlite_file(lab.tracking_uri)
+    if not lab.holds_tracking or file is None or not file.exists():
+        return None
+    here, ours = lab.artifacts.as_uri(), EXPERIMENTS.c.name == EXPERIMENT
+    engine = sqlalchemy.create_engine(lab.tracking_uri)
+    try:
+        if "experiments" not in sqlalchemy.inspect(engine).get_table_names():
+            return None
+        with engine.connect() as connection:
+            there = connection.scalar(
+                sqlalchemy.select(EXPERIMENTS.c.artifact_location).where(ours)
+            )
+        if there is None or there == here:
+            return None
+        uri = RUNS.c.artifact_uri
+        below = uri.startswith(f"{there}/", autoescape=True)
+        moved = sqlalchemy.literal(here) + sqlalchemy.func.substr(uri, len(there) + 1)
+        with engine.begin() as connection:
+            connection.execute(RUNS.update().where(below).values(artifact_uri=moved))
+            connection.execute(EXPERIMENTS.update().where(ours).values(artifact_location=here))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        return (
+            f"lab {lab.folder} was moved here and cannot be written: MLflow looks for the files of "
+            f"its runs in {there}"
+        )
+    finally:
+        engine.dispose()
+    return None
