@@ -10,16 +10,21 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 
 LARGEST_VALUE = 1e9
-"""The largest value of a schedule: networks compute in float32, where products of larger ones
-overflow."""
+"""The largest value that a schedule may have: networks compute in float32, where products of
+larger values overflow."""
 
 
 @dataclass(frozen=True)
 class Bound:
     """The range of every value of a schedule, and whether its natural scale is logarithmic.
 
+    Attributes:
+        low: the lower end, >= 0.
+        high: the upper end, > low.
+        log: whether the scale is logarithmic.
+
     Raises:
-        ValueError: not 0 <= low < high <= LARGEST_VALUE, or a log scale that starts at 0.
+        ValueError: unless 0 <= low < high <= LARGEST_VALUE, or if a log scale starts at 0.
     """
 
     low: float
@@ -29,24 +34,25 @@ class Bound:
     def __post_init__(self) -> None:
         if not (0 <= self.low < self.high <= LARGEST_VALUE):
             raise ValueError(
-                f"bounds [{self.low}, {self.high}] are not 0 <= low < high <= {LARGEST_VALUE:g}"
+                f"expected bounds with 0 <= low < high <= {LARGEST_VALUE:g}, "
+                f"got [{self.low}, {self.high}]"
             )
         if self.log and self.low == 0:
             raise ValueError(f"bounds [0, {self.high}]: a log scale cannot start at 0")
 
     def to_json(self) -> dict[str, float | bool]:
-        """By name."""
+        """Return the bound as a JSON object."""
         return {"low": self.low, "high": self.high, "log": self.log}
 
 
 def to_unit(vector: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
-    """Natural units to [0, 1] between the bounds, along each entry's scale; [D]."""
+    """Map a vector [D] from natural units to [0, 1], along the scale of each entry."""
     bottom = _scale(low, log)
     return (_scale(vector, log) - bottom) / (_scale(high, log) - bottom)
 
 
 def from_unit(unit: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
-    """The inverse of `to_unit`, clipped to the bounds; [D]."""
+    """Map a vector [D] from [0, 1] to natural units, clipped to the bounds."""
     bottom = _scale(low, log)
     scaled = bottom + np.clip(unit, 0, 1) * (_scale(high, log) - bottom)
     natural = np.where(log, np.exp(np.where(log, scaled, 0.0)), scaled)

@@ -1,6 +1,6 @@
-"""The choices of a generation strategy: what is one of a few words rather than a list of numbers.
+"""The choices of a generation strategy: settings that take one of a few words, not numbers.
 
-A choice that a strategy does not mention has its first value, which is what every generator does.
+A choice that a strategy does not mention has its first value, which every generator supports.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from search.reading import shown
 
 @dataclass(frozen=True)
 class Choice:
-    """One word of a strategy.
+    """One setting of a strategy whose value is a word.
 
     Attributes:
-        name: in code, flags, files, MLflow and Optuna.
-        values: all that it may be; the first is the default.
+        name: its name in code, flags, files, MLflow and Optuna.
+        values: the allowed values; the first is the default.
         about: what it decides, in a few words.
     """
 
@@ -29,14 +29,14 @@ class Choice:
 
     @property
     def default(self) -> str:
-        """What every generator does."""
+        """The value that every generator supports."""
         return self.values[0]
 
     def check(self, value: Any) -> str:
-        """The value.
+        """Return the value if it is allowed.
 
         Raises:
-            ValueError: it is none of `values`.
+            ValueError: the value is not one of `values`.
         """
         if not isinstance(value, str) or value not in self.values:
             known = ", ".join(self.values)
@@ -56,19 +56,20 @@ CHOICES: Mapping[str, Choice] = MappingProxyType(
             Choice(
                 "confidence",
                 ("log_probability", "logit"),
-                "what a token's confidence is before its noise",
+                "how a token's confidence is computed before noise is added",
             ),
         )
     }
 )
-"""All choices by name, in the order in which every vector, file and table lists them."""
+"""All choices by name, in the order used by every vector, file and table."""
 
 
 def searched_choices(given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The values that a search tries, by choice, in the order of `CHOICES`.
+    """Return the values that a search tries, by choice, in the order of `CHOICES`.
 
     Raises:
-        ValueError: an unknown choice or value, one that is named twice, or only one of them.
+        ValueError: a choice or value is unknown, a value is given twice, or a choice has fewer
+            than two values.
     """
     for name in given:
         if name not in CHOICES:
@@ -80,8 +81,8 @@ def searched_choices(given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str,
         values = tuple(choice.check(value) for value in given[name])
         if len(values) < 2 or len(set(values)) < len(values):
             raise ValueError(
-                f"choices: {name} = {shown(list(values))} is not a list of two different values "
-                f"or more; known: {', '.join(choice.values)}"
+                f"choices: expected two or more different values of {name}, got "
+                f"{shown(list(values))}; known: {', '.join(choice.values)}"
             )
         found[name] = values
     return found

@@ -1,4 +1,4 @@
-"""Strategies that need no search. A search that loses to one of them is no search."""
+"""Controls: strategies that need no search. A search is worthwhile only if it beats all of them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from search.strategy import GenerationStrategy
 
 RULE_OF_THUMB = "rule of thumb"
-"""The name of MaskGIT's strategy among the controls."""
+"""The name of the control that is MaskGIT's strategy."""
 REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
-"""Names of the anchors that stand beside results and need no generator."""
+"""Names of the anchors: reference values shown beside results, which need no generator."""
 START = "start"
-"""The name of the strategy that a search of generation or training strategies starts from."""
+"""The name of the strategy that a search starts from."""
 
 
 def one_step(steps: int) -> GenerationStrategy:
-    """Every token sampled at once and alone, whatever T: T = 1 without guidance."""
+    """Sample all tokens at once and independently: T = 1 without guidance, whatever `steps` is."""
     return GenerationStrategy((), (), (1.0,), (0.0,))
 
 
 def random_order(steps: int) -> GenerationStrategy:
-    """The rule of thumb's counts, but which tokens stay is chance alone; no guidance."""
+    """Keep as many tokens as the rule of thumb, but chosen purely at random; no guidance."""
     return dataclasses.replace(
         GenerationStrategy.maskgit(steps),
         remask_temperature=(1e6,) * (steps - 1),
@@ -34,7 +34,7 @@ def random_order(steps: int) -> GenerationStrategy:
 
 
 def more_remask_noise(steps: int) -> GenerationStrategy:
-    """The rule of thumb with remask temperatures of 10 falling, cooler sampling, no guidance."""
+    """The rule of thumb with remask temperatures falling from 10, cooler sampling, no guidance."""
     return dataclasses.replace(
         GenerationStrategy.maskgit(steps),
         remask_temperature=tuple(10 * (1 - np.linspace(0, 1, steps + 1))[:-2]),
@@ -47,14 +47,15 @@ PUBLISHED = GenerationStrategy(
     mask_ratio=(0.95316, 0.87954, 0.79402, 0.746, 0.62498, 0.40732, 0.26066),
     remask_temperature=(2.4049, 2.4776, 1.1917, 0.7685, 1.0673, 0.9354, 0.7844),
     sampling_temperature=(2.8999, 1.8673, 1.1444, 1.3796, 1.47, 1.3761, 1.7082, 0.7133),
-    # The first three are the public search's lower bound, which means none.
+    # In the public search the first three are at its lower bound of 1e-4, which means no guidance.
     guidance_scale=(0.0, 0.0, 0.0, 0.9151, 1.616, 1.1946, 1.3832, 1.2268),
 )
-"""What AutoNAT found for AutoNAT-L on ImageNet-256 at T = 8, rounded where no count changes."""
+"""The strategy that AutoNAT found for AutoNAT-L on ImageNet-256 at T = 8. Its numbers are rounded
+as far as no count of masked tokens changes."""
 
 
 def published(steps: int) -> GenerationStrategy:
-    """AutoNAT's published strategy, read off at T steps."""
+    """AutoNAT's published strategy, interpolated to T steps."""
     return PUBLISHED.with_steps(steps)
 
 
@@ -65,15 +66,15 @@ CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
     "more remask noise": more_remask_noise,
     "published": published,
 }
-"""By name, from T to a strategy."""
+"""The controls by name: each is a function from T to a strategy."""
 
 
 class Tested(Protocol):
-    """What a final test says of a method, or of a control."""
+    """The result of a final test of a method or a control."""
 
     @property
     def method(self) -> str:
-        """Its name."""
+        """The name of the method or control."""
 
     @property
     def searched(self) -> bool:
@@ -81,19 +82,19 @@ class Tested(Protocol):
 
     @property
     def value(self) -> float:
-        """Of the final test; NaN where there is none."""
+        """The value of the final test; NaN if there is none."""
 
 
 T = TypeVar("T", bound=Tested)
 
 
 def best_control(results: Iterable[T]) -> T | None:
-    """The control with the lowest final test, or None where none has a number."""
+    """Return the control with the lowest final test, or None if no control has a number."""
     return _lowest(r for r in results if not r.searched and r.method in (*CONTROLS, START))
 
 
 def best_searched(results: Iterable[T]) -> T | None:
-    """The search with the lowest final test, or None where none has a number."""
+    """Return the search with the lowest final test, or None if no search has a number."""
     return _lowest(result for result in results if result.searched)
 
 

@@ -1,12 +1,12 @@
-"""Schedules as curves: strategy <-> coefficients of cosines, from the smoothest to the roughest.
+"""Schedules as curves: converts strategies to cosine coefficients, smoothest first, and back.
 
-Every schedule is first brought to a scale of its own, [-1, 1] over its range: mask ratios become
-the shares of tokens that each step settles (so they fall by construction) on a log scale; the
-other three follow their bound's scale. The values over the steps are then a sum of cosines: order
-0 is the level, order 1 the slope, order 2 the bend and so on. With few orders a strategy is eight
-numbers; with all of them nothing is lost.
+Every schedule is first mapped to [-1, 1] over its range. Mask ratios become, on a log scale, the
+share of the tokens that each step settles, so that they fall by construction; the other schedules
+follow the scale of their bound. The values over the steps are then a sum of cosines: order 0 is the
+level, order 1 the slope, order 2 the bend and so on. Levels and slopes alone describe a strategy
+with eight numbers; with all orders nothing is lost.
 
-A searched choice adds a coordinate for each of its values: 1 for the one it has, 0 for the others.
+A searched choice adds a coordinate for each of its values: 1 for the chosen one, 0 for the others.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 
 LOWEST_SHARE = 1e-3
-"""A step's share of tokens in the coordinates is at least that; decoding settles one token more
+"""The smallest share of tokens of a step in the coordinates; decoding settles at least one token
 at every step anyway."""
 LOG_SHARE_RANGE = 2.5
 COARSE_ORDER = 1
-"""Levels and slopes: a strategy in eight numbers."""
+"""The highest coarse order: levels and slopes, which describe a strategy with eight numbers."""
 
 
 class Coordinates:
-    """The free schedules of a space as cosine coefficients.
+    """Converts the free schedules of a space to cosine coefficients and back.
 
     Attributes:
-        schedule: for each coefficient, the index of its schedule among the free ones, and beyond
-            them that of its choice; [D].
-        order: for each coefficient, its order; [D]. Shares have no order 0, for they sum to 1;
-            choices have no other.
+        schedule: for each coefficient, the index of its schedule among the free ones; indices
+            after those are choices; [D].
+        order: for each coefficient, its order; [D]. Shares of tokens have no order 0, because they
+            sum to 1; choices have only order 0.
         is_choice: for each coefficient, whether it stands for a value of a choice; [D].
-        schedules: names of the free schedules that have any coefficient.
+        schedules: names of the free schedules that have at least one coefficient.
 
     Args:
         space: what is searched.
-        tokens: L where it is known: mask ratios then stand for whole tokens.
+        tokens: L if it is known: mask ratios then stand for whole tokens.
     """
 
     def __init__(self, space: Space, tokens: int | None = None) -> None:
@@ -74,28 +74,33 @@ class Coordinates:
         return self._space.start.steps
 
     def __len__(self) -> int:
-        """D, the number of coefficients: as many as the space has free values."""
+        """D, the number of coefficients."""
         return len(self.order)
 
     def length_groups(self) -> npt.NDArray[np.int64]:
-        """For each coefficient, which of the lengths of a model is its own: two a schedule, for
-        levels and slopes and for what is finer; [D]."""
+        """For each coefficient, the index of its length scale in a Gaussian process; [D].
+
+        A schedule has two length scales: one for level and slope, one for all finer orders.
+        """
         raw = 2 * self.schedule + (self.order > COARSE_ORDER)
         return np.asarray(np.unique(raw, return_inverse=True)[1], dtype=np.int64)
 
     def combinations(self) -> list[Vector]:
-        """What the coefficients of the choices may be: one row for each combination."""
+        """The possible coefficients of the choices: one row for each combination of values."""
         each = [np.eye(len(values)) for values in self._choices.values()]
         return [np.concatenate([np.empty(0), *rows]) for rows in itertools.product(*each)]
 
     def choose(self, points: Vector, rng: np.random.Generator) -> None:
-        """Give points [N, D] choices at random; where none are searched, nothing is drawn."""
+        """Set the choices of points [N, D] at random, in place.
+
+        If no choices are searched, no random number is drawn.
+        """
         if self._choices:
             rows = np.stack(self.combinations())
             points[:, self.is_choice] = rows[rng.integers(len(rows), size=len(points))]
 
     def from_strategy(self, strategy: GenerationStrategy) -> Vector:
-        """The coefficients of a strategy; [D]."""
+        """Return the coefficients [D] of a strategy."""
         parts = []
         for name in self.schedules:
             basis = self._bases[name]
@@ -107,8 +112,10 @@ class Coordinates:
         return np.concatenate(parts)
 
     def to_strategy(self, coefficients: Vector) -> GenerationStrategy:
-        """The strategy with these coefficients [D]; curves are cut at the bounds, and a choice has
-        the value of its largest coordinate."""
+        """Return the strategy with these coefficients [D].
+
+        Curves are clipped to the bounds; a choice takes the value with the largest coordinate.
+        """
         space, start = self._space, self._space.start
         values = {name: np.array(start.schedule(name)) for name in space.free}
         for i, name in enumerate(self.schedules):
@@ -118,7 +125,8 @@ class Coordinates:
                 shares = np.exp(LOG_SHARE_RANGE * np.clip(curve, -1.5, 1.5))
                 masked = 1 - np.cumsum(shares)[:-1] / shares.sum()
                 if self._tokens is not None:
-                    # The middle of what floor(L * ratio) gives: robust to rounding.
+                    # The middle of the ratios that floor(L * ratio) maps to this count, so that
+                    # rounding cannot change it.
                     counts = np.round(masked * self._tokens)
                     masked = np.clip((counts + 0.5) / self._tokens, 0, 1 - 0.5 / self._tokens)
                 values[name] = np.clip(masked, bound.low, bound.high)
@@ -134,7 +142,7 @@ class Coordinates:
         return space.from_vector(np.concatenate([*(values[n] for n in space.free), *chosen]))
 
     def _curve(self, name: str, strategy: GenerationStrategy) -> Vector:
-        """A schedule on its scale, one value a step."""
+        """A schedule on its scale in [-1, 1], one value a step."""
         values = np.array(strategy.schedule(name))
         if SCHEDULES[name].masks:
             if self._tokens is not None and strategy.steps <= self._tokens:

@@ -1,4 +1,4 @@
-"""What every space of strategies is: a list of dimensions, and what follows from them."""
+"""The base of every space of strategies: a list of dimensions, and all that follows from it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Dimension:
     """One entry of a vector: a number within a range, or a choice.
 
     Attributes:
-        name: of the entry, as in Optuna and MLflow.
-        range: of the number.
-        values: of the choice; its entry of a vector is the place of one of them, 0 for the first.
-            Empty for a number.
+        name: the name of the entry, as in Optuna and MLflow.
+        range: the range of the number.
+        values: the values of the choice; the entry of a vector is the index of one of them. Empty
+            for a number.
     """
 
     name: str
@@ -34,60 +34,63 @@ class Dimension:
 
     @classmethod
     def choice(cls, name: str, values: tuple[str, ...]) -> Dimension:
-        """One of two values or more."""
+        """Make the dimension of a choice between two or more values."""
         return cls(name, Bound(0.0, len(values) - 1.0), values)
 
     def value(self, entry: float) -> float | str:
-        """What an entry of a vector stands for."""
+        """Return the value that an entry of a vector stands for."""
         return self.values[round(entry)] if self.values else float(entry)
 
     def entry(self, value: Any) -> float:
-        """The inverse of `value`."""
+        """Return the entry of a vector that stands for a value: the inverse of `value`."""
         return float(self.values.index(value)) if self.values else float(value)
 
 
 class SearchSpace(ABC):
-    """All strategies that a search may try. A vector [D] has an entry for each dimension, in
-    natural units; `to_unit` maps it to [0, 1]^D along the scale of each."""
+    """All strategies that a search may try.
+
+    A vector [D] has an entry for each dimension, in natural units; `to_unit` maps it to [0, 1]^D
+    along the scale of each dimension.
+    """
 
     @property
     @abstractmethod
     def dimensions(self) -> tuple[Dimension, ...]:
-        """What each entry of a vector is; [D]."""
+        """The dimension of each entry of a vector; [D]."""
 
     @property
     @abstractmethod
     def starts(self) -> tuple[GenerationStrategy, TrainingStrategy | None]:
-        """Where a search starts; no training strategy where the model is given."""
+        """The strategies that a search starts from; no training strategy if the model is given."""
 
     @abstractmethod
     def pair(self, vector: Vector) -> tuple[GenerationStrategy, TrainingStrategy | None]:
-        """What a vector [D] stands for."""
+        """Return the strategies that a vector [D] stands for."""
 
     @abstractmethod
     def vector_of(
         self, generation: GenerationStrategy, training: TrainingStrategy | None
     ) -> Vector:
-        """The vector [D] of strategies that the space holds: the inverse of `pair`."""
+        """Return the vector [D] of strategies of this space: the inverse of `pair`."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """What identifies the space: two studies with equal values searched the same thing."""
+        """Return what identifies the space: equal values mean that the same space was searched."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Of the entries; [D]."""
+        """The names of the entries; [D]."""
         return tuple(dimension.name for dimension in self.dimensions)
 
     @cached_property
     def low(self) -> Vector:
         """Lower bounds; [D]."""
-        return _fixed([dimension.range.low for dimension in self.dimensions])
+        return _read_only([dimension.range.low for dimension in self.dimensions])
 
     @cached_property
     def high(self) -> Vector:
         """Upper bounds; [D]."""
-        return _fixed([dimension.range.high for dimension in self.dimensions])
+        return _read_only([dimension.range.high for dimension in self.dimensions])
 
     @cached_property
     def log(self) -> Mask:
@@ -98,27 +101,27 @@ class SearchSpace(ABC):
 
     @property
     def start_vector(self) -> Vector:
-        """Where a search starts; [D]."""
+        """The vector that a search starts from; [D]."""
         return self.vector_of(*self.starts)
 
     def to_unit(self, vector: Vector) -> Vector:
-        """Natural units to [0, 1] along each entry's scale; [D]."""
+        """Map a vector [D] from natural units to [0, 1], along the scale of each entry."""
         return to_unit(vector, self.low, self.high, self.log)
 
     def from_unit(self, unit: Vector) -> Vector:
-        """[0, 1] to natural units, clipped to the bounds; [D]."""
+        """Map a vector [D] from [0, 1] to natural units, clipped to the bounds."""
         return from_unit(unit, self.low, self.high, self.log)
 
     def values_of(
         self, generation: GenerationStrategy, training: TrainingStrategy | None
     ) -> dict[str, float | str]:
-        """The searched values of strategies that the space holds, by name."""
+        """Return the searched values of strategies of this space, by name."""
         vector = self.vector_of(generation, training)
         return {d.name: d.value(v) for d, v in zip(self.dimensions, vector, strict=True)}
 
 
-def _fixed(values: Any) -> Vector:
-    """An array that many look at and nobody may change."""
+def _read_only(values: Any) -> Vector:
+    """Make a read-only array, because cached properties are shared by many readers."""
     found = np.array(values, dtype=np.float64)
     found.flags.writeable = False
     return found

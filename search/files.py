@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
-    """Write a file so that nobody ever sees a part of it, whenever this process ends.
+    """Write a file so that nobody ever sees a part of it, even if this process is killed.
 
     Args:
-        path: of the file; its folder is there.
+        path: the path of the file; its folder must exist.
 
     Yields:
-        The path to write to, in the same folder. When the block ends, what lies there is on the
-        disk and takes the file's place; when it raises, it goes, and the file stays as it was.
+        A temporary path to write to, in the same folder. When the block ends, its content is
+        flushed to disk and replaces the file; if the block raises, the temporary file is removed
+        and the file stays as it was.
 
     Raises:
         OSError: the file cannot be written, or the disk is full.

@@ -1,4 +1,4 @@
-"""What every method of a search measures first, where all are to begin with the same knowledge."""
+"""The strategies measured first, so that all methods of a comparison start with equal knowledge."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from search.strategy import GenerationStrategy
 
 
 def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:
-    """The start and the controls of its T as curves, by name; those equal to one before are left
-    out."""
+    """Return the coefficients of the start and of the controls of its T, without duplicates."""
     points = {START: coordinates.from_strategy(space.start)}
     for name, control in CONTROLS.items():
         strategy = control(coordinates.steps)
@@ -28,12 +27,14 @@ def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:
 
 
 def first_strategies(space: Space, tokens: int | None = None) -> dict[str, GenerationStrategy]:
-    """The space's start, and the controls of its T as coarse-to-fine measures them: cut at the
-    bounds, with the start's frozen schedules and no more forward passes than the space allows.
+    """Return the space's start and the controls of the same T, by name.
+
+    The controls are those that coarse-to-fine measures: clipped to the bounds, with the start's
+    frozen schedules and no more forward passes than the space allows.
 
     Args:
         space: what is searched.
-        tokens: L where it is known: mask ratios then stand for whole tokens.
+        tokens: L if it is known: mask ratios then stand for whole tokens.
     """
     coordinates = Coordinates(space, tokens)
     points = first_points(space, coordinates)
@@ -43,8 +44,12 @@ def first_strategies(space: Space, tokens: int | None = None) -> dict[str, Gener
 
 
 def best_of(strategies: Sequence[GenerationStrategy], ledger: Ledger) -> GenerationStrategy:
-    """The strategy of the lowest FID, where the first probes measured these; the first one where
-    all failed."""
+    """Return the strategy with the lowest value, or the first strategy if all failed.
+
+    Args:
+        strategies: those that the first probes measured, in their order.
+        ledger: the probes and their values.
+    """
     fids = [None if ledger.stopped(i) else ledger.value(i) for i in range(len(strategies))]
     found = [(fid, i) for i, fid in enumerate(fids) if fid is not None]
     return strategies[min(found)[1] if found else 0]

@@ -1,12 +1,13 @@
-"""A Gaussian process for FIDs whose noise has seeds.
+"""A Gaussian process for noisy values whose noise depends on a seed.
 
 An evaluation of strategy x with seed s is modelled as
 
     y = g(x) + offset(s) + h_s(x) + noise
 
-g is what is looked for. Two evaluations with a common seed share offset(s), and nearby ones also
-share most of h_s: common random numbers, as the model sees them. So differences within a seed are
-taken as nearly exact, and yet a strategy that is good under one seed only is seen through.
+g is the function to estimate. Two evaluations with a common seed share offset(s), and nearby ones
+also share most of h_s; this is how the model represents common random numbers. It therefore treats
+differences within a seed as nearly exact, yet recognises a strategy that is good under one seed
+only.
 Kernels are Matérn 5/2 (Rasmussen and Williams 2006, section 4.2); lengths and deviations maximise
 the posterior density under wide log-normal priors.
 """
@@ -35,7 +36,7 @@ JITTER = 1e-6
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs [N, D], values [N] (standardised), seeds [N] (any integers)."""
+    """The evaluations: inputs [N, D], standardised values [N] and seeds [N] (any integers)."""
 
     x: Array
     y: Array
@@ -43,12 +44,12 @@ class Data:
 
 
 class GaussianProcess:
-    """Posterior of g given data.
+    """The posterior of g given data.
 
     Args:
-        data: what was measured.
-        groups: for each input dimension, the index of its length; [D].
-        theta: log hyperparameters, one length a group, then signal, seed, offset, noise.
+        data: the evaluations.
+        groups: for each input dimension, the index of its length scale; [D].
+        theta: log hyperparameters: one length scale a group, then signal, seed, offset, noise.
     """
 
     def __init__(self, data: Data, groups: npt.NDArray[np.int64], theta: Array) -> None:
@@ -56,12 +57,12 @@ class GaussianProcess:
         count = int(groups.max()) + 1
         self._scale = np.exp(-theta[:count])[groups]
         self._signal = np.exp(2 * theta[count])
-        covariance = _covariance(_group_distances(data.x, groups), _same(data.seeds), theta)
+        covariance = _covariance(_group_distances(data.x, groups), _same_seed(data.seeds), theta)
         self._factor = cholesky(covariance, lower=True)
         self._weights = cho_solve((self._factor, True), data.y)
 
     def predict(self, x: Array) -> tuple[Array, Array]:
-        """Mean and deviation of g at x [M, D]; both [M]."""
+        """Return the mean and the standard deviation of g at x [M, D]; both [M]."""
         cross = self._signal * matern(
             squared_distances(x * self._scale, self._data.x * self._scale)
         )
@@ -72,7 +73,7 @@ class GaussianProcess:
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
     def difference(self, a: Array, b: Array) -> tuple[float, float]:
-        """Mean and deviation of g(a) - g(b), of two points [D]."""
+        """Return the mean and the standard deviation of g(a) - g(b) for two points [D]."""
         pair = np.stack([a, b]) * self._scale
         cross = self._signal * matern(squared_distances(pair, self._data.x * self._scale))
         change = cross[0] - cross[1]
@@ -82,7 +83,7 @@ class GaussianProcess:
         return float(change @ self._weights), float(np.sqrt(max(variance, 0.0)))
 
     def bound(self, x: Array, width: float) -> tuple[float, Array]:
-        """mean - width * deviation of g at one point [D], and its gradient [D]."""
+        """Return mean - width * deviation of g at one point [D], and its gradient [D]."""
         difference = (x - self._data.x) * self._scale
         root = np.sqrt(5 * (difference**2).sum(1))
         decay = np.exp(-root)
@@ -94,7 +95,7 @@ class GaussianProcess:
         return value, slope.T @ (self._weights + width / deviation * solved)
 
     def expected(self, x: Array, seed: int) -> float:
-        """What an evaluation at x [D] with that seed is expected to give."""
+        """Return the expected value of an evaluation at x [D] with that seed."""
         shared = self._data.seeds == seed
         kernel = matern(squared_distances(x[None] * self._scale, self._data.x * self._scale))[0]
         seed_part, offset = np.exp(2 * self.theta[-3:-1])
@@ -103,10 +104,17 @@ class GaussianProcess:
 
 
 def fit(data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int) -> Array:
-    """The log hyperparameters of highest posterior density, searched from `theta`."""
+    """Return the log hyperparameters of highest posterior density, found by descent from `theta`.
+
+    Args:
+        data: the evaluations.
+        groups: for each input dimension, the index of its length scale; [D].
+        theta: where to start; None for the medians of the priors.
+        iterations: the largest number of iterations of the descent.
+    """
     medians, deviations = _priors(int(groups.max()) + 1)
     start = medians if theta is None else theta
-    distances, same = _group_distances(data.x, groups), _same(data.seeds)
+    distances, same = _group_distances(data.x, groups), _same_seed(data.seeds)
     found = minimize(
         _negative_log_posterior,
         start,
@@ -130,7 +138,7 @@ def _priors(lengths: int) -> tuple[Array, Array]:
 def _negative_log_posterior(
     theta: Array, distances: Array, same: Array, y: Array, medians: Array, deviations: Array
 ) -> tuple[float, Array]:
-    """And its gradient."""
+    """Return the negative log posterior and its gradient."""
     count = len(distances)
     weighted = distances * np.exp(-2 * theta[:count])[:, None, None]
     root = np.sqrt(5 * weighted.sum(0))
@@ -166,13 +174,13 @@ def _covariance(distances: Array, same: Array, theta: Array) -> Array:
 
 
 def matern(squared: Array) -> Array:
-    """Matérn 5/2 of squared distances in units of the length."""
+    """Return the Matérn 5/2 covariance at squared distances in units of the length scale."""
     root = np.sqrt(5 * squared)
     return np.asarray((1 + root + root**2 / 3) * np.exp(-root))
 
 
 def squared_distances(a: Array, b: Array) -> Array:
-    """Squared distances; [M, N]."""
+    """Return the squared distances between the rows of a [M, D] and b [N, D]; [M, N]."""
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
     return np.asarray(np.maximum(squares, 0.0))
 
@@ -183,6 +191,6 @@ def _group_distances(x: Array, groups: npt.NDArray[np.int64]) -> Array:
     return np.stack([squared_distances(x[:, groups == g], x[:, groups == g]) for g in range(count)])
 
 
-def _same(seeds: npt.NDArray[np.int64]) -> Array:
+def _same_seed(seeds: npt.NDArray[np.int64]) -> Array:
     """1 where two evaluations have a common seed; [N, N]."""
     return np.asarray(seeds[:, None] == seeds[None, :], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What comes back from measuring a strategy once."""
+"""The result of measuring a strategy once."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 
 FORMER_NAMES = {"fid": "value", "fid_se": "standard_error", "fid_at": "value_at"}
-"""What fields were called before there was more than one metric."""
+"""The names that fields had when FID was the only metric, and their present names."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One strategy measured once.
+    """The result of measuring one strategy once.
 
     Attributes:
-        value: of the metric; lower is better. Not finite where the generator diverged.
-        standard_error: of that value, or None where the objective gives none.
-        images: images generated.
-        forward_passes: network passes an image (in all: images * forward_passes).
-        seconds: wall time.
-        value_at: (n, value of n images) for smaller n out of the same pass, or nothing. FID falls
-            with n; only values at equal n compare.
-        training_steps: that the model was trained for it; 0 where it was given.
-        validation_loss: of that model, or None.
-        checkpoint: hash of its weights, once its training has ended, or None.
+        value: the value of the metric; lower is better. Not finite if the generator diverged.
+        standard_error: the standard error of the value, or None if the objective gives none.
+        images: n, the number of images generated.
+        forward_passes: network passes for each image (in all: images * forward_passes).
+        seconds: wall time in seconds.
+        value_at: pairs (n, value of n images) for smaller n of the same images; may be empty. FID
+            falls with n, so only values at equal n compare.
+        training_steps: how long the model was trained for this measurement; 0 if it was given.
+        validation_loss: the validation loss of the trained model, or None.
+        checkpoint: the hash of the trained model's weights, or None.
         spread: how much the images differ from each other: the total variance of their features
-            over that of the real images', or None where the objective does not say.
-        metric: what the value is, by name ("fid"): only values of one metric compare.
+            over that of the real images, or None if the objective does not say.
+        metric: the name of the metric ("fid"); only values of the same metric compare.
     """
 
     value: float
@@ -46,14 +46,14 @@ class Measurement:
     metric: str = "fid"
 
     def __new__(cls, *values: Any, **named: Any) -> Measurement:
-        """Tells whoever uses a field's former name what it is called now."""
+        """Refuse the former names of fields, and say what they are called now."""
         for former in FORMER_NAMES.keys() & named.keys():
             raise TypeError(f"Measurement({former}=...) is now {FORMER_NAMES[former]}=...")
         return super().__new__(cls)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        """The inverse of `dataclasses.asdict`, through JSON; it reads former names too."""
+        """Make a measurement from the JSON of `dataclasses.asdict`; former names are read too."""
         now = {FORMER_NAMES.get(name, name): value for name, value in data.items()}
         return cls(**{**now, "value_at": tuple((int(n), float(v)) for n, v in now["value_at"])})
 
@@ -64,8 +64,11 @@ class Measurement:
 
     @property
     def value_infinite(self) -> float | None:
-        """The value at infinite n: where the line through all values over 1/n ends (Chong and
-        Forsyth 2020, "Effectively unbiased FID"); None without values at smaller n."""
+        """The value extrapolated to infinite n; None if there are no values at smaller n.
+
+        It is where a straight line fitted to the values over 1/n meets 1/n = 0 (Chong and Forsyth
+        2020, "Effectively unbiased FID").
+        """
         if not self.value_at:
             return None
         points = [(self.images, self.value), *self.value_at]
@@ -74,17 +77,17 @@ class Measurement:
 
 
 def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """A protocol with the name of its metric; one without is of FID, which was the only one."""
+    """Return a protocol with its metric; a protocol without one is from when all were FID."""
     return {"metric": "fid"} | dict(protocol)
 
 
 def metric_label(metric: str) -> str:
-    """A metric's name as it is read: FID for "fid"; another's own name as it is."""
+    """Return the label of a metric for people: "FID" for "fid"; a user's metric keeps its name."""
     return metric.upper() if metric in ("fid", "kid", "mmd") else metric
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An evaluation that gave no number, and why, in one line."""
+    """An evaluation that gave no number; `reason` says why, in one line."""
 
     reason: str

@@ -1,9 +1,11 @@
-"""The one face of every optimiser: ask for a probe, tell what came back.
+"""The protocol of every optimiser: `ask` for a probe, `tell` its result.
 
 An optimiser is deterministic given its seed and what it was told about each probe; neither the
-order in which results arrive nor the number of workers changes what it asks. So a study is
-resumed by replay: a fresh optimiser is asked and told again what the record holds, and ends up
-where the old one was.
+order in which results arrive nor the number of workers changes what it asks. A study is therefore
+resumed by replay: a fresh optimiser is asked again and told what the record holds, and so reaches
+the state of the old one.
+
+docs/extending/spsa.py is an optimiser in one file, and docs/extending.md explains it.
 """
 
 from __future__ import annotations
@@ -18,36 +20,36 @@ from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 
 FIRST_SEARCH_SEED = 2**31
-"""Evaluation seeds below it belong to final tests and people, those from it on to searches: the
-two never meet."""
+"""The smallest evaluation seed of a search. Smaller seeds belong to final tests and to people, so
+that a final test never uses a seed that a search has seen."""
 
 
 RETEST = "retest"
-"""The role of probes that measure the best few again on fresh seeds. An optimiser that asks them
-has its result chosen by them: the lowest mean among the strategies of their last step."""
+"""The role of probes that measure the best few strategies again on fresh seeds. If an optimiser
+asks such probes, its result is the strategy with the lowest mean among those of their last step."""
 
 
 class Signal(enum.Enum):
-    """Answers of `ask` other than a probe."""
+    """The answers of `ask` other than a probe."""
 
     WAIT = "wait"
     DONE = "done"
 
 
 WAIT = Signal.WAIT
-"""Nothing to ask before more results are told; never answered while nothing is in flight."""
+"""No probe can be asked before more results are told. Never answered while none is in flight."""
 DONE = Signal.DONE
-"""Nothing will be asked any more; results of probes in flight may still be told."""
+"""No more probes will be asked; results of probes in flight may still be told."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained to be measured.
+    """How a model is trained before it is measured.
 
     Attributes:
-        strategy: the mask ratios that it sees.
-        steps: of the training, >= 1.
-        seed: of its weights, batches and masks.
+        strategy: the distribution of the mask ratios seen in training.
+        steps: the number of training steps, >= 1.
+        seed: the seed of the initial weights, the batches and the masks.
     """
 
     strategy: TrainingStrategy
@@ -60,13 +62,13 @@ class Probe:
     """One evaluation that an optimiser asks for.
 
     Attributes:
-        number: 0, 1, 2, … in the order of asking; names the probe within its study.
-        strategy: what to measure.
+        number: 0, 1, 2, … in the order of asking; identifies the probe within its study.
+        strategy: the strategy to measure.
         images: n, how many images to generate.
-        seed: the evaluation's seed, >= FIRST_SEARCH_SEED.
+        seed: the seed of the evaluation, >= FIRST_SEARCH_SEED.
         step: the optimiser's own step (a gradient step, say), from 0.
-        role: what the probe is within its step, as a word: "start", "base", "mask_ratio_3" …
-        training: of the model, where it is trained for this evaluation; None where it is given.
+        role: the purpose of the probe within its step, as a word: "start", "base", "mask_ratio_3".
+        training: how the model is trained for this evaluation; None if the model is given.
     """
 
     number: int
@@ -83,11 +85,11 @@ class Budget:
     """What a search may spend.
 
     Attributes:
-        images: images generated in all.
-        images_per_evaluation: n of one evaluation.
+        images: the number of images generated in all.
+        images_per_evaluation: n, the number of images of one evaluation.
 
     Raises:
-        ValueError: not positive, or not enough for one evaluation.
+        ValueError: a number is not positive, or the budget is too small for one evaluation.
     """
 
     images: int
@@ -106,11 +108,11 @@ class Budget:
 
     @property
     def evaluations(self) -> int:
-        """Evaluations that the budget pays for."""
+        """The number of evaluations that the budget pays for."""
         return self.images // self.images_per_evaluation
 
     def training(self, strategy: TrainingStrategy | None, seed: int) -> Training | None:
-        """None: the model is given."""
+        """Return None, because the model is given."""
         return None
 
 
@@ -119,12 +121,12 @@ class TrainingBudget:
     """What a search of training strategies may spend.
 
     Attributes:
-        training_steps: in all.
-        training_steps_per_evaluation: of the model that is trained for each.
-        images_per_evaluation: n of the FID that it is judged by.
+        training_steps: the number of training steps in all.
+        training_steps_per_evaluation: how many steps the model of each evaluation is trained.
+        images_per_evaluation: n, the number of images that measure each trained model.
 
     Raises:
-        ValueError: not positive, or not enough for one evaluation.
+        ValueError: a number is not positive, or the budget is too small for one evaluation.
     """
 
     training_steps: int
@@ -143,24 +145,28 @@ class TrainingBudget:
 
     @property
     def evaluations(self) -> int:
-        """Trainings that the budget pays for."""
+        """The number of trainings that the budget pays for."""
         return self.training_steps // self.training_steps_per_evaluation
 
     def training(self, strategy: TrainingStrategy | None, seed: int) -> Training | None:
-        """What a probe of that strategy trains; None without one."""
+        """Return the training of a probe of that strategy; None without a strategy."""
         if strategy is None:
             return None
         return Training(strategy, self.training_steps_per_evaluation, seed)
 
 
 class Optimiser(Protocol):
-    """Proposes strategies and learns from their measurements."""
+    """Proposes strategies and learns from their measurements.
+
+    docs/extending/spsa.py is a runnable example; `search.testing.check_optimiser` checks whether a
+    class keeps the rules.
+    """
 
     def ask(self) -> Probe | Signal:
-        """The next probe, or WAIT, or DONE."""
+        """Return the next probe, or WAIT, or DONE."""
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
-        """What came of a probe. A measurement whose FID is not finite counts as a failure.
+        """Take the result of a probe. A measurement whose value is not finite counts as a failure.
 
         Raises:
             ValueError: the probe was not asked for, or was told already.
@@ -173,11 +179,16 @@ class Converges(Protocol):
 
     @property
     def converged(self) -> int | None:
-        """After how many evaluations; None while more of them may find more. Once said, kept."""
+        """After how many evaluations it converged; None before that. Never changes once set."""
 
 
 def evaluation_seed(seed: int, number: int) -> int:
-    """The seed of a search's evaluation, in [FIRST_SEARCH_SEED, 2**32)."""
-    # The first 32 of its 56 bits, as seeds were drawn before.
+    """Derive the seed of a search's evaluation, in [FIRST_SEARCH_SEED, 2**32).
+
+    Args:
+        seed: the seed of the search.
+        number: a count; evaluations with the same number share their noise.
+    """
+    # Only the first 32 of the 56 bits are used, so that old searches can be resumed.
     drawn = derived_seed("evaluation", seed, number) >> 24
     return FIRST_SEARCH_SEED + drawn % FIRST_SEARCH_SEED

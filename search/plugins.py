@@ -1,14 +1,14 @@
-"""What can be chosen by name, and how somebody's own joins it: the one mechanism for every kind.
+"""Plugins: how objectives, optimisers, metrics and so on are chosen by name and added by users.
 
-A kind (objectives, optimisers, metrics, ...) has one `Registry`. What is asked of it by name is
+Each kind has one `Registry`. A name in it is one of these:
 
-- built in,
-- registered in code: `@METRICS.register("mine")`,
-- registered by an installed package, under the entry point group `autonat.<kind>s`, or
-- `package.module:Class`, from the current folder or wherever else Python finds it.
+- built in;
+- registered in code: `@METRICS.register("mine")`;
+- registered by an installed package, under the entry point group `autonat.<kind>s`;
+- `package.module:Class`, in the current folder or anywhere else on Python's path.
 
-Only what is asked for is imported, so a long list of names costs nothing, and a package that is
-broken costs only those who ask for it.
+A plugin is imported only when it is requested, so a long list of names costs nothing, and a broken
+package affects only those who request it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Made = TypeVar("Made")
 
 
 class Registry(Generic[T]):
-    """All of one kind, by name.
+    """All plugins of one kind, by name.
 
     Example:
         >>> SHAPES: Registry[type] = Registry("shape", {"fraction": "fractions:Fraction"})
@@ -36,12 +36,12 @@ class Registry(Generic[T]):
         <class 'fractions.Fraction'>
 
     Args:
-        kind: one of them, in the singular; packages register theirs under `autonat.<kind>s`.
-        built_in: ours by name, each as it is or as `package.module:name`, which is imported when
-            it is asked for.
-        setting: what a person calls the choice, for errors; by default the kind.
-        argument: what follows a name where people write it, ":PATH" for instance. Such kinds have
-            no `package.module:Class`.
+        kind: the kind in the singular; packages register theirs under `autonat.<kind>s`.
+        built_in: the built-in plugins by name, each as an object or as `package.module:name`,
+            which is imported when it is requested.
+        setting: the name of the setting that chooses one, for errors; by default the kind.
+        argument: what follows the name in this setting, such as ":PATH". Such kinds do not accept
+            `package.module:Class`.
     """
 
     def __init__(
@@ -59,16 +59,17 @@ class Registry(Generic[T]):
         self._loaded: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[Made], Made]:
-        """A decorator that gives what follows a name, in this process.
+        """Return a decorator that registers an object under a name, in this process.
 
-        A name that was registered in code before may be given again, as a notebook's cell does
-        that runs twice.
+        A name may be registered again, as happens when a notebook's cell runs twice.
 
         Raises:
-            ValueError: the name is of one that is built in, or is none.
+            ValueError: the name is that of a built-in plugin, or is not a valid name.
         """
         if not name or ":" in name or name != name.strip():
-            raise ValueError(f"a name of a {self.kind} has no colon and is not empty: {name!r}")
+            raise ValueError(
+                f"expected a name of a {self.kind} without colon and outer spaces, got {name!r}"
+            )
         if name in self._built_in:
             raise ValueError(f"the {self.kind} {name!r} is built in; choose another name")
 
@@ -79,22 +80,22 @@ class Registry(Generic[T]):
         return keep
 
     def names(self) -> list[str]:
-        """All that are known: built in, in their order, then registered, then packages'."""
+        """List all known names: built in, then registered in code, then those of packages."""
         return list(self.sources())
 
     def sources(self) -> dict[str, str]:
-        """Where each comes from, by name: `module:name`, or `module:name, of the package X`."""
+        """Return where each plugin is from: `module:name`, or `module:name, of the package X`."""
         found = {name: _place(known) for name, known in self._built_in.items()}
         found |= {name: _place(known) for name, known in self._registered.items()}
-        points = self._points()
-        return found | {p.name: _told(p) for p in points if p.name not in found}
+        points = self._entry_points()
+        return found | {p.name: _source_of(p) for p in points if p.name not in found}
 
     def load(self, name: Any) -> T:
-        """The one of that name, imported.
+        """Import and return the plugin of that name.
 
         Raises:
-            ValueError: an unknown name (the known ones are listed), one that two packages give,
-                or code of somebody else's that does not import; package, file and line are named.
+            ValueError: the name is unknown (the known names are listed) or registered by two
+                packages, or a user's code does not import (package, file and line are named).
         """
         if isinstance(name, str):
             if name in self._built_in:
@@ -108,45 +109,45 @@ class Registry(Generic[T]):
                 return self._loaded[name]
             if ":" in name and not self.argument:
                 return own_code(self.kind, name)  # type: ignore[no-any-return]
-            points = [point for point in self._points() if point.name == name]
+            points = [point for point in self._entry_points() if point.name == name]
             if points:
                 self._loaded[name] = self._from_package(points)
                 return self._loaded[name]
-        raise ValueError(f"{self.setting} = {name!r} is unknown; known: {self._listed()}")
+        raise ValueError(f"{self.setting} = {name!r} is unknown; known: {self._known_names()}")
 
     def load_with_argument(self, text: str) -> tuple[str, T, str]:
-        """What `name:argument` names.
+        """Load a plugin that is written as `name:argument`.
 
         Returns:
-            The name, what it names, and the argument.
+            The name, the plugin of that name, and the argument.
 
         Raises:
-            ValueError: as `load`; or there is no argument.
+            ValueError: see `load`; or there is no argument.
         """
         name, _, argument = text.partition(":")
         if not argument:
-            raise ValueError(f"{self.setting} = {text!r} is unknown; known: {self._listed()}")
+            raise ValueError(f"{self.setting} = {text!r} is unknown; known: {self._known_names()}")
         return name, self.load(name), argument
 
-    def _listed(self) -> str:
+    def _known_names(self) -> str:
         known = ", ".join(f"{name}{self.argument}" for name in self.names())
         return known if self.argument else f"{known}, or package.module:Class of your own"
 
-    def _points(self) -> list[EntryPoint]:
+    def _entry_points(self) -> list[EntryPoint]:
         return sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value))
 
     def _from_package(self, points: list[EntryPoint]) -> T:
         point = points[0]
         if len({p.value for p in points}) > 1:
-            told = "; ".join(map(_told, points))
-            raise ValueError(f"{self.kind} {point.name} is registered more than once: {told}")
+            sources = "; ".join(map(_source_of, points))
+            raise ValueError(f"{self.kind} {point.name} is registered more than once: {sources}")
         try:
             found: T = point.load()
         except (Exception, SystemExit) as error:
             if point.value.partition(".")[0] in OURS:
                 raise
             raise ValueError(
-                f"{self.kind} {point.name} ({_told(point)}): {in_one_line(error)}"
+                f"{self.kind} {point.name} ({_source_of(point)}): {in_one_line(error)}"
             ) from None
         return found
 
@@ -158,5 +159,5 @@ def _place(known: object) -> str:
     return f"{getattr(known, '__module__', type(known).__module__)}:{name}"
 
 
-def _told(point: EntryPoint) -> str:
+def _source_of(point: EntryPoint) -> str:
     return point.value if point.dist is None else f"{point.value}, of the package {point.dist.name}"

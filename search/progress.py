@@ -1,4 +1,4 @@
-"""How long work says how far it is: to a terminal, a log or a notebook."""
+"""How long-running work reports its progress: to a terminal, a log or a notebook."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 Report = Callable[[int, int, str], None]
-"""Called with what is done, of how much, and a note, such as a loss."""
+"""Called with the amount done, the total amount, and a note, such as a loss."""
 
 Reports = Callable[[str], Report]
-"""From the name of a task to its report."""
+"""Returns the report of a task, given its name."""
 
 
 class Progress(Protocol):
-    """Shows tasks, which have names, and lines."""
+    """Shows the progress of named tasks, and single lines."""
 
     def report(self, name: str) -> Report:
-        """The report of the task of that name."""
+        """Return the report of the task of that name."""
 
     def say(self, line: str) -> None:
-        """Show a line: what begins, or what somebody should know."""
+        """Show a line of information."""

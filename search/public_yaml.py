@@ -1,8 +1,8 @@
-"""The public code's strategy format: a YAML file of four bare lists.
+"""The strategy format of AutoNAT's public code: a YAML file of four plain lists.
 
-Its conventions are ours (guidance as cond + s * (cond - uncond); T - 1 ratios and remask
-temperatures, T sampling temperatures and guidance scales), only the names differ. Its search
-could not take a guidance below 1e-4, so there 1e-4 means 0.
+Its conventions are ours (guidance as cond + s * (cond - uncond); T - 1 mask ratios and remask
+temperatures, T sampling temperatures and guidance scales); only the names differ. The public
+search cannot use a guidance scale below 1e-4, so 1e-4 means 0 in these files.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PUBLIC_GUIDANCE_FLOOR = 1e-4
 
 
 def from_public(data: Any) -> GenerationStrategy:
-    """The strategy in the public file's content, with guidance_floor = 1e-4.
+    """Make a strategy, with guidance_floor = 1e-4, from the content of a public file.
 
     Raises:
-        ValueError: a list is missing, unknown, or not valid.
+        ValueError: a list is missing, unknown or not valid.
     """
     lists = require_fields("the public strategy", data, tuple(PUBLIC_NAMES))
     return GenerationStrategy(
@@ -39,16 +39,17 @@ def from_public(data: Any) -> GenerationStrategy:
 
 
 def to_public(strategy: GenerationStrategy) -> dict[str, list[float]]:
-    """The public file's content. A floor above 1e-4 has no place there: guidance that it makes 0
-    is written as 1e-4.
+    """Return the content of a public file that stands for a strategy.
+
+    The format has no guidance floor: a guidance scale at or below the floor is written as 1e-4.
 
     Raises:
-        ValueError: a choice that is not the default, or a schedule beyond the four.
+        ValueError: the strategy has a choice that is not the default, or an added schedule.
     """
     for words in strategy.beyond().values():
         raise ValueError(
-            f"the public code's file holds the four standard schedules alone, but the strategy has "
-            f"{words}"
+            f"the public code's format holds only the four standard schedules, but the strategy "
+            f"has {words}"
         )
     lists = {public: list(getattr(strategy, name)) for public, name in PUBLIC_NAMES.items()}
     scales = zip(strategy.guidance_scale, strategy.guided, strict=True)
@@ -60,7 +61,7 @@ def read_public(path: Path) -> GenerationStrategy:
     """Read a public YAML file.
 
     Raises:
-        ValueError: it cannot be read, is no YAML, or holds no valid strategy; the file is named.
+        ValueError: the file cannot be read, is not YAML, or holds no valid strategy.
     """
     content = read_yaml(path)
     try:

@@ -1,9 +1,9 @@
-"""Data as people write them: YAML 1.2 and JSON, read so that every value is what was said.
+"""Strict readers for files that people write: YAML 1.2 and JSON, without surprising conversions.
 
-Of YAML the core schema (yaml.org/spec/1.2.2, chapter 10.3): `1e-4` is a number, while `no`, `2:3`
-and dates are texts; YAML 1.1 takes the first for a text and the others for values. In both
-languages a key that is there twice, a whole number beyond 64 bits and what is nested too deeply
-are refused, and a byte order mark is passed over.
+YAML is read with the core schema (yaml.org/spec/1.2.2, chapter 10.3): `1e-4` is a number, while
+`no`, `2:3` and dates are strings; YAML 1.1 would read the first as a string and the others as a
+boolean, a number and dates. In both languages a duplicate key, an integer beyond 64 bits and
+nesting that is too deep are refused, and a byte order mark is ignored.
 """
 
 from __future__ import annotations
@@ -30,17 +30,23 @@ _CUT.maxlong = 60
 
 
 def shown(value: Any) -> str:
-    """A value in an error line: its repr, cut where it is long."""
+    """Format a value for an error line: its repr, shortened if it is long."""
     return _CUT.repr(value)
 
 
 def require_fields(
     where: str, data: Any, names: Sequence[str], optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """`data` as a dict with these fields, and perhaps the optional ones.
+    """Return `data` as a dict that has these fields, and perhaps some of the optional ones.
+
+    Args:
+        where: what the data are, for error lines.
+        data: the value to check.
+        names: the required fields.
+        optional: the optional fields.
 
     Raises:
-        ValueError: not an object, a missing field, or one that is unknown; `where` is named.
+        ValueError: the data are not an object, or a field is missing or unknown.
     """
     if not isinstance(data, dict):
         raise ValueError(f"{where} must be an object, not {shown(data)}")
@@ -54,15 +60,15 @@ def require_fields(
 
 
 def read_number(name: str, value: Any, fault: str = "negative") -> float:
-    """A number in [0, LARGEST_VALUE] as a float; booleans and strings are no numbers.
+    """Return a number in [0, LARGEST_VALUE] as a float; booleans and strings are refused.
 
     Args:
-        name: of the value, for error lines.
-        value: what was given.
-        fault: how an error line calls a number below 0.
+        name: the name of the value, for error lines.
+        value: the value to check.
+        fault: what an error line says of a number below 0.
 
     Raises:
-        ValueError: it is no such number.
+        ValueError: the value is not such a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{name} = {shown(value)} is not a number")
@@ -76,36 +82,35 @@ def read_number(name: str, value: Any, fault: str = "negative") -> float:
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file's content; see `parse_yaml`.
+    """Read a YAML file; see `parse_yaml`.
 
     Raises:
-        ValueError: it cannot be read, or is refused; the file is named.
+        ValueError: the file cannot be read or is not valid; the line names it.
     """
     return _read(path, parse_yaml)
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content; see `parse_json`.
+    """Read a JSON file; see `parse_json`.
 
     Raises:
-        ValueError: it cannot be read, or is refused; the file is named.
+        ValueError: the file cannot be read or is not valid; the line names it.
     """
     return _read(path, parse_json)
 
 
 def parse_yaml(text: str) -> Any:
-    """The value that a YAML text stands for; its types are JSON's, but numbers may be infinite or
-    NaN.
+    """Parse a YAML text. The types are those of JSON, but numbers may be infinite or NaN.
 
     Raises:
-        ValueError: not YAML, or refused as the top of this module says; the line is named.
+        ValueError: the text is not YAML, or is refused (see the module); the line is named.
     """
     try:
         return yaml.load(text, Loader=_CoreLoader)
     except yaml.constructor.ConstructorError as error:
-        raise ValueError(f"{_line(error)}{error.problem}") from None
+        raise ValueError(f"{_line_prefix(error)}{error.problem}") from None
     except yaml.MarkedYAMLError as error:
-        raise ValueError(f"not YAML ({_line(error)}{error.problem})") from None
+        raise ValueError(f"not YAML ({_line_prefix(error)}{error.problem})") from None
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML ({str(error).splitlines()[0]})") from None
     except RecursionError:
@@ -113,14 +118,16 @@ def parse_yaml(text: str) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """The value that a JSON text stands for. NaN and Infinity, which are no JSON but often
-    written, are read, so that whoever asks for the value refuses it by its name.
+    """Parse a JSON text.
+
+    NaN and Infinity are not JSON but common. They are read here, so that the caller can refuse them
+    with the name of the field.
 
     Raises:
-        ValueError: not JSON, or refused as the top of this module says.
+        ValueError: the text is not JSON, or is refused (see the module).
     """
     try:
-        return json.loads(text, parse_int=_whole, object_pairs_hook=_object)
+        return json.loads(text, parse_int=_integer, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error})") from None
     except RecursionError:
@@ -138,12 +145,12 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _line(error: yaml.MarkedYAMLError) -> str:
+def _line_prefix(error: yaml.MarkedYAMLError) -> str:
     return "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """YAML 1.2's core schema. PyYAML's own resolvers and constructors are YAML 1.1's."""
+    """A loader for the core schema of YAML 1.2; PyYAML's own loaders follow YAML 1.1."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012
     yaml_constructors: ClassVar[dict[Any, Any]] = {
@@ -153,10 +160,10 @@ class _CoreLoader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping whose keys differ.
+        """Construct a mapping whose keys all differ.
 
         Raises:
-            yaml.constructor.ConstructorError: a key is there twice.
+            yaml.constructor.ConstructorError: a key occurs twice.
         """
         seen = set()
         for key, _ in node.value:
@@ -164,7 +171,7 @@ class _CoreLoader(yaml.SafeLoader):
                 continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {shown(key.value)} is there twice",
+                    problem=f"the key {shown(key.value)} occurs twice",
                     problem_mark=key.start_mark,
                 )
             seen.add(key.value)
@@ -172,13 +179,13 @@ class _CoreLoader(yaml.SafeLoader):
 
     @classmethod
     def add(cls, kind: str, pattern: str, first: str, read: Callable[[str], Any]) -> None:
-        """Take plain texts of that pattern for a kind of value.
+        """Read unquoted texts that match a pattern as a kind of value.
 
         Args:
-            kind: of the core schema.
+            kind: the name of the kind in the core schema.
             pattern: a regular expression.
-            first: characters that such a text begins with.
-            read: the value of a text; raises ValueError.
+            first: the characters that such a text may begin with.
+            read: converts a text to its value; may raise ValueError.
         """
 
         def construct(loader: yaml.SafeLoader, node: Any) -> Any:
@@ -194,9 +201,9 @@ class _CoreLoader(yaml.SafeLoader):
         cls.add_constructor(tag, construct)
 
 
-def _whole(text: str) -> int:
-    """Decimal, whatever zeros stand in front; 0o is octal, 0x hexadecimal."""
-    # A text that is long is not read at all: that takes time, and Python refuses the longest.
+def _integer(text: str) -> int:
+    """Read an integer: octal after 0o, hexadecimal after 0x, else decimal even after a 0."""
+    # A long text is not converted at all: that takes time, and Python refuses the longest.
     value = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 100 else None
     if value is None or abs(value) > LARGEST_INTEGER:
         raise ValueError(f"the whole number {shown(text)} is beyond 64 bits")
@@ -217,7 +224,7 @@ _CoreLoader.add_implicit_resolver(
     "tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]
 )
 _CoreLoader.add("bool", "true|True|TRUE|false|False|FALSE", "tTfF", _bool)
-_CoreLoader.add("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789", _whole)
+_CoreLoader.add("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789", _integer)
 _CoreLoader.add(
     "float",
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
@@ -227,10 +234,10 @@ _CoreLoader.add(
 )
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} is there twice")
+        raise ValueError(f"the key {shown(twice)} occurs twice")
     return found

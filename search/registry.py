@@ -1,17 +1,19 @@
-"""The optimisers by name, and how somebody's own joins them.
+"""The optimisers by name, and how users add their own.
 
-An optimiser is one class in one file: `ask` and `tell` as search.optimiser says, made as
+An optimiser is one class in one file. It has `ask` and `tell` (see `search.optimiser`), and its
+constructor looks like this:
 
     class Mine:
-        searches = ("generation",)  # or "training", "joint"; the first alone where it is not said
+        searches = ("generation",)  # also "training", "joint"; by default ("generation",)
 
         def __init__(self, space, budget, seed, *, step: float = 0.1) -> None: ...
 
-Its keywords are its settings, of the types that they are annotated with. It may also take `tokens`
-(L of the objective, or None) and `first` (strategies to measure before any of its own) between the
-seed and its settings. It is found as `package.module:Mine`, or by a name: with
-`@OPTIMISERS_BY_NAME.register("mine")`, or in a package under the entry point group
-`autonat.optimisers`. `search.testing` tells whether it keeps the rules.
+The keyword-only arguments are its settings; their annotations give the types. Before them, it may
+also take `tokens` (L of the objective, or None) and `first` (strategies to measure before any of
+its own). It is chosen as `package.module:Mine`, or by a name that is registered with
+`@OPTIMISERS_BY_NAME.register("mine")` or by a package under the entry point group
+`autonat.optimisers`. `search.testing` checks whether it keeps the rules. docs/extending/spsa.py is
+an example.
 """
 
 from __future__ import annotations
@@ -35,14 +37,14 @@ SPACES: Mapping[Searches, type[SearchSpace]] = {
     "training": TrainingSpace,
     "joint": JointSpace,
 }
-"""What an optimiser may search."""
+"""What an optimiser may search, and the space of each."""
 
 PARETO = "nsgaii-passes"
 SAMPLERS = ("random", "qmc", "tpe", "cmaes", "gp", "nsgaii")
 """Optuna's samplers, which search every space."""
 
-# Where ours are and what they search, said here as well, so that names cost no import.
-_OURS: dict[str, tuple[str, tuple[Searches, ...]]] = {
+# The place of each built-in optimiser and what it searches, so that listing them imports none.
+_BUILT_IN: dict[str, tuple[str, tuple[Searches, ...]]] = {
     "coarse-to-fine": ("coarse_to_fine:CoarseToFine", ("generation",)),
     "autonat-reference": ("autonat_reference:AutoNATReference", ("generation",)),
     "autonat-common-numbers": ("autonat_reference:AutoNATCommonNumbers", ("generation",)),
@@ -52,31 +54,33 @@ _OURS: dict[str, tuple[str, tuple[Searches, ...]]] = {
 }
 
 OPTIMISERS_BY_NAME: Registry[Callable[..., Optimiser]] = Registry(
-    "optimiser", {name: f"search.optimisers.{place}" for name, (place, _) in _OURS.items()}
+    "optimiser", {name: f"search.optimisers.{place}" for name, (place, _) in _BUILT_IN.items()}
 )
-"""Every optimiser: ours, those registered in code and those of packages."""
+"""Every optimiser: built in, registered in code, and registered by packages."""
 
 
-def _ours(searches: Searches) -> tuple[str, ...]:
-    return tuple(name for name, (_, able) in _OURS.items() if searches in able)
+def _built_in_for(searches: Searches) -> tuple[str, ...]:
+    return tuple(name for name, (_, able) in _BUILT_IN.items() if searches in able)
 
 
-OPTIMISERS = _ours("generation")
-"""Ours of generation strategies: coarse-to-fine, AutoNAT's as published, its own steps with common
-random numbers and whole tokens, Optuna's samplers, and NSGA-II on FID and forward passes."""
-TRAINING_OPTIMISERS = _ours("training")
-"""Ours of training strategies: AutoNAT's, and Optuna's samplers."""
-JOINT_OPTIMISERS = _ours("joint")
-"""Ours of training and generation strategies at once."""
-ALL_OPTIMISERS = tuple(_OURS)
+OPTIMISERS = _built_in_for("generation")
+"""Built-in optimisers of generation strategies: coarse-to-fine, AutoNAT's search as published, the
+same with common random numbers and whole tokens, Optuna's samplers, and NSGA-II on the metric and
+forward passes."""
+TRAINING_OPTIMISERS = _built_in_for("training")
+"""Built-in optimisers of training strategies: AutoNAT's search and Optuna's samplers."""
+JOINT_OPTIMISERS = _built_in_for("joint")
+"""Built-in optimisers of training and generation strategies together."""
+ALL_OPTIMISERS = tuple(_BUILT_IN)
+"""All built-in optimisers."""
 
 
 def optimiser_class(name: str) -> Callable[..., Optimiser]:
-    """The class of that optimiser, or a function in its place, whose keywords are its settings.
+    """Return the class of an optimiser, or the function that makes it; keywords are its settings.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), or somebody's own code that does
-            not import.
+        ValueError: the name is unknown (the known names are listed), or a user's code does not
+            import.
     """
     if ":" not in str(name) and name not in OPTIMISERS_BY_NAME.names():
         raise _unknown(name, OPTIMISERS_BY_NAME.names())
@@ -84,38 +88,39 @@ def optimiser_class(name: str) -> Callable[..., Optimiser]:
 
 
 def searches_of(name: str) -> tuple[str, ...]:
-    """What that optimiser searches: any of the names in SPACES.
+    """Return what an optimiser searches: some of the names in SPACES.
 
     Raises:
-        ValueError: see `optimiser_class`, or a declaration that names something else.
+        ValueError: see `optimiser_class`; or its attribute `searches` is not valid.
     """
-    if name in _OURS:
-        return _OURS[name][1]
+    if name in _BUILT_IN:
+        return _BUILT_IN[name][1]
     declared = getattr(optimiser_class(name), "searches", ("generation",))
     if isinstance(declared, str) or not declared or not set(declared) <= set(SPACES):
         raise ValueError(
-            f"optimiser {name}: searches = {shown(declared)} is not a tuple of some of "
-            f"{', '.join(SPACES)}"
+            f"optimiser {name}: expected searches to be a tuple of some of {', '.join(SPACES)}, "
+            f"got {shown(declared)}"
         )
     return tuple(declared)
 
 
 def require_optimiser(name: str, searches: Searches) -> None:
-    """Refuse a name that is unknown or of an optimiser of something else.
+    """Refuse an optimiser that is unknown or does not search this.
 
     Raises:
-        ValueError: the known names of those that do search it are listed.
+        ValueError: so it is; the line lists optimisers that search this.
     """
-    if name in _ours(searches):
+    if name in _built_in_for(searches):
         return
     names = OPTIMISERS_BY_NAME.names()
     if ":" not in name and name not in names:
-        raise _unknown(name, [*_ours(searches), *(n for n in names if n not in _OURS)])
+        added = [n for n in names if n not in _BUILT_IN]
+        raise _unknown(name, [*_built_in_for(searches), *added])
     if searches not in searches_of(name):
         able = " and ".join(searches_of(name))
         raise ValueError(
-            f"optimiser {name} searches {able} strategies, not {searches} ones; those that do: "
-            f"{', '.join(_ours(searches))}"
+            f"optimiser {name} searches {able} strategies, not {searches} strategies; these "
+            f"optimisers do: {', '.join(_built_in_for(searches))}"
         )
 
 
@@ -125,16 +130,16 @@ def _unknown(name: object, known: list[str]) -> ValueError:
 
 
 def default_settings(name: str) -> dict[str, Any]:
-    """An optimiser's settings with their defaults.
+    """Return the settings of an optimiser with their defaults.
 
     Raises:
-        ValueError: an unknown name, or a keyword of its class that has no default.
+        ValueError: the name is unknown, or a keyword-only argument of the class has no default.
     """
     parameters = inspect.signature(optimiser_class(name)).parameters.values()
     found = {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
     for setting, default in found.items():
         if default is inspect.Parameter.empty:
-            raise ValueError(f"optimiser {name}: its setting {setting} has no default")
+            raise ValueError(f"optimiser {name}: the setting {setting} has no default")
     return found
 
 
@@ -147,16 +152,16 @@ def make_optimiser(
     tokens: int | None = None,
     controls_first: bool = False,
 ) -> Optimiser:
-    """The optimiser of that name.
+    """Make the optimiser of that name.
 
     Args:
-        name: of an optimiser that searches such a space.
-        space: what is searched.
+        name: the name of an optimiser that searches such a space.
+        space: the space to search.
         budget: what the search may spend.
-        seed: of the optimiser's own choices and of its evaluations, >= 0.
+        seed: the seed of the optimiser's own choices and of its evaluations, >= 0.
         settings: keyword settings of the optimiser's class.
-        tokens: L of the objective, for those who move whole tokens.
-        controls_first: measure the controls that need no search before anything else (see
+        tokens: L of the objective, for optimisers that move mask ratios by whole tokens.
+        controls_first: whether to measure the controls before anything else (see
             `first_strategies`), as coarse-to-fine always does.
 
     Raises:
@@ -179,13 +184,13 @@ def make_optimiser(
     make = optimiser_class(name)
     given: dict[str, Any] = {"tokens": tokens}
     if controls_first:
-        given["first"] = _controls(name, make, space, tokens)
+        given["first"] = _controls_to_measure(name, make, space, tokens)
     takes = inspect.signature(make).parameters
     extra = {key: value for key, value in given.items() if key in takes}
     return make(space, budget, seed, **extra, **(known | settings))
 
 
-def _controls(
+def _controls_to_measure(
     name: str, make: Callable[..., Optimiser], space: SearchSpace, tokens: int | None
 ) -> list[GenerationStrategy]:
     if not isinstance(space, Space):

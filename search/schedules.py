@@ -1,8 +1,7 @@
-"""The schedules of a generation strategy as data: what each one is, and how T changes it.
+"""The schedules of a generation strategy as data: what each schedule is, and how it depends on T.
 
-Four are standard: every generator decodes with them, and a search looks for them unless it is told
-otherwise. A package adds its own with `register`, or under the entry point group
-`autonat.schedules`:
+Four schedules are standard: every generator decodes with them, and by default a search searches
+them. A package adds its own with `register`, or under the entry point group `autonat.schedules`:
 
     register(
         Schedule(
@@ -13,9 +12,10 @@ otherwise. A package adds its own with `register`, or under the entry point grou
         )
     )
 
-Such a schedule follows its rule of thumb wherever a strategy does not say otherwise, so that rule
-has to mean what a generator does that does not know the schedule. It is searched where a search
-gives it bounds, and measured by objectives that name it (`trials.objectives.objective`).
+An added schedule follows its rule of thumb in every strategy that does not mention it. The rule of
+thumb must therefore describe what a generator does that does not know the schedule. The schedule is
+searched if a search gives bounds for it, and is measured by objectives that name it (see
+`trials.objectives.objective`). docs/extending/noise_scale.py is a runnable example.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from search.user_code import own_code
 
 @dataclass(frozen=True)
 class Schedule:
-    """One list of numbers of a strategy, a value a step.
+    """A list of numbers of a strategy, one a step.
 
     Attributes:
-        name: in code, flags, files, MLflow and Optuna; an identifier.
+        name: its name in code, flags, files, MLflow and Optuna; an identifier.
         about: what its values do, in a few words.
-        rule_of_thumb: from T to its values, as many as `length`; where a search starts.
-        bound: from T to the range that a search looks in.
-        last_step: whether the last step has a value: T values, else T - 1.
-        at_end: whether value t belongs to the end of step t, time (t + 1)/T, or to its beginning,
-            time t/T. Where the curve is read off at another T.
-        below: values are less than it.
-        masks: it is the share of the tokens that stay masked. It falls from 1 at time 0 to 0 at
-            time 1, and decoding makes whole tokens of it. Only `mask_ratio` is.
-        standard: see the top of this module.
+        rule_of_thumb: a function from T to `length` values, from which a search starts.
+        bound: a function from T to the range of values that a search tries.
+        last_step: whether the last step has a value, which makes T values rather than T - 1.
+        at_end: whether value t belongs to the end of step t, time (t + 1)/T, rather than to its
+            beginning, time t/T. This matters when the schedule is converted to another T.
+        below: an upper limit that values must stay below.
+        masks: whether it is the share of tokens that stay masked, which falls from 1 at time 0 to
+            0 at time 1 and is rounded to whole tokens in decoding. True only for `mask_ratio`.
+        standard: whether every generator decodes with it (see the module).
     """
 
     name: str
@@ -64,20 +64,21 @@ class Schedule:
     standard: bool = False
 
     def length(self, steps: int) -> int:
-        """How many values it has at T = `steps`."""
+        """Return how many values it has at T = `steps`."""
         return steps if self.last_step else steps - 1
 
     def times(self, steps: int) -> Vector:
-        """When its values apply, in [0, 1] from the first step to the last; [length]."""
+        """Return the times of its values, from 0 (start of decoding) to 1 (its end); [length]."""
         line = np.arange(steps + 1) / steps
         return line[1:][: self.length(steps)] if self.at_end else line[: self.length(steps)]
 
     def read_off(self, values: Sequence[float], steps: int, other: int) -> tuple[float, ...]:
-        """The same curve at another T, by linear interpolation over its times; beyond its ends it
-        is held constant.
+        """Return the values of the same curve at another T.
+
+        The curve is interpolated linearly over time, and constant beyond its first and last value.
 
         Args:
-            values: at T = `steps`; where there are none, the rule of thumb stands in.
+            values: the values at T = `steps`; if empty, the rule of thumb is used.
             steps: T.
             other: the other T.
         """
@@ -90,7 +91,7 @@ class Schedule:
 
     @property
     def range_text(self) -> str:
-        """Its legal values, for error lines."""
+        """What an error line says of a value that is not legal."""
         return f"outside [0, {self.below:g})" if self.below < math.inf else "negative"
 
 
@@ -106,8 +107,8 @@ def _rising(steps: int) -> Sequence[float]:
     return tuple(np.linspace(0, 1, steps + 1)[1:])
 
 
-# Where T is so large that the rule of thumb, whose lowest remask temperature is 2/T and whose
-# highest mask ratio about 1 - 1.23/T**2, would lie outside, the bounds are wider.
+# The lowest remask temperature of the rule of thumb is 2/T, and its highest mask ratio is about
+# 1 - 1.23/T**2. If T is so large that these would be out of bounds, the bounds are wider.
 _STANDARD = (
     Schedule(
         "mask_ratio",
@@ -123,7 +124,7 @@ _STANDARD = (
         "remask_temperature",
         "the scale of the Gumbel noise on the confidences",
         _falling,
-        # A ratio of scales, and good schedules reach far above the rule of thumb's 1: hence log.
+        # Logarithmic, because good schedules reach far above the rule of thumb's 1.
         lambda steps: Bound(0.01 if steps <= 200 else 1 / steps, 30.0, log=True),
         last_step=False,
         at_end=False,
@@ -131,7 +132,7 @@ _STANDARD = (
     ),
     Schedule(
         "sampling_temperature",
-        "what divides the logits that tokens are sampled from",
+        "the number that divides the logits before tokens are sampled",
         lambda steps: (1.0,) * steps,
         lambda steps: Bound(0.2, 4.0, log=True),
         at_end=False,
@@ -139,7 +140,7 @@ _STANDARD = (
     ),
     Schedule(
         "guidance_scale",
-        "s in cond + s * (cond - uncond)",
+        "the s of classifier-free guidance: cond + s * (cond - uncond)",
         _rising,
         lambda steps: Bound(0.0, 4.0),
         standard=True,
@@ -148,28 +149,31 @@ _STANDARD = (
 
 
 _PACKAGES: Registry[Schedule] = Registry("schedule", {})
-"""Those of installed packages."""
+"""The schedules of installed packages."""
 
 
 class _Schedules(Mapping[str, Schedule]):
-    """The known schedules by name, in the order in which every vector, file and table lists them:
-    the standard ones, then those of installed packages, then those registered in code."""
+    """The known schedules by name, in the order used by every vector, file and table.
+
+    The standard schedules come first, then those of installed packages, then those registered in
+    code.
+    """
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
         self._known = {schedule.name: schedule for schedule in schedules}
-        self._installed = False
+        self._packages_loaded = False
 
     def __getitem__(self, name: str) -> Schedule:
-        if name not in self._known:  # the standard ones are found without a look at packages
-            self._load()
+        if name not in self._known:  # standard schedules are found without looking at packages
+            self._load_packages()
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
-        self._load()
+        self._load_packages()
         return iter(tuple(self._known))
 
     def __len__(self) -> int:
-        self._load()
+        self._load_packages()
         return len(self._known)
 
     def add(self, schedule: Schedule) -> None:
@@ -177,49 +181,56 @@ class _Schedules(Mapping[str, Schedule]):
         if not isinstance(schedule, Schedule):
             raise ValueError(f"expected a Schedule to register, got {type(schedule).__name__}")
         if not schedule.name.isidentifier():
-            raise ValueError(f"the schedule's name {schedule.name!r} is not an identifier")
+            raise ValueError(
+                f"expected a schedule whose name is an identifier, got {schedule.name!r}"
+            )
         if schedule.standard or schedule.masks:
-            raise ValueError(f"schedule {schedule.name}: only our own are standard or mask tokens")
+            raise ValueError(
+                f"schedule {schedule.name}: only built-in schedules may set standard or masks"
+            )
         known = self._known.get(schedule.name)
         if known is not None and known != schedule and known.about != schedule.about:
-            raise ValueError(f"there is already a schedule named {schedule.name}: {known.about}")
+            raise ValueError(f"a schedule named {schedule.name} exists already: {known.about}")
         self._known[schedule.name] = schedule
 
-    def _load(self) -> None:
-        if self._installed:
+    def _load_packages(self) -> None:
+        if self._packages_loaded:
             return
-        self._installed = True  # first: a package that is loaded may look at the schedules
+        self._packages_loaded = True  # set first, because a package may look at the schedules
         for name in _PACKAGES.names():
             try:
                 self.add(_PACKAGES.load(name))
-            except ValueError as error:  # a broken package must not stop searches without it
-                warnings.warn(f"the schedule {name} is left out: {error}", stacklevel=2)
+            except ValueError as error:  # a broken package must not stop searches that need it not
+                warnings.warn(f"the schedule {name} is ignored: {error}", stacklevel=2)
 
 
 _REGISTERED = _Schedules(_STANDARD)
 SCHEDULES: Mapping[str, Schedule] = _REGISTERED
 """All known schedules by name; see `register`."""
 STANDARD: Mapping[str, Schedule] = MappingProxyType({s.name: s for s in _STANDARD})
-"""The four that every generator decodes with, in their order."""
+"""The four standard schedules by name, in their order."""
 
 
 def register(schedule: Schedule) -> Schedule:
-    """Make a schedule known; the same one may be registered again.
+    """Register a schedule, and return it; the same schedule may be registered again.
 
     Raises:
-        ValueError: a name that is taken or no identifier, or one that claims to be standard.
+        ValueError: the name is taken or is not an identifier, or the schedule claims to be
+            standard.
     """
     _REGISTERED.add(schedule)
     return schedule
 
 
 def seek_schedules(names: Iterable[str], objective: Any) -> None:
-    """Import somebody's own objective where one of the names is no known schedule: its module may
-    register it. What does not import is left to whoever reads on, and names the unknown schedule.
+    """Import a user's objective if a schedule is unknown, because its module may register it.
+
+    If the import fails, nothing is raised: the caller will find the schedule still unknown and
+    name it.
 
     Args:
-        names: of schedules, as a file or a record has them.
-        objective: `package.module:Class`, or a registered name, which changes nothing.
+        names: the names of schedules in a file or a record.
+        objective: `package.module:Class`; for a registered name nothing happens.
     """
     if isinstance(objective, str) and ":" in objective and any(n not in SCHEDULES for n in names):
         with contextlib.suppress(ValueError):
@@ -227,10 +238,10 @@ def seek_schedules(names: Iterable[str], objective: Any) -> None:
 
 
 def schedules_named(names: Sequence[str]) -> tuple[str, ...]:
-    """These names in the order of `SCHEDULES`.
+    """Return these names in the order of `SCHEDULES`.
 
     Raises:
-        ValueError: an unknown one; the known ones are listed.
+        ValueError: a name is unknown; the known names are listed.
     """
     for name in names:
         if name not in SCHEDULES:

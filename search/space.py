@@ -1,4 +1,4 @@
-"""The space of generation strategies: which numbers and choices are searched, and where."""
+"""The space of generation strategies: which numbers and choices are searched, and their ranges."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from search.training_strategy import TrainingStrategy
 
 @dataclass(frozen=True)
 class Space(SearchSpace):
-    """All strategies of T steps within bounds; what is not searched keeps the start's values.
+    """All strategies of T steps within bounds; whatever is not searched keeps the start's values.
 
     A vector lists the free values, schedule by schedule in the order of `SCHEDULES`, then the
     searched choices.
 
     Attributes:
-        start: where a search starts (the rule of thumb, mostly); it fixes T.
-        bounds: one `Bound` a schedule; standard schedules left out take their own. Another schedule
-            is searched if it has bounds here.
-        frozen: names of schedules that are not searched.
-        max_forward_passes: an image, or None. A strategy with more loses its smallest guidance
-            scales, the earlier of equals first; so does the start.
-        choices: the values that are tried of the choices that are searched; none by default.
+        start: the strategy that a search starts from, usually the rule of thumb; it fixes T.
+        bounds: a `Bound` for each schedule. Standard schedules have default bounds; an added
+            schedule is searched only if it has bounds here.
+        frozen: the names of schedules that are not searched.
+        max_forward_passes: the largest number of forward passes for each image, or None. A strategy
+            with more (also the start) loses its smallest guidance scales, of equal ones the
+            earlier first.
+        choices: the values to try of each searched choice; by default no choice is searched.
 
     Raises:
-        ValueError: an unknown schedule or choice, nothing left to search, a start outside the
-            bounds or the choices, or fewer forward passes than any strategy of the space has.
+        ValueError: a schedule or choice is unknown, nothing is left to search, the start is out of
+            bounds, or no strategy of the space has so few forward passes.
     """
 
     start: GenerationStrategy
@@ -53,7 +54,7 @@ class Space(SearchSpace):
         for name, bound in self.bounds.items():
             limit = SCHEDULES[name].below
             if bound.high >= limit:
-                raise ValueError(f"{name}: the bound {bound.high} is not < {limit:g}")
+                raise ValueError(f"{name}: expected an upper bound < {limit:g}, got {bound.high}")
         if not self.free_length and not self.choices:
             raise ValueError("nothing to search: every schedule is frozen or empty")
         if self.max_forward_passes is not None:
@@ -62,8 +63,8 @@ class Space(SearchSpace):
         for name, values in self.choices.items():
             if self.start.choices()[name] not in values:
                 raise ValueError(
-                    f"the start's {name} = {self.start.choices()[name]!r} is not among the choices "
-                    f"that are searched: {', '.join(values)}"
+                    f"the start's {name} = {self.start.choices()[name]!r} is not among the "
+                    f"searched values: {', '.join(values)}"
                 )
         start = self.start_vector
         for i in np.flatnonzero((start < self.low) | (start > self.high)):
@@ -86,13 +87,13 @@ class Space(SearchSpace):
 
     @property
     def passes_can_fall(self) -> bool:
-        """Whether a search may do without the guidance of a step, and so without its pass."""
+        """Whether a search may drop the guidance of a step, and with it a forward pass."""
         low = self.bounds["guidance_scale"].low
         return "guidance_scale" in self.free and low <= self.start.guidance_floor
 
     @property
     def least_forward_passes(self) -> int:
-        """Fewer, an image, no strategy of the space has."""
+        """The smallest number of forward passes for each image in this space."""
         if self.passes_can_fall:
             return self.start.steps
         frozen = "guidance_scale" in self.frozen
@@ -105,13 +106,13 @@ class Space(SearchSpace):
 
     @cached_property
     def schedule_of(self) -> tuple[str, ...]:
-        """For each number of a vector, its schedule."""
+        """The schedule of each number of a vector."""
         steps = self.start.steps
         return tuple(name for name in self.free for _ in range(SCHEDULES[name].length(steps)))
 
     @property
     def free_length(self) -> int:
-        """How many numbers a vector has, before its choices."""
+        """How many numbers a vector has before its choices."""
         return len(self.schedule_of)
 
     @cached_property
@@ -131,14 +132,17 @@ class Space(SearchSpace):
         return self.start, None
 
     def beyond(self) -> dict[str, str]:
-        """See `GenerationStrategy.beyond`, of all strategies that a search may try."""
+        """The union of `GenerationStrategy.beyond` over all strategies that a search may try."""
         added = {name: f"a schedule {name}" for name in self.free if name not in STANDARD}
         searched = {n: f"{n} = {' or '.join(values)}" for n, values in self.choices.items()}
         return self.start.beyond() | added | searched
 
     def to_vector(self, strategy: GenerationStrategy) -> Vector:
-        """The free values of a strategy of this T, then the places of its choices, those of the
-        start where its own are not searched; [D]."""
+        """Return the vector [D] of a strategy of this T.
+
+        If the strategy's value of a searched choice is not among those searched, the start's value
+        is used.
+        """
         numbers = [value for name in self.free for value in strategy.schedule(name)]
         chosen = strategy.choices()
         for name, values in self.choices.items():
@@ -147,13 +151,15 @@ class Space(SearchSpace):
         return np.array(numbers, dtype=np.float64)
 
     def from_vector(self, vector: Sequence[float] | Vector) -> GenerationStrategy:
-        """The strategy with these free values [D], and the start's of what is not searched.
+        """Return the strategy with these free values [D]; the others are those of the start.
 
         Raises:
-            ValueError: a wrong length, or values that no strategy may have.
+            ValueError: the vector has a wrong length, or a value is not legal.
         """
         if len(vector) != len(self.names):
-            raise ValueError(f"a vector of {len(vector)} values, but {len(self.names)} are free")
+            raise ValueError(
+                f"expected a vector of {len(self.names)} free values, got {len(vector)}"
+            )
         values: list[float] = np.asarray(vector, dtype=np.float64).tolist()
         schedules: dict[str, list[float]] = {name: [] for name in self.free}
         for name, value in zip(self.schedule_of, values, strict=False):
@@ -176,14 +182,14 @@ class Space(SearchSpace):
         return self.to_vector(generation)
 
     def to_json(self) -> dict[str, Any]:
-        """See `SearchSpace.to_json`; what is not used is left out."""
-        told: dict[str, Any] = {
+        """See `SearchSpace.to_json`; limits and choices appear only if they are set."""
+        content: dict[str, Any] = {
             "start": self.start.to_json(),
             "bounds": {name: bound.to_json() for name, bound in self.bounds.items()},
             "frozen": list(self.frozen),
         }
         if self.max_forward_passes is not None:
-            told["max_forward_passes"] = self.max_forward_passes
+            content["max_forward_passes"] = self.max_forward_passes
         if self.choices:
-            told["choices"] = {name: list(values) for name, values in self.choices.items()}
-        return told
+            content["choices"] = {name: list(values) for name, values in self.choices.items()}
+        return content

@@ -1,8 +1,8 @@
 """A generation strategy: how a masked image generator fills L tokens in T parallel steps.
 
-Four schedules, 4T - 2 numbers in all (AutoNAT, section 3; arXiv 2406.05478), and two choices. What
-they are is data, in search.schedules and search.choices. What a model is trained with is in
-search.training_strategy.
+It consists of four schedules, 4T - 2 numbers in all (AutoNAT, section 3; arXiv 2406.05478), and two
+choices. search.schedules and search.choices define them as data. search.training_strategy holds
+the strategy that a model is trained with.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from search.reading import read_number, require_fields, shown
 from search.schedules import SCHEDULES, STANDARD
 
 MOST_STEPS = 4096
-"""T is at most that: as many as the largest grids of published generators, 64 x 64, have tokens."""
+"""The largest T: the number of tokens in the largest grid of a published generator, 64 x 64."""
 
 
 def require_steps(steps: int, tokens: int | None = None) -> None:
-    """Refuse a T that cannot be, before anything of its size is made.
+    """Refuse an impossible T before anything of its size is made.
 
     Args:
         steps: T.
-        tokens: L, where it is known.
+        tokens: L, if it is known.
 
     Raises:
-        ValueError: less than one step, more than MOST_STEPS, or more steps than tokens.
+        ValueError: there is less than one step, more than MOST_STEPS, or more steps than tokens.
     """
     if steps < 1:
         raise ValueError(f"steps = {steps}: a strategy has at least one step")
@@ -42,27 +42,35 @@ def require_steps(steps: int, tokens: int | None = None) -> None:
 
 @dataclass(frozen=True)
 class GenerationStrategy:
-    """How T parallel decoding steps turn an all-masked grid into tokens.
+    """How T parallel decoding steps turn a grid of masked tokens into an image's tokens.
+
+    Example:
+        >>> rule = GenerationStrategy.maskgit(steps=4)
+        >>> rule.guidance_scale
+        (0.25, 0.5, 0.75, 1.0)
+        >>> rule.masked_counts(tokens=64)
+        (59, 45, 24, 0)
 
     Attributes:
         mask_ratio: T - 1 values in [0, 1). After step t, floor(L * mask_ratio[t]) tokens stay
             masked.
         remask_temperature: T - 1 values >= 0, the scale of the Gumbel noise on confidences.
-        sampling_temperature: T values >= 0, dividing the logits that tokens are sampled from.
+        sampling_temperature: T values >= 0 that divide the logits before tokens are sampled.
         guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
         guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass. The
-            public search cannot go below 1e-4, so a strategy from there means 0 by 1e-4.
-        token_order: which tokens are kept first: those of the highest "confidence", a "random" set,
-            those whose turn it is on Halton's walk over the grid ("halton"), or on that walk begun
-            elsewhere for each image ("halton-rolled"). Only the first looks at confidences, so only
-            there is a remask temperature of any effect.
-        confidence: of a sampled token before its noise: its "log_probability", or its "logit".
-        more: values of schedules that a package added, by name. One that follows its rule of thumb
-            is left out.
+            public search cannot go below 1e-4, so 1e-4 means 0 in its strategies.
+        token_order: which tokens are kept first: the most confident ones ("confidence"), random
+            ones ("random"), the next ones of a Halton sequence over the grid ("halton"), or those
+            of a Halton sequence that starts elsewhere for each image ("halton-rolled"). Only
+            "confidence" uses confidences, so only there the remask temperature has an effect.
+        confidence: the confidence of a sampled token before noise is added: its "log_probability"
+            or its "logit".
+        more: the values of schedules that packages added, by name; a schedule that follows its
+            rule of thumb is left out.
 
     Raises:
-        ValueError: a wrong length, a value that is not finite or outside its range, an unknown
-            choice or schedule.
+        ValueError: a schedule has a wrong length, a value is not finite or out of range, or a
+            choice or schedule is unknown.
     """
 
     mask_ratio: tuple[float, ...]
@@ -88,8 +96,8 @@ class GenerationStrategy:
             _check_values(name, values, self.steps)
         for name, choice in CHOICES.items():
             choice.check(getattr(self, name))
-        said = {n: v for n, v in added.items() if v != _rule_of_thumb(n, self.steps)}
-        object.__setattr__(self, "more", {name: said[name] for name in SCHEDULES if name in said})
+        more = {n: v for n, v in added.items() if v != _rule_of_thumb(n, self.steps)}
+        object.__setattr__(self, "more", {name: more[name] for name in SCHEDULES if name in more})
 
     @property
     def steps(self) -> int:
@@ -98,7 +106,7 @@ class GenerationStrategy:
 
     @classmethod
     def maskgit(cls, steps: int) -> GenerationStrategy:
-        """The rule of thumb (MaskGIT's), where every search starts.
+        """Make the rule of thumb, MaskGIT's strategy, from which searches start by default.
 
         Raises:
             ValueError: steps < 1 or > MOST_STEPS.
@@ -113,7 +121,7 @@ class GenerationStrategy:
         guidance_floor: float = 0.0,
         choices: Mapping[str, str] | None = None,
     ) -> GenerationStrategy:
-        """The strategy with these schedules, the standard ones among them, and choices, by name.
+        """Make a strategy from schedules and choices by name; all standard schedules are needed.
 
         Raises:
             ValueError: see the class.
@@ -123,11 +131,10 @@ class GenerationStrategy:
         return cls(**own, guidance_floor=guidance_floor, more=more)
 
     def schedule(self, name: str) -> tuple[float, ...]:
-        """The values of a schedule: T of them, or T - 1; of one that the strategy does not mention,
-        its rule of thumb.
+        """Return the T or T - 1 values of a schedule; its rule of thumb if it is not mentioned.
 
         Raises:
-            KeyError: an unknown name.
+            KeyError: the name is unknown.
         """
         if name in STANDARD:
             values: tuple[float, ...] = getattr(self, name)
@@ -139,7 +146,7 @@ class GenerationStrategy:
         schedules: Mapping[str, Sequence[float]],
         choices: Mapping[str, str] | None = None,
     ) -> GenerationStrategy:
-        """The strategy with other values of these schedules and choices, by name.
+        """Return the strategy with other values of these schedules and choices, by name.
 
         Raises:
             ValueError: see the class.
@@ -149,20 +156,22 @@ class GenerationStrategy:
         return GenerationStrategy.of({**kept, **schedules}, self.guidance_floor, chosen)
 
     def schedules(self) -> tuple[str, ...]:
-        """The names of the standard schedules and of others that it mentions."""
+        """Return the names of the standard schedules and of others that the strategy mentions."""
         return (*STANDARD, *self.more)
 
     def choices(self) -> dict[str, str]:
-        """The value of every choice, by name."""
+        """Return the value of every choice, by name."""
         return {name: getattr(self, name) for name in CHOICES}
 
     def unusual_choices(self) -> dict[str, str]:
-        """The choices that are not the default, by name."""
+        """Return the choices that are not the default, by name."""
         return {n: v for n, v in self.choices().items() if v != CHOICES[n].default}
 
     def beyond(self) -> dict[str, str]:
-        """What an objective has to heed beside the standard schedules to measure this strategy:
-        choices that are not the default and added schedules, by name, each in words."""
+        """Return what an objective must support beyond the standard schedules, by name, in words.
+
+        These are the choices that are not the default, and the added schedules.
+        """
         chosen = {name: f"{name} = {value!r}" for name, value in self.unusual_choices().items()}
         return chosen | {name: f"a schedule {name}" for name in self.more}
 
@@ -172,12 +181,14 @@ class GenerationStrategy:
         return tuple(scale > self.guidance_floor for scale in self.guidance_scale)
 
     def forward_passes(self) -> int:
-        """Network passes an image: one a step, two where guidance is in force."""
+        """Return the network passes for each image: one a step, two in steps with guidance."""
         return self.steps + sum(self.guided)
 
     def with_passes(self, limit: int) -> GenerationStrategy:
-        """The strategy with at most that many forward passes: its smallest guidance scales become
-        0, the earlier of equals first. T passes always stay."""
+        """Return the strategy with at most that many forward passes, but never fewer than T.
+
+        The smallest guidance scales become 0, of equal ones the earlier first.
+        """
         excess = max(0, self.forward_passes() - max(limit, self.steps))
         guided = [t for t in range(self.steps) if self.guided[t]]
         dropped = sorted(guided, key=lambda t: self.guidance_scale[t])[:excess]
@@ -187,13 +198,13 @@ class GenerationStrategy:
         return replace(self, guidance_scale=scales)
 
     def masked_counts(self, tokens: int) -> tuple[int, ...]:
-        """The number of masked tokens after each step, as decoding enforces it: T values that fall
-        at every step, or stay at 1 once they are there, and end at 0, whatever the ratios are.
+        """Return the number of masked tokens after each step, as decoding enforces it; T values.
 
-        n[t] = max(1, min(n[t-1] - 1, floor(L * mask_ratio[t]))), with n[-1] = L and n[T-1] = 0.
+        n[t] = max(1, min(n[t-1] - 1, floor(L * mask_ratio[t]))), with n[-1] = L and n[T-1] = 0:
+        whatever the ratios are, the counts fall at every step or stay at 1, and end at 0.
 
         Raises:
-            ValueError: more steps than tokens.
+            ValueError: there are more steps than tokens.
         """
         require_steps(self.steps, tokens)
         counts: list[int] = []
@@ -204,10 +215,11 @@ class GenerationStrategy:
         return (*counts, 0)
 
     def with_steps(self, steps: int) -> GenerationStrategy:
-        """The same curves read off at another T (see `Schedule.read_off`); choices stay.
+        """Return the same curves at another T (see `Schedule.read_off`), with the same choices.
 
-        mask_ratio[t] and guidance_scale[t] belong to time (t + 1)/T (the ratio with 1 and 0 as its
-        ends), the two temperatures to time t/T; so the rule of thumb's halves are its own.
+        mask_ratio[t] and guidance_scale[t] belong to time (t + 1)/T (the ratio is 1 at time 0 and 0
+        at time 1), the two temperatures to time t/T. Halving T of the rule of thumb therefore gives
+        the rule of thumb.
 
         Raises:
             ValueError: steps < 1 or > MOST_STEPS.
@@ -222,31 +234,33 @@ class GenerationStrategy:
         return GenerationStrategy.of(curves, self.guidance_floor, self.choices())
 
     def parameters(self) -> dict[str, float]:
-        """The 4T - 2 values by name (mask_ratio_0 …), as in Optuna and MLflow; then those of added
-        schedules."""
+        """Return all values by name (mask_ratio_0 …), as in Optuna and MLflow.
+
+        There are 4T - 2 of them, and then those of added schedules.
+        """
         names = self.schedules()
         return {f"{name}_{i}": v for name in names for i, v in enumerate(self.schedule(name))}
 
     def to_json(self) -> dict[str, Any]:
-        """By name; choices that are the default are left out."""
+        """Return the strategy as a JSON object; choices that are the default are left out."""
         lists = {name: list(self.schedule(name)) for name in self.schedules()}
-        told = {"steps": self.steps, **lists, "guidance_floor": self.guidance_floor}
-        return told | self.unusual_choices()
+        numbers = {"steps": self.steps, **lists, "guidance_floor": self.guidance_floor}
+        return numbers | self.unusual_choices()
 
     @classmethod
     def from_json(cls, data: Any) -> GenerationStrategy:
-        """The inverse of `to_json`.
+        """Make a strategy from a JSON object: the inverse of `to_json`.
 
         Raises:
-            ValueError: a field is missing, unknown, or not valid; the line names it.
+            ValueError: a field is missing, unknown or not valid; the line names it.
         """
         needed = ("steps", *STANDARD, "guidance_floor")
         added = [name for name in SCHEDULES if name not in STANDARD]
         for name, value in data.items() if isinstance(data, dict) else ():
             if isinstance(value, list) and name not in (*needed, *CHOICES, *added):
                 raise ValueError(
-                    f"generation has the unknown field {shown(name)}; a schedule that a package "
-                    "adds is known where the package is installed"
+                    f"generation has the unknown field {shown(name)}; if it is a schedule of a "
+                    "package, install the package"
                 )
         checked = require_fields("generation", data, needed, (*CHOICES, *added))
         steps = checked.pop("steps")
@@ -261,8 +275,7 @@ class GenerationStrategy:
 
 
 def schedules_of(strategies: Iterable[GenerationStrategy]) -> tuple[str, ...]:
-    """The schedules that a table or a figure of these strategies shows: the standard ones, and
-    others that any of them mentions."""
+    """Return the schedules to show for these strategies: the standard ones and any they mention."""
     mentioned = {name for strategy in strategies for name in strategy.more}
     return tuple(name for name in SCHEDULES if name in STANDARD or name in mentioned)
 
@@ -272,15 +285,15 @@ def _rule_of_thumb(name: str, steps: int) -> tuple[float, ...]:
 
 
 def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    """The values of a schedule as numbers in its range.
+    """Return the values of a schedule as floats.
 
     Raises:
-        ValueError: an unknown schedule, or a value that is none; it is named.
+        ValueError: the schedule is unknown, or a value is not a number >= 0.
     """
     if name not in SCHEDULES:
         raise ValueError(f"unknown schedule {shown(name)}; known: {', '.join(SCHEDULES)}")
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-        raise ValueError(f"{name} must be a list of numbers, not {shown(values)}")
+        raise ValueError(f"{name}: expected a list of numbers, got {shown(values)}")
     if len(values) > MOST_STEPS:
         raise ValueError(
             f"{name} has {len(values)} values, but a strategy has at most {MOST_STEPS} steps"
@@ -290,10 +303,10 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
 
 
 def _check_values(name: str, values: tuple[float, ...], steps: int) -> None:
-    """As many as there should be, and each below the schedule's limit.
+    """Check the number of values, and that each is below the schedule's limit.
 
     Raises:
-        ValueError: they are not.
+        ValueError: a check fails.
     """
     schedule = SCHEDULES[name]
     if len(values) != schedule.length(steps):

@@ -46,8 +46,8 @@ def test_yaml_1_2(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is there twice"),
-        ("{a: {b: 1, b: 1}}", "line 1: the key 'b' is there twice"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' occurs twice"),
+        ("{a: {b: 1, b: 1}}", "line 1: the key 'b' occurs twice"),
         ("a: [1, 2", "not YAML (line 1: expected ',' or ']'"),
         ("a: b: c", "not YAML (line 1: mapping values are not allowed here)"),
         ("'\x01'", "not YAML (unacceptable character"),
@@ -71,7 +71,7 @@ def test_what_yaml_is_refused(text: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{"a": 1, "b": 2, "a": 1}', "the key 'a' is there twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "the key 'a' occurs twice"),
         ("9" * 400, "the whole number '9999"),
         ("9" * 5000, "the whole number '9999"),
         ("[" * 100_000, "it is nested too deeply"),

@@ -75,7 +75,7 @@ def test_log_scales_halve_ratios() -> None:
 
 @pytest.mark.parametrize("length", [9, 11])
 def test_vectors_of_another_length(length: int) -> None:
-    with pytest.raises(ValueError, match=f"a vector of {length} values, but 10 are free"):
+    with pytest.raises(ValueError, match=f"expected a vector of 10 free values, got {length}"):
         Space(START).from_vector([0.5] * length)
 
 
@@ -89,7 +89,7 @@ def test_vectors_that_no_strategy_may_have() -> None:
     [
         ({"frozen": ("temperature",)}, "unknown schedule 'temperature'; known: mask_ratio, "),
         ({"bounds": {"cfg": Bound(0, 1)}}, "unknown schedule 'cfg'"),
-        ({"bounds": {"mask_ratio": Bound(0, 1)}}, "mask_ratio: the bound 1 is not < 1"),
+        ({"bounds": {"mask_ratio": Bound(0, 1)}}, "mask_ratio: expected an upper bound < 1, got 1"),
         (
             {"bounds": {"sampling_temperature": Bound(1.5, 2)}},
             r"sampling_temperature_0 = 1.0 is outside its bounds \[1.5, 2",
@@ -126,7 +126,7 @@ def test_a_frozen_start_may_lie_outside() -> None:
     ("low", "high"), [(1.0, 1.0), (2.0, 1.0), (-0.1, 1.0), (0.0, math.inf), (math.nan, 1.0)]
 )
 def test_bad_bounds(low: float, high: float) -> None:
-    with pytest.raises(ValueError, match="are not 0 <= low < high <= 1e\\+09"):
+    with pytest.raises(ValueError, match="expected bounds with 0 <= low < high <= 1e\\+09"):
         Bound(low, high)
 
 

@@ -94,7 +94,7 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("generation", "mask_ratio", 1), NAN, "mask_ratio[1] = nan is not finite"),
     (("generation", "mask_ratio", 1), 1, "mask_ratio[1] = 1.0 is outside [0, 1)"),
     (("generation", "mask_ratio", 1), True, "mask_ratio[1] = True is not a number"),
-    (("generation", "mask_ratio"), "abc", "mask_ratio must be a list"),
+    (("generation", "mask_ratio"), "abc", "mask_ratio: expected a list of numbers, got 'abc'"),
     (("generation", "remask_temperature", 0), -0.5, "remask_temperature[0] = -0.5 is negative"),
     (("generation", "guidance_scale", 0), float("inf"), "guidance_scale[0] = inf is not finite"),
     (("generation", "sampling_temperature"), [1.0], "mask_ratio has 3 values"),

@@ -80,8 +80,8 @@ class Everywhere(SPSA):
         (Impatient, "ask answered WAIT while nothing was in flight"),
         (Forgetful, "tell took a probe that it never asked for"),
         (Hasty, "depends on when results arrive"),
-        (Nameless, "its setting gain has no default"),
-        (Everywhere, r"searches = \('everything',\) is not a tuple of some of generation"),
+        (Nameless, "the setting gain has no default"),
+        (Everywhere, r"expected searches to be a tuple of .*, got \('everything',\)"),
     ],
 )
 def test_what_is_broken_is_said(broken: type[SPSA], line: str) -> None:

@@ -91,7 +91,10 @@ def test_a_schedule_and_a_choice_are_searched(
         (("--choices", "token_order=hilbert"), "token_order = 'hilbert' is unknown; known: conf"),
         (("--choices", "order=halton"), "unknown choice 'order'; known: token_order, confidence"),
         (("--choices", "token_order"), "is not NAME=VALUE"),
-        (("--optimisers", "autonat-greedy"), "searches training strategies, not generation ones"),
+        (
+            ("--optimisers", "autonat-greedy"),
+            "searches training strategies, not generation strategies",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
