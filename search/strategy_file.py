@@ -1,8 +1,8 @@
-"""The strategy file (JSON, "autonat-strategy/2"): a schedule with all that its number depends on.
+"""The strategy file (JSON, "autonat-strategy/2"): a strategy with all that its value depends on.
 
-Its schema is published beside this module as strategy.schema.json. Every field is written; what
-does not apply is null, so that a file never leaves open whether something was forgotten. Files of
-"autonat-strategy/1" are read as well (search.strategy_format_1).
+Its schema is published beside this module as strategy.schema.json. Every field is written, and a
+field that does not apply is null, so that nothing can have been forgotten. Files of
+"autonat-strategy/1" are read as well (see search.strategy_format_1).
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ MLFLOW_FIELDS = ("tracking_uri", "run_id")
 
 @dataclass(frozen=True)
 class FinalTest:
-    """The number that may be reported: measured on seeds that the search never saw.
+    """The number to report for a strategy: measured on seeds that the search never saw.
 
     Attributes:
-        value: mean over the seeds.
-        standard_error: of that mean, from the spread over the seeds; for one seed that which its
-            measurement states of itself. None where nobody knows.
-        values: one a seed.
-        images: n, images generated for each seed.
-        seeds: the evaluations' seeds.
-        forward_passes: network passes an image.
-        metric: what the values are, by name ("fid").
+        value: the mean over the seeds.
+        standard_error: the standard error of that mean, from the spread over the seeds; for one
+            seed, the one that the measurement itself gives. None if it is unknown.
+        values: the value of each seed.
+        images: n, the number of images generated for each seed.
+        seeds: the seeds of the evaluations.
+        forward_passes: network passes for each image.
+        metric: the name of the metric ("fid").
 
     Raises:
-        ValueError: values that are not finite, a negative error, not as many values as seeds, no
-            images.
+        ValueError: a value is not finite, the error is negative, the numbers of values and seeds
+            differ, or there are no images.
     """
 
     value: float
@@ -84,7 +84,8 @@ class FinalTest:
             raise ValueError(f"test.standard_error = {shown(error)} is not a finite number >= 0")
         if not self.seeds or len(self.values) != len(self.seeds):
             raise ValueError(
-                f"test.values has {len(self.values)} values for {len(self.seeds)} seeds"
+                f"expected one value in test.values for each of the {len(self.seeds)} seeds, "
+                f"got {len(self.values)}"
             )
         if not isinstance(self.metric, str) or not self.metric:
             raise ValueError(f"test.metric = {shown(self.metric)} is not the name of a metric")
@@ -102,7 +103,7 @@ class FinalTest:
 
     @property
     def standard_error_from(self) -> str | None:
-        """Where `standard_error` is from (see `error_from`)."""
+        """The source of `standard_error` (see `error_from`)."""
         return error_from(self.standard_error, self.seeds)
 
     @classmethod
@@ -114,18 +115,18 @@ class FinalTest:
         stated: float | None = None,
         metric: str = "fid",
     ) -> FinalTest:
-        """The test with these values by seed.
+        """Make a final test from the value of each seed.
 
         Args:
-            values: one a seed.
-            images: n of each.
-            forward_passes: an image.
-            stated: the standard error that a measurement states of itself, of use where it is
-                the only one.
-            metric: what the values are.
+            values: the values by seed.
+            images: n, the number of images of each seed.
+            forward_passes: network passes for each image.
+            stated: the standard error that the measurement itself gives; used if there is only one
+                seed.
+            metric: the name of the metric.
 
         Raises:
-            ValueError: a value that is not finite.
+            ValueError: a value is not finite.
         """
         by_seed = tuple(values.values())
         mean = math.fsum(by_seed) / len(by_seed)
@@ -136,7 +137,7 @@ class FinalTest:
         return cls(mean, error, by_seed, images, tuple(values), forward_passes, metric)
 
     def to_json(self) -> dict[str, Any]:
-        """The `test` part of the strategy file."""
+        """Return the `test` part of the strategy file."""
         return {
             "metric": self.metric,
             "value": self.value,
@@ -148,7 +149,7 @@ class FinalTest:
         }
 
     def printed(self) -> dict[str, Any]:
-        """As the commands' JSON has it, in the names that it always had."""
+        """Return the test as the commands print it as JSON, with the names of former versions."""
         return {
             "metric": self.metric,
             "fid": self.value,
@@ -162,8 +163,12 @@ class FinalTest:
 
 
 def error_from(standard_error: float | None, seeds: Sequence[int]) -> str | None:
-    """Where a final test's standard error is from: "seeds", the spread over them, "measurement",
-    what the only one states of itself, or None where there is none."""
+    """Return the source of a final test's standard error.
+
+    Returns:
+        "seeds" if it is from the spread over seeds, "measurement" if the only measurement gives it,
+        or None if there is none.
+    """
     if standard_error is None:
         return None
     return "seeds" if len(seeds) > 1 else "measurement"
@@ -171,18 +176,18 @@ def error_from(standard_error: float | None, seeds: Sequence[int]) -> str | None
 
 @dataclass(frozen=True)
 class Control:
-    """A strategy that needs no search, in the same final test: what a found one has to beat.
+    """A strategy that needs no search, and that the found strategy has to beat.
 
     Attributes:
-        name: of the control.
-        test: its final test; of the same n and seeds as the file's own.
+        name: the name of the control.
+        test: its final test, with the same n and seeds as the test of the found strategy.
     """
 
     name: str
     test: FinalTest
 
     def to_json(self) -> dict[str, Any]:
-        """A `baseline` or `best_control` part of the strategy file."""
+        """Return a `baseline` or `best_control` part of the strategy file."""
         return {"name": self.name, "test": self.test.to_json()}
 
 
@@ -191,21 +196,21 @@ class StrategyFile:
     """A generation strategy and everything that was in force when it was measured.
 
     Attributes:
-        generation: its schedules and choices.
-        training: the mask-ratio distribution of the measured checkpoint.
-        objective: name, settings, dataset, checkpoint (hash), tokens (L) and flops, the
-            floating-point operations of one image's forward pass and of its decoding to pixels.
-        protocol: how the value was computed: metric, features, features_hash (the weights'),
+        generation: the generation strategy.
+        training: the training strategy of the measured checkpoint, or None.
+        objective: name, settings, dataset, checkpoint (its hash), tokens (L) and flops: the
+            floating-point operations of a forward pass for one image, and of decoding it to pixels.
+        protocol: how the value was computed: metric, features, features_hash (of the weights),
             resize, quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
-        baseline: the rule of thumb, or what else the search started from, in that final test; None
-            where it was not measured.
-        best_control: the control with the lowest FID in that final test, likewise. Below it the
-            search has found something.
+        baseline: the final test of the strategy that the search started from, by default the rule
+            of thumb; None if it was not measured.
+        best_control: the final test of the control with the lowest value, or None. A search is
+            successful only if it is below this.
         search: study, optimiser with its settings and seed, space, budget, what was spent, and
-            the value that the search itself saw; None for a strategy that no search found.
-        versions: of the packages in force, by name.
-        mlflow: tracking_uri and run_id of the parent run.
+            the value measured during the search; None for a strategy that no search found.
+        versions: the versions of the packages in use, by name.
+        mlflow: tracking_uri and run_id of the parent run in MLflow.
     """
 
     generation: GenerationStrategy
@@ -224,14 +229,14 @@ class StrategyFile:
             expected = self.generation.forward_passes()
             if self.test.forward_passes != expected:
                 raise ValueError(
-                    f"test.forward_passes = {self.test.forward_passes}, but the generation "
-                    f"strategy takes {expected}"
+                    f"test.forward_passes: expected {expected}, as the generation strategy takes, "
+                    f"got {self.test.forward_passes}"
                 )
         if self.objective is not None and _is_count(self.objective.get("tokens")):
             self.generation.masked_counts(self.objective["tokens"])
 
     def to_json(self) -> dict[str, Any]:
-        """The file's content."""
+        """Return the content of the file."""
         return {
             "format": FORMAT,
             "generation": self.generation.to_json() | self.generation.choices(),
@@ -248,11 +253,11 @@ class StrategyFile:
 
     @classmethod
     def from_json(cls, data: Any) -> StrategyFile:
-        """The inverse of `to_json`.
+        """Make a strategy file from its content: the inverse of `to_json`.
 
         Raises:
-            ValueError: an unknown format version, or a field that is missing, unknown or not
-                valid; the line names the field and the value.
+            ValueError: the format is unknown, or a field is missing, unknown or not valid; the
+                line names the field and the value.
         """
         if isinstance(data, dict) and "format" in data:
             if data["format"] not in (FORMAT, FORMAT_1):
@@ -285,7 +290,7 @@ class StrategyFile:
         return image_flops(self.objective, self.generation)
 
     def write(self, path: Path | str) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         write_text(Path(path), text)
 
@@ -294,7 +299,7 @@ class StrategyFile:
         """Read a file.
 
         Raises:
-            ValueError: it cannot be read, is no JSON, or is not valid; the file is named.
+            ValueError: the file cannot be read, is not JSON, or is not valid; the line names it.
         """
         content = read_json(path)
         try:
@@ -304,8 +309,10 @@ class StrategyFile:
 
 
 def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrategy) -> int | None:
-    """Floating-point operations of an image, its decoding to pixels included; None where the
-    objective does not say what a pass costs."""
+    """Return the floating-point operations for one image, including its decoding to pixels.
+
+    None if the objective does not say what a forward pass costs.
+    """
     flops = None if objective is None else objective.get("flops")
     if flops is None:
         return None
@@ -313,7 +320,7 @@ def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrateg
 
 
 def _generation(data: Any) -> GenerationStrategy:
-    """A file says every choice, even the default."""
+    """Read the `generation` part, where every choice is required, even if it is the default."""
     for name in CHOICES if isinstance(data, dict) else ():
         if name not in data:
             raise ValueError(f"generation lacks the field {name!r}")
@@ -370,12 +377,12 @@ def _versions(data: Any) -> dict[str, str] | None:
     if data is None:
         return None
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
-        raise ValueError(f"versions must map package names to strings, not {shown(data)}")
+        raise ValueError(f"versions: expected strings by package name, got {shown(data)}")
     return data
 
 
 def _require_finite(where: str, value: Any) -> None:
-    """JSON has no NaN and no infinity, however deep they lie."""
+    """Refuse NaN and infinity at any depth, because JSON has neither."""
     if isinstance(value, dict):
         for name, inner in value.items():
             _require_finite(f"{where}.{name}", inner)

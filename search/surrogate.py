@@ -1,14 +1,14 @@
-"""FID as a smooth function of strategy, n and seed, learnt from evaluations.
+"""A surrogate: FID as a smooth function of strategy, n and seed, learnt from evaluations.
 
-With x a strategy's coordinates (search.coordinates) and n0 the images of the evaluations it was
-learnt from:
+With x the coordinates of a strategy (see search.coordinates) and n0 the number of images of the
+evaluations from which the surrogate was learnt:
 
     log FID(x, n0, seed) = g(x) + offset(seed) + h_seed(x) + roughness(x, seed)
 
-g is the posterior mean of a Gaussian process over all evaluations: smooth, with gradients
-everywhere. The three other terms are noise of the size that the evaluations showed; strategies
-that are measured under a common seed share the first, neighbours most of the second. At other n
-the noise goes with 1/sqrt(n), and FID has the bias that was seen at smaller n.
+g is the posterior mean of a Gaussian process over all evaluations, smooth and with gradients
+everywhere. The other three terms are noise of the size that the evaluations showed: all strategies
+share the first under a common seed, and neighbours share most of the second. At another n the
+noise scales with 1/sqrt(n), and FID has the bias that was observed at smaller n.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 
 FITTED_POINTS, FIT_ITERATIONS = 800, 60
-"""Hyperparameters are fitted on that many evaluations: the cost goes with the cube."""
+"""Hyperparameters are fitted on at most that many evaluations, because the cost is cubic."""
 FEATURES = 256
-"""Random Fourier features of the noise (Rahimi and Recht 2007)."""
+"""The number of random Fourier features of the noise (Rahimi and Recht 2007)."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Deviations of log FID at n0 images.
+    """The standard deviations of log FID at n0 images.
 
     Attributes:
-        offset: what all strategies share under a seed.
-        smooth: what neighbours share under a seed.
-        rough: what no two strategies share.
+        offset: of the noise that all strategies share under a seed.
+        smooth: of the noise that neighbours share under a seed.
+        rough: of the noise that no two strategies share.
     """
 
     offset: float
@@ -51,28 +51,28 @@ class Noise:
 
     @property
     def total(self) -> float:
-        """The deviation of log FID between seeds."""
+        """The standard deviation of log FID between seeds."""
         return math.sqrt(self.offset**2 + self.smooth**2 + self.rough**2)
 
     def at(self, draw: SmoothNoise, x: Vector, seed: int) -> float:
-        """The noise of log FID at x [D], in units of its length, under the draw of a seed."""
-        rough = self.rough * _own_noise(x, seed)
+        """Return the noise of log FID at x [D], in units of length, under the draw of a seed."""
+        rough = self.rough * _rough_noise(x, seed)
         return self.offset * draw.offset + self.smooth * draw.at(x) + rough
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """What was learnt, made by `learn`.
+    """A learnt surrogate, made by `learn`.
 
     Attributes:
-        coordinates: of the space that was measured; D numbers.
-        x: coordinates of the evaluations; [N, D].
-        weights: of the evaluations in g; [N].
-        lengths: of each coordinate; [D].
-        signal: variance of g before anything was measured, in log FID.
-        mean: of log FID.
-        noise: between seeds.
-        bias: (b0, b1): FID at n lies (b0 + b1 FID(n0)) (1/n - 1/n0) above that at n0.
+        coordinates: the coordinates of the measured space; D numbers.
+        x: the coordinates of the evaluations; [N, D].
+        weights: the weights of the evaluations in g; [N].
+        lengths: the length scale of each coordinate; [D].
+        signal: the prior variance of g, in log FID.
+        mean: the mean of log FID.
+        noise: the noise between seeds.
+        bias: (b0, b1): FID at n is (b0 + b1 FID(n0)) (1/n - 1/n0) above FID at n0.
         images: n0.
     """
 
@@ -87,29 +87,29 @@ class Surrogate:
     images: int
 
     def truth(self, strategy: GenerationStrategy, images: int) -> float:
-        """The expected FID of n images, without noise."""
-        return self._at(self.coordinates.from_strategy(strategy), images, 0.0)
+        """Return the expected FID of n images, without noise."""
+        return self._fid_at(self.coordinates.from_strategy(strategy), images, 0.0)
 
     def fid(self, strategy: GenerationStrategy, images: int, seed: int) -> tuple[float, float]:
-        """FID of n images with a seed in [0, 2**32), and its standard error."""
+        """Return the FID of n images with a seed in [0, 2**32), and its standard error."""
         x = self.coordinates.from_strategy(strategy)
         noise = self.noise.at(smooth_noise(seed, len(x)), x / self.lengths, seed)
-        value = self._at(x, images, noise)
+        value = self._fid_at(x, images, noise)
         return value, value * self.noise.total * math.sqrt(self.images / images)
 
     def log_fid(self, x: Vector) -> float:
-        """The expected log FID of n0 images at coordinates x [D]."""
+        """Return the expected log FID of n0 images at coordinates x [D]."""
         near = squared_distances((x / self.lengths)[None], self.x / self.lengths)[0]
         kernel = self.signal * matern(near)
-        return self.mean + float((kernel + self._constant) @ self.weights)
+        return self.mean + float((kernel + self._mean_variance) @ self.weights)
 
-    def _at(self, x: Vector, images: int, noise: float) -> float:
+    def _fid_at(self, x: Vector, images: int, noise: float) -> float:
         fid = math.exp(self.log_fid(x))
         biased = with_bias(fid, self.bias, images, self.images)
         return biased * math.exp(noise * math.sqrt(self.images / images))
 
     @property
-    def _constant(self) -> float:
+    def _mean_variance(self) -> float:
         return MEAN_VARIANCE * self.signal
 
 
@@ -122,16 +122,16 @@ def learn(
     images: int,
     smaller: list[tuple[int, int, float]],
 ) -> Surrogate:
-    """A surrogate from N evaluations of n0 = `images` each.
+    """Learn a surrogate from N evaluations of n0 = `images` each.
 
     Args:
-        space: what was searched.
+        space: the space that was searched.
         tokens: L.
-        strategies: measured; N.
-        fids: of them, > 0; [N].
-        seeds: of them; [N].
+        strategies: the N measured strategies.
+        fids: their FIDs, > 0; [N].
+        seeds: the seeds of the evaluations; [N].
         images: n0.
-        smaller: (evaluation, n, FID) at n < n0 out of some of the evaluations.
+        smaller: triples (index of an evaluation, n, FID of its first n images) with n < n0.
     """
     coordinates = Coordinates(space, tokens)
     x = np.stack([coordinates.from_strategy(strategy) for strategy in strategies])
@@ -163,8 +163,10 @@ def learn(
 
 
 def _bias(fids: Vector, images: int, smaller: list[tuple[int, int, float]]) -> tuple[float, float]:
-    """b0 and b1 by least squares; evaluations far above the median, whose bias says nothing about
-    good ones, do not count."""
+    """Fit b0 and b1 by least squares, without the evaluations far above the median.
+
+    The bias of such bad strategies says nothing about good ones.
+    """
     limit = 2 * np.median(fids)
     rows = [(fids[i], (fid - fids[i]) / (1 / n - 1 / images)) for i, n, fid in smaller]
     near = np.array([row for row in rows if row[0] <= limit])
@@ -176,14 +178,16 @@ def _bias(fids: Vector, images: int, smaller: list[tuple[int, int, float]]) -> t
 
 
 def with_bias(fid: float, bias: tuple[float, float], images: int, known: int) -> float:
-    """The expected FID of n images, from that of `known` images."""
+    """Return the expected FID of n = `images` images, given the FID of `known` images."""
     return fid + (bias[0] + bias[1] * fid) * (1 / images - 1 / known)
 
 
 @dataclass(frozen=True)
 class SmoothNoise:
-    """A random function of D coordinates of unit variance, with the Matérn 5/2 covariance at
-    length 1, and a number of unit variance beside it."""
+    """A random function of D coordinates, and a random offset, both of unit variance.
+
+    The function has the Matérn 5/2 covariance with length scale 1.
+    """
 
     offset: float
     frequencies: Vector
@@ -191,14 +195,14 @@ class SmoothNoise:
     amplitudes: Vector
 
     def at(self, x: Vector) -> float:
-        """Its value at x [D]."""
+        """Return the value of the function at x [D]."""
         waves = np.cos(self.frequencies @ x + self.phases)
         return float(self.amplitudes @ waves) * math.sqrt(2 / FEATURES)
 
 
 @lru_cache(maxsize=256)
 def smooth_noise(seed: int, dimensions: int) -> SmoothNoise:
-    """The random function of a seed."""
+    """Draw the random function of a seed."""
     rng = np.random.default_rng([seed, dimensions])
     # The spectral density of Matérn 5/2 is Student's t with 5 degrees of freedom.
     spread = np.sqrt(5 / rng.chisquare(5, size=(FEATURES, 1)))
@@ -210,13 +214,13 @@ def smooth_noise(seed: int, dimensions: int) -> SmoothNoise:
     )
 
 
-def _own_noise(x: Vector, seed: int) -> float:
+def _rough_noise(x: Vector, seed: int) -> float:
     digest = hashlib.sha256(np.round(x, 6).tobytes() + seed.to_bytes(8, "big")).digest()
     return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal())
 
 
 def to_json(surrogate: Surrogate) -> dict[str, Any]:
-    """What `from_json` needs beside x and the weights."""
+    """Return what `from_json` needs besides x and the weights."""
     noise = surrogate.noise
     return {
         "lengths": surrogate.lengths.tolist(),
@@ -231,7 +235,7 @@ def to_json(surrogate: Surrogate) -> dict[str, Any]:
 def from_json(
     coordinates: Coordinates, x: Vector, weights: Vector, data: dict[str, Any]
 ) -> Surrogate:
-    """The inverse of `to_json`."""
+    """Make a surrogate from JSON: the inverse of `to_json`."""
     return Surrogate(
         coordinates,
         x,

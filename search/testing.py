@@ -1,9 +1,9 @@
-"""Whether an optimiser keeps what `search.optimiser.Optimiser` promises.
+"""The conformance suite of optimisers: it checks the promises of `search.optimiser.Optimiser`.
 
     def test_my_optimiser() -> None:
         check_optimiser("my_package.my_module:Mine")
 
-`CHECKS` holds the same promises one by one, each to be called with a `Case`.
+`CHECKS` holds the single checks, which are called with a `Case`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from search.training_strategy import TrainingStrategy
 IMAGES, TRAINING_STEPS, TOKENS = 100, 50, 64
 Result = Measurement | Failure
 Pick = Callable[[list[Probe]], int]
-"""Which of the probes in flight is told next."""
+"""Chooses the index of the probe in flight whose result is told next."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,12 @@ class Case:
     """An optimiser on a small search.
 
     Attributes:
-        name: of the optimiser, registered or `package.module:Class`.
+        name: the name of the optimiser, registered or `package.module:Class`.
         searches: what it searches here.
         steps: T of the generation strategies.
-        evaluations: that the budget pays for.
-        keeps_bounds: whether it keeps to the space's bounds; AutoNAT's own descents do not.
+        evaluations: the number of evaluations that the budget pays for.
+        keeps_bounds: whether it keeps to the bounds of the space; AutoNAT's published search does
+            not.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Case:
     keeps_bounds: bool = True
 
     def space(self) -> SearchSpace:
-        """What it searches."""
+        """Make the space that it searches."""
         generation = Space(GenerationStrategy.maskgit(self.steps))
         if self.searches == "generation":
             return generation
@@ -68,28 +69,29 @@ class Case:
         return training if self.searches == "training" else JointSpace(training, generation)
 
     def budget(self, more: int = 0) -> Budget | TrainingBudget:
-        """What it may spend."""
+        """Make its budget, with `more` additional evaluations."""
         evaluations = self.evaluations + more
         if self.searches == "generation":
             return Budget(evaluations * IMAGES, IMAGES)
         return TrainingBudget(evaluations * TRAINING_STEPS, TRAINING_STEPS, IMAGES)
 
     def make(self, seed: int = 1, more: int = 0) -> Optimiser:
-        """The optimiser, fresh, with the budget of so many evaluations more."""
+        """Make a fresh optimiser, with a budget of `more` additional evaluations."""
         return make_optimiser(self.name, self.space(), self.budget(more), seed, tokens=TOKENS)
 
 
 def check_optimiser(name: str, *, evaluations: int = 34, steps: int = 2) -> None:
-    """Try everything that a search asks of an optimiser, on every space that it searches.
+    """Check all that a search requires of an optimiser, on every kind of space that it searches.
 
     Args:
-        name: registered, or `package.module:Class`.
-        evaluations: of each of a dozen small searches: enough for several of its own steps.
+        name: a registered name, or `package.module:Class`.
+        evaluations: the budget of each of a dozen small searches; it should pay for several of the
+            optimiser's own steps.
         steps: T of the generation strategies.
 
     Raises:
-        AssertionError: it breaks a promise; the line says which, and what was found.
-        ValueError: an unknown name, or a class that does not import.
+        AssertionError: a check fails; the message says what was expected and what was found.
+        ValueError: the name is unknown, or the class does not import.
     """
     for searches in searches_of(name):
         case = Case(name, searches, steps, evaluations)  # type: ignore[arg-type]
@@ -98,24 +100,24 @@ def check_optimiser(name: str, *, evaluations: int = 34, steps: int = 2) -> None
 
 
 def measured(value: float) -> Measurement:
-    """A measurement of that value."""
+    """Make a measurement with that value."""
     return Measurement(value, None, IMAGES, 1, 0.0, training_steps=TRAINING_STEPS)
 
 
 def searched(case: Case, probe: Probe) -> dict[str, float | str]:
-    """The values that the optimiser chose."""
+    """Return the values that the optimiser chose for a probe, by name."""
     training = None if probe.training is None else probe.training.strategy
     return case.space().values_of(probe.strategy, training)
 
 
 def quadratic(case: Case, probe: Probe) -> Measurement:
-    """Lowest at 0.3 in every coordinate; the evaluation's seed adds a little noise."""
+    """Measure a quadratic with its minimum at 0.3 in every coordinate, and a little noise."""
     values = np.array(list(searched(case, probe).values()), dtype=np.float64)
     return measured(1 + float(np.sum((values - 0.3) ** 2)) + 1e-3 * (probe.seed % 7))
 
 
 def patchy(case: Case, probe: Probe) -> Result:
-    """The quadratic, but one evaluation in five fails in one way or another."""
+    """Measure the quadratic, but let every fifth evaluation fail, in three different ways."""
     if probe.number % 5 == 1:
         ways = (Failure("out of memory"), measured(math.nan), measured(math.inf))
         return ways[probe.number // 5 % 3]
@@ -129,11 +131,17 @@ def run(
     workers: int = 1,
     pick: Pick = lambda in_flight: 0,
 ) -> list[Probe]:
-    """Search to the end with so many workers; the probes in the order of asking.
+    """Run a search to its end, and return its probes in the order of asking.
+
+    Args:
+        optimiser: the optimiser.
+        measure: measures a probe.
+        workers: how many probes may be in flight.
+        pick: chooses the probe whose result is told next.
 
     Raises:
-        AssertionError: it waits while nothing is in flight, asks again after it was done, or
-            answers what is no answer.
+        AssertionError: the optimiser waits while nothing is in flight, asks a probe after it was
+            done, or answers anything but a Probe, WAIT or DONE.
     """
     asked: list[Probe] = []
     in_flight: list[Probe] = []
@@ -148,24 +156,24 @@ def run(
             probe = in_flight.pop(pick(in_flight))
             optimiser.tell(probe, measure(probe))
         else:
-            _require(answer is DONE, "ask answered WAIT while nothing was in flight")
+            _require(answer is DONE, "ask answered WAIT while no probe was in flight")
             _require(optimiser.ask() is DONE, "ask answered DONE, and then something else")
             return asked
 
 
 @functools.lru_cache(maxsize=64)
 def plain_run(case: Case) -> list[Probe]:
-    """One worker, nothing fails: what other runs are compared with."""
+    """Run the search with one worker and without failures, to compare other runs with it."""
     return run(case.make(), lambda probe: quadratic(case, probe))
 
 
 def last(in_flight: list[Probe]) -> int:
-    """The youngest is told first."""
+    """Pick the probe that was asked last."""
     return len(in_flight) - 1
 
 
 def straggler(in_flight: list[Probe]) -> int:
-    """Every fourth probe is told only when nothing else is in flight."""
+    """Pick every fourth probe only when nothing else is in flight."""
     return next((i for i, probe in enumerate(in_flight) if probe.number % 4), 0)
 
 
@@ -175,10 +183,10 @@ def _settings_have_defaults(case: Case) -> None:
         make_optimiser(case.name, case.space(), case.budget(), 1, settings, TOKENS)
         for settings in (default_settings(case.name), None)
     )
-    _same(
+    _require_same(
         run(given, lambda p: quadratic(case, p)),
         run(plain, lambda p: quadratic(case, p)),
-        "its settings' defaults ask for other probes when they are said",
+        "giving its settings their default values changes what it asks",
     )
 
 
@@ -186,15 +194,15 @@ def _the_budget_is_kept(case: Case) -> None:
     asked = len(plain_run(case))
     _require(
         0 < asked <= case.evaluations,
-        f"it asked for {asked} evaluations, but its budget pays for {case.evaluations}",
+        f"expected 1 to {case.evaluations} evaluations, as its budget pays for, got {asked}",
     )
 
 
 def _two_runs_ask_the_same(case: Case) -> None:
-    np.random.seed(7)  # a generator that belongs to everybody must not matter
+    np.random.seed(7)  # the state of global random generators must not matter
     random.seed(7)
     again = run(case.make(), lambda probe: quadratic(case, probe))
-    _same(again, plain_run(case), "it is not deterministic: the same seed and results")
+    _require_same(again, plain_run(case), "it is not deterministic given its seed and the results")
 
 
 def _probes_are_numbered_and_seeded(case: Case) -> None:
@@ -204,18 +212,21 @@ def _probes_are_numbered_and_seeded(case: Case) -> None:
         _require(probe.number == i, f"probe {i} has the number {probe.number}")
         _require(
             FIRST_SEARCH_SEED <= probe.seed < 2**32,
-            f"probe {i} has the seed {probe.seed}, which is not one of a search's: "
-            "search.optimiser.evaluation_seed gives them",
+            f"probe {i} has the seed {probe.seed}, which is not one of a search: "
+            "take seeds from search.optimiser.evaluation_seed",
         )
-        _require(probe.images == IMAGES, f"probe {i} asks for {probe.images} images, not {IMAGES}")
+        _require(probe.images == IMAGES, f"probe {i}: expected {IMAGES} images, got {probe.images}")
         _require(
             (trained is not None) == (case.searches != "generation"),
-            f"probe {i} has the training {trained}: `budget.training` gives what belongs there",
+            f"probe {i} has the training {trained}: take its training from `budget.training`",
         )
         if i == 0:
             _require((probe.strategy, trained) == start, "it does not begin at the space's start")
     steps = [probe.step for probe in probes]
-    _require(steps[0] == 0 and steps == sorted(steps), "its steps do not grow from 0")
+    _require(
+        steps[0] == 0 and steps == sorted(steps),
+        "the steps of its probes do not start at 0, or decrease",
+    )
 
 
 def _strategies_are_within_the_bounds(case: Case) -> None:
@@ -223,7 +234,7 @@ def _strategies_are_within_the_bounds(case: Case) -> None:
     for probe in plain_run(case):
         _require(
             probe.strategy.steps == case.steps,
-            f"probe {probe.number} has T = {probe.strategy.steps}, not {case.steps}",
+            f"probe {probe.number}: expected T = {case.steps}, got T = {probe.strategy.steps}",
         )
         training = None if probe.training is None else probe.training.strategy
         vector = space.vector_of(probe.strategy, training)
@@ -265,14 +276,14 @@ def _order_of_results_is_irrelevant(case: Case) -> None:
     }
     for way, (workers, pick) in ways.items():
         found = run(case.make(), lambda p: quadratic(case, p), workers=workers, pick=pick)
-        _same(found, plain_run(case), f"it depends on when results arrive: {way}")
+        _require_same(found, plain_run(case), f"it depends on when results arrive: {way}")
 
 
 def _failures_are_survived(case: Case) -> None:
     def failing(workers: int, pick: Pick) -> list[Probe]:
         return run(case.make(more=3), lambda p: patchy(case, p), workers=workers, pick=pick)
 
-    _same(failing(4, last), failing(1, last), "it depends on when failures arrive")
+    _require_same(failing(4, last), failing(1, last), "it depends on when failures arrive")
 
 
 def _nothing_but_failures_is_survived(case: Case) -> None:
@@ -284,10 +295,10 @@ def _failure_and_nan_are_one(case: Case) -> None:
     def failing(result: Result) -> list[Probe]:
         return run(case.make(), lambda p: quadratic(case, p) if p.number % 2 else result)
 
-    _same(
+    _require_same(
         failing(Failure("node lost")),
         failing(measured(math.nan)),
-        "a failure and a value that is not finite must be one to it, as they are in a record",
+        "it distinguishes a failure from a value that is not finite, which a record does not",
     )
 
 
@@ -303,25 +314,27 @@ def _resumed_by_replay_is_not_interrupted(case: Case) -> None:
         workers=4,
         pick=last,
     )
-    _same(resumed, whole, "a search that is resumed by telling it its results again")
+    _require_same(resumed, whole, "a search that is resumed by replaying its results differs")
 
 
 def _a_probe_is_told_once(case: Case) -> None:
     optimiser = case.make()
     probe = optimiser.ask()
     if not isinstance(probe, Probe):
-        raise AssertionError(f"its first answer is {probe!r}, expected a Probe")
-    _refused(case.make(), probe, "a probe that it never asked for")
+        raise AssertionError(f"expected a Probe as its first answer, got {probe!r}")
+    _require_refusal(case.make(), probe, "a probe that it never asked for")
     optimiser.tell(probe, Failure("node lost"))
-    _refused(optimiser, probe, "a probe that it was told already")
+    _require_refusal(optimiser, probe, "a probe that it was told already")
 
 
-def _refused(optimiser: Optimiser, probe: Probe, what: str) -> None:
+def _require_refusal(optimiser: Optimiser, probe: Probe, what: str) -> None:
     try:
         optimiser.tell(probe, measured(3.0))
     except ValueError:
         return
-    raise AssertionError(f"tell took {what}, expected a ValueError (search.ledger raises it)")
+    raise AssertionError(
+        f"tell accepted {what}, expected a ValueError (search.ledger.Ledger raises it)"
+    )
 
 
 def _require(kept: bool, broken: str) -> None:
@@ -329,12 +342,12 @@ def _require(kept: bool, broken: str) -> None:
         raise AssertionError(broken)
 
 
-def _same(found: list[Probe], expected: list[Probe], what: str) -> None:
+def _require_same(found: list[Probe], expected: list[Probe], what: str) -> None:
     for one, other in zip(found, expected, strict=False):
-        _require(one == other, f"{what}: probe {other.number} is {one}, expected {other}")
+        _require(one == other, f"{what}: expected probe {other.number} to be {other}, got {one}")
     _require(
         len(found) == len(expected),
-        f"{what}: it asked for {len(found)} probes, expected {len(expected)}",
+        f"{what}: expected {len(expected)} probes, got {len(found)}",
     )
 
 
@@ -355,4 +368,4 @@ CHECKS: Mapping[str, Callable[[Case], None]] = {
         _a_probe_is_told_once,
     )
 }
-"""Every promise by name."""
+"""All checks by name."""

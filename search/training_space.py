@@ -1,4 +1,4 @@
-"""The space of training strategies, and that of training and generation strategies together."""
+"""The space of training strategies, and the joint space of training and generation strategies."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from search.training_strategy import TrainingStrategy, distribution
 
 @dataclass(frozen=True)
 class TrainingSpace(SearchSpace):
-    """All parameters of a distribution of mask ratios within bounds.
+    """All parameters of a mask ratio distribution within bounds.
 
     Attributes:
-        start: where a search starts; it names the distribution.
+        start: the strategy that a search starts from; it names the distribution.
         generation: the generation strategy that every candidate is measured with.
-        bounds: by parameter; those left out take the distribution's own.
+        bounds: the bounds by parameter; by default those of the distribution.
 
     Raises:
-        ValueError: a distribution without parameters, a bound of none of them, one that reaches
-            where no strategy is, or a start outside.
+        ValueError: the distribution has no parameters, a bound is of an unknown parameter or
+            includes values that are not legal, or the start is out of bounds.
     """
 
     start: TrainingStrategy
@@ -56,7 +56,7 @@ class TrainingSpace(SearchSpace):
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """The parameters."""
+        """One dimension for each parameter."""
         return tuple(Dimension(name, self.bounds[name]) for name in self.start.values)
 
     @property
@@ -65,7 +65,7 @@ class TrainingSpace(SearchSpace):
         return self.generation, self.start
 
     def from_vector(self, vector: Vector) -> TrainingStrategy:
-        """The strategy with these values [D]."""
+        """Return the training strategy with these values [D]."""
         values = dict(zip(self.names, map(float, vector), strict=True))
         return TrainingStrategy(self.start.mask_ratio_distribution, values)
 
@@ -81,7 +81,7 @@ class TrainingSpace(SearchSpace):
         return np.array([values[name] for name in self.names])
 
     def to_json(self) -> dict[str, Any]:
-        """What identifies the space."""
+        """See `SearchSpace.to_json`."""
         return {
             "start": self.start.to_json(),
             "generation": self.generation.to_json(),
@@ -91,14 +91,17 @@ class TrainingSpace(SearchSpace):
 
 @dataclass(frozen=True)
 class JointSpace(SearchSpace):
-    """Training and generation strategies at once: the values of both, training first."""
+    """The joint space of training and generation strategies.
+
+    A vector lists the values of the training strategy, then those of the generation strategy.
+    """
 
     training: TrainingSpace
     generation: Space
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """Of training, then of generation."""
+        """The dimensions of the training space, then those of the generation space."""
         return (*self.training.dimensions, *self.generation.dimensions)
 
     @property
@@ -120,5 +123,5 @@ class JointSpace(SearchSpace):
         return np.concatenate([trained, self.generation.to_vector(generation)])
 
     def to_json(self) -> dict[str, Any]:
-        """What identifies the space."""
+        """See `SearchSpace.to_json`."""
         return {"training": self.training.to_json(), "generation": self.generation.to_json()}

@@ -1,7 +1,7 @@
-"""A training strategy: the distribution of the mask ratio that a NAT sees in training.
+"""A training strategy: the distribution of the mask ratio that a generator sees in training.
 
-AutoNAT, section 4.1. The family is open: a package adds a distribution of its own under the entry
-point group `autonat.distributions`, as a `Distribution` by its name.
+See AutoNAT, section 4.1. A package adds a `Distribution` of its own under the entry point group
+`autonat.distributions`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,24 @@ Ratios = npt.NDArray[np.float64]
 class Distribution:
     """A family of distributions of the mask ratio r in [0, 1].
 
+    Example:
+        >>> power = Distribution(
+        ...     parameters={"power": Bound(0.1, 10.0, log=True)},
+        ...     quantile=lambda uniforms, power: uniforms**power,
+        ...     start={"power": 1.0},
+        ... )
+        >>> _ = DISTRIBUTIONS.register("power")(power)
+        >>> strategy = TrainingStrategy("power", {"power": 2.0})
+        >>> strategy.mask_ratios(np.array([0.0, 0.5])).tolist()
+        [0.0, 0.25]
+
     Attributes:
-        parameters: by name, the range that a search takes. On a log scale any finite value > 0 is
-            legal beside it, else only what lies within.
-        quantile: the inverse of the cumulative distribution: from uniforms in [0, 1), of any
-            shape, and the parameters by keyword, to ratios in [0, 1].
-        start: where a search starts, by parameter.
+        parameters: the range that a search tries, by name of the parameter. On a log scale any
+            finite value > 0 is legal even outside this range; on a linear scale only values within
+            it are.
+        quantile: the inverse of the cumulative distribution function: takes uniforms in [0, 1), of
+            any shape, and the parameters by keyword; returns ratios in [0, 1].
+        start: the value of each parameter that a search starts from.
     """
 
     parameters: Mapping[str, Bound]
@@ -37,15 +49,15 @@ class Distribution:
     start: Mapping[str, float]
 
     def check(self, name: str, value: Any, bound: Bound | None = None) -> float:
-        """A parameter's value as a number.
+        """Return the value of a parameter as a float.
 
         Args:
-            name: of the parameter; with `bound`, any words for it.
-            value: what was given.
-            bound: of the parameter.
+            name: the name of the parameter; if `bound` is given, any words for error lines.
+            value: the value to check.
+            bound: the range of the parameter; by default that of the parameter `name`.
 
         Raises:
-            ValueError: not a number, or not legal.
+            ValueError: the value is not a number, or is not legal.
         """
         number, bound = read_number(name, value), bound or self.parameters[name]
         if bound.log and number <= 0:
@@ -95,20 +107,21 @@ DISTRIBUTIONS: Registry[Distribution] = Registry(
     },
     setting="mask_ratio_distribution",
 )
-"""MaskGIT's r = cos(pi/2 u), u uniform; r = u; AutoNAT's Beta(alpha, beta); a normal distribution
-cut to [0, 1]."""
+"""All distributions by name. With u uniform in [0, 1), "cosine" is MaskGIT's r = cos(pi/2 u) and
+"uniform" is r = u; "beta" is AutoNAT's Beta(alpha, beta); "truncated-normal" is a normal
+distribution restricted to [0, 1]."""
 
 
 def distribution(name: Any) -> Distribution:
-    """The distribution of that name.
+    """Return the distribution of that name.
 
     Raises:
-        ValueError: an unknown name; the known ones are listed.
+        ValueError: the name is unknown; the known names are listed.
     """
     found = DISTRIBUTIONS.load(name)
     if not isinstance(found, Distribution):
         source = DISTRIBUTIONS.sources().get(name, name)
-        raise ValueError(f"mask_ratio_distribution {name}: {source} is not a Distribution")
+        raise ValueError(f"mask_ratio_distribution {name}: expected a Distribution, got {source}")
     return found
 
 
@@ -118,10 +131,10 @@ class TrainingStrategy:
 
     Attributes:
         mask_ratio_distribution: the name of a distribution.
-        values: of its parameters, each of them, by name.
+        values: the values of all its parameters, by name.
 
     Raises:
-        ValueError: an unknown distribution, or a parameter that is missing, unknown or not legal.
+        ValueError: the distribution is unknown, or a parameter is missing, unknown or not legal.
     """
 
     mask_ratio_distribution: str
@@ -133,8 +146,8 @@ class TrainingStrategy:
             if parameter not in known.parameters:
                 has = ", ".join(known.parameters) or "none"
                 raise ValueError(
-                    f"{parameter} = {value!r} is no parameter of the {name} distribution; it has: "
-                    f"{has}"
+                    f"{parameter} = {value!r} is not a parameter of the {name} distribution; it "
+                    f"has: {has}"
                 )
         checked = {}
         for parameter in known.parameters:
@@ -144,30 +157,32 @@ class TrainingStrategy:
         object.__setattr__(self, "values", checked)
 
     def mask_ratios(self, uniforms: Ratios) -> Ratios:
-        """Mask ratios in [0, 1] from uniforms in [0, 1), by inverse transform; any shape."""
+        """Turn uniforms in [0, 1), of any shape, into mask ratios in [0, 1]."""
         return distribution(self.mask_ratio_distribution).quantile(uniforms, **self.values)
 
     def parameters(self) -> dict[str, float]:
-        """The values by name, as in Optuna and MLflow."""
+        """Return the values by name, as in Optuna and MLflow."""
         return dict(self.values)
 
     def to_json(self) -> dict[str, Any]:
-        """The `training` part of the strategy file."""
+        """Return the `training` part of the strategy file."""
         return {"mask_ratio_distribution": self.mask_ratio_distribution, **self.values}
 
     @classmethod
     def from_json(cls, data: Any) -> TrainingStrategy:
-        """The inverse of `to_json`; a parameter that is null is none.
+        """Make a strategy from a JSON object: the inverse of `to_json`. Nulls are ignored.
 
         Raises:
-            ValueError: a field is missing, unknown, or not valid; the line names it.
+            ValueError: a field is missing, unknown or not valid; the line names it.
         """
         if not isinstance(data, dict) or "mask_ratio_distribution" not in data:
-            raise ValueError(f"training must be an object with mask_ratio_distribution, not {data}")
+            raise ValueError(
+                f"training: expected an object with the field mask_ratio_distribution, got {data}"
+            )
         values = {k: v for k, v in data.items() if k != "mask_ratio_distribution" and v is not None}
         return cls(data["mask_ratio_distribution"], values)
 
     def __str__(self) -> str:
-        """As people write it: Beta(12, 3) is beta(alpha=12, beta=3)."""
+        """Format the strategy for people, such as "beta(alpha=12, beta=3)"."""
         inside = ", ".join(f"{name}={value:.4g}" for name, value in self.values.items())
         return self.mask_ratio_distribution + (f"({inside})" if inside else "")

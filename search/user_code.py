@@ -1,4 +1,4 @@
-"""A user's own code: how it is found and imported, and where it failed."""
+"""Users' own code: how it is found and imported, and how its errors are reported."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from typing import Any
 OURS = ("search", "models", "trials", "dashboards", "autonat")
 """The names of autonat's own packages."""
 LONGEST = 500
-"""Characters of a message that are kept."""
-_found: dict[str, None] = {}
+"""The most characters of an error message that are shown."""
+_found_names: dict[str, None] = {}
 """The names that `own_code` found, in their order."""
 
 
 def own_code(kind: str, name: str) -> Any:
-    """What a user's own `package.module:Class` names, or a function in place of the class, from
-    the current folder or wherever else Python finds it.
+    """Import a user's `package.module:Class`, or a function in place of the class.
+
+    The module is searched for on Python's path and in the current folder.
 
     Args:
-        kind: what it is, for errors: "objective".
-        name: of module and class.
+        kind: what it is, for errors, such as "objective".
+        name: the names of module and class, separated by a colon.
 
     Raises:
-        ValueError: its module does not import, or has no such class; file and line are named.
+        ValueError: the module does not import (file and line are named), or has no such class.
     """
     module_name, _, class_name = name.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         wanted = f"{Path(module_name).stem}:{class_name}"
-        raise ValueError(f"{kind} {name}: give the module's name, not its file's: {wanted}")
-    # Last in the path: a user's folder may hold a package called models, and ours must win.
+        raise ValueError(f"{kind} {name}: expected a module, not a file, such as {wanted}")
+    # Last on the path: the user's folder may hold a package called models, and ours must win.
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
@@ -46,43 +47,44 @@ def own_code(kind: str, name: str) -> Any:
     except (Exception, SystemExit) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None
         if missing and f"{module_name}.".startswith(f"{error.name}."):  # type: ignore[union-attr]
-            line = f"{error} in {folder}, nor among what is installed"
+            line = f"{error} in {folder} or among the installed packages"
         else:
             line = in_one_line(error)
-        raise ValueError(f"{kind} {name}: {line}{_hidden_by_ours(error)}") from None
+        raise ValueError(f"{kind} {name}: {line}{_shadowing_hint_for(error)}") from None
     found = getattr(module, class_name, None)
     if not callable(found):
-        hint = _hint(module_name.partition(".")[0])
+        hint = _shadowing_hint(module_name.partition(".")[0])
         raise ValueError(f"{kind} {name}: {module_name} has no class {class_name!r}{hint}")
-    _found[name] = None
+    _found_names[name] = None
     return found
 
 
 def own_names() -> list[str]:
-    """All of the user's own, `package.module:Class`, that this process has asked for by name:
-    objectives, generators, metrics and the like."""
-    return list(_found)
+    """Return the names, `package.module:Class`, of all users' code that this process imported."""
+    return list(_found_names)
 
 
 def in_one_line(error: BaseException) -> str:
-    """`Type: message (file.py, line 3)`: an error, and where in somebody's own code it arose; of
-    installed code and of ours no place is named."""
+    """Format an error as `Type: message (file.py, line 3)`.
+
+    The place is the last one in the user's own code; without one, no place is named.
+    """
     message = (str(error).strip().splitlines() or [""])[0][:LONGEST]
     line = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    place = _place(error)
+    place = _place_in_own_code(error)
     return line if place is None or f"({place})" in line else f"{line} ({place})"
 
 
 @contextlib.contextmanager
 def explained(what: str, made_by: type) -> Iterator[None]:
-    """Within it, whatever somebody's own class raises, or `sys.exit`, is one line.
+    """Turn any error (or `sys.exit`) of a user's class within the block into a one-line error.
 
     Args:
-        what: stands before it.
-        made_by: the class; the errors of ours pass as they are.
+        what: the words before the error.
+        made_by: the class; errors of our own classes are passed on unchanged.
 
     Raises:
-        ValueError: the line.
+        ValueError: the block raised an error.
     """
     try:
         yield
@@ -93,10 +95,10 @@ def explained(what: str, made_by: type) -> Iterator[None]:
 
 
 def import_module(name: str) -> str | None:
-    """Import a module; in a worker, before anything is sent there that needs it.
+    """Import a module in a worker, before anything is sent to the worker that needs it.
 
     Returns:
-        Why it does not import, or None.
+        None if it was imported, else the reason why not.
     """
     try:
         importlib.import_module(name)
@@ -106,7 +108,7 @@ def import_module(name: str) -> str | None:
 
 
 def module_location(module: str) -> Path | None:
-    """The file, or the folder, of a top-level module; None if Python does not find any."""
+    """Return the file or folder of a top-level module; None if Python does not find it."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):
@@ -119,16 +121,16 @@ def module_location(module: str) -> Path | None:
     return Path(spec.origin).resolve() if spec.has_location and spec.origin else None
 
 
-def _place(error: BaseException) -> str | None:
+def _place_in_own_code(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{Path(error.filename).name}, line {error.lineno}"
     frames = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__)]
-    own = [(file, n) for file, n in frames if _is_somebodys_own(file)]
+    own = [(file, n) for file, n in frames if _is_users_own(file)]
     return f"{Path(own[-1][0]).name}, line {own[-1][1]}" if own else None
 
 
 @lru_cache(maxsize=1024)
-def _is_somebodys_own(file: str) -> bool:
+def _is_users_own(file: str) -> bool:
     path = Path(file)
     if file.startswith("<") or is_installed(path):
         return False
@@ -143,17 +145,17 @@ def is_installed(path: Path) -> bool:
     return path.is_relative_to(sysconfig.get_path("stdlib"))
 
 
-def _hidden_by_ours(error: BaseException) -> str:
-    """What to do, where a module of the user's has the name of one of our packages."""
+def _shadowing_hint_for(error: BaseException) -> str:
+    """Say what to do if the error arose because our package hides a user's module."""
     name = None
     if isinstance(error, ImportError):
         name = error.name
     elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
         name = error.obj.__name__
-    return "" if name is None else _hint(name.partition(".")[0])
+    return "" if name is None else _shadowing_hint(name.partition(".")[0])
 
 
-def _hint(top: str) -> str:
+def _shadowing_hint(top: str) -> str:
     if top not in OURS:
         return ""
     ours = module_location(top)
@@ -161,7 +163,7 @@ def _hint(top: str) -> str:
         for path in (Path(entry) / top, Path(entry) / f"{top}.py"):
             if path.exists() and path.resolve() != ours:
                 return (
-                    f"; {top} is the name of autonat's own package, which hides {path}: give that "
-                    "another name, or put it into a package of yours and import it relatively"
+                    f"; autonat has a package named {top}, which hides {path}: give yours another "
+                    "name, or put it into a package and import it relatively"
                 )
     return ""

@@ -1,1 +1,1 @@
-"""Who proposes what to measure next, one optimiser a file."""
+"""The built-in optimisers, one a file."""

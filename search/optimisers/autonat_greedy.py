@@ -1,8 +1,9 @@
 """AutoNAT's search of the training strategy: greedy, one parameter after the other.
 
-From the start, each parameter in turn is moved up and down by a stride on its scale, both
-neighbours at once; the better one is kept while it improves FID. When no parameter improves any
-more, the stride is halved (AutoNAT, section 4.1, gives the principle; the strides are ours).
+Beginning at the start, each parameter in turn is moved up and down by a stride on its scale. Both
+neighbours are measured at the same time, and the better one is kept as long as the metric
+improves. When no parameter improves it any more, the stride is halved. AutoNAT, section 4.1, gives
+the principle; the strides are ours.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ DECIMALS = 9
 
 
 class AutoNATGreedy:
-    """Minimises FID over the parameters of a distribution of mask ratios.
+    """Minimises the metric over the parameters of a mask ratio distribution.
 
-    A training that failed, or that was stopped before its end, is never better than another.
+    A training that failed or was stopped early counts as worse than any other.
 
     Args:
-        space: what is searched.
+        space: the space to search.
         budget: the search ends when it is spent, or when the stride is below 1/64.
-        seed: of trainings and evaluations.
-        stride: of the first moves, as a share of a parameter's range on its scale, in (0, 1).
-        common_random_numbers: one seed for all trainings and evaluations.
+        seed: the seeds of trainings and evaluations derive from it.
+        stride: the length of the first moves, as a share in (0, 1) of a parameter's range on its
+            scale.
+        common_random_numbers: whether all trainings and evaluations share one seed.
 
     Raises:
-        ValueError: a stride outside (0, 1).
+        ValueError: the stride is outside (0, 1).
     """
 
     searches = ("training",)
@@ -59,19 +61,19 @@ class AutoNATGreedy:
         self._ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
-        """The next neighbour; WAIT until both are known."""
+        """Return the next neighbour; WAIT until the results of both neighbours are known."""
         while not self._queue:
             if self._ledger.told_in_order() < len(self._ledger):
                 return WAIT
             if self._stride < SHORTEST_STRIDE:
                 return DONE
-            self._move()
+            self._move_to_better_neighbour()
         number = len(self._ledger)
         if self._ledger.spent + 1 > self._budget.evaluations + 1e-9:
             return WAIT if self._ledger.in_flight else DONE
         role, unit = self._queue.pop(0)
         self._asked[_key(unit)] = number
-        # The start itself, not what its rounded place on the scale stands for.
+        # The exact start, because mapping it to [0, 1] and back may round it.
         at_start = role == "start"
         vector = self._space.start_vector if at_start else self._space.from_unit(unit)
         generation, strategy = self._space.pair(vector)
@@ -85,8 +87,8 @@ class AutoNATGreedy:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
 
-    def _move(self) -> None:
-        """To the better neighbour if it is better than the base, then ask for the next two."""
+    def _move_to_better_neighbour(self) -> None:
+        """Move to the better neighbour if it improves on the base, and queue the next two."""
         better = min(self._batch, key=self._fid, default=self._base)
         if self._fid(better) < self._fid(self._base):
             self._base, self._unmoved = better, 0
@@ -97,11 +99,11 @@ class AutoNATGreedy:
             self._stride, self._unmoved = self._stride / 2, 0
         self._step += 1
         name = self._space.names[self._coordinate]
-        moves = [(f"{name}{sign}", self._moved(s)) for sign, s in (("+", 1), ("-", -1))]
+        moves = [(f"{name}{sign}", self._neighbour(s)) for sign, s in (("+", 1), ("-", -1))]
         self._batch = [unit for _, unit in moves]
         self._queue = [(role, unit) for role, unit in moves if _key(unit) not in self._asked]
 
-    def _moved(self, sign: int) -> Vector:
+    def _neighbour(self, sign: int) -> Vector:
         unit = self._base.copy()
         unit[self._coordinate] = np.clip(unit[self._coordinate] + sign * self._stride, 0, 1)
         return unit

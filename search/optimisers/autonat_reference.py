@@ -1,10 +1,10 @@
-"""AutoNAT's own search of the generation strategy, as published: the method to beat.
+"""AutoNAT's published search of the generation strategy: the method to beat.
 
-Gradient descent with momentum on forward differences of FID (AutoNAT, section 4.2 and its public
-code): every step measures the base and one probe a coordinate, each with labels and noise of its
-own, so that a difference carries two independent errors. A choice, which has no slope, is ours to
-add: every step measures each other value of it at the base, and the best of them is taken where it
-is below the base.
+It is gradient descent with momentum on forward differences of the metric (AutoNAT, section 4.2, and
+its public code). Every step measures the base and one probe for each coordinate, each with labels
+and noise of its own, so that a difference carries two independent errors. The published search has
+no choices. We add them: every step also measures all other values of each choice at the base, and
+adopts the best of them if it improves on the base.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ RATIO_HIGH, LOW = 0.99, 1e-4
 
 
 class AutoNATReference:
-    """SGD on forward differences; clamped to ratios in [0, 0.99] and the rest in [1e-4, 1e9].
+    """Gradient descent with momentum on forward differences, as AutoNAT publishes it.
 
-    The method has limits of its own, so the space's bounds are not applied. A failed probe leaves
-    its coordinate's slope at 0; a failed base repeats the step with new seeds.
+    Mask ratios are clamped to [0, 0.99] and all other values to [1e-4, 1e9]. These are the limits
+    of the published method; the bounds of the space are not applied. If a probe fails, the slope of
+    its coordinate is 0; if the base fails, the step is repeated with new seeds.
 
     Args:
-        space: what is searched; the descent starts at its start.
-        budget: steps end when it does not pay for another whole step.
-        seed: the evaluations' seeds derive from it.
+        space: the space to search; the descent begins at its start.
+        budget: the search ends when the rest does not pay for another whole step.
+        seed: the seeds of the evaluations derive from it.
         tokens: L, for `whole_tokens`.
-        first: strategies to measure before the first step, which then descends from the best of
-            them; not published. None by default: the descent begins at the space's start.
-        common_random_numbers: one seed a step in place of one an evaluation. Not published.
-        whole_tokens: a ratio is moved by one token in place of 0.01, which often moves none. Not
-            published.
+        first: strategies to measure before the first step, which then begins at the best of them.
+            By default the descent begins at the space's start, as published.
+        common_random_numbers: whether all evaluations of a step share a seed; published: False.
+        whole_tokens: whether to move a mask ratio by one token, rather than by 0.01, which often
+            changes no count of tokens; published: False.
 
     Raises:
-        ValueError: a budget smaller than one step (1 + D evaluations) and what comes before it.
+        ValueError: the budget does not pay for `first` and one step (1 + D evaluations).
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class AutoNATReference:
         whole_tokens: bool = False,
     ) -> None:
         if whole_tokens and tokens is None:
-            raise ValueError("whole_tokens = True: the number of tokens is not known")
+            raise ValueError("whole_tokens = True needs the number of tokens, which is not known")
         self._space, self._images, self._seed = space, budget.images_per_evaluation, seed
         self._common = common_random_numbers
         counts = [len(dimension.values) for dimension in space.dimensions]
@@ -85,8 +86,8 @@ class AutoNATReference:
         self._perturbation = np.where(is_ratio, ratio, PERTURBATION)
         self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)
         self._low = np.where(is_ratio, 0.0, LOW)
-        # A ratio of 0.99 + 0.01 masks floor(L * 1) tokens, which decoding cuts to what is masked
-        # less one; so does the largest number below 1, which a strategy may hold.
+        # A ratio of 0.99 + 0.01 = 1 is not legal. The largest number below 1 leads to the same
+        # count of masked tokens, because decoding settles at least one token a step.
         self._ceiling = np.where(below < math.inf, np.nextafter(below, 0.0), LARGEST_VALUE)
         self._high = np.where(is_ratio, RATIO_HIGH, self._ceiling)
         self._x = space.to_vector(space.start)
@@ -94,7 +95,7 @@ class AutoNATReference:
         self._ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
-        """The next probe of the step; WAIT at the end of a step for its last results."""
+        """Return the next probe of the step; WAIT at the end of a step for its last results."""
         number = len(self._ledger)
         if number < len(self._first):
             return self._enter(self._first[number], 0, "control" if number else "start")
@@ -110,7 +111,7 @@ class AutoNATReference:
                 self._x = self._space.to_vector(best_of(self._first, self._ledger))
         x, role = self._x.copy(), "base"
         if coordinate > self._numbers:
-            entry, x = self._with_other(coordinate - 1 - self._numbers)
+            entry, x = self._with_other_choice(coordinate - 1 - self._numbers)
             role = f"{self._space.names[entry]}={self._space.dimensions[entry].value(x[entry])}"
         elif coordinate > 0:
             role = self._space.names[coordinate - 1]
@@ -128,35 +129,37 @@ class AutoNATReference:
         return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role))
 
     def _descend(self, first: int) -> None:
-        """One step of SGD from the batch whose base is probe `first`, and to the best of the other
-        values of choices where it is better."""
+        """Take a step, given the batch whose base is probe `first`.
+
+        The numbers move down the slope; a choice changes if one of its other values is better.
+        """
         base = self._ledger.value(first)
         if base is None:
             return
-        self._choose(first + 1 + self._numbers, base)
+        self._adopt_better_choice(first + 1 + self._numbers, base)
         moved = [self._ledger.value(first + 1 + i) for i in range(self._numbers)]
         differences = np.array([0.0 if fid is None else fid - base for fid in moved])
         self._velocity = MOMENTUM * self._velocity + differences / self._perturbation
         step = self._x[: self._numbers] - self._learning_rate * self._velocity
         self._x[: self._numbers] = np.clip(step, self._low, self._high)
 
-    def _with_other(self, which: int) -> tuple[int, Vector]:
-        """The entry of a choice, and the base with another value there."""
+    def _with_other_choice(self, which: int) -> tuple[int, Vector]:
+        """Return the entry of a choice, and the base with another value of this choice."""
         entry, further = self._others[which]
         x = self._x.copy()
         x[entry] = (x[entry] + further) % self._counts[entry]
         return entry, x
 
-    def _choose(self, first: int, base: float) -> None:
-        """Take the best of the other values, of which `first` was the first probe."""
+    def _adopt_better_choice(self, first: int, base: float) -> None:
+        """Adopt the best of the other values of choices, whose probes begin at `first`."""
         found = [(self._ledger.value(first + i), i) for i in range(len(self._others))]
         better = [(fid, i) for fid, i in found if fid is not None and fid < base]
         if better:
-            _, self._x = self._with_other(min(better)[1])
+            _, self._x = self._with_other_choice(min(better)[1])
 
 
 class AutoNATCommonNumbers(AutoNATReference):
-    """The reference's steps with common random numbers and whole tokens, which are its defaults."""
+    """The published search, but by default with common random numbers and whole tokens."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""Our own search: smooth curves first, finer ones later, by a Gaussian process that knows seeds.
+"""Our own search: smooth curves first, finer ones later, guided by a Gaussian process.
 
-A strategy is a set of curves (search.coordinates). The search begins with the controls that need
-no search (search.controls), so that it never ends above them, and with levels and slopes, eight
-numbers; it lets finer orders in as it goes. Where to measure next is where a Gaussian
-process (search.gaussian_process) hopes for the lowest FID; evaluations share seeds in blocks, so
-that their differences are nearly free of noise, and every block starts by measuring the best
-strategy so far under its new seed. In the end the best few are measured again, all on common fresh
-seeds, the better half twice as often as the rest: what wins there is the result.
+A strategy is a set of curves (see search.coordinates). The search first measures the controls (see
+search.controls), so that it does not end above them. It then varies only levels and slopes, eight
+numbers, and frees finer orders as it proceeds. It measures where a Gaussian process (see
+search.gaussian_process) expects the lowest value. Evaluations share seeds in blocks, so that their
+differences are nearly free of noise, and every block starts by measuring the best strategy so far
+under the seed of the block. In the end the best few strategies are measured again on common fresh
+seeds, in rounds that the better half survives. The winner is the result.
 """
 
 from __future__ import annotations
@@ -32,34 +32,35 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)
-"""How many deviations below the mean is hoped for, in turn: from greedy to curious."""
+"""The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
 COARSE_SHARE = 0.35
-"""Share of the search that keeps to orders 0 and 1."""
+"""The share of the search that varies only orders 0 and 1."""
 RETEST_SHARE = 0.15
+"""The share of the budget that is spent on re-tests."""
 CONVERGED_GAIN = 0.01
-"""Of FID: what the second half of a search at most gained where it has converged."""
+"""A search has converged if its second half improved the value by less than this share."""
 FEWEST_EVALUATIONS = 8
 MOST_POINTS = 500
-"""Evaluations that the model sees: the best and the latest."""
+"""The most evaluations that the model sees: the best and the latest."""
 FIRST_FIT, LATER_FITS = 60, 15
-"""Iterations of the hyperparameters' search."""
+"""Iterations of the fit of hyperparameters."""
 
 
 class CoarseToFine:
-    """Minimises FID over curves of growing detail.
+    """Minimises the metric over curves of increasing detail.
 
     Args:
-        space: what is searched; frozen schedules and bounds are kept.
+        space: the space to search; frozen schedules and bounds are respected.
         budget: how many evaluations are asked.
-        seed: all choices and the evaluations' seeds derive from it.
-        tokens: L where it is known; mask ratios then move by whole tokens.
-        max_in_flight: probes that may be out at once, >= 1; the proposal of probe k knows the
-            results of probes 0 … k - max_in_flight and no others.
-        evaluations_per_seed: evaluations that share their noise, >= 2.
+        seed: all random decisions and the seeds of the evaluations derive from it.
+        tokens: L if it is known; mask ratios then move by whole tokens.
+        max_in_flight: the largest number of probes in flight, >= 1. The proposal of probe k uses
+            the results of probes 0 … k - max_in_flight and no others.
+        evaluations_per_seed: the number of evaluations that share a seed, >= 2.
 
     Raises:
-        ValueError: a setting outside its range, a budget of less than 8 evaluations, or a space of
-            choices alone.
+        ValueError: a setting is out of range, the budget is less than 8 evaluations, or every
+            schedule is frozen and only choices are left.
     """
 
     begins_with_controls = True
@@ -109,16 +110,16 @@ class CoarseToFine:
 
     @property
     def converged(self) -> int | None:
-        """After how many evaluations little more was to be gained; None while more may be.
+        """The number of evaluations after which the search had converged; None before that.
 
-        Said at the start of a block, when every order is free: by the model's mean plus two
-        deviations, the FID of the best strategy fell by less than CONVERGED_GAIN since the search
-        was half as long.
+        It is decided at the start of a block, once every order is free. The search has converged if
+        the best value fell by less than CONVERGED_GAIN since the search was half as long, according
+        to the model's mean plus two deviations.
         """
         return self._converged
 
     def ask(self) -> Probe | Signal:
-        """The next probe; WAIT while a result that its choice must know is missing."""
+        """Return the next probe; WAIT while a result that its proposal needs is missing."""
         number = len(self._ledger)
         if number < self._searches:
             return self._ask_search(number)
@@ -144,7 +145,7 @@ class CoarseToFine:
                 if place == 0:
                     strategy, role = self._incumbents(model, known, 1)[0], "base"
                     self._bases.append(strategy)
-                    self._notice_convergence(model, number)
+                    self._check_convergence(model, number)
                 else:
                     x = self._propose(model, number, known)
                     strategy, role = self._coordinates.to_strategy(x), "sample"
@@ -175,10 +176,12 @@ class CoarseToFine:
         return self._ledger.ask(probe)
 
     def _make_design(self) -> list[Vector]:
-        """The start, strategies that are known to be good without search, then points that fill
-        the space of levels and slopes evenly, and of choices in turn."""
-        coarse = self._free(COARSE_ORDER)
-        # Until the first result is due there is no model to ask: the design fills that time.
+        """Make the first points: the start, the controls, and evenly spread levels and slopes.
+
+        The evenly spread points take the combinations of choices in turn.
+        """
+        coarse = self._coefficients_up_to(COARSE_ORDER)
+        # The model needs results, so the design has to last until the first result is due.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         points = list(first_points(self._space, self._coordinates).values())
@@ -190,12 +193,12 @@ class CoarseToFine:
         return points
 
     def _reach(self) -> Vector:
-        """How far coefficients go from 0: levels over the whole range, finer orders less far."""
+        """The largest magnitude of each coefficient: 1 for levels, less for finer orders; [D]."""
         order = np.maximum(self._coordinates.order, 1)
         return np.where(self._coordinates.order == 0, 1.0, 0.8 / order)
 
     def _data(self, known: int) -> Data:
-        """What the model sees of the first `known` probes."""
+        """Return the data that the model sees of the first `known` probes."""
         fids = np.array(
             [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
         )
@@ -204,7 +207,8 @@ class CoarseToFine:
         if finite.any():
             low = float(np.nanmin(fids))
             unit = max(float(np.nanmedian(fids)) - low, 1e-9)
-            # What is bad is known to be so and no more: far above the median counts by its log.
+            # It does not matter how bad a bad strategy is, so values far above the median are
+            # compressed by the logarithm.
             y = np.log1p((np.where(finite, fids, np.nanmax(fids)) - low) / unit)
         chosen = np.arange(known)
         if known > MOST_POINTS:
@@ -217,7 +221,8 @@ class CoarseToFine:
         return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
 
     def _model(self, known: int) -> GaussianProcess:
-        """The posterior given the known results, with those in flight as it expects them."""
+        """Return the posterior given the known results, and given the expected results of probes
+        in flight."""
         data = self._data(known)
         if self._theta is None or known >= self._fitted + max(4, self._fitted // 8):
             iterations = FIRST_FIT if self._theta is None else LATER_FITS
@@ -229,17 +234,17 @@ class CoarseToFine:
             return model
         x = np.stack(self._x[known:])
         expected = [model.expected(row, p.seed) for row, p in zip(x, pending, strict=True)]
-        believed = Data(
+        completed = Data(
             np.vstack([data.x, x]),
             np.append(data.y, expected),
             np.append(data.seeds, [p.seed for p in pending]),
         )
-        return GaussianProcess(believed, self._groups, self._theta)
+        return GaussianProcess(completed, self._groups, self._theta)
 
     def _incumbents(
         self, model: GaussianProcess, known: int, count: int
     ) -> list[GenerationStrategy]:
-        """The measured strategies that the model thinks best, best first, no two alike."""
+        """Return the measured strategies with the lowest posterior means, without duplicates."""
         means, _ = model.predict(np.stack(self._x[:known]))
         found: list[GenerationStrategy] = []
         for i in np.argsort(means, kind="stable"):
@@ -250,8 +255,8 @@ class CoarseToFine:
                 break
         return found or [self._space.start]
 
-    def _notice_convergence(self, model: GaussianProcess, number: int) -> None:
-        all_free = self._finest(number) == self._coordinates.order.max()
+    def _check_convergence(self, model: GaussianProcess, number: int) -> None:
+        all_free = self._finest_order(number) == self._coordinates.order.max()
         if self._converged is not None or not all_free or len(self._bases) < 2:
             return
         earlier, now = (
@@ -260,22 +265,24 @@ class CoarseToFine:
         gain, deviation = model.difference(earlier, now)
         low = model.predict(now[None])[0][0]
         fid, before = (self._scale.to_fid(y) for y in (low, low + gain + 2 * deviation))
-        # A value of 0 or less has no share of itself; by how much values differ stands in.
+        # There is no meaningful share of a value <= 0: use the scale of differences instead.
         if before - fid < CONVERGED_GAIN * (fid if fid > 0 else self._scale.unit):
             self._converged = number
 
     def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:
-        """Where the model's lower bound is lowest, among the orders that are free by now. Curves
-        are moved along its gradient; the choices are those of the strategies it is moved from,
-        which are the best known and the best of many random ones."""
+        """Return the point [D] with the lowest confidence bound among the orders that are free.
+
+        The curves descend along the gradient of the bound, from the best known points and the best
+        of many random ones. The choices stay those of the point where the descent starts.
+        """
         rng = np.random.default_rng([self._seed, number])
         width = WIDTHS[number % len(WIDTHS)]
-        free = self._free(self._finest(number))
+        free = self._coefficients_up_to(self._finest_order(number))
         reach = self._reach()
         means, _ = model.predict(np.stack(self._x[:known]))
         best = [self._x[i] for i in np.argsort(means, kind="stable")[:3]]
         low, high = -reach[free], reach[free]
-        starts = [_moved(best[0], free, np.clip(b[free], low, high)) for b in best]
+        starts = [_with_values(best[0], free, np.clip(b[free], low, high)) for b in best]
         for start, b in zip(starts, best, strict=True):
             start[self._coordinates.is_choice] = b[self._coordinates.is_choice]
         near = best[0][free] + rng.normal(size=(128, len(free))) * 0.15 * reach[free]
@@ -289,7 +296,7 @@ class CoarseToFine:
         starts += [full[i] for i in promising]
 
         def lower_bound(values: Vector, start: Vector) -> tuple[float, Vector]:
-            value, gradient = model.bound(_moved(start, free, values), width)
+            value, gradient = model.bound(_with_values(start, free, values), width)
             return value, gradient[free]
 
         found = [
@@ -305,15 +312,15 @@ class CoarseToFine:
             for start in starts
         ]
         lowest = min(range(len(found)), key=lambda i: float(found[i].fun))
-        return _moved(starts[lowest], free, np.round(found[lowest].x, 4))
+        return _with_values(starts[lowest], free, np.round(found[lowest].x, 4))
 
-    def _free(self, finest: int) -> npt.NDArray[np.int64]:
-        """The coefficients of curves up to an order."""
+    def _coefficients_up_to(self, finest: int) -> npt.NDArray[np.int64]:
+        """Return the indices of the coefficients of curves up to an order."""
         coordinates = self._coordinates
         return np.flatnonzero((coordinates.order <= finest) & ~coordinates.is_choice)
 
-    def _finest(self, number: int) -> int:
-        """The highest order that is free at this probe."""
+    def _finest_order(self, number: int) -> int:
+        """Return the highest order that is free at this probe."""
         finest = int(self._coordinates.order.max())
         progress = number / self._searches
         if progress < COARSE_SHARE:
@@ -322,7 +329,8 @@ class CoarseToFine:
         return min(finest, COARSE_ORDER + 1 + int(share * 1.5 * finest))
 
     def _contenders(self, round_: int) -> list[GenerationStrategy]:
-        """Who is measured in a round: the model's best few, then the better half of the last."""
+        """Return the strategies of a re-test round: the model's best few in the first round, then
+        the better half of the last round."""
         if round_ == 0:
             with threadpool_limits(1):
                 model = self._model(self._searches)
@@ -335,8 +343,8 @@ class CoarseToFine:
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
 
 
-def _moved(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:
-    """A point with other values of the free coefficients."""
+def _with_values(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:
+    """Return a point with other values of the free coefficients."""
     moved = point.copy()
     moved[free] = values
     return moved
@@ -344,7 +352,7 @@ def _moved(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector
 
 @dataclass(frozen=True)
 class _Scale:
-    """How the model sees FIDs: log(1 + (FID - low) / unit), standardised."""
+    """The scale on which the model sees values: log(1 + (value - low) / unit), standardised."""
 
     low: float
     unit: float
@@ -352,12 +360,12 @@ class _Scale:
     deviation: float
 
     def to_fid(self, y: float) -> float:
-        """The FID that the model sees as y."""
+        """Return the value that the model sees as y."""
         return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
 
 
 class _Halving:
-    """Rounds of re-tests: 2^r contenders, then half of them twice as often, and so on."""
+    """Rounds of re-tests: 2^r contenders first; each round has half as many, twice as often."""
 
     def __init__(self, rounds: int, replicates: int) -> None:
         self.rounds, self._replicates = rounds, replicates
@@ -366,7 +374,7 @@ class _Halving:
 
     @classmethod
     def affordable(cls, evaluations: int) -> _Halving:
-        """The largest that takes RETEST_SHARE of the evaluations."""
+        """Return the most rounds that RETEST_SHARE of the evaluations pays for."""
         share = int(evaluations * RETEST_SHARE)
         for rounds in (4, 3, 2, 1):
             replicates = share // (rounds * 2**rounds)
@@ -375,11 +383,11 @@ class _Halving:
         return cls(0, 0)
 
     def place(self, number: int) -> tuple[int, int, int]:
-        """Round, contender and replicate of the re-test of that number."""
+        """Return round, contender and replicate of the re-test of that number."""
         round_, rest = divmod(number, self.contenders * self._replicates)
         replicate, contender = divmod(rest, self.contenders >> round_)
         return round_, contender, replicate
 
     def first_seed(self, round_: int) -> int:
-        """The number of seeds used by the rounds before."""
+        """Return the number of seeds used by the rounds before."""
         return self._replicates * ((1 << round_) - 1)

@@ -1,9 +1,9 @@
-"""Any Optuna sampler as an optimiser.
+"""Makes an optimiser of any Optuna sampler.
 
-The sampler lives in a study of its own in memory; the record of the search is another one, which
-the driver writes. To make a parallel search repeatable, results reach the sampler with a fixed
-delay: the sampler that proposes probe k knows the results of probes 0 … k - max_in_flight and of
-no others, whichever workers were faster.
+The sampler has a study of its own in memory, separate from the study that the driver writes as the
+record of the search. To make a parallel search repeatable, results reach the sampler with a fixed
+delay: when it proposes probe k, it knows the results of probes 0 … k - max_in_flight and no others,
+no matter which workers were faster.
 """
 
 from __future__ import annotations
@@ -45,24 +45,26 @@ ROUNDING = 1e-9
 
 
 class OptunaSampler:
-    """Minimises FID with an Optuna sampler, from the space's start.
+    """Minimises the metric with an Optuna sampler, beginning at the space's start.
 
     Args:
-        make_sampler: the sampler of a space and a seed.
-        space: its bounds and scales become Optuna distributions.
-        budget: asked until it is spent; what stopped probes leave of theirs pays for more.
-        seed: the evaluations' seeds derive from it.
-        first: strategies of the space to measure before the sampler proposes any; it then starts
-            from the best of them, and knows them all. By default the space's start alone.
-        passes: minimise forward passes an image beside FID. They are then a parameter of their
-            own, from T to what the space allows; the smallest guidance scales give way.
-        max_in_flight: probes that may be out at once, >= 1, and the delay of results; give it at
-            least as many as there are workers.
-        common_random_numbers: one seed for all evaluations, so that differences between
-            strategies are not drowned by their noise; else one an evaluation.
+        make_sampler: makes the sampler for a space and a seed.
+        space: the space to search; its bounds and scales become Optuna distributions.
+        budget: the search ends when it is spent. What is saved by probes that were stopped early
+            pays for further ones.
+        seed: the seeds of the evaluations derive from it.
+        first: strategies of the space to measure before the sampler proposes any. The sampler then
+            knows all of them and starts from the best. By default only the space's start.
+        passes: whether to minimise the forward passes for each image as a second objective. They
+            are then a parameter from T to the space's limit; to reach its value, the smallest
+            guidance scales become 0.
+        max_in_flight: the largest number of probes in flight, >= 1, and the delay of results; it
+            should be at least the number of workers.
+        common_random_numbers: whether all evaluations share one seed, so that noise does not hide
+            the differences between strategies; else each has its own.
 
     Raises:
-        ValueError: max_in_flight < 1, or passes that cannot fall.
+        ValueError: max_in_flight < 1, or `passes` in a space where they cannot fall.
     """
 
     def __init__(
@@ -86,10 +88,10 @@ class OptunaSampler:
         self._passes = passes
         if passes:
             if not isinstance(space, Space):
-                raise ValueError("forward passes are searched with generation strategies alone")
+                raise ValueError("forward passes can be searched only with generation strategies")
             steps, most = space.start.steps, space.max_forward_passes
             if not space.passes_can_fall:
-                raise ValueError("forward passes can only fall where guidance_scale may reach 0")
+                raise ValueError("forward passes can fall only if guidance_scale may reach 0")
             self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
         sampler = make_sampler(space, seed)
@@ -102,7 +104,7 @@ class OptunaSampler:
         self._ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
-        """The sampler's next proposal; WAIT while a result that it must know is missing."""
+        """Return the sampler's next proposal; WAIT while a result that it needs is missing."""
         number = len(self._ledger)
         if self._ledger.spent + 1 > self._budget.evaluations + ROUNDING:
             return WAIT if self._ledger.in_flight else DONE
@@ -112,7 +114,7 @@ class OptunaSampler:
         if self._ledger.told_in_order() < due:
             return WAIT
         while self._released < due:
-            self._release(self._released)
+            self._tell_sampler(self._released)
         if self._first and number == len(self._first) and isinstance(self._space, Space):
             best = replace(self._space, start=best_of(self._first, self._ledger))
             self._study.sampler = self._make_sampler(best, self._seed)
@@ -120,7 +122,7 @@ class OptunaSampler:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self._study.ask(dict(self._distributions))
         self._trials.append(trial)
-        found = trial.params  # a deep copy at every look
+        found = trial.params  # read once, because every access makes a deep copy
         entries = [d.entry(found[d.name]) for d in self._space.dimensions]
         strategy, trained = self._space.pair(np.array(entries))
         if self._passes:
@@ -137,7 +139,7 @@ class OptunaSampler:
         self._ledger.tell(probe, result)
 
     def _first_values(self) -> Iterator[dict[str, float | str]]:
-        """What the first trials are told to take, by parameter."""
+        """Yield the values of the first trials, by parameter."""
         space = self._space
         if not isinstance(space, Space):
             yield space.values_of(*space.starts)
@@ -146,8 +148,8 @@ class OptunaSampler:
             values = space.values_of(strategy, None)
             yield values | ({PASSES: strategy.forward_passes()} if self._passes else {})
 
-    def _release(self, number: int) -> None:
-        """Let the sampler know a result; Optuna has a state of its own for failures."""
+    def _tell_sampler(self, number: int) -> None:
+        """Tell the sampler the result of a probe."""
         fid, trial = self._ledger.value(number), self._trials[number]
         if fid is None:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -160,12 +162,12 @@ class OptunaSampler:
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The space as Optuna distributions, by parameter name."""
+    """Return the Optuna distributions of a space, by parameter name."""
     return {d.name: distribution_of(d) for d in space.dimensions}
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:
-    """A range is a range on its scale, a choice is categorical."""
+    """Return the Optuna distribution of a dimension: categorical for a choice, else a range."""
     if dimension.values:
         return CategoricalDistribution(dimension.values)
     bound = dimension.range

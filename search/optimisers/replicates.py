@@ -1,4 +1,4 @@
-"""A list of strategies, each asked once for each seed: final tests, controls."""
+"""Measures a list of strategies once for each seed, for final tests and controls."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Replicates:
     """Asks every strategy for the first seed, then every one for the second, and so on.
 
     Args:
-        strategies: by name, which becomes the probe's role.
-        images: n of one evaluation.
-        seeds: one step each.
-        trainings: by name, of the models that are trained for their strategies.
+        strategies: the strategies by name, which becomes the role of the probe.
+        images: n, the number of images of one evaluation.
+        seeds: the seeds; each is one step.
+        trainings: the training of each strategy whose model is trained for it, by name.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Replicates:
         self._ledger = Ledger()
 
     def __len__(self) -> int:
-        """How many it asks."""
+        """How many probes it asks."""
         return len(self._list)
 
     def ask(self) -> Probe | Signal:
-        """The next of the list, then DONE."""
+        """Return the next probe of the list, then DONE."""
         number = len(self._ledger)
         if number == len(self._list):
             return DONE

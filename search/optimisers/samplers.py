@@ -1,6 +1,6 @@
-"""Optuna's samplers as optimisers: each seeded, and started at the space's start.
+"""Optuna's samplers as optimisers, seeded and begun at the space's start.
 
-One more is a function here that makes it, and its name in search.registry.
+To add a sampler, write a function here that makes it, and add its name in search.registry.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ MakeSampler = Callable[[SearchSpace, int], BaseSampler]
 
 
 def _optimiser(make: MakeSampler) -> Callable[..., Optimiser]:
-    """The optimiser that a sampler makes."""
-    return functools.partial(OptunaSampler, _quietly(make))
+    """Return a function that makes the optimiser of a sampler."""
+    return functools.partial(OptunaSampler, _without_warnings(make))
 
 
-def _quietly(make: MakeSampler) -> MakeSampler:
+def _without_warnings(make: MakeSampler) -> MakeSampler:
     def made(space: SearchSpace, seed: int) -> BaseSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            # x0 goes in Optuna 6; until then nothing else sets the first mean of CMA-ES.
+            # x0 is deprecated and will go in Optuna 6, but nothing else sets the first mean.
             warnings.simplefilter("ignore", FutureWarning)
             return make(space, seed)
 
@@ -62,7 +62,7 @@ def _nsgaii(space: SearchSpace, seed: int) -> BaseSampler:
 
 random = _optimiser(lambda space, seed: RandomSampler(seed=seed))
 qmc = _optimiser(_qmc)
-# Optuna 5's defaults, pinned: a comparison must not change with the version.
+# The defaults of Optuna 5, fixed here so that comparisons do not change with Optuna's version.
 tpe = _optimiser(
     lambda space, seed: TPESampler(
         n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed
@@ -82,9 +82,9 @@ def nsgaii_passes(
     max_in_flight: int = 4,
     common_random_numbers: bool = True,
 ) -> Optimiser:
-    """NSGA-II on both the metric and forward passes; see `OptunaSampler`."""
+    """Make NSGA-II on both the metric and forward passes; see `OptunaSampler`."""
     return OptunaSampler(
-        _quietly(_nsgaii),
+        _without_warnings(_nsgaii),
         space,
         budget,
         seed,

@@ -102,7 +102,7 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("generation",), None, "generation must be an object"),
     (("training", "alpha"), 0, "alpha = 0"),
     (("training", "alpha"), None, "the beta distribution needs alpha"),
-    (("training", "surprise"), 1, "surprise = 1 is no parameter of the beta distribution"),
+    (("training", "surprise"), 1, "surprise = 1 is not a parameter of the beta distribution"),
     (("training", "mask_ratio_distribution"), "normal", "'normal' is unknown"),
     (("objective", "tokens"), 3, "T = 4 steps, but the image has only 3 tokens"),
     (("objective", "tokens"), "64", "objective.tokens = '64'"),
@@ -111,10 +111,14 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("test", "standard_error"), -0.1, "test.standard_error = -0.1 is not a finite number >= 0"),
     (("test", "standard_error"), False, "test.standard_error = False"),
     (("test", "standard_error"), "", "test.standard_error = ''"),
-    (("test", "values"), [1.0], "test.values has 1 values for 3 seeds"),
+    (("test", "values"), [1.0], "expected one value in test.values for each of the 3 seeds, got 1"),
     (("test", "seeds", 0), -1, "test.seeds[0] = -1"),
     (("test", "images"), 0, "test.images = 0"),
-    (("test", "forward_passes"), 7, "test.forward_passes = 7, but the generation strategy takes 8"),
+    (
+        ("test", "forward_passes"),
+        7,
+        "test.forward_passes: expected 8, as the generation strategy takes, got 7",
+    ),
     (("baseline", "name"), 3, "baseline.name = 3 is not a string"),
     (
         ("best_control", "test", "value"),
@@ -123,7 +127,7 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     ),
     (("best_control", "test", "seeds"), "1", "best_control.test.seeds = '1' is not a list"),
     (("best_control",), "random order", "best_control must be an object"),
-    (("versions",), ["a"], "versions must map"),
+    (("versions",), ["a"], "versions: expected strings by package name"),
 ]
 
 

@@ -77,8 +77,8 @@ class Everywhere(SPSA):
     ("broken", "line"),
     [
         (ByChance, "it is not deterministic"),
-        (Impatient, "ask answered WAIT while nothing was in flight"),
-        (Forgetful, "tell took a probe that it never asked for"),
+        (Impatient, "ask answered WAIT while no probe was in flight"),
+        (Forgetful, "tell accepted a probe that it never asked for"),
         (Hasty, "depends on when results arrive"),
         (Nameless, "the setting gain has no default"),
         (Everywhere, r"expected searches to be a tuple of .*, got \('everything',\)"),

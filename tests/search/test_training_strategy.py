@@ -72,7 +72,7 @@ def test_as_people_write_it() -> None:
         ("beta", {"alpha": 1, "beta": "3"}, "beta = '3' is not a number"),
         ("truncated-normal", {"mean": 1.5, "deviation": 1}, "mean = 1.5 is outside [0, 1]"),
         ("truncated-normal", {"mean": 0.5, "deviation": 0}, "deviation = 0 is not positive"),
-        ("cosine", {"alpha": 2.0}, "alpha = 2.0 is no parameter of the cosine distribution"),
+        ("cosine", {"alpha": 2.0}, "alpha = 2.0 is not a parameter of the cosine distribution"),
     ],
 )
 def test_what_cannot_be(name: Any, values: dict[str, Any], line: str) -> None:
@@ -82,7 +82,7 @@ def test_what_cannot_be(name: Any, values: dict[str, Any], line: str) -> None:
 
 @pytest.mark.parametrize("data", [None, [], {}, {"alpha": 12, "beta": 3}])
 def test_json_that_is_none(data: Any) -> None:
-    with pytest.raises(ValueError, match="training must be an object"):
+    with pytest.raises(ValueError, match="training: expected an object"):
         TrainingStrategy.from_json(data)
 
 
@@ -99,7 +99,7 @@ def test_one_that_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     training_strategy.DISTRIBUTIONS.register("wrong")(math.sqrt)
     power = TrainingStrategy("power", {"exponent": 2})
     assert power.mask_ratios(UNIFORMS).mean() == pytest.approx(1 / 3, abs=1e-4)
-    with pytest.raises(ValueError, match="wrong: math:sqrt is not a Distribution"):
+    with pytest.raises(ValueError, match="wrong: expected a Distribution, got math:sqrt"):
         TrainingStrategy("wrong")
     with pytest.raises(ValueError, match="known: cosine, .*, power, wrong"):
         TrainingStrategy("other")

@@ -145,7 +145,7 @@ def test_a_trained_model_is_cached_under_its_settings(tmp_path: Path) -> None:
         ({"training_steps": 0}, "steps = 0"),
         ({"mask_ratio_distribution": "normal"}, "'normal' is unknown"),
         ({"mask_ratio_distribution": "beta", "alpha": -1.0, "beta": 3.0}, "alpha = -1.0"),
-        ({"alpha": 2.0}, "alpha = 2.0 is no parameter of the cosine distribution; it has: none"),
+        ({"alpha": 2.0}, "alpha = 2.0 is not a parameter of the cosine distribution; it has: none"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(settings: dict[str, object], line: str) -> None:

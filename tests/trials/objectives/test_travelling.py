@@ -77,8 +77,8 @@ def test_ctrl_c_while_a_module_is_imported_interrupts(write: Write) -> None:
 
 def test_a_file_or_a_folder_in_place_of_a_module(write: Write, tmp_path: Path) -> None:
     write("m.py", SOUND)
-    assert "give the module's name, not its file's: m:Generator" in refused("m.py:Generator")
-    assert f"No module named 'k' in {tmp_path}, nor among what is installed" in refused("k:X")
+    assert "expected a module, not a file, such as m:Generator" in refused("m.py:Generator")
+    assert f"No module named 'k' in {tmp_path} or among the installed packages" in refused("k:X")
 
 
 def test_errors_of_each_method_are_one_line_with_their_place(write: Write, tmp_path: Path) -> None:
@@ -209,14 +209,14 @@ def test_a_module_that_ours_hides_is_said_to_be(
     line = refused("m:Generator")
     first = next(iter(files)).partition("/")[0]
     top = first.removesuffix(".py")
-    assert f"{top} is the name of autonat's own package, which hides {tmp_path / first}" in line
+    assert f"autonat has a package named {top}, which hides {tmp_path / first}" in line
 
 
 def test_an_objective_in_a_module_that_ours_hides(write: Write) -> None:
     write("search.py", SOUND)
-    assert "search is the name of autonat's own package" in refused("search:Generator")
+    assert "autonat has a package named search" in refused("search:Generator")
     write("models/tiny.py", SOUND)
-    assert "models is the name of autonat's own package" in refused("models.tiny:Generator")
+    assert "autonat has a package named models" in refused("models.tiny:Generator")
 
 
 def test_a_package_of_the_users_may_have_models_inside(write: Write, tmp_path: Path) -> None:
