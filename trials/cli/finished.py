@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trials.cli.printing import show_paths, show_results
+from trials.cli.printing import show_paths
+from trials.cli.tables import show_results
 from trials.lab import Lab
 from trials.progress import say
 from trials.publishing.publish import Published

@@ -79,6 +79,23 @@ WorkersFlag = Annotated[
         help="Evaluations at the same time. (default: the cores of this machine)",
     ),
 ]
+TestImagesFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--images",
+        metavar="IMAGES",
+        min=1,
+        help="Images generated for each seed. (default: as many as in the final test)",
+    ),
+]
+TestSeedsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="SEED,…",
+        help="Seeds, such as 1,2,3. (default: those of the final test)",
+    ),
+]
 RayAddressFlag = Annotated[
     str | None,
     typer.Option(

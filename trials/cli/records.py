@@ -18,17 +18,19 @@ from trials.cli.flags import (
     NameArgument,
     NamesArgument,
     RecordFlag,
+    TestImagesFlag,
+    TestSeedsFlag,
     TrackingFlag,
     read_seeds,
 )
-from trials.cli.printing import note, out, print_json, show_front, show_results
+from trials.cli.printing import note, out, print_json
+from trials.cli.tables import show_front, show_results
 from trials.lab import DEFAULT_LAB, Lab, file_name, results_folder
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from search.strategy import GenerationStrategy
     from search.strategy_file import FinalTest
-    from trials.publishing.publish import Published
 
 app = App()
 
@@ -149,7 +151,7 @@ def report(
     say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
     from trials.cli.preparing import prepared_live
     from trials.objectives.objective import load_objective
-    from trials.publishing.publish import publish
+    from trials.publishing.publish import publish, show_nothing
     from trials.publishing.publish_alternation import publish_alternation
     from trials.record.searches import alternation_names, recorded_settings, search_records
     from trials.results.rounds import recorded_rounds
@@ -164,7 +166,7 @@ def report(
             raise ValueError(f"alternation {name}: no round is done")
         made = partial(load_objective, settings.objective, settings.objective_settings)
         mirror = Mirror(where)
-        written = publish_alternation(where, name, rounds, made, mirror, _unseen, note).report
+        written = publish_alternation(where, name, rounds, made, mirror, show_nothing, note).report
     else:
         records = search_records(where.record_url, name)
         described = records[0].settings["objective"]
@@ -173,14 +175,10 @@ def report(
             made = partial(prepared_live, *told, where)
         else:  # its models are in the lab's store
             made = partial(load_objective, *told)
-        written = publish(where, name, records, made, Mirror(where), _unseen, note).report
+        written = publish(where, name, records, made, Mirror(where), show_nothing, note).report
     if written is None:
         raise typer.Exit(2)
     out.print(str(written))
-
-
-def _unseen(published: Published) -> None:
-    """They are shown by another command."""
 
 
 @app.command()
@@ -262,20 +260,8 @@ def tabulate(
 @app.command()
 def front(
     name: NameArgument,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            metavar="IMAGES",
-            min=1,
-            help="Images generated for each seed. (default: as many as in the final test)",
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SEED,…", help="Seeds, such as 1,2,3. (default: those of the final test)"
-        ),
-    ] = None,
+    images: TestImagesFlag = None,
+    seeds: TestSeedsFlag = None,
     lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,

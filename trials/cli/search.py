@@ -8,24 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.registry import OPTIMISERS
-from search.strategy import require_steps
-from search.strategy_file import StrategyFile
 from trials.cli.flags import (
     App,
     Command,
     JsonFlag,
     LabFlag,
-    SetFlag,
-    StrategyArgument,
     WorkersFlag,
-    read_assignments,
-    read_counts,
     read_names,
-    read_seeds,
 )
-from trials.cli.printing import show_transfer
 from trials.lab import DEFAULT_LAB, Lab
-from trials.progress import LiveProgress, say
+from trials.progress import say
 from trials.searches.demo import DEMO, METHODS
 
 if TYPE_CHECKING:
@@ -182,91 +174,3 @@ def demo(
     if workers is not None:
         values["workers"] = workers
     _begin(read_settings(values), as_json_)
-
-
-@app.command()
-def transfer(
-    strategy: StrategyArgument,
-    settings: SetFlag = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(metavar="T,…", help="Numbers of steps, such as 4,16. (default: the file's)"),
-    ] = None,
-    refine: Annotated[
-        int | None,
-        typer.Option(
-            metavar="IMAGES",
-            help="Search on from the transferred strategy, with so many images. (default: no "
-            "search)",
-        ),
-    ] = None,
-    images_per_evaluation: Annotated[
-        int,
-        typer.Option(
-            metavar="IMAGES", min=1, help="Images generated to measure one strategy of that search."
-        ),
-    ] = 250,
-    test_images: Annotated[
-        int,
-        typer.Option(metavar="IMAGES", min=1, help="Images of the final test, for each seed."),
-    ] = 2000,
-    test_seeds: Annotated[
-        str, typer.Option(metavar="SEED,…", help="Seeds of the final test.")
-    ] = "1,2,3",
-    workers: WorkersFlag = None,
-    lab: LabFlag = DEFAULT_LAB,
-    as_json_: JsonFlag = False,
-) -> None:
-    """Measure a strategy on another model or at other numbers of steps, and refine it there."""
-    say(f"{strategy}: measured elsewhere; importing PyTorch …")
-    from models.training.checkpoints import settings_hash
-    from trials.cli.search_command import refined
-    from trials.objectives.objective import load_objective
-    from trials.objectives.preparing import prepare
-    from trials.searches.launch import check
-    from trials.searches.settings import read_settings
-    from trials.searches.transfer import (
-        Transferred,
-        measure_transfer,
-        target_settings,
-        transferred_file,
-    )
-
-    file = StrategyFile.read(strategy)
-    where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
-    lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
-    values = target_settings(file, read_assignments("--set", settings))
-    name = str((file.objective or {})["name"])
-    made = load_objective(name, values)
-    common: dict[str, Any] = {
-        "objective": name,
-        "objective_settings": values,
-        "budget": refine,
-        "images_per_evaluation": images_per_evaluation,
-        "test_images": test_images,
-        "test_seeds": seeds,
-    }
-    given = common | {"lab": lab} | ({} if workers is None else {"workers": workers})
-    for length in lengths:
-        plain = {key: value for key, value in given.items() if value is not None}
-        require_steps(length, made.tokens)
-        if refine is not None:
-            check(read_settings(plain | {"steps": length}).completed(), made, where)
-    rows: dict[int, list[Transferred]] = {}
-    with LiveProgress() as progress:
-        prepare(made, where.folder, progress.report(f"preparing {name}"))
-        for length in lengths:
-            report = progress.report(f"transfer to T = {length}")
-            rows[length] = measure_transfer(file, made, length, test_images, seeds, report)
-    for length, found in rows.items() if refine is not None else ():
-        own = transferred_file(file, made, values, found[-1])
-        # Named by all that it depends on: the same refinement is made once.
-        key = settings_hash(common | {"generation": own.generation.to_json()})[:8]
-        start = where.make_results("transfer") / f"T{length}-{key}.json"
-        own.write(start)
-        more = {"name": f"transfer-T{length}-{key}", "steps": length, "start": start}
-        found_there = refined(read_settings(given | more), where)
-        if found_there is None:
-            raise KeyboardInterrupt
-        found.append(found_there)
-    show_transfer(file, rows, as_json_)

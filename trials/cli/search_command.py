@@ -12,18 +12,16 @@ import sys
 
 import typer
 
-from search.strategy_file import StrategyFile
-from trials.cli.printing import note, show_paths, show_results
+from trials.cli.printing import note, show_paths
+from trials.cli.tables import show_results
 from trials.lab import VARIABLES, Lab
 from trials.progress import LiveProgress
 from trials.publishing.publish import Published
 from trials.publishing.run import alternate_and_publish, search_and_publish
 from trials.record.databases import without_password
 from trials.record.searches import has_begun
-from trials.searches.launch import resumed_settings
 from trials.searches.setting_groups import WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings
-from trials.searches.transfer import REFINED, Transferred
 
 
 def run(
@@ -84,29 +82,3 @@ def _where(settings: SearchSettings) -> str:
         if value != usual and text not in said:
             words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"
     return words
-
-
-def refined(settings: SearchSettings, lab: Lab) -> Transferred | None:
-    """What a search found from the transferred strategy; a search that was done is only read."""
-    name = settings.full_name()
-    best = lab.results(name) / "best.json"
-    if not best.exists():
-        resume = has_begun(lab.record_url, name)
-        if resume:
-            here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
-            settings = resumed_settings(name, here, None)
-        if (
-            search_and_publish(
-                settings.completed(),
-                resume=resume,
-                progress=LiveProgress(),
-                show=lambda _: None,
-                note=note,
-            )
-            is None
-        ):
-            return None
-    file = StrategyFile.read(best)
-    if file.test is None:
-        raise ValueError(f"{best}: no final test")
-    return Transferred(REFINED, file.generation, file.test)

@@ -67,6 +67,10 @@ Show = Callable[[Published], None]
 """Given what is published as soon as it is safe, without what is optional."""
 
 
+def show_nothing(published: Published) -> None:
+    """A `Show` for a search whose results somebody else shows."""
+
+
 def publish(
     lab: Lab,
     name: str,

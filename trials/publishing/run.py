@@ -10,7 +10,7 @@ from trials.lab import Lab
 from trials.objectives.objective import Objective, load_objective
 from trials.objectives.preparing import prepared
 from trials.progress import LiveProgress
-from trials.publishing.publish import Note, Published, Show, publish
+from trials.publishing.publish import Note, Published, Show, publish, show_nothing
 from trials.publishing.publish_alternation import publish_alternation
 from trials.record.searches import is_finished, search_records
 from trials.searches.alternation import alternate
@@ -89,7 +89,7 @@ def alternate_and_publish(
             resume=resume_half,
             retry_failed=retry_failed and resume_half,
             progress=progress.anew(),
-            show=lambda _: None,
+            show=show_nothing,
             note=note,
         )
         if published is None:

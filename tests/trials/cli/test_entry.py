@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from trials.cli import main as cli
+from trials.cli import train
 from trials.publishing import run
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -129,7 +129,7 @@ def test_what_was_not_begun_is_not_to_be_resumed(
 
 
 def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_trained", interrupted)
+    monkeypatch.setattr(train, "_trained", interrupted)
     code, _, err = autonat("train", "--objective", "digits")
     assert code == 130
     assert "the same command resumes" in err

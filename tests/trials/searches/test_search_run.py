@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from trials.cli import search_command
 from trials.lab import Lab
+from trials.progress import LiveProgress
+from trials.publishing import transferring
 from trials.record.record import Record
 from trials.searches.settings import SearchSettings, read_settings
 
@@ -76,8 +77,8 @@ def test_a_refinement_goes_on_where_it_is_told_to_run(
     def interrupted(settings: SearchSettings, *, resume: bool, **more: object) -> None:
         asked.append((settings, resume))
 
-    monkeypatch.setattr(search_command, "search_and_publish", interrupted)
-    assert search_command.refined(settings, lab) is None
+    monkeypatch.setattr(transferring, "search_and_publish", interrupted)
+    assert transferring.refined(settings, lab, LiveProgress(False), print) is None
     [(now, resume)] = asked
     assert resume
     assert (now.workers, now.runner) == (3, "local")

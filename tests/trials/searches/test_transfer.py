@@ -100,9 +100,9 @@ def test_a_refinement_that_is_interrupted_says_so(
 ) -> None:
     test = FinalTest(9.0, None, (9.0,), 100, (1,), 8)
     found = [Transferred("transferred", GenerationStrategy.maskgit(4), test)]
-    monkeypatch.setattr("trials.objectives.preparing.prepare", lambda *_: None)
-    monkeypatch.setattr("trials.searches.transfer.measure_transfer", lambda *_: found)
-    monkeypatch.setattr("trials.cli.search_command.refined", lambda *_: None)
+    monkeypatch.setattr("trials.publishing.transferring.prepare", lambda *_: None)
+    monkeypatch.setattr("trials.publishing.transferring.measure_transfer", lambda *_: found)
+    monkeypatch.setattr("trials.publishing.transferring.refined", lambda *_: None)
     words = ("--refine", 900, "--images", 100, "--test-images", 100)
     code, out, err = autonat("transfer", file, *words, "--lab", tmp_path / "lab")
     assert (code, out) == (130, "")

@@ -1,0 +1,220 @@
+"""The commands on one strategy file: `autonat evaluate`, `show`, `sample` and `transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dashboards.formatting import with_error
+from search.measurement import metric_label
+from search.strategy_file import StrategyFile
+from trials.cli.flags import (
+    App,
+    JsonFlag,
+    LabFlag,
+    ObjectiveFlag,
+    RecordFlag,
+    SetFlag,
+    StrategyArgument,
+    TestImagesFlag,
+    TestSeedsFlag,
+    WorkersFlag,
+    countable,
+    read_assignments,
+    read_counts,
+    read_seeds,
+)
+from trials.cli.printing import note, out, print_json
+from trials.cli.tables import error_words, show_strategy, show_transfer
+from trials.lab import DEFAULT_LAB, Lab
+from trials.progress import LiveProgress, say
+
+app = App()
+
+
+@app.command()
+def evaluate(
+    strategy: StrategyArgument,
+    images: TestImagesFlag = None,
+    seeds: TestSeedsFlag = None,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure a strategy file again, on any seeds and with any number of images."""
+    from trials.objectives.measured import replicate
+    from trials.objectives.objective import describe, load_objective
+    from trials.objectives.preparing import prepared
+    from trials.results.results import fid_over_n
+    from trials.searches.search_run import differences
+
+    file = StrategyFile.read(strategy)
+    usual: tuple[int, ...]
+    usual, n = (1, 2, 3), 2000
+    if file.test is not None:
+        usual, n = file.test.seeds, file.test.images
+    chosen = [*usual] if seeds is None else read_seeds("--seeds", seeds)
+    n = n if images is None else images
+    name, values = _objective_of(file, objective, settings)
+    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
+    file.generation.masked_counts(load_objective(name, values).tokens)
+    with LiveProgress() as progress:
+        made = prepared(name, values, Lab.open(lab).folder, progress)
+        described = describe(name, values, made)
+        for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
+            if theirs is not None and differences(dict(theirs), described[field], field):
+                line = differences(dict(theirs), described[field], field)[0]
+                progress.say(f"note: not what the file was measured with: {line}")
+        test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
+    smaller, metric = fid_over_n(found), metric_label(test.metric)
+    if as_json_:
+        seconds = round(sum(m.seconds for m in found), 3)
+        more = {"protocol": described["protocol"], "seconds": seconds, "fid_at": smaller}
+        print_json(test.printed() | more)
+    else:
+        out.print(
+            f"{metric} {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "
+            f"{test.forward_passes} forward passes an image{error_words(test, '; ')}"
+        )
+        for label, fid in smaller.items():
+            out.print(f"{metric} {fid:.4g} at n = {label}, out of the same images")
+
+
+@app.command()
+def show(
+    strategy: Annotated[
+        Path,
+        typer.Argument(metavar="STRATEGY.json|NAME", help="A strategy file, or a search's name."),
+    ],
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="L",
+            min=1,
+            callback=countable,
+            help="Tokens of an image, to count those in force. (default: the file's)",
+        ),
+    ] = None,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Print the schedules of a strategy file; or what became of a search, and what failed in it."""
+    if strategy.suffix != ".json" and not strategy.is_file():
+        from trials.cli.search_state import show_search
+
+        show_search(Lab.at(lab, record_url), str(strategy), as_json_)
+        return
+    file = StrategyFile.read(strategy)
+    if as_json_:
+        print_json(file.to_json())
+        return
+    known = (file.objective or {}).get("tokens")
+    show_strategy(file, known if tokens is None else tokens)
+
+
+@app.command()
+def sample(
+    strategy: StrategyArgument,
+    picture: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write.")],
+    images: Annotated[
+        int, typer.Option(metavar="IMAGES", min=1, help="Images in the picture.")
+    ] = 40,
+    seed: Annotated[
+        int, typer.Option(metavar="SEED", min=0, max=2**32 - 1, help="Seed of the images.")
+    ] = 0,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+) -> None:
+    """Draw images that a strategy generates, as one picture."""
+    say(f"{strategy}: {images} images are drawn; importing PyTorch …")
+    from dashboards.samples import grid, png
+    from trials.cli.preparing import prepared_live
+    from trials.objectives.objective import Samples, sampled
+
+    file = StrategyFile.read(strategy)
+    name, values = _objective_of(file, objective, settings)
+    made = prepared_live(name, values, Lab.open(lab))
+    file.generation.masked_counts(made.tokens)
+    if not isinstance(made, Samples):
+        raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
+    sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
+    try:
+        picture.write_bytes(sheet)
+    except OSError as error:
+        raise ValueError(f"{picture}: {error.strerror}") from None
+    out.print(str(picture))
+
+
+@app.command()
+def transfer(
+    strategy: StrategyArgument,
+    settings: SetFlag = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="T,…", help="Numbers of steps, such as 4,16. (default: the file's)"),
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Search on from the transferred strategy, with so many images. (default: no "
+            "search)",
+        ),
+    ] = None,
+    images_per_evaluation: Annotated[
+        int,
+        typer.Option(
+            metavar="IMAGES", min=1, help="Images generated to measure one strategy of that search."
+        ),
+    ] = 250,
+    test_images: Annotated[
+        int,
+        typer.Option(metavar="IMAGES", min=1, help="Images of the final test, for each seed."),
+    ] = 2000,
+    test_seeds: Annotated[
+        str, typer.Option(metavar="SEED,…", help="Seeds of the final test.")
+    ] = "1,2,3",
+    workers: WorkersFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Measure a strategy on another model or at other numbers of steps, and refine it there."""
+    say(f"{strategy}: measured elsewhere; importing PyTorch …")
+    from trials.publishing.transferring import TransferSettings, transfer_and_refine
+
+    file = StrategyFile.read(strategy)
+    where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
+    lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
+    rows = transfer_and_refine(
+        file,
+        read_assignments("--set", settings),
+        lengths,
+        TransferSettings(test_images, seeds, refine, images_per_evaluation, workers),
+        where,
+        LiveProgress(),
+        note,
+    )
+    show_transfer(file, rows, as_json_)
+
+
+def _objective_of(
+    file: StrategyFile, name: str | None, settings: list[str] | None
+) -> tuple[str, dict[str, Any]]:
+    """The objective to measure a file on: a flag's, else its own."""
+    from trials.objectives.named_paths import with_absolute_paths
+    from trials.objectives.objective import OBJECTIVES
+
+    objective: Mapping[str, Any] | None = file.objective
+    if name is not None:
+        objective = {"name": name, "settings": {}}
+    if objective is None:
+        raise ValueError("the strategy file names no objective: --objective does")
+    found = str(objective["name"])
+    given = with_absolute_paths(OBJECTIVES.load(found), read_assignments("--set", settings))
+    return found, dict(objective["settings"]) | given

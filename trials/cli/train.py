@@ -1,0 +1,97 @@
+"""The command that trains ahead of searches: `autonat train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trials.cli.flags import (
+    App,
+    JsonFlag,
+    LabFlag,
+    ObjectiveFlag,
+    RayAddressFlag,
+    SetFlag,
+    finite,
+    read_assignments,
+)
+from trials.cli.printing import out, print_json
+from trials.lab import DEFAULT_LAB, Lab
+from trials.progress import LiveProgress, say
+
+if TYPE_CHECKING:
+    from trials.objectives.objective import Objective
+
+app = App()
+
+
+@app.command()
+def train(
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="STUDY.yaml", help="A study file whose objective is trained."),
+    ] = None,
+    objective: ObjectiveFlag = None,
+    settings: SetFlag = None,
+    workers: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="Workers that train one model together.")
+    ] = 1,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(metavar="GPUS", min=0, callback=finite, help="GPUs that each of them holds."),
+    ] = 0.0,
+    ray_address: RayAddressFlag = None,
+    lab: LabFlag = DEFAULT_LAB,
+    as_json_: JsonFlag = False,
+) -> None:
+    """Train the generator of an objective ahead of its searches, which then begin at once."""
+    from trials.objectives.objective import describe
+    from trials.searches.settings import read_settings
+
+    given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
+    study = read_settings({k: v for k, v in given.items() if v}, study_file)
+    objective, values = study.objective, study.objective_settings
+    say(f"{objective}: it is prepared; importing PyTorch …")
+    try:
+        made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
+    except KeyboardInterrupt:
+        say("interrupted; the same command resumes from the last checkpoint, if there is one")
+        raise typer.Exit(130) from None
+    described = describe(objective, values, made)
+    if as_json_:
+        print_json(described)
+    else:
+        out.print(f"checkpoint {described['objective']['checkpoint']}")
+
+
+def _trained(
+    objective: str,
+    values: dict[str, Any],
+    lab: Path,
+    workers: int,
+    gpus_per_worker: float,
+    ray_address: str | None,
+) -> Objective:
+    from trials.cli.preparing import prepared_live
+    from trials.objectives.objective import load_objective
+
+    if workers == 1 and ray_address is None:
+        return prepared_live(objective, values, Lab.open(lab))
+    from trials.objectives.nat_objective import NATObjective
+    from trials.runners.distributed_training import train_together
+
+    made = load_objective(objective, values)
+    if not isinstance(made, NATObjective):
+        raise ValueError(f"objective {objective}: only NATs are trained on several workers")
+    with LiveProgress() as progress:
+        train_together(
+            made,
+            Lab.open(lab).folder,
+            progress.report(f"training {objective}"),
+            workers=workers,
+            gpus=gpus_per_worker,
+            address=ray_address,
+        )
+    return made
