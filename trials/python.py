@@ -151,9 +151,10 @@ def search(
         ValueError: whatever is not valid, in one line, before anything costly starts.
         KeyboardInterrupt: it was interrupted; `resume=True` goes on from there.
     """
-    from trials.publishing.run import alternate_and_publish, search_and_publish
+    from trials.publishing.publish import show_nothing
+    from trials.publishing.run import run_and_publish
     from trials.searches.launch import resumed_settings
-    from trials.searches.settings import AlternationSettings, read_settings
+    from trials.searches.settings import read_settings
 
     without_chatter()
     own = None if isinstance(objective, str) else objective
@@ -167,32 +168,15 @@ def search(
     asked = asked.completed()
     full = asked.full_name()
     shown = LiveProgress(progress)
-
-    def note(line: str) -> None:
-        shown.say(f"note: {line}")
-
-    if isinstance(asked, AlternationSettings):
-        if own is not None:
-            raise ValueError("what = both: rounds need an objective that has a name")
-        named = asked.model_copy(update={"name": full})
-        published = alternate_and_publish(
-            named,
-            resume=resume,
-            retry_failed=retry_failed,
-            progress=shown,
-            show=lambda _: None,
-            note=note,
-        )
-    else:
-        published = search_and_publish(
-            asked,
-            resume=resume,
-            retry_failed=retry_failed,
-            objective=own,
-            progress=shown,
-            show=lambda _: None,
-            note=note,
-        )
+    published = run_and_publish(
+        asked,
+        resume=resume,
+        retry_failed=retry_failed,
+        objective=own,
+        progress=shown,
+        show=show_nothing,
+        note=lambda line: shown.say(f"note: {line}"),
+    )
     if published is None:
         raise KeyboardInterrupt(f"search {full} was interrupted; resume=True goes on from here")
     lab = Lab.at(asked.lab, asked.record_url, asked.tracking_uri)

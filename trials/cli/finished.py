@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from trials.cli.printing import show_paths
 from trials.cli.tables import show_results
-from trials.lab import Lab
 from trials.progress import say
 from trials.publishing.publish import Published
 from trials.record.searches import is_finished, search_records
@@ -24,7 +23,7 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
         Whether it was; else what is left is said.
     """
     name = settings.full_name()
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    lab = settings.open_lab()
     records = search_records(lab.record_url, name)
     done = sum(len(r.evaluations) for r in records if r.settings["kind"] == "search")
     total = settings.budget_of_one().evaluations * len(settings.optimisers)

@@ -120,7 +120,7 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
     if settings.name is not None:  # a derived one costs seconds
         from trials.record.searches import refuse_taken
 
-        url = Lab.open(settings.lab, settings.record_url).record_url
+        url = settings.open_lab().record_url
         refuse_taken(url, settings.name, settings.optimisers)
     from trials.cli.search_command import run
 

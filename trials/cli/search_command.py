@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import sys
 
 import typer
 
 from trials.cli.printing import note, show_paths
 from trials.cli.tables import show_results
-from trials.lab import VARIABLES, Lab
-from trials.progress import LiveProgress
+from trials.lab import VARIABLES
+from trials.progress import LiveProgress, say
 from trials.publishing.publish import Published
-from trials.publishing.run import alternate_and_publish, search_and_publish
+from trials.publishing.run import run_and_publish
 from trials.record.databases import without_password
 from trials.record.searches import has_begun
 from trials.searches.setting_groups import WhereItRuns
-from trials.searches.settings import AlternationSettings, SearchSettings
+from trials.searches.settings import SearchSettings
 
 
 def run(
@@ -30,7 +29,7 @@ def run(
     """Search, publish, print."""
     settings = settings.completed()
     name = settings.full_name()
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    lab = settings.open_lab()
 
     def show(published: Published) -> None:
         if not as_json_:
@@ -38,34 +37,23 @@ def run(
 
     published = None
     with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
-        if isinstance(settings, AlternationSettings):
-            named = settings.model_copy(update={"name": name})
-            published = alternate_and_publish(
-                named,
-                resume=resume,
-                retry_failed=retry_failed,
-                progress=LiveProgress(),
-                show=show,
-                note=note,
-            )
-        else:
-            published = search_and_publish(
-                settings,
-                resume=resume,
-                retry_failed=retry_failed,
-                progress=LiveProgress(),
-                show=show,
-                note=note,
-            )
+        published = run_and_publish(
+            settings,
+            resume=resume,
+            retry_failed=retry_failed,
+            progress=LiveProgress(),
+            show=show,
+            note=note,
+        )
     if published is None:
         line = f"interrupted; autonat search --resume {name}{_where(settings)} continues it"
         if not has_begun(lab.record_url, name):
             line = "interrupted before there was anything to resume"
-        print(line, file=sys.stderr)
+        say(line)
         raise typer.Exit(130)
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
-        print(line, file=sys.stderr)
+        say(line)
     if as_json_:
         show_results(published.results, published.anchors, True, published, name)
     else:

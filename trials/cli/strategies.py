@@ -49,8 +49,8 @@ def evaluate(
     from trials.objectives.measured import replicate
     from trials.objectives.objective import describe, load_objective
     from trials.objectives.preparing import prepared
+    from trials.record.differences import differences
     from trials.results.results import fid_over_n
-    from trials.searches.search_run import differences
 
     file = StrategyFile.read(strategy)
     usual: tuple[int, ...]
@@ -66,9 +66,9 @@ def evaluate(
         made = prepared(name, values, Lab.open(lab).folder, progress)
         described = describe(name, values, made)
         for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
-            if theirs is not None and differences(dict(theirs), described[field], field):
-                line = differences(dict(theirs), described[field], field)[0]
-                progress.say(f"note: not what the file was measured with: {line}")
+            differing = theirs and differences(dict(theirs), described[field], field)
+            if differing:
+                progress.say(f"note: not what the file was measured with: {differing[0]}")
         test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
     smaller, metric = fid_over_n(found), metric_label(test.metric)
     if as_json_:

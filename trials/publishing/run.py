@@ -19,6 +19,43 @@ from trials.searches.settings import AlternationSettings, SearchSettings
 from trials.tracking.mirror import Mirror
 
 
+def run_and_publish(
+    settings: SearchSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    objective: Objective | None = None,
+    progress: LiveProgress,
+    show: Show,
+    note: Note,
+) -> Published | None:
+    """Run and publish a search or an alternation, whichever the settings are of.
+
+    The arguments, the result and the errors are those of `search_and_publish`. An alternation takes
+    no `objective`: its rounds need one that has a name.
+    """
+    if not isinstance(settings, AlternationSettings):
+        return search_and_publish(
+            settings,
+            resume=resume,
+            retry_failed=retry_failed,
+            objective=objective,
+            progress=progress,
+            show=show,
+            note=note,
+        )
+    if objective is not None:
+        raise ValueError("what = both: rounds need an objective that has a name")
+    return alternate_and_publish(
+        settings.model_copy(update={"name": settings.full_name()}),
+        resume=resume,
+        retry_failed=retry_failed,
+        progress=progress,
+        show=show,
+        note=note,
+    )
+
+
 def search_and_publish(
     settings: SearchSettings,
     *,
@@ -48,7 +85,7 @@ def search_and_publish(
         ValueError: as `launch` and `publish`.
     """
     name = settings.full_name()
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    lab = settings.open_lab()
     publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
     if resume and not retry_failed and is_finished(records := search_records(lab.record_url, name)):
         progress.say(publishing)
@@ -80,7 +117,7 @@ def alternate_and_publish(
 ) -> Published | None:
     """Run an alternation and publish it. Failures are tried again in the half-round that it is in:
     those before it are what it goes on from. See `search_and_publish`."""
-    lab, behind = Lab.open(settings.lab, settings.record_url, settings.tracking_uri), 0
+    lab, behind = settings.open_lab(), 0
 
     def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
         nonlocal behind

@@ -19,13 +19,13 @@ from search.files import write_whole
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.objective import Trains, load_objective
+from trials.record.differences import require_same
 from trials.record.hold import hold
 from trials.record.record import Record
 from trials.record.searches import has_begun, refuse_taken
 from trials.record.studies import ALTERNATION
 from trials.results.rounds import Round, best_round, round_value
 from trials.searches.launch import check, resumed_settings
-from trials.searches.search_run import differences
 from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
@@ -49,7 +49,7 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
         ValueError: settings that are not valid, an alternation that exists (or, resumed, does
             not), or that was made with other settings.
     """
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    lab = settings.open_lab()
     _check(settings, lab)
     _record(settings, lab, resume)
     rounds: list[Round] = []
@@ -131,9 +131,8 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
         here = half.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
         recorded = resumed_settings(name, here, None)
         # Workers may have changed, and with them how many probes are out at once.
-        differing = differences(_without_flight(recorded), _without_flight(half.completed()))
-        if differing:
-            raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+        now = half.completed()
+        require_same(f"search {name}", _without_flight(recorded), _without_flight(now))
         half = recorded
     else:
         best.unlink(missing_ok=True)  # of another record
@@ -176,9 +175,7 @@ def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
         refuse_taken(lab.record_url, settings.full_name(), ())
         Record.create(lab.record_url, name, told)
         return
-    differing = differences(Record.open(lab.record_url, name).settings, told)
-    if differing:
-        raise ValueError(f"study {name} was made with {'; '.join(differing[:3])}")
+    require_same(f"study {name}", Record.open(lab.record_url, name).settings, told)
 
 
 def has_ended(rounds: list[Round]) -> bool:

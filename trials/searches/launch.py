@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,13 @@ from trials.objectives.objective import (
 )
 from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
+from trials.record.differences import require_same
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
 from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
-from trials.searches.search_run import SearchRun, differences
+from trials.searches.search_run import SearchRun
 from trials.searches.settings import (
     WHERE_IT_RUNS,
     SearchSettings,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from trials.objectives.training import Trainer
     from trials.runners.study import Study
     from trials.tracking.mirror import Mirror
+
+    RunJobs = Callable[[SearchRun, Objective | Trainer], None]
+    """Runs the jobs of a search until it is done."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +85,39 @@ def launch(
         ValueError: whatever is not valid, found before anything costly starts; the record cannot
             be written; or too many evaluations in a row have failed of one reason.
     """
-    from trials.objectives.training import Trainer
-    from trials.runners.local_runner import run_local
-    from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
-    from trials.tracking.background_mirror import BackgroundMirror
-    from trials.tracking.mirror import Mirror
-
     settings = settings.completed()
     if objective is None:
         objective = load_objective(settings.objective, settings.objective_settings)
-    lab = Lab.open(settings.lab, settings.record_url, settings.tracking_uri)
+    lab = settings.open_lab()
     if not resume:
         refuse_taken(lab.record_url, settings.full_name(), settings.optimisers)
     check(settings, objective, lab)
-    measurer = _measurer(settings, objective, lab)
+    measurer = _objective_or_trainer(settings, objective, lab)
     _check_travels(settings, measurer)
-    if isinstance(measurer, Trainer) or not isinstance(objective, Prepares):
+    if measurer is not objective or not isinstance(objective, Prepares):
         describe(settings.objective, settings.objective_settings, objective)
+    with contextlib.ExitStack() as stack:
+        run_jobs = stack.enter_context(_workers(settings, progress))
+        _prepare(settings, objective, measurer, lab, progress)
+        opened = _open_run(settings, objective, lab, resume, retry_failed, progress)
+        run, mirror = stack.enter_context(opened)
+        run_jobs(run, measurer)
+    return Launched(settings, lab, objective, run, mirror)
+
+
+@contextlib.contextmanager
+def _workers(settings: SearchSettings, progress: Progress) -> Iterator[RunJobs]:
+    """A function that runs jobs where the settings say, within a connection to Ray if that is Ray.
+
+    Raises:
+        ValueError: Ray does not answer, or its nodes lack what the search needs.
+    """
+    from trials.runners.local_runner import run_local
+    from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
+
+    if settings.runner != "ray":
+        yield run_local
+        return
     spread = RaySettings(
         settings.workers,
         settings.gpus_per_trial,
@@ -104,28 +125,47 @@ def launch(
         settings.rungs(),
         settings.time_limit,
     )
+    address = settings.ray_address
+    waited = f"starting Ray with {settings.workers} workers"
+    if address:
+        waited = f"connecting to Ray at {address}"
+    progress.say(f"{settings.full_name()}: {waited} …")
+    own = _own_modules()
+    has_module = bool(user_modules(settings.objective))
+    module = settings.objective.partition(":")[0] if has_module else None
+    with ray_workers(spread, own, module):
+        yield lambda run, measurer: run_ray(run, measurer, spread)
+
+
+@contextlib.contextmanager
+def _open_run(
+    settings: SearchSettings,
+    objective: Objective,
+    lab: Lab,
+    resume: bool,
+    retry_failed: bool,
+    progress: Progress,
+) -> Iterator[tuple[SearchRun, Mirror]]:
+    """The run of a search, which this process alone holds, and its mirror in MLflow.
+
+    Within it the mirror follows the records, and a search in which nothing but failures happens is
+    ended.
+    """
+    from trials.tracking.background_mirror import BackgroundMirror
+    from trials.tracking.mirror import Mirror
+
+    name = settings.full_name()
+    failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
+
+    def listen(study: Study) -> None:
+        following.changed(study.record)
+        study.show(progress)
+        failures.saw(study.record)
+
+    first = f"{name}-{settings.optimisers[0]}"
+    begun = resume and first in study_names(lab.record_url)
     with contextlib.ExitStack() as stack:
-        name = settings.full_name()
-        if settings.runner == "ray":
-            address = settings.ray_address
-            waited = "connecting to Ray at " + address if address else "starting Ray with "
-            workers = "" if address else f"{settings.workers} workers"
-            progress.say(f"{name}: {waited}{workers} …")
-            own = _own_modules()
-            has_module = bool(user_modules(settings.objective))
-            module = settings.objective.partition(":")[0] if has_module else None
-            stack.enter_context(ray_workers(spread, own, module))
-        _get_ready(settings, objective, measurer, lab, progress)
-        failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
-
-        def listen(study: Study) -> None:
-            following.changed(study.record)
-            study.show(progress)
-            failures.saw(study.record)
-
-        first = f"{name}-{settings.optimisers[0]}"
-        begun = resume and first in study_names(lab.record_url)
-        if begun:  # before its record is read, to which nobody may add then
+        if begun:  # before its record is read, to which nobody may add from then on
             stack.enter_context(hold(lab.record_url, first))
         run = SearchRun(
             settings, objective, lab, resume=resume, retry_failed=retry_failed, listener=listen
@@ -141,14 +181,10 @@ def launch(
         done = sum(len(study.record.evaluations) for study in run.studies)
         total = sum(study.total for study in run.studies)
         progress.say(f"{name}: searching, {done} of {total} evaluations are done …")
-        if settings.runner == "ray":
-            run_ray(run, measurer, spread)
-        else:
-            run_local(run, measurer)
-    return Launched(settings, lab, objective, run, mirror)
+        yield run, mirror
 
 
-def _get_ready(
+def _prepare(
     settings: SearchSettings,
     objective: Objective,
     measurer: Objective | Trainer,
@@ -179,7 +215,9 @@ def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> N
         check_travels(f"objective {settings.objective}", measurer)
 
 
-def _measurer(settings: SearchSettings, objective: Objective, lab: Lab) -> Objective | Trainer:
+def _objective_or_trainer(
+    settings: SearchSettings, objective: Objective, lab: Lab
+) -> Objective | Trainer:
     """What the workers measure with: the objective's own model, or models that they train."""
     if not isinstance(settings, TrainedSearch):
         return objective
@@ -212,7 +250,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
     trains = isinstance(settings, TrainedSearch)
     if trains:
-        _measurer(settings, objective, lab)
+        _objective_or_trainer(settings, objective, lab)
         rungs = None  # of training steps, not of images
     require_heeded(objective, settings.generation_space().beyond())
     if isinstance(objective, Checks):
@@ -261,7 +299,6 @@ def resumed_settings(
     here = now.model_dump(mode="json", exclude=set(recorded))
     settings = validated(recorded | here)
     said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
-    differing = differences({key: standing_alone(recorded)[key] for key in said}, said)
-    if differing:
-        raise ValueError(f"search {name} was made with {'; '.join(differing[:3])}")
+    alone = standing_alone(recorded)
+    require_same(f"search {name}", {key: alone[key] for key in said}, said)
     return settings

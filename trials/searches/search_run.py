@@ -17,6 +17,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import Objective, describe
+from trials.record.differences import require_same
 from trials.record.record import Record
 from trials.record.searches import with_start
 from trials.record.studies import study_names
@@ -204,17 +205,4 @@ def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> 
     """
     given = {key: value for key, value in settings.items() if key not in but}
     own = {k: value for k, value in with_start(record.settings).items() if k not in but}
-    differing = differences(own, given)
-    if differing:
-        raise ValueError(f"study {record.name} was made with {'; '.join(differing[:3])}")
-
-
-def differences(recorded: Any, given: Any, where: str = "") -> list[str]:
-    """Where two JSON values differ, as lines "steps = 8, not 4"."""
-    if isinstance(recorded, dict) and isinstance(given, dict):
-        keys = [*recorded, *(key for key in given if key not in recorded)]
-        parts = [
-            differences(recorded.get(k), given.get(k), f"{where}.{k}" if where else k) for k in keys
-        ]
-        return [line for part in parts for line in part]
-    return [] if recorded == given else [f"{where} = {recorded!r}, not {given!r}"]
+    require_same(f"study {record.name}", own, given)

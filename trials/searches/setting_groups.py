@@ -19,7 +19,7 @@ from search.controls import CONTROLS, RULE_OF_THUMB
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
-from trials.lab import DEFAULT_LAB, VARIABLES
+from trials.lab import DEFAULT_LAB, VARIABLES, Lab
 
 What = Literal["generation", "training", "joint", "both"]
 
@@ -267,6 +267,10 @@ class WhereItRuns(Group):
     max_failures_in_a_row: Annotated[Count, Flag("COUNT")] = Field(
         5, description="Failures for the same reason, one after the other, that end the search."
     )
+
+    def open_lab(self) -> Lab:
+        """The lab, whose folder is made if it is missing (see `Lab.open`)."""
+        return Lab.open(self.lab, self.record_url, self.tracking_uri)
 
     @model_validator(mode="after")
     def _a_worker_can_be_ended(self) -> WhereItRuns:
