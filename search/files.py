@@ -38,3 +38,19 @@ def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8; see `write_whole`."""
     with write_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def named_os_errors(what: object) -> Iterator[None]:
+    """Turn an error of the operating system into one line, "OUT.json: Permission denied".
+
+    Args:
+        what: the file or folder that is read or written, named in the line.
+
+    Raises:
+        ValueError: the line.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{what}: {error.strerror or error}") from None

@@ -9,11 +9,12 @@ import typer
 
 from models.data.picture_files import printable
 from trials.cli.flags import App, JsonFlag
-from trials.cli.printing import out, print_json
-from trials.progress import LiveProgress, say, stderr
+from trials.cli.printing import RESUMED_BY_REPEATING, exit_when_interrupted, out, print_json
+from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
     from models.data.token_data import TokenData
+    from models.metrics.frechet import Statistics
 
 app = App()
 
@@ -97,24 +98,31 @@ def tokenize(
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out {folder} lies within the images")
     say(f"{images}: to tokens in {folder}; importing PyTorch …")
-    from models.data.tokenize import SKIPPED, take_public
+    from models.data.tokenize import take_public
 
     if images.suffix == ".npy":
         data = take_public(images, tokenizer, folder)
     else:
         data = _tokenized(images, captions, tokenizer, size, folder, given, batch, workers)
-    told = {
-        "folder": str(folder),
-        "images": data.images,
-        "skipped": data.settings.skipped,
-        "tokens": data.settings.tokens,
-        "codebook_size": data.settings.codebook_size,
-        "classes": data.num_classes,
-        "hash": data.hash(),
-    }
+    _show_tokens(data, folder, as_json_)
+
+
+def _show_tokens(data: TokenData, folder: Path, as_json_: bool) -> None:
     if as_json_:
-        print_json(told)
+        print_json(
+            {
+                "folder": str(folder),
+                "images": data.images,
+                "skipped": data.settings.skipped,
+                "tokens": data.settings.tokens,
+                "codebook_size": data.settings.codebook_size,
+                "classes": data.num_classes,
+                "hash": data.hash(),
+            }
+        )
         return
+    from models.data.tokenize import SKIPPED
+
     h, w = data.settings.grid
     out.print(f"{folder}  {data.images} images and their mirror images, {h} x {w} tokens each")
     if data.settings.skipped:
@@ -135,16 +143,10 @@ def _tokenized(
     from models.data.tokenize import Tokenizing
     from models.data.tokenize import tokenize as run_tokenize
 
-    try:
-        with LiveProgress() as progress:
-            source = open_source(images, captions, progress.report("listing tars"))
-            run = Tokenizing(
-                source, tokenizer, size, folder, **fitted, batch=batch, workers=workers
-            )
-            return run_tokenize(run, progress.report)
-    except KeyboardInterrupt:
-        stderr.print("interrupted; the same command resumes from here")
-        raise typer.Exit(130) from None
+    with exit_when_interrupted(RESUMED_BY_REPEATING), LiveProgress() as progress:
+        source = open_source(images, captions, progress.report("listing tars"))
+        run = Tokenizing(source, tokenizer, size, folder, **fitted, batch=batch, workers=workers)
+        return run_tokenize(run, progress.report)
 
 
 @app.command()
@@ -192,33 +194,37 @@ def statistics(
         raise ValueError(f"--out {path} is not a .npz file")
     if side is not None and features != PIXELS:
         raise ValueError(f"--side: only where pixels are fitted, not with {features}")
-    try:
-        with LiveProgress() as progress:
-            source = open_source(images, None, progress.report("listing tars"))
-            reference, skipped = real_statistics(
-                source,
-                features,
-                size,
-                path,
-                side=side or 8,
-                batch=batch,
-                workers=workers,
-                report=progress.report,
-                keep=keep_features or 0,
-            )
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    unwritten = "interrupted before the statistics were written"
+    with exit_when_interrupted(unwritten), LiveProgress() as progress:
+        source = open_source(images, None, progress.report("listing tars"))
+        reference, skipped = real_statistics(
+            source,
+            features,
+            size,
+            path,
+            side=side or 8,
+            batch=batch,
+            workers=workers,
+            report=progress.report,
+            keep=keep_features or 0,
+        )
     for line in skipped:
-        stderr.print(f"skipped {line}")
-    found = reference.statistics
-    told = {"statistics": str(path), "images": found.images, "skipped": len(skipped)}
-    fitted = {"features": str(pixels_file(path))} if features == PIXELS else {}
+        say(f"skipped {line}")
+    fitted = pixels_file(path) if features == PIXELS else None
+    _show_statistics(reference.statistics, path, fitted, len(skipped), as_json_)
+
+
+def _show_statistics(
+    found: Statistics, path: Path, fitted: Path | None, skipped: int, as_json_: bool
+) -> None:
+    told = {"statistics": str(path), "images": found.images, "skipped": skipped}
     if as_json_:
-        print_json(told | fitted | {"hash": found.hash()})
+        features = {} if fitted is None else {"features": str(fitted)}
+        print_json(told | features | {"hash": found.hash()})
         return
-    out.print(f"{path}  {found.images} images, {len(found.mean)} features, {len(skipped)} skipped")
-    if fitted:
-        out.print(f"features  pixels:{pixels_file(path)}")
+    out.print(f"{path}  {found.images} images, {len(found.mean)} features, {skipped} skipped")
+    if fitted is not None:
+        out.print(f"features  pixels:{fitted}")
 
 
 def _require_utf8(path: Path) -> None:
@@ -257,12 +263,8 @@ def embed(
     from models.data.token_data import TokenData
 
     data = TokenData.open(folder)
-    try:
-        with LiveProgress() as progress:
-            found = load_text_encoder(encoder, tokens)
-            contexts = store_contexts(data, found, batch, progress.report("embedding captions"))
-    except KeyboardInterrupt:
-        stderr.print("interrupted; the same command resumes from here")
-        raise typer.Exit(130) from None
+    with exit_when_interrupted(RESUMED_BY_REPEATING), LiveProgress() as progress:
+        found = load_text_encoder(encoder, tokens)
+        contexts = store_contexts(data, found, batch, progress.report("embedding captions"))
     captions, count, width = contexts.states.shape
     out.print(f"{folder / CONTEXTS}  {captions - 1} captions, {count} tokens of width {width} each")

@@ -23,7 +23,7 @@ from trials.cli.flags import (
     TrackingFlag,
     finite,
 )
-from trials.cli.printing import note, out, print_json, spell_out
+from trials.cli.printing import INTERRUPTED, note, out, print_json, spell_out
 from trials.cli.records import app as records_app
 from trials.cli.search import app as search_app
 from trials.cli.strategies import app as strategies_app
@@ -76,7 +76,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             say("autonat: interrupted")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 app = App(

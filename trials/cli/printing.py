@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 
 from dashboards.servers import dashboard_commands
+from trials.progress import say
 
 if TYPE_CHECKING:
     from trials.lab import Lab
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C or SIGTERM ended."""
+RESUMED_BY_REPEATING = "interrupted; the same command resumes from here"
 
 # Paths and names are printed as they are: "[x]" is no markup in them, nor ":x:" an emoji.
 out = Console(
@@ -58,9 +66,26 @@ def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
     out.print(f"Optuna dashboard  {dashboard}")
 
 
+@contextlib.contextmanager
+def exit_when_interrupted(line: str) -> Iterator[None]:
+    """Within it, Ctrl-C ends the command with a line on stderr.
+
+    Args:
+        line: says how the work is resumed.
+
+    Raises:
+        typer.Exit: with the exit code of an interrupted command.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(line)
+        raise typer.Exit(INTERRUPTED) from None
+
+
 def note(line: str) -> None:
     """A line on stderr of something that is missing and does not matter to the rest."""
-    print(f"note: {line}", file=sys.stderr)
+    say(f"note: {line}")
 
 
 def print_json(value: dict[str, Any] | list[Any]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from search.files import named_os_errors
 from search.public_yaml import read_public, write_public
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
@@ -114,13 +115,11 @@ def export(
         known = sorted(path.stem for path in source.parent.glob("*.json"))
         raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
     file = StrategyFile.read(source)
-    try:
+    with named_os_errors(target):
         if target.suffix in (".yaml", ".yml"):
             write_public(target, file.generation)
         else:
             file.write(target)
-    except OSError as error:
-        raise ValueError(f"{target}: {error.strerror}") from None
     out.print(str(target))
 
 
@@ -133,10 +132,8 @@ def import_(
 ) -> None:
     """Turn a YAML file of AutoNAT's public code into a strategy file."""
     strategy = read_public(public)
-    try:
+    with named_os_errors(target):
         StrategyFile(strategy).write(target)
-    except OSError as error:
-        raise ValueError(f"{target}: {error.strerror}") from None
     out.print(str(target))
 
 

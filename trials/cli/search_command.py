@@ -11,7 +11,7 @@ import shlex
 
 import typer
 
-from trials.cli.printing import note, show_paths
+from trials.cli.printing import INTERRUPTED, note, show_paths
 from trials.cli.tables import show_results
 from trials.lab import VARIABLES
 from trials.progress import LiveProgress, say
@@ -50,7 +50,7 @@ def run(
         if not has_begun(lab.record_url, name):
             line = "interrupted before there was anything to resume"
         say(line)
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         say(line)

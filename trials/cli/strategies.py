@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.formatting import with_error
+from search.files import named_os_errors
 from search.measurement import metric_label
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
@@ -144,10 +145,8 @@ def sample(
     if not isinstance(made, Samples):
         raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
     sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
-    try:
+    with named_os_errors(picture):
         picture.write_bytes(sheet)
-    except OSError as error:
-        raise ValueError(f"{picture}: {error.strerror}") from None
     out.print(str(picture))
 
 

@@ -17,7 +17,7 @@ from trials.cli.flags import (
     finite,
     read_assignments,
 )
-from trials.cli.printing import out, print_json
+from trials.cli.printing import exit_when_interrupted, out, print_json
 from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import LiveProgress, say
 
@@ -54,11 +54,9 @@ def train(
     study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
     say(f"{objective}: it is prepared; importing PyTorch …")
-    try:
+    resumed = "interrupted; the same command resumes from the last checkpoint, if there is one"
+    with exit_when_interrupted(resumed):
         made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
-    except KeyboardInterrupt:
-        say("interrupted; the same command resumes from the last checkpoint, if there is one")
-        raise typer.Exit(130) from None
     described = describe(objective, values, made)
     if as_json_:
         print_json(described)

@@ -174,17 +174,7 @@ class ImagesObjective(NATObjective):
         self._prompts = _prompts(given or self._data)
         self._grid = self._find_grid(grid)
         self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
-        usual = SIZES[size]
-        config = NATConfig(
-            self._find_codebook_size(),
-            math.prod(self._grid),
-            self._find_classes(num_classes),
-            width=usual[0] if width is None else width,
-            depth=usual[1] if depth is None else depth,
-            num_heads=usual[2] if num_heads is None else num_heads,
-            dropout=dropout,
-            context_width=None if self._prompts is None else self._prompts.states.shape[2],
-        )
+        config = self._network(size, width, depth, num_heads, num_classes, dropout)
         if mask_ratio_distribution == "beta" and not parameters:
             parameters = {"alpha": 12, "beta": 3}
         settings = TrainingSettings(
@@ -201,9 +191,7 @@ class ImagesObjective(NATObjective):
             precision=precision if precision in TRAINING_PRECISIONS else "float32",
             microbatch=microbatch,
         )
-        null_context = None if self._prompts is None else self._prompts.null
-        examples = TokenExamples(self._data_folder, self._prompts)
-        training = NATTraining(config, settings, examples, null_context)
+        training = self._training_of(config, settings)
         super().__init__(
             NATGenerator(config, self._decoder, self._prompts),
             Yardstick(features, reference, metric=metric, quantise=quantise),
@@ -218,6 +206,34 @@ class ImagesObjective(NATObjective):
         )
         if weights is not None and not Path(weights).is_file():
             raise ValueError(f"{weights}: no such file")
+
+    def _network(
+        self,
+        size: str,
+        width: int | None,
+        depth: int | None,
+        num_heads: int | None,
+        num_classes: int | None,
+        dropout: float,
+    ) -> NATConfig:
+        """The sizes of the NAT: those of `size`, where none is given, and those of the tokens."""
+        usual = SIZES[size]
+        return NATConfig(
+            self._find_codebook_size(),
+            math.prod(self._grid),
+            self._find_classes(num_classes),
+            width=usual[0] if width is None else width,
+            depth=usual[1] if depth is None else depth,
+            num_heads=usual[2] if num_heads is None else num_heads,
+            dropout=dropout,
+            context_width=None if self._prompts is None else self._prompts.states.shape[2],
+        )
+
+    def _training_of(self, config: NATConfig, settings: TrainingSettings) -> NATTraining:
+        """The training of that NAT on the token data."""
+        null_context = None if self._prompts is None else self._prompts.null
+        examples = TokenExamples(self._data_folder, self._prompts)
+        return NATTraining(config, settings, examples, null_context)
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`; also that tokenizer, features and statistics fit together."""

@@ -17,8 +17,9 @@ import pandas as pd
 
 from search.bound import Bound
 from search.coordinates import Coordinates
-from search.files import write_whole
+from search.files import named_os_errors, write_whole
 from search.measurement import Measurement, metric_label
+from search.optimiser import Probe
 from search.schedules import STANDARD
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -117,39 +118,18 @@ def tabulate(records: list[Record], path: Path) -> int:
     Raises:
         ValueError: records that differ, too few evaluations, or a file that cannot be written.
     """
-    for record in records:
-        if record.metric != "fid":
-            raise ValueError(
-                f"study {record.name} was measured in {metric_label(record.metric)}: a table is of "
-                "FID, whose logarithm it learns"
-            )
     space, tokens = _common_space(records)
-    rows = [
-        (evaluation.probe, evaluation.measurement)
-        for record in records
-        for evaluation in record.evaluations
-        if evaluation.measurement is not None and evaluation.measurement.value > 0
-    ]
-    sizes = pd.Series([measured.images for _, measured in rows])
-    if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
-        raise ValueError(f"{len(rows)} evaluations are too few for a table: {FEWEST} of one n")
-    images = int(sizes.mode().iloc[0])
-    rows = [row for row in rows if row[1].images == images]
+    rows, images = _rows_of_one_n(records)
+    strategies = [probe.strategy for probe, _ in rows]
+    seeds = [probe.seed for probe, _ in rows]
+    values = [measured.value for _, measured in rows]
     smaller = [(i, n, f) for i, (_, m) in enumerate(rows) for n, f in m.value_at]
-    surrogate = learn(
-        space,
-        tokens,
-        [probe.strategy for probe, _ in rows],
-        np.array([measured.value for _, measured in rows]),
-        np.array([probe.seed for probe, _ in rows]),
-        images,
-        smaller,
-    )
-    frame = pd.DataFrame([probe.strategy.parameters() for probe, _ in rows])
-    frame["guidance_floor"] = [probe.strategy.guidance_floor for probe, _ in rows]
-    frame["fid"] = [measured.value for _, measured in rows]
+    surrogate = learn(space, tokens, strategies, np.array(values), np.array(seeds), images, smaller)
+    frame = pd.DataFrame([strategy.parameters() for strategy in strategies])
+    frame["guidance_floor"] = [strategy.guidance_floor for strategy in strategies]
+    frame["fid"] = values
     frame["fid_se"] = [measured.standard_error for _, measured in rows]
-    frame["seed"] = [probe.seed for probe, _ in rows]
+    frame["seed"] = seeds
     frame["weight"] = surrogate.weights
     settings = records[0].settings
     frame.attrs["autonat"] = {
@@ -162,12 +142,28 @@ def tabulate(records: list[Record], path: Path) -> int:
         "dataset": settings["objective"]["dataset"] or settings["objective"]["name"],
         "surrogate": to_json(surrogate),
     }
-    try:
-        with write_whole(path) as partial:
-            frame.to_parquet(partial, compression="zstd")
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from None
+    with named_os_errors(path), write_whole(path) as partial:
+        frame.to_parquet(partial, compression="zstd")
     return len(frame)
+
+
+def _rows_of_one_n(records: list[Record]) -> tuple[list[tuple[Probe, Measurement]], int]:
+    """The evaluations with the commonest n, and that n.
+
+    Raises:
+        ValueError: there are too few of them.
+    """
+    rows = [
+        (evaluation.probe, evaluation.measurement)
+        for record in records
+        for evaluation in record.evaluations
+        if evaluation.measurement is not None and evaluation.measurement.value > 0
+    ]
+    sizes = pd.Series([measured.images for _, measured in rows])
+    if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
+        raise ValueError(f"{len(rows)} evaluations are too few for a table: {FEWEST} of one n")
+    images = int(sizes.mode().iloc[0])
+    return [row for row in rows if row[1].images == images], images
 
 
 def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
@@ -211,6 +207,18 @@ def space_from_json(data: Mapping[str, Any]) -> Space:
 
 
 def _common_space(records: list[Record]) -> tuple[Space, int]:
+    """The space that all records searched, and L.
+
+    Raises:
+        ValueError: they were not measured in FID, they differ, or they searched more than the four
+            standard schedules.
+    """
+    for record in records:
+        if record.metric != "fid":
+            raise ValueError(
+                f"study {record.name} was measured in {metric_label(record.metric)}: a table is of "
+                "FID, whose logarithm it learns"
+            )
     first = records[0]
     for record in records[1:]:
         for key in ("space", "protocol", "objective"):
