@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""Of a search, when it is begun: a folder, a part of studies' names, a word in a shell."""
+from search.names import file_stem, require_existing_search_name
+
 DEFAULT_LAB = Path("autonat-lab")
 VARIABLES = {
     "lab": "AUTONAT_LAB",
@@ -17,8 +16,6 @@ VARIABLES = {
     "tracking_uri": "AUTONAT_TRACKING_URI",
 }
 """Of the environment, which say where a lab, its record and MLflow are."""
-LONGEST_NAME = 100
-"""MLflow's names of runs, which begin with it, have 250 letters at most."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +135,7 @@ class Lab:
 
 def results_folder(lab: Path, name: str) -> Path:
     """The folder of a search's results below a lab's; see `Lab.results`."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(
-            f"{name!r} is no name of a search: it has letters, digits, '.', '_' and '-', and "
-            "begins with a letter or a digit"
-        )
+    require_existing_search_name(name)
     return lab.expanduser().resolve() / "results" / name
 
 
@@ -165,6 +158,26 @@ def _not_written(folder: Path, error: OSError) -> ValueError:
     return ValueError(f"results {folder}: cannot be written: {error.strerror}")
 
 
-def file_name(method: str) -> str:
-    """Of the strategy file of a method or a control, in the folder of its search's results."""
-    return f"{method.replace(' ', '-')}.json"
+def strategy_path(results: Path, method: str) -> Path:
+    """Where the strategy file of a method or a control is written.
+
+    Args:
+        results: the folder of its search's results.
+        method: the name of the optimiser or of the control.
+    """
+    return results / f"{file_stem(method)}.json"
+
+
+def former_strategy_path(results: Path, method: str) -> Path:
+    """Where earlier versions wrote it, under a name that not every file system takes."""
+    return results / f"{method.replace(' ', '-')}.json"
+
+
+def find_strategy(results: Path, method: str) -> Path:
+    """Where the strategy file lies: at its path or, in an old lab, at the former one.
+
+    Neither need exist.
+    """
+    former = former_strategy_path(results, method)
+    path = strategy_path(results, method)
+    return former if former.is_file() and not path.is_file() else path

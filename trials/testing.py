@@ -55,6 +55,7 @@ def check_objective(
     check_costs(objective, strategy, images)
     check_travels(objective, strategy, images)
     check_description(objective)
+    check_metric(objective, strategy, images)
     if isinstance(objective, Grows):
         check_grows(objective, strategy, images)
     if isinstance(objective, Samples):
@@ -109,6 +110,13 @@ def check_description(objective: Objective) -> None:
     told = describe(type(objective).__name__, {}, objective)
     assert json.loads(json.dumps(told, allow_nan=False)) == told, f"{told} is not JSON"
     assert tuple(told["protocol"]) == PROTOCOL_FIELDS, f"{told['protocol']} has other fields"
+
+
+def check_metric(objective: Objective, strategy: GenerationStrategy, images: int) -> None:
+    """It measures in the metric that its description says."""
+    said = describe(type(objective).__name__, {}, objective)["protocol"]["metric"]
+    found = objective.evaluate(strategy, images, 7).metric
+    assert found == said, f"its description says the metric {said!r}, but it measured {found!r}"
 
 
 def check_grows(objective: Objective, strategy: GenerationStrategy, images: int) -> None:

@@ -10,7 +10,6 @@ batch, F: features an image, N: real images.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -21,6 +20,7 @@ from torch import Tensor
 from models.hashes import numbers_hash
 from models.metrics.anchors import Halves
 from models.metrics.frechet import Statistics
+from search.names import is_metric_name
 from search.plugins import Registry
 
 Made = TypeVar("Made")
@@ -215,7 +215,7 @@ def load_metric(name: str) -> Metric:
     if not isinstance(found, Metric):
         lacking = [word for word in _required() if not hasattr(found, word)]
         raise ValueError(f"metric {name}: {type(found).__name__} lacks {', '.join(lacking)}")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", str(found.name)):
+    if not is_metric_name(found.name):
         raise ValueError(
             f"metric {name}: its name {found.name!r} is not of small letters, digits, - and _"
         )

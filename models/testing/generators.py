@@ -9,7 +9,6 @@ B: images at once, L: tokens an image, K: codebook size.
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Callable
 
 import torch
@@ -19,6 +18,7 @@ from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.precision import device
+from search.names import is_sha256
 from search.strategy import GenerationStrategy
 
 BATCH = 5
@@ -153,8 +153,7 @@ def _check_generation(generator: MaskedGenerator, conditions: Conditions) -> Non
 def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -> None:
     """On the CPU: its name stays while its weights do, and it travels."""
     name = generator.hash()
-    known = re.fullmatch("sha256:[0-9a-f]{64}", name) is not None
-    _require(known, f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
+    _require(is_sha256(name), f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
     copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))
     _require(copy.hash() == name, "a copy by pickle has another hash")
     with torch.inference_mode():

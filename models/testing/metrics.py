@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from models.metrics.metric import GROUPS, Estimate, Metric, RealImages, statistics_of
 from models.precision import device
+from search.names import is_metric_name
 
 FEATURES = 6
 """An image, in the checks."""
@@ -52,9 +52,9 @@ def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4
 
 def _check_declaration(metric: Metric) -> None:
     _require(isinstance(metric, Metric), f"{type(metric).__name__} is not a Metric")
-    named = isinstance(metric.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", metric.name)
     _require(
-        bool(named), f"name = {metric.name!r}, expected small letters, digits, '-' and '_' only"
+        is_metric_name(metric.name),
+        f"name = {metric.name!r}, expected small letters, digits, '-' and '_' only",
     )
     told = isinstance(metric.error, str) and metric.error.endswith(".")
     _require(told, f"error = {metric.error!r}, expected one sentence")

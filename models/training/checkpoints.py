@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from models.generators.nat import NAT, NULL_CONTEXT, NATConfig
 from models.generators.published import nat_from_state_dict
 from models.tensor_file import read_tensors
 from search.files import write_text, write_whole
+from search.names import is_sha256
 
 WEIGHTS = "nat.safetensors"
 SETTINGS = "settings.json"
@@ -72,10 +72,9 @@ def stored_folder(lab: Path, checkpoint: str) -> Path:
     Raises:
         ValueError: not a hash.
     """
-    kind, _, digits = str(checkpoint).partition(":")
-    if kind != "sha256" or not re.fullmatch("[0-9a-f]{64}", digits):
+    if not is_sha256(checkpoint):
         raise ValueError(f"checkpoint = {checkpoint!r} is not sha256: and 64 hexadecimal digits")
-    return lab / "weights" / digits
+    return lab / "weights" / checkpoint.removeprefix("sha256:")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from search.names import require_distinct
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER, parse_yaml, shown
 from trials.lab import DEFAULT_LAB, VARIABLES
@@ -189,7 +190,7 @@ def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
         if not equals or not name:
             raise ValueError(f"{flag} {shown(pair)} is not NAME=VALUE")
         if name in found:
-            raise ValueError(f"{flag} says {name} twice")
+            raise ValueError(f"{flag}: {name} is named twice")
         found[name] = value
     return found
 
@@ -205,19 +206,13 @@ def read_seeds(flag: str, text: str) -> list[int]:
     Raises:
         ValueError: not numbers, out of range, or one twice.
     """
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"{flag}: expected whole numbers separated by commas, got {shown(text)}"
-        ) from None
+    seeds = _whole_numbers(flag, text)
     for seed in seeds:
         if not 0 <= seed < FIRST_SEARCH_SEED:
             raise ValueError(
                 f"{flag}: seed {shown(seed)} is outside [0, 2**31): larger ones are the searches'"
             )
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"{flag} {shown(text)} names a seed twice")
+    require_distinct(flag, seeds)
     return seeds
 
 
@@ -227,15 +222,21 @@ def read_counts(flag: str, text: str) -> list[int]:
     Raises:
         ValueError: others, or one twice.
     """
+    counts = _whole_numbers(flag, text)
+    for count in counts:
+        if count < 1:
+            raise ValueError(f"{flag}: expected numbers above 0, got {count}")
+    require_distinct(flag, counts)
+    return counts
+
+
+def _whole_numbers(flag: str, text: str) -> list[int]:
     try:
-        counts = [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(
             f"{flag}: expected whole numbers separated by commas, got {shown(text)}"
         ) from None
-    if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise ValueError(f"{flag} {shown(text)}: each must be positive, and none named twice")
-    return counts
 
 
 def finite(value: float) -> float:

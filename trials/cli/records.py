@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from search.files import named_os_errors
+from search.names import require_distinct
 from search.public_yaml import read_public, write_public
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
@@ -26,7 +27,7 @@ from trials.cli.flags import (
 )
 from trials.cli.printing import note, out, print_json
 from trials.cli.tables import show_front, show_results
-from trials.lab import DEFAULT_LAB, Lab, file_name, results_folder
+from trials.lab import DEFAULT_LAB, Lab, find_strategy, results_folder
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def export(
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
     """Write a search's best strategy into a file, or that of one optimiser or control."""
-    source = results_folder(lab, name) / file_name(method or "best")
+    source = find_strategy(results_folder(lab, name), method or "best")
     if not source.parent.is_dir():
         raise ValueError(f"search {name} has no results in {lab}; autonat list says what is there")
     if method is not None and not source.exists():
@@ -245,9 +246,7 @@ def tabulate(
 
     if target.suffix != ".parquet":
         raise ValueError(f"{target}: a table's name ends in .parquet")
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name} is named twice: each evaluation counts once")
+    require_distinct("searches", names)
     where = Lab.at(lab, record_url)
     records = [record for name in names for record in search_records(where.record_url, name)]
     count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)

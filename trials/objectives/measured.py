@@ -13,12 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
+from search.names import require_distinct
 from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.user_code import in_one_line
-from trials.objectives.objective import Grows, Objective, require_heeded
+from trials.objectives.objective import Grows, Objective, describe, require_heeded
 
 
 @runtime_checkable
@@ -89,6 +90,24 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
             f"forward_passes = {plain.forward_passes}, but the strategy takes {passes} an image"
         )
     return plain
+
+
+def require_metric(objective: str, described: str, measured: str) -> None:
+    """Refuse a measurement of another metric than the objective's description says.
+
+    Args:
+        objective: its name, for the error line.
+        described: the metric that `describe()` says in its protocol; "fid" where it says none.
+        measured: the metric of a measurement.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if measured != described:
+        raise ValueError(
+            f"objective {objective}: expected a measurement of the metric {described!r}, which its "
+            f"describe() says in protocol.metric, got one of {measured!r}"
+        )
 
 
 def _measurements(
@@ -177,16 +196,23 @@ def replicate(
         The test, and what was measured with each seed.
 
     Raises:
-        ValueError: more steps than tokens, or an evaluation that failed.
+        ValueError: no seed, one that is named twice, more steps than tokens, an evaluation that
+            failed, or one in another metric than the objective's description says.
     """
+    if not seeds:
+        raise ValueError("seeds: expected at least one, got none")
+    require_distinct("seeds", seeds)
     strategy.masked_counts(objective.tokens)
+    name = type(objective).__name__
+    metric = describe(name, {}, objective)["protocol"]["metric"]
     measured: list[Measurement] = []
     for number, seed in enumerate(seeds):
         found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
         if isinstance(found, Failure):
             raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
+        require_metric(name, metric, found.metric)
         measured.append(found)
         report(len(measured), len(seeds), f"{metric_label(found.metric)} {found.value:.4g}")
     fids = dict(zip(seeds, (m.value for m in measured), strict=True))
-    stated, metric = measured[0].standard_error, measured[0].metric
+    stated = measured[0].standard_error
     return FinalTest.of(fids, images, strategy.forward_passes(), stated, metric), measured

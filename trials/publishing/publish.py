@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.strategy_file import StrategyFile
-from trials.lab import Lab, file_name
+from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
 from trials.objectives.objective import Objective, Samples, Trains, sampled
 from trials.record.databases import first_line, sqlite_file, without_password
 from trials.record.failures import nothing_measured
@@ -178,14 +178,17 @@ def _write_strategies(
         if record.settings["kind"] == "search" and method in by_method:
             run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
             file = strategy_file(record, by_method[method], run, beside)
-            written[method] = _with_known_run(file, folder / file_name(method))
+            written[method] = _with_known_run(file, find_strategy(folder, method))
     best = min(written, key=lambda method: _rank(by_method[method]))
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
     try:
         for method, file in written.items():
-            file.write(folder / file_name(method))
+            path, former = strategy_path(folder, method), former_strategy_path(folder, method)
+            file.write(path)
+            if former != path:
+                former.unlink(missing_ok=True)
         # Last, for it says that a search has been published.
         written[best].write(folder / "best.json")
     except OSError as error:
@@ -229,7 +232,7 @@ def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: N
     try:
         for record in records:
             files = [
-                folder / file_name(str(record.settings.get("optimiser"))),
+                find_strategy(folder, str(record.settings.get("optimiser"))),
                 folder / "report.html",
             ]
             files += _weights(lab, record, by_method)

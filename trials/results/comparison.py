@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.measurement import metric_label
+from search.names import require_distinct
 from trials.lab import Lab
 from trials.record.searches import alternation_names, search_records
 from trials.results.anchors import Anchor, recorded_anchors
@@ -29,17 +30,18 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
 
     Args:
         lab: of the project.
-        names: of searches and alternations, at least one; a name is looked at once.
+        names: of searches and alternations, at least one.
 
     Raises:
-        ValueError: there is no search of a name, an alternation has no round yet, or two have
-            different FID protocols.
+        ValueError: a name is there twice, there is no search of that name, an alternation has no
+            round yet, or two searches have different protocols.
     """
+    require_distinct("searches", names)
     alternations = alternation_names(lab.record_url)
     protocols: dict[str, Any] = {}
     results: list[MethodResult] = []
     anchors: list[Anchor] = []
-    for name in dict.fromkeys(names):
+    for name in names:
         if name in alternations:
             rounds = recorded_rounds(lab, name)
             if not rounds:

@@ -17,6 +17,7 @@ from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.progress import Progress
+from trials.objectives.measured import require_metric
 from trials.record.evaluation import same_values
 from trials.record.record import Record
 
@@ -114,7 +115,15 @@ class Study:
         progress.report(self.record.name)(len(self.record.evaluations), self.total, note)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
-        """Record a result, then let the optimiser and the listener know."""
+        """Record a result, then let the optimiser and the listener know.
+
+        Raises:
+            ValueError: the record cannot be written, or the result is of another metric than the
+                objective's description says.
+        """
+        if isinstance(result, Measurement):
+            described = self.record.settings.get("objective") or {}
+            require_metric(str(described.get("name")), self.record.metric, result.metric)
         self.record.add(probe, result, self.space)
         self._in_flight -= 1
         self._optimiser.tell(probe, result)

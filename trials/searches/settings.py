@@ -16,6 +16,12 @@ from search.bound import Bound
 from search.choices import CHOICES
 from search.controls import CONTROLS
 from search.dimensions import SearchSpace
+from search.names import (
+    LONGEST_SEARCH_NAME,
+    file_stem,
+    require_distinct,
+    require_search_name,
+)
 from search.optimiser import Budget, TrainingBudget
 from search.reading import shown
 from search.registry import (
@@ -31,7 +37,6 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
-from trials.lab import LONGEST_NAME, NAME
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import OBJECTIVES
 from trials.objectives.typed_settings import typed_settings
@@ -54,6 +59,9 @@ USUAL: dict[str, Any] = {
     name: field.get_default() for group in GROUPS for name, field in group.model_fields.items()
 }
 """Every setting there is, with its default where that is one value."""
+
+BEST = "best"
+"""The stem of the file that holds a search's best strategy."""
 
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """What may differ when a search is resumed."""
@@ -117,10 +125,21 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         for name in self.optimiser_settings:
             optimiser_class(name)
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
-            values = getattr(self, what)
-            if len(set(values)) < len(values):
-                twice = next(value for value in values if values.count(value) > 1)
-                raise ValueError(f"{what} = {shown(values)} names {shown(twice)} twice")
+            require_distinct(what, getattr(self, what))
+        return self
+
+    @model_validator(mode="after")
+    def _files_differ(self) -> SearchSettings:
+        """Each method and control has a strategy file of its own, beside best.json."""
+        taken = {BEST: "the best strategy"}
+        for name in (*self.optimisers, *self.controls):
+            stem = file_stem(name).casefold()  # some file systems take both cases for one
+            if stem in taken:
+                raise ValueError(
+                    f"optimisers: the strategy files of {name} and of {taken[stem]} would both be "
+                    f"called {stem}.json; give one of them another name"
+                )
+            taken[stem] = name
         return self
 
     @model_validator(mode="after")
@@ -135,14 +154,14 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
 
     @model_validator(mode="after")
     def _names_fit(self) -> SearchSettings:
-        length = 0 if self.name is None else len(self.name)
-        if length > LONGEST_NAME and self.alternation is None:  # whose name was looked at
-            raise ValueError(f"name = {self.name!r}: {length} letters, at most {LONGEST_NAME}")
-        if self.name is not None and not re.fullmatch(NAME, self.name):
+        if self.name is None:
+            return self
+        if len(self.name) > LONGEST_SEARCH_NAME and self.alternation is None:  # checked there
             raise ValueError(
-                f"name = {shown(self.name)} is no name of a search: it may hold the letters A-Z "
-                "and a-z, digits, '.', '_' and '-', and begins with a letter or a digit"
+                f"name = {self.name!r}: expected at most {LONGEST_SEARCH_NAME} letters, got "
+                f"{len(self.name)}"
             )
+        require_search_name(self.name)
         return self
 
     @model_validator(mode="after")
@@ -221,7 +240,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             return self.name
         text = json.dumps(self.problem(), sort_keys=True)
         short = re.sub(r"[^a-z0-9._-]+", "-", self.objective.rpartition(":")[2].lower())
-        short = short.strip("._-")[: LONGEST_NAME // 2] or "search"
+        short = short.strip("._-")[: LONGEST_SEARCH_NAME // 2] or "search"
         return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

@@ -115,6 +115,24 @@ def test_what_is_no_measurement_fails_with_its_reason(changes: dict[str, Any], r
     assert reason in str(caught.value)
 
 
+def test_a_measurement_is_of_the_metric_that_is_described() -> None:
+    line = (
+        "objective Answering: expected a measurement of the metric 'fid', which its describe() "
+        "says in protocol.metric, got one of 'kid'"
+    )
+    with pytest.raises(ValueError, match="^objective Answering") as caught:
+        replicate(Answering(replace(SOUND, metric="kid")), FOUR, 100, [7], lambda *_: None)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"), [([], "expected at least one, got none"), ([7, 8, 7], "7 is named twice")]
+)
+def test_seeds_that_make_no_test(seeds: list[int], line: str) -> None:
+    with pytest.raises(ValueError, match=f"^seeds: {line}$"):
+        replicate(Answering(SOUND), FOUR, 100, seeds, lambda *_: None)
+
+
 def test_each_rung_is_of_its_own_n() -> None:
     rungs = (25, 50, 100)
     sound = [replace(SOUND, images=n, value=np.float32(3.5), value_at=()) for n in rungs]

@@ -24,7 +24,7 @@ def test_a_row_has_the_name_of_its_search_and_a_common_control_has_none(autonat:
     for name, seed in (("A", 0), ("B", 1)):
         words = ("--optimiser", "tpe", "--name", name, "--seed", seed)
         assert autonat(*SMALL, *words)[0] == 0
-    code, out, _ = autonat("compare", "A", "B", "A", "--json")
+    code, out, _ = autonat("compare", "A", "B", "--json")
     assert code == 0
     assert rows(out) == [("A", "tpe"), (None, "rule of thumb"), ("B", "tpe")]
     code, out, _ = autonat("compare", "A", "B")

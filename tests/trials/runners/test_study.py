@@ -49,6 +49,15 @@ def test_what_the_optimiser_says_of_convergence_is_recorded(lab: Lab) -> None:
     assert Record.open(lab.record_url, "soon").converged == 3
 
 
+def test_a_result_of_another_metric_than_the_record_s_is_refused_at_once(lab: Lab) -> None:
+    settings = {"objective": {"name": "mine"}, "protocol": {"metric": "kid"}}
+    record = Record.create(lab.record_url, "mixed", settings)
+    line = "objective mine: expected a measurement of the metric 'kid', .* got one of 'fid'"
+    with pytest.raises(ValueError, match=line):
+        run_local(study(record, "random"), OBJECTIVE)
+    assert record.evaluations == ()
+
+
 @pytest.mark.parametrize("optimiser", ["autonat-reference", "tpe", "cmaes"])
 @pytest.mark.parametrize("killed_after", [1, 9, 17])
 def test_killed_and_resumed_equals_not_interrupted(

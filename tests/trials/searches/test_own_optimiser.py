@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from search.registry import OPTIMISERS_BY_NAME
 from search.schedules import SCHEDULES
 from search.strategy_file import StrategyFile
+from tests.search.own.spsa import SPSA
+from trials.searches.settings import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 
@@ -45,6 +48,22 @@ class Noisy:
 """
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["tpe", "TPE"], "the strategy files of TPE and of tpe would both be called tpe.json"),
+        (["best"], "the strategy files of best and of the best strategy would both be called"),
+    ],
+)
+def test_two_strategy_files_of_one_name_are_refused(
+    names: list[str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TPE", "best"):
+        monkeypatch.setitem(OPTIMISERS_BY_NAME._registered, name, SPSA)
+    with pytest.raises(ValueError, match=line):
+        read_settings({"optimisers": names})
+
+
 def test_an_optimiser_of_ones_own(autonat: Autonat, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     words = ("search", "--name", "own", "--objective", "simulated", *SMALL, "--lab", lab)
@@ -55,6 +74,15 @@ def test_an_optimiser_of_ones_own(autonat: Autonat, tmp_path: Path) -> None:
     assert file.search is not None
     assert file.search["optimiser"] == OPTIMISER
     assert file.search["settings"] == {"gain": 0.1, "width": 0.05}
+    ours = lab / "results" / "own" / "tests.search.own.spsa-SPSA.json"
+    former = ours.with_name(f"{OPTIMISER}.json")  # of earlier versions
+    for there in (ours, ours.rename(former)):
+        target = tmp_path / f"{there.stem}.exported.json"
+        code, _, err = autonat("export", "own", target, "--method", OPTIMISER, "--lab", lab)
+        assert code == 0, err
+        assert StrategyFile.read(target) == StrategyFile.read(former if former.exists() else ours)
+    assert autonat("report", "own", "--lab", lab)[0] == 0
+    assert (ours.exists(), former.exists()) == (True, False)
     code, out, err = autonat("search", "--resume", "own", "--lab", lab, "--json")
     assert code == 0, err
     assert {row["method"] for row in json.loads(out)["results"]} >= {OPTIMISER}

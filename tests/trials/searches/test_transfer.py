@@ -78,9 +78,9 @@ def test_gaps() -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--steps", "0"), "steps '0': each must be positive"),
+        (("--steps", "0"), "steps: expected numbers above 0, got 0"),
         (("--steps", "4,x"), "steps: expected whole numbers separated by commas, got '4,x'"),
-        (("--steps", "4,4"), "none named twice"),
+        (("--steps", "4,4"), "steps: 4 is named twice"),
         (("--steps", "65"), "T = 65 steps, but the image has only 64 tokens"),
         (("--set", "width=7"), "width = 7"),
         (("--test-seeds", "a"), "seeds: expected whole numbers separated by commas, got 'a'"),
