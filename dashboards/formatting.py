@@ -30,18 +30,33 @@ def gigaflops(flops: int | None) -> str:
 
 
 def difference(result: Result, best: Result) -> str:
-    """How far a result lies above the best one, and whether that is inside the noise: within two
-    combined standard errors, 2 sqrt(se_1^2 + se_2^2)."""
+    """How far a result lies above the best one, and whether that is inside the noise."""
     if result is best:
         return "best"
     gap = result.value - best.value
     if not math.isfinite(gap):
         return "–"
-    if not result.standard_error or not best.standard_error:
+    combined = combined_error(result, best)
+    if combined is None:
         return f"+{gap:.3g}, error unknown"
-    combined = math.hypot(result.standard_error, best.standard_error)
-    noise = ", inside the noise" if gap <= 2 * combined else ""
+    noise = ", inside the noise" if is_noise(gap, combined) else ""
     return f"+{gap:.{_digits(combined)}f}{noise}"
+
+
+def combined_error(one: Result, other: Result) -> float | None:
+    """The standard error of the difference of two results, sqrt(se_1^2 + se_2^2).
+
+    Returns:
+        The error, or None where one of the two is not known.
+    """
+    if not one.standard_error or not other.standard_error:
+        return None
+    return math.hypot(one.standard_error, other.standard_error)
+
+
+def is_noise(gap: float, combined: float | None) -> bool:
+    """Whether a difference is inside the noise: within two combined standard errors."""
+    return combined is not None and abs(gap) <= 2 * combined
 
 
 def tests_said(results: Iterable[Result]) -> list[str]:

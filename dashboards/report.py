@@ -16,7 +16,14 @@ from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
 from dashboards.cautions import meanings, warnings
-from dashboards.formatting import difference, gigaflops, tests_said, with_error
+from dashboards.formatting import (
+    combined_error,
+    difference,
+    gigaflops,
+    is_noise,
+    tests_said,
+    with_error,
+)
 from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.standing import standing
@@ -141,7 +148,8 @@ def _summary(named: Mapping[str, Result]) -> str:
     )
     if rule is None or rule is best or not math.isfinite(rule.value):
         return said + "."
-    noise = ", a difference inside the noise" if "noise" in difference(rule, best) else ""
+    inside = is_noise(rule.value - best.value, combined_error(rule, best))
+    noise = ", a difference inside the noise" if inside else ""
     return said + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
 
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from dashboards.formatting import with_error
+from dashboards.formatting import combined_error, is_noise, with_error
 from dashboards.input import Result
 from search.controls import best_control, best_searched
 
 
 def standing(results: Sequence[Result]) -> str | None:
-    """How the best of the searched methods stands to the best control; None where there are not
-    both. A difference within two combined standard errors is inside the noise."""
+    """How the best of the searched methods compares with the best control.
+
+    Returns:
+        A sentence, or None where there is no searched method or no control.
+    """
     found, control = best_searched(results), best_control(results)
     if found is None or control is None:
         return None
-    gap, combined = control.value - found.value, None
-    if found.standard_error and control.standard_error:
-        combined = math.hypot(found.standard_error, control.standard_error)
+    gap, combined = control.value - found.value, combined_error(found, control)
     if gap == 0 and found.values == control.values:
         return (
             f"{found.method} found nothing below the best control, {control.method}, which needs "
             "no search: their final tests are the same"
         )
     by = with_error(abs(gap), combined)
-    if combined is not None and abs(gap) <= 2 * combined:
+    if is_noise(gap, combined):
         return (
             f"{found.method} ends level with the best control, {control.method}, which needs no "
             f"search: their difference, {by}, is inside the noise"

@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING, Any
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
 from trials.lab import Lab
-from trials.objectives.objective import OBJECTIVES, Objective, Samples, accepted, sampled
+from trials.objectives.objective import (
+    OBJECTIVES,
+    Objective,
+    Samples,
+    accepted,
+    lacks_method,
+    sampled,
+)
 from trials.progress import LiveProgress
 from trials.quiet import without_chatter
+from trials.record.kinds import SEARCH
 from trials.record.record import Record
 from trials.record.searches import recorded_settings, search_records
-from trials.record.studies import SEARCH
 from trials.results.anchors import Anchor, recorded_anchors
-from trials.results.results import MethodResult, method_results
+from trials.results.results import MethodResult, method_results, ranked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +117,7 @@ class Search:
         with LiveProgress(progress) as shown:
             made = prepared(told["name"], told["settings"], self.lab.folder, shown, self.objective)
         if not isinstance(made, Samples):
-            raise ValueError(f"objective {told['name']} lacks the method sample")
+            raise lacks_method(told["name"], "sample")
         return sampled(made, self.best, images, seed)
 
     def _records(self) -> list[Record]:
@@ -118,7 +125,7 @@ class Search:
 
     def __repr__(self) -> str:
         """One line a result, the lowest first."""
-        rows = sorted(self.results, key=lambda r: (r.value != r.value, r.value))
+        rows = ranked(self.results)
         told = [
             f"  {r.method}: {r.value:.4g} ± {r.standard_error or float('nan'):.2g}" for r in rows
         ]

@@ -27,13 +27,13 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trials.lab import Lab
-from trials.record.databases import first_line, without_password
+from trials.record.databases import without_password
 from trials.record.storage import open_storage, readable
 from trials.record.studies import study_names
 from trials.runners.local_ray import home_fault, session_folder
 from trials.runners.ray_runner import has_room
 from trials.runners.ray_session import TOKEN, last_line, ray_session
-from trials.tracking.client import tracking_client
+from trials.tracking.client import store_error, tracking_client
 
 PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "mlflow", "pydantic")
 """What a worker needs beside autonat itself, which a search sends along."""
@@ -162,10 +162,8 @@ def _tracking(lab: Lab) -> Finding:
         server = _server_version(uri) if uri.startswith(("http:", "https:")) else None
         experiments = len(tracking_client(uri).search_experiments())
     except Exception as error:  # MLflow's stores raise whatever their drivers do
-        shown = without_password(uri)
-        reason = f"{shown}: {first_line(error).replace(uri, shown)[:300]}"
         advice = "searches run without it, and autonat sync completes it later; mend its server"
-        return Finding("MLflow", "warning", reason, advice)
+        return Finding("MLflow", "warning", store_error(uri, error), advice)
     found = f"{without_password(uri)}, {experiments} experiments"
     if server is None or server == mlflow.__version__:
         return Finding("MLflow", "ok", found)

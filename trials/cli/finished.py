@@ -6,6 +6,7 @@ from trials.cli.printing import show_paths
 from trials.cli.tables import show_results
 from trials.progress import say
 from trials.publishing.publish import Published
+from trials.record.kinds import SEARCH
 from trials.record.searches import is_finished, search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.results import method_results
@@ -25,12 +26,12 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
     name = settings.full_name()
     lab = settings.open_lab()
     records = search_records(lab.record_url, name)
-    done = sum(len(r.evaluations) for r in records if r.settings["kind"] == "search")
+    done = sum(len(r.evaluations) for r in records if r.settings["kind"] == SEARCH)
     total = settings.budget_of_one().evaluations * len(settings.optimisers)
     if not is_finished(records):
         say(f"{name}: {done} of {total} evaluations are done")
         return False
-    folder = lab.folder / "results" / name
+    folder = lab.results(name)
     best, report = folder / "best.json", folder / "report.html"
     if not (best.exists() and report.exists()):
         say(f"{name}: finished with {done} evaluations, but not published")

@@ -151,6 +151,7 @@ def report(
     from trials.objectives.objective import load_objective
     from trials.publishing.publish import publish, show_nothing
     from trials.publishing.publish_alternation import publish_alternation
+    from trials.record.kinds import what_is_searched
     from trials.record.searches import alternation_names, recorded_settings, search_records
     from trials.results.rounds import recorded_rounds
     from trials.searches.settings import validated
@@ -169,7 +170,7 @@ def report(
         records = search_records(where.record_url, name)
         described = records[0].settings["objective"]
         told = (described["name"], described["settings"])
-        if records[0].settings["search"].get("what", "generation") == "generation":
+        if what_is_searched(records[0].settings) == "generation":
             made = partial(prepared_live, *told, where)
         else:  # its models are in the lab's store
             made = partial(load_objective, *told)
@@ -195,8 +196,8 @@ def sync(
     from trials.publishing.publish_alternation import complete_alternation
     from trials.record.databases import without_password
     from trials.record.hold import runs
+    from trials.record.kinds import alternation_study
     from trials.record.searches import alternation_names, halves_of, search_names, search_records
-    from trials.record.studies import ALTERNATION
     from trials.results.rounds import recorded_rounds
     from trials.tracking.mirror import Mirror
 
@@ -220,7 +221,7 @@ def sync(
             for record in records:  # whose driver was killed
                 mirror.end(record, "KILLED")
     for alternation in alternations:
-        if runs(where.record_url, f"{alternation}-{ALTERNATION}"):
+        if runs(where.record_url, alternation_study(alternation)):
             continue
         if (where.results(alternation) / "best.json").exists():
             rounds = recorded_rounds(where, alternation)
@@ -242,6 +243,7 @@ def tabulate(
 ) -> None:
     """Turn searches into a table, which `--objective tabulated --set table=OUT` replays."""
     from trials.objectives.tabulated import tabulate as tabulate_records
+    from trials.record.kinds import SEARCH
     from trials.record.searches import search_records
 
     if target.suffix != ".parquet":
@@ -249,7 +251,7 @@ def tabulate(
     require_distinct("searches", names)
     where = Lab.at(lab, record_url)
     records = [record for name in names for record in search_records(where.record_url, name)]
-    count = tabulate_records([r for r in records if r.settings["kind"] == "search"], target)
+    count = tabulate_records([r for r in records if r.settings["kind"] == SEARCH], target)
     out.print(f"{target}  {count} evaluations")
 
 

@@ -11,6 +11,7 @@ from search.measurement import metric_label
 from trials.cli.printing import out, print_json
 from trials.lab import Lab
 from trials.record.failures import reasons
+from trials.record.kinds import TEST
 from trials.record.record import Record
 from trials.record.searches import alternation_names, halves_of, search_records
 
@@ -52,7 +53,7 @@ def _records(lab: Lab, name: str) -> list[Record]:
 def _state(record: Record) -> dict[str, Any]:
     done, best = record.evaluations, record.best()
     # A final test has several strategies, and so no best one.
-    fid = None if best is None or record.settings["kind"] == "test" else best.value
+    fid = None if best is None or record.settings["kind"] == TEST else best.value
     return {
         "study": record.name,
         "evaluations": len(done),

@@ -136,14 +136,14 @@ def sample(
     say(f"{strategy}: {images} images are drawn; importing PyTorch …")
     from dashboards.samples import grid, png
     from trials.cli.preparing import prepared_live
-    from trials.objectives.objective import Samples, sampled
+    from trials.objectives.objective import Samples, lacks_method, sampled
 
     file = StrategyFile.read(strategy)
     name, values = _objective_of(file, objective, settings)
     made = prepared_live(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
     if not isinstance(made, Samples):
-        raise ValueError(f"objective {name} lacks the method sample: it has no images to show")
+        raise lacks_method(name, "sample", ": it has no images to show")
     sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
     with named_os_errors(picture):
         picture.write_bytes(sheet)

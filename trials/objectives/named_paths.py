@@ -7,10 +7,11 @@ A record and a strategy file are read again by commands that stand in other fold
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
+
+from trials.objectives.typed_settings import keyword_types
 
 PATH, KIND_AND_PATH = "PATH", "KIND:PATH"
 
@@ -30,14 +31,8 @@ def with_absolute_paths(made_by: Callable[..., Any], settings: Mapping[str, Any]
         made_by: a class with these keywords.
         settings: JSON values by name.
     """
-    try:
-        parameters = inspect.signature(made_by, eval_str=True).parameters
-    except Exception:  # an annotation of a user's may be any text, that cannot be evaluated here
-        parameters = inspect.signature(lambda: None).parameters
-    kinds = {name: p.annotation for name, p in parameters.items() if p.kind != p.VAR_KEYWORD}
-    others = [p.annotation for p in parameters.values() if p.kind == p.VAR_KEYWORD]
-    other = others[0] if others else None
-    return {name: _absolute(kinds.get(name, other), value) for name, value in settings.items()}
+    type_of = keyword_types(made_by)
+    return {name: _absolute(type_of(name), value) for name, value in settings.items()}
 
 
 def _absolute(kind: Any, value: Any) -> Any:

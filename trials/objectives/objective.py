@@ -292,7 +292,18 @@ def accepted(name: str, objective: Any) -> Objective:
 def _require_methods(name: str, of: object) -> None:
     for method in ("evaluate", "describe"):
         if not callable(getattr(of, method, None)):
-            raise ValueError(f"objective {name} lacks the method {method}")
+            raise lacks_method(name, method)
+
+
+def lacks_method(name: str, method: str, why: str = "") -> ValueError:
+    """The error of an objective without a method that is needed.
+
+    Args:
+        name: of the objective.
+        method: that it lacks.
+        why: ends the line: what needs the method.
+    """
+    return ValueError(f"objective {name} lacks the method {method}{why}")
 
 
 def _check_signatures(name: str, objective: object) -> None:

@@ -28,16 +28,28 @@ def typed_settings(
     Raises:
         ValueError: what is no JSON value, or of another type; setting and value are named.
     """
-    try:
-        parameters = list(inspect.signature(made_by, eval_str=True).parameters.values())
-    except Exception:  # an annotation may be any text, of a user's, that cannot be evaluated here
-        parameters = []
-    kinds = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters}
-    others = next((kinds.pop(p.name) for p in parameters if p.kind == p.VAR_KEYWORD), Any)
+    type_of = keyword_types(made_by)
     return {
-        name: _typed(f"{owner}: {name}", kinds.get(name, others), value)
-        for name, value in settings.items()
+        name: _typed(f"{owner}: {name}", type_of(name), value) for name, value in settings.items()
     }
+
+
+def keyword_types(made_by: Callable[..., Any]) -> Callable[[str], Any]:
+    """A function from a keyword's name to the type that it is annotated with.
+
+    The type is Any where there is no annotation, or none that can be evaluated here: a user's
+    annotation may be any text. Names that the signature does not list have the type of its `**`.
+
+    Args:
+        made_by: a class or function.
+    """
+    try:
+        parameters = inspect.signature(made_by, eval_str=True).parameters.values()
+    except Exception:
+        return lambda name: Any
+    types = {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters}
+    others = next((types.pop(p.name) for p in parameters if p.kind == p.VAR_KEYWORD), Any)
+    return lambda name: types.get(name, others)
 
 
 def _typed(where: str, kind: Any, value: Any) -> Any:

@@ -18,6 +18,7 @@ from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
 from trials.objectives.objective import Objective, Samples, Trains, sampled
 from trials.record.databases import first_line, sqlite_file, without_password
 from trials.record.failures import nothing_measured
+from trials.record.kinds import SEARCH, what_is_searched
 from trials.record.record import Record
 from trials.results.anchors import Anchor, note_anchors, recorded_anchors
 from trials.results.controls import control_file, controls_beside
@@ -96,7 +97,7 @@ def publish(
         ValueError: no search has a measurement, or a strategy file cannot be written.
     """
     results = method_results(records)
-    searches = [record for record in records if record.settings["kind"] == "search"]
+    searches = [record for record in records if record.settings["kind"] == SEARCH]
     if not any(result.searched for result in results):
         raise nothing_measured(name, searches)
     settings = searches[0].settings
@@ -175,7 +176,7 @@ def _write_strategies(
     written: dict[str, StrategyFile] = {}
     for record in records:
         method = record.settings.get("optimiser")
-        if record.settings["kind"] == "search" and method in by_method:
+        if record.settings["kind"] == SEARCH and method in by_method:
             run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
             file = strategy_file(record, by_method[method], run, beside)
             written[method] = _with_known_run(file, find_strategy(folder, method))
@@ -256,8 +257,7 @@ def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
         record.frame().assign(round=number)
         for number, records in rounds.items()
         for record in records
-        if record.settings["kind"] == "search"
-        and record.settings["search"].get("what", "generation") != "generation"
+        if record.settings["kind"] == SEARCH and what_is_searched(record.settings) != "generation"
     ]
     if not tables:
         return None
@@ -334,9 +334,10 @@ def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, floa
     return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
-def _budget(search: dict[str, Any]) -> str:
+def _budget(settings: dict[str, Any]) -> str:
+    search = settings["search"]
     n = f"{search['images_per_evaluation']:,}"
-    if search.get("what", "generation") == "generation":
+    if what_is_searched(settings) == "generation":
         return f"{search['budget']:,} images a method, {n} an evaluation"
     return (
         f"{search['training_budget']:,} training steps a method, {search['training_steps']:,} a "
@@ -352,7 +353,7 @@ def facts_of(settings: dict[str, Any]) -> dict[str, str]:
         "data": objective["dataset"],
         "checkpoint": objective["checkpoint"],
         "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
-        "budget": _budget(search),
+        "budget": _budget(settings),
         "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
         "search seed": str(search["seed"]),
         "features": protocol["features"],

@@ -25,11 +25,11 @@ from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from trials.record.databases import without_password
 from trials.record.evaluation import Evaluation, evaluation_of, trial_of
+from trials.record.kinds import FORMAT
 from trials.record.retried import RETRIED, Retried
 from trials.record.storage import open_storage, outlast, readable
 from trials.record.studies import (
     ATTRIBUTES,
-    FORMAT,
     StudyOf,
     all_names,
     missing,

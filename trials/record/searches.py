@@ -7,8 +7,9 @@ from typing import Any
 
 from search.controls import CONTROLS
 from trials.record.databases import without_password
+from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study
 from trials.record.record import Record
-from trials.record.studies import ALTERNATION, TEST, not_ours, studies_of, taken
+from trials.record.studies import not_ours, studies_of, taken
 
 
 def search_names(url: str) -> list[str]:
@@ -60,7 +61,8 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
     Raises:
         ValueError: there is one, or a study that one of its own would be called like.
     """
-    own = taken(url, [f"{name}-{suffix}" for suffix in (*methods, TEST, ALTERNATION)])
+    of_methods = [f"{name}-{method}" for method in methods]
+    own = taken(url, [*of_methods, final_test_study(name), alternation_study(name)])
     for study, ours in own.items():
         if not ours:
             raise not_ours(url, study)
@@ -124,7 +126,7 @@ def is_finished(records: list[Record]) -> bool:
         records: of one search (see `search_records`).
     """
     test = records[-1].settings
-    if test["kind"] != "test":
+    if test["kind"] != TEST:
         return False
     if records[-1].reopened:
         return False

@@ -14,12 +14,8 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
 from trials.record.databases import sqlite_file, without_password
+from trials.record.kinds import is_our_format
 from trials.record.storage import open_storage, readable
-
-FORMAT = "autonat-record/1"
-SEARCH, TEST, ALTERNATION = "search", "test", "alternation"
-"""Kinds of studies: what one method of a search did; the final test of a search; the settings of
-an alternation, without trials."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class StudyOf:
     def of_attributes(cls, attributes: Mapping[str, Any]) -> StudyOf | None:
         """As a study's user attributes say it; None where it is not autonat's, was not made to the
         end, or belongs to no search. Those of old records are in the settings alone."""
-        if not str(attributes.get("format", "")).startswith(FORMAT.partition("/")[0]):
+        if not is_our_format(attributes.get("format")):
             return None
         if not {"kind", "search"} <= attributes.keys():
             return cls.of_settings(attributes.get("settings", {}))
@@ -130,7 +126,7 @@ def state_of(storage: RDBStorage, study_id: int) -> bool | None:
     """Whether a study is one of autonat's; None where autonat began to make it and was killed."""
     attributes = storage.get_study_user_attrs(study_id)
     if "format" in attributes:
-        return str(attributes["format"]).startswith(FORMAT.partition("/")[0])
+        return is_our_format(attributes["format"])
     minimised = storage.get_study_directions(study_id) == [StudyDirection.MINIMIZE]
     empty = minimised and not storage.get_n_trials(study_id)
     return None if empty and set(attributes) <= {"study_id", "settings", *ATTRIBUTES} else False

@@ -10,6 +10,7 @@ from typing import Any
 
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from trials.objectives.objective import Anchors, Objective
+from trials.record.kinds import TEST
 from trials.record.record import Record
 
 
@@ -48,7 +49,7 @@ def note_anchors(records: list[Record], objective: Objective) -> None:
     if not isinstance(objective, Anchors):
         return
     for record in records:
-        if record.settings["kind"] == "test" and record.anchors is None:
+        if record.settings["kind"] == TEST and record.anchors is None:
             images = record.settings["search"]["test_images"]
             record.note_anchors(_checked(objective.anchors(images)))
 

@@ -15,6 +15,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.record.evaluation import same_values
+from trials.record.kinds import TEST
 from trials.record.record import Record
 
 
@@ -63,7 +64,7 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
     """What the final test of a search has measured, by method and control."""
     tests: dict[str, Tested] = {}
     for record in records:
-        if record.settings["kind"] != "test":
+        if record.settings["kind"] != TEST:
             continue
         for name, strategy in record.settings["strategies"].items():
             parsed = GenerationStrategy.from_json(strategy)

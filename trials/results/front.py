@@ -14,6 +14,7 @@ from typing import Any
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest
 from trials.record.failures import nothing_measured
+from trials.record.kinds import SEARCH, what_is_searched
 from trials.record.record import Record
 from trials.results.final_tests import final_tests
 
@@ -76,9 +77,9 @@ def candidates(records: list[Record]) -> list[Candidate]:
     Raises:
         ValueError: nothing was measured, or models were trained for the evaluations.
     """
-    searches = [record for record in records if record.settings["kind"] == "search"]
+    searches = [record for record in records if record.settings["kind"] == SEARCH]
     for record in searches:
-        what = record.settings["search"].get("what", "generation")
+        what = what_is_searched(record.settings)
         if what != "generation":
             raise ValueError(
                 f"study {record.name} searched what = {what}, where every strategy has a model of "

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from trials.lab import Lab
 from trials.record.databases import one_line, sqlite_file
 from trials.record.driver import ATTRIBUTE, Driver
+from trials.record.kinds import ALTERNATION, SEARCH, TEST, is_our_format, what_is_searched
 from trials.record.retried import RETRIED, Retried
 
 STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
@@ -31,7 +32,6 @@ TRIALS = table(
     column("datetime_complete", sqlalchemy.DateTime()),
 )
 VALUES = table("trial_values", column("trial_id"), column("value"))
-ALTERNATION = "alternation"
 ROLES = table("trial_user_attributes", column("trial_id"), column("key"), column("value_json"))
 
 
@@ -106,7 +106,7 @@ def searches(lab: Lab) -> list[Listed]:
     found = [_listed(name, of) for name, of in named.items() if name not in alternations]
     for name in alternations:
         halves = [half for half in found if half.alternation == name]
-        ended = (lab.folder / "results" / name / "best.json").exists()
+        ended = (lab.results(name) / "best.json").exists()
         found.append(_alternation(name, named[name][0], halves, ended))
     return sorted(found, key=lambda s: (s.last or datetime.min, s.name), reverse=True)
 
@@ -136,7 +136,7 @@ def _studies(connection: Connection) -> list[_Study]:
             Retried.from_json(a.get(RETRIED)),
         )
         for study, a in told.items()
-        if str(a.get("format", "")).startswith("autonat-") and "search_name" in a["settings"]
+        if is_our_format(a.get("format")) and "search_name" in a["settings"]
     }
     counts = _counts({number: study.retried.superseded for number, study in found.items()})
     sums = (
@@ -158,7 +158,7 @@ def _studies(connection: Connection) -> list[_Study]:
             study.complete += count if state in ("COMPLETE", "PRUNED") else 0
             study.lowest = min(study.lowest, math.inf if lowest is None else lowest)
             study.last = max(filter(None, (study.last, last)), default=None)
-    tests = [number for number, study in found.items() if study.settings["kind"] == "test"]
+    tests = [number for number, study in found.items() if study.settings["kind"] == TEST]
     fids = (
         select(TRIALS.c.study_id, ROLES.c.value_json, VALUES.c.value)
         .select_from(
@@ -190,8 +190,8 @@ def _counts(superseded: Mapping[int, Collection[int]]) -> ColumnElement[bool]:
 
 
 def _listed(name: str, studies: Sequence[_Study]) -> Listed:
-    of = [study for study in studies if study.settings["kind"] == "search"]
-    test = next((s for s in studies if s.settings["kind"] == "test"), None)
+    of = [study for study in studies if study.settings["kind"] == SEARCH]
+    test = next((s for s in studies if s.settings["kind"] == TEST), None)
     search = studies[0].settings["search"]
     seen = min((study.lowest for study in of), default=math.inf)
     reopened = test is not None and test.retried.reopened  # it may be of other winners
@@ -211,12 +211,12 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
     return Listed(
         name=name,
         objective=search["objective"],
-        what=search.get("what", "generation"),
+        what=what_is_searched(studies[0].settings),
         steps=search["steps"],
         methods=tuple(search["optimisers"]),
         evaluations=sum(study.complete for study in of),
         failed=sum(study.failed for study in of),
-        budgeted=_each(search) * len(search["optimisers"]),
+        budgeted=_evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
         state="running" if running else "done" if done else "interrupted",
         search_value=seen if math.isfinite(seen) else None,
         value=min(means, default=None),
@@ -250,8 +250,9 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
     )
 
 
-def _each(search: dict[str, Any]) -> int:
+def _evaluations_of_one(settings: dict[str, Any]) -> int:
     """Evaluations that the budget of one method pays for."""
-    if search.get("what", "generation") == "generation":
+    search = settings["search"]
+    if what_is_searched(settings) == "generation":
         return int(search["budget"] // search["images_per_evaluation"])
     return int(search["training_budget"] // search["training_steps"])

@@ -16,6 +16,7 @@ from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import Control, FinalTest, StrategyFile, error_from, image_flops
 from search.training_strategy import TrainingStrategy
+from trials.record.kinds import SEARCH
 from trials.record.record import Best, Record
 from trials.results.final_tests import Tested, final_tests
 
@@ -117,6 +118,11 @@ class ControlsBeside(NamedTuple):
     best: Control | None
 
 
+def ranked(results: Sequence[MethodResult]) -> list[MethodResult]:
+    """The results by their final test, the best first; those that have no number come last."""
+    return sorted(results, key=lambda r: (math.isnan(r.value), r.value))
+
+
 def method_results(records: list[Record]) -> list[MethodResult]:
     """The results of a search's records: the searches in their order, then the controls.
 
@@ -129,7 +135,7 @@ def method_results(records: list[Record]) -> list[MethodResult]:
     results = [
         _result(record.settings["optimiser"], tests, record, objective)
         for record in records
-        if record.settings["kind"] == "search" and record.best() is not None
+        if record.settings["kind"] == SEARCH and record.best() is not None
     ]
     searched = {result.method for result in results}
     results += [_result(name, tests, None, objective) for name in tests if name not in searched]

@@ -26,12 +26,23 @@ class Round:
     best: StrategyFile
 
 
+def half_name(alternation: str, number: int, what: str) -> str:
+    """The name of the search that is half of a round.
+
+    Args:
+        alternation: the name of the alternation.
+        number: of the round, from 1.
+        what: "training" or "generation", which the search searches.
+    """
+    return f"{alternation}-r{number}-{what}"
+
+
 def recorded_rounds(lab: Lab, name: str) -> list[Round]:
     """The rounds of an alternation that are done."""
     rounds: list[Round] = []
     while True:
-        prefix = f"{name}-r{len(rounds) + 1}"
-        training, generation = f"{prefix}-training", f"{prefix}-generation"
+        number = len(rounds) + 1
+        training, generation = (half_name(name, number, w) for w in ("training", "generation"))
         best = lab.results(generation) / "best.json"
         if not best.exists() or not has_begun(lab.record_url, generation):
             return rounds

@@ -18,13 +18,13 @@ from pathlib import Path
 from search.files import write_whole
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
-from trials.objectives.objective import Trains, load_objective
+from trials.objectives.objective import Trains, lacks_method, load_objective
 from trials.record.differences import require_same
 from trials.record.hold import hold
+from trials.record.kinds import ALTERNATION, alternation_study
 from trials.record.record import Record
 from trials.record.searches import has_begun, refuse_taken
-from trials.record.studies import ALTERNATION
-from trials.results.rounds import Round, best_round, round_value
+from trials.results.rounds import Round, best_round, half_name, round_value
 from trials.searches.launch import check, resumed_settings
 from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
@@ -53,7 +53,7 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
     _check(settings, lab)
     _record(settings, lab, resume)
     rounds: list[Round] = []
-    with hold(lab.record_url, f"{settings.full_name()}-{ALTERNATION}"):
+    with hold(lab.record_url, alternation_study(settings.full_name())):
         while len(rounds) < settings.rounds and not has_ended(rounds):
             last = rounds[-1].best if rounds else None
             number = len(rounds) + 1
@@ -83,7 +83,7 @@ def training_half(
         changes["training_start"] = last.training.parameters()
         if settings.fine_tune:
             changes["fine_tune_from"] = last.objective["settings"]["checkpoint"]
-    return _half(settings, f"r{number}-training", number, changes, lab)
+    return _half(settings, number, changes, lab)
 
 
 def generation_half(
@@ -91,7 +91,7 @@ def generation_half(
 ) -> SearchSettings:
     """The generation search of a round, on the model that its training search found."""
     own = dict((model.objective or {})["settings"])
-    return _half(settings, f"r{number}-generation", number, _generation(settings, own), lab)
+    return _half(settings, number, _generation(settings, own), lab)
 
 
 def _generation(settings: AlternationSettings, objective: dict[str, object]) -> dict[str, object]:
@@ -105,16 +105,18 @@ def _generation(settings: AlternationSettings, objective: dict[str, object]) -> 
 
 
 def _half(
-    settings: AlternationSettings, suffix: str, number: int, changes: dict[str, object], lab: Lab
+    settings: AlternationSettings, number: int, changes: dict[str, object], lab: Lab
 ) -> SearchSettings:
+    """The settings of one half of a round, which are the alternation's with changes."""
     name = settings.full_name()
     others = {"what", *Rounds.model_fields}
     if changes["what"] == "generation":
         others |= Trained.model_fields.keys()
     values = settings.model_dump(exclude=others)
     if number > 1:
-        values["start"] = lab.results(f"{name}-r{number - 1}-generation") / "best.json"
-    return read_settings(values | {"name": f"{name}-{suffix}", "alternation": name} | changes)
+        values["start"] = lab.results(half_name(name, number - 1, "generation")) / "best.json"
+    own_name = half_name(name, number, str(changes["what"]))
+    return read_settings(values | {"name": own_name, "alternation": name} | changes)
 
 
 def _own(settings: AlternationSettings, optimiser: str) -> dict[str, dict[str, object]]:
@@ -159,17 +161,17 @@ def _check(settings: AlternationSettings, lab: Lab) -> None:
         )
     objective = load_objective(settings.objective, settings.objective_settings)
     if not isinstance(objective, Trains):
-        raise ValueError(f"objective {settings.objective} lacks the method train")
+        raise lacks_method(settings.objective, "train")
     generation = _generation(settings, settings.objective_settings)
     for half in (
         training_half(settings, 1, None, lab),
-        _half(settings, "r1-generation", 1, generation, lab),
+        _half(settings, 1, generation, lab),
     ):
         check(half.completed(), objective, lab)
 
 
 def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
-    name = f"{settings.full_name()}-{ALTERNATION}"
+    name = alternation_study(settings.full_name())
     told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
     if not resume:
         refuse_taken(lab.record_url, settings.full_name(), ())

@@ -22,6 +22,7 @@ from trials.objectives.objective import (
     Prepares,
     Trains,
     describe,
+    lacks_method,
     load_objective,
     require_heeded,
 )
@@ -30,6 +31,7 @@ from trials.objectives.travelling import check_travels, user_modules
 from trials.record.differences import require_same
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
+from trials.record.kinds import what_is_searched
 from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
@@ -222,7 +224,7 @@ def _objective_or_trainer(
     if not isinstance(settings, TrainedSearch):
         return objective
     if not isinstance(objective, Trains):
-        raise ValueError(f"objective {settings.objective} lacks the method train")
+        raise lacks_method(settings.objective, "train")
     own = sorted({*TRAINED_BY, "checkpoint"} & settings.objective_settings.keys())
     if own:
         raise ValueError(
@@ -262,10 +264,8 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
             with explained(f"objective {settings.objective}, in check()", type(objective)):
                 objective.check(settings.generation_space(), images)
     if settings.scheduler and not (trains or isinstance(objective, Grows)):
-        raise ValueError(
-            f"objective {settings.objective} lacks the method evaluate_growing, which scheduler "
-            f"{settings.scheduler} needs"
-        )
+        needed = f", which scheduler {settings.scheduler} needs"
+        raise lacks_method(settings.objective, "evaluate_growing", needed)
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
         first = settings.begins_with_controls
@@ -293,7 +293,7 @@ def resumed_settings(
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab.record_url, name)
     of_file = {} if study_file is None else read_study_file(study_file)
-    usual = {"what": recorded.get("what", "generation"), "objective": recorded["objective"]}
+    usual = {"what": what_is_searched({"search": recorded}), "objective": recorded["objective"]}
     usual = {key: value for key, value in usual.items() if key not in of_file}
     now = read_settings(usual | given | {"name": name}, study_file)
     here = now.model_dump(mode="json", exclude=set(recorded))

@@ -18,6 +18,7 @@ from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import Objective, describe
 from trials.record.differences import require_same
+from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record
 from trials.record.searches import with_start
 from trials.record.studies import study_names
@@ -127,7 +128,7 @@ class SearchRun:
             **self._described,
             "search_name": self.settings.full_name(),
             "search": self.settings.problem(),
-            "kind": "search",
+            "kind": SEARCH,
             "optimiser": optimiser,
             "optimiser_settings": self.settings.optimiser_settings[optimiser],
             "space": self._space.to_json(),
@@ -146,7 +147,7 @@ class SearchRun:
             "strategies": {name: s.to_json() for name, s in strategies.items()},
             "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
         }
-        record = self._record("test", self._test_settings(tested), resume=True)
+        record = self._record(TEST, self._test_settings(tested), resume=True)
         optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
         total = len(candidates) * len(settings.test_seeds)
         return Study(optimiser, record, None, total, self._listener)
@@ -156,7 +157,7 @@ class SearchRun:
             **self._described,
             "search_name": self.settings.full_name(),
             "search": self.settings.problem(),
-            "kind": "test",
+            "kind": TEST,
             **tested,
         }
 
@@ -167,7 +168,7 @@ class SearchRun:
         Args:
             records: of the searches.
         """
-        name = f"{self.settings.full_name()}-test"
+        name = final_test_study(self.settings.full_name())
         if name in self._existing:
             test = Record.open(self._lab.record_url, name)
             _compare(test, self._test_settings({}), TESTED)

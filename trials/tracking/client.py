@@ -7,16 +7,26 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import sqlalchemy
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from trials.lab import Lab
-from trials.record.databases import OPTUNA_TABLES, impatient_url, is_database, sqlite_file, tables
+from trials.record.databases import (
+    OPTUNA_TABLES,
+    first_line,
+    impatient_url,
+    is_database,
+    sqlite_file,
+    tables,
+    without_password,
+)
 from trials.record.storage import one_database
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "autonat"
+MOST_SAID = 300
+"""Characters of a store's error that are kept."""
 EXPERIMENTS = sqlalchemy.table(
     "experiments", sqlalchemy.column("name"), sqlalchemy.column("artifact_location")
 )
@@ -39,6 +49,21 @@ def tracking_client(uri: str) -> MlflowClient:
     if is_database(uri) and tables(uri) >= OPTUNA_TABLES:
         raise one_database(uri)
     return MlflowClient(impatient_url(uri))
+
+
+def store_error(uri: str, error: Exception) -> str:
+    """What a store raised, in one line with its address: "sqlite:///mlflow.db: disk is full".
+
+    The password in the address is left out. An error that MLflow does not raise by intention is
+    named by its type as well.
+    """
+    from mlflow.exceptions import MlflowException
+
+    shown = without_password(uri)
+    said = first_line(error).replace(uri, shown)[:MOST_SAID]
+    if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, ValueError)):
+        said = f"{type(error).__name__}: {said}"
+    return f"{shown}: {said}"
 
 
 def connect(lab: Lab) -> tuple[MlflowClient, str]:

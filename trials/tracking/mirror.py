@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from sqlalchemy.exc import SQLAlchemyError
 
 from search.measurement import Measurement
 from search.strategy_file import image_flops
 from trials.lab import Lab
-from trials.record.databases import first_line, without_password
 from trials.record.evaluation import Evaluation
+from trials.record.kinds import alternation_study
 from trials.record.record import Record
-from trials.record.studies import ALTERNATION
-from trials.tracking.client import connect
+from trials.tracking.client import connect, store_error
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 TRIAL_TAG = "autonat.trial"
@@ -154,11 +151,8 @@ class Mirror:
         try:
             yield
         except Exception as error:
-            uri, shown = self._lab.tracking_uri, without_password(self._lab.tracking_uri)
-            said = first_line(error).replace(uri, shown)[:300]
-            if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, ValueError)):
-                said = f"{type(error).__name__}: {said}"
-            raise ValueError(f"tracking {shown}: {said}") from None
+            said = store_error(self._lab.tracking_uri, error)
+            raise ValueError(f"tracking {said}") from None
 
     def _sync(self, record: Record, stopped: Callable[[], bool]) -> int:
         client, parent = self._connected(), self._parent(record)
@@ -227,7 +221,7 @@ class Mirror:
     def _alternation(self, name: str) -> str:
         """The run above the searches of an alternation."""
         client = self._connected()
-        record = Record.open(self._lab.record_url, f"{name}-{ALTERNATION}")
+        record = Record.open(self._lab.record_url, alternation_study(name))
         query = f"tags.`{ALTERNATION_TAG}` = '{record.study_id}'"
         found = client.search_runs([self._experiment], query, max_results=1)
         if found:

@@ -1,0 +1,34 @@
+"""The kinds of studies in a record, and what a study's settings say of it.
+
+It is imported by what has to start fast, so it imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = "autonat-record/1"
+SEARCH, TEST, ALTERNATION = "search", "test", "alternation"
+"""Kinds of studies: what one method of a search did; the final test of a search; the settings of
+an alternation, without trials."""
+
+
+def is_our_format(found: object) -> bool:
+    """Whether a study's attribute `format` is one of autonat's, of any version."""
+    return str(found).startswith(FORMAT.partition("/")[0])
+
+
+def what_is_searched(settings: Mapping[str, Any]) -> str:
+    """The setting `what` of a study's search; the first records had generation searches only."""
+    return str(settings["search"].get("what", "generation"))
+
+
+def final_test_study(search: str) -> str:
+    """The name of the study that holds a search's final test."""
+    return f"{search}-{TEST}"
+
+
+def alternation_study(name: str) -> str:
+    """The name of the study that holds an alternation's settings."""
+    return f"{name}-{ALTERNATION}"
