@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
 from search.reading import shown
 
 LONGEST_SEARCH_NAME = 100
-"""MLflow's names of runs, which begin with it, have 250 letters at most."""
+"""Letters; MLflow allows 250 for the names of runs, which begin with the search's name."""
 
 
-def require_search_name(name: str) -> None:
+def require_search_name(name: str, half_round: bool = False) -> None:
     """Check the name of a new search: it names a folder, begins studies' names and is a shell word.
 
+    Args:
+        name: of the search.
+        half_round: whether the search is half a round of an alternation, whose name may be longer:
+            it is the alternation's, which was checked, and an ending.
+
     Raises:
-        ValueError: it holds another character, or begins with none of the letters and digits.
+        ValueError: it is too long, holds another character, or begins with '.', '_' or '-'.
     """
+    if len(name) > LONGEST_SEARCH_NAME and not half_round:
+        raise ValueError(
+            f"name = {name!r}: expected at most {LONGEST_SEARCH_NAME} letters, got {len(name)}"
+        )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(
             f"name = {shown(name)} is no name of a search: it may hold the letters A-Z and a-z, "
             "digits, '.', '_' and '-', and begins with a letter or a digit"
         )
+
+
+def derived_search_name(objective: str, steps: int, problem: Mapping[str, Any]) -> str:
+    """The name of a search that was given none: the same problem has the same name.
+
+    Args:
+        objective: its name.
+        steps: T.
+        problem: what is searched and how, as JSON values.
+    """
+    text = json.dumps(problem, sort_keys=True)
+    short = re.sub(r"[^a-z0-9._-]+", "-", objective.rpartition(":")[2].lower())
+    short = short.strip("._-")[: LONGEST_SEARCH_NAME // 2] or "search"
+    return f"{short}-T{steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def require_existing_search_name(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,26 @@ def strategy_path(results: Path, method: str) -> Path:
         method: the name of the optimiser or of the control.
     """
     return results / f"{file_stem(method)}.json"
+
+
+def require_different_files(methods: Iterable[str]) -> None:
+    """Check that the methods and controls of a search have strategy files of their own.
+
+    Args:
+        methods: their names.
+
+    Raises:
+        ValueError: two would be written to one file, or one to that of the best strategy.
+    """
+    taken = {"best": "the best strategy"}
+    for method in methods:
+        stem = file_stem(method).casefold()  # some file systems take both cases for one
+        if stem in taken:
+            raise ValueError(
+                f"optimisers: the strategy files of {method} and of {taken[stem]} would both be "
+                f"called {stem}.json; give one of them another name"
+            )
+        taken[stem] = method
 
 
 def former_strategy_path(results: Path, method: str) -> Path:

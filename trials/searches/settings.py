@@ -3,9 +3,6 @@ are read. What there is to set is declared in `setting_groups`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -16,12 +13,7 @@ from search.bound import Bound
 from search.choices import CHOICES
 from search.controls import CONTROLS
 from search.dimensions import SearchSpace
-from search.names import (
-    LONGEST_SEARCH_NAME,
-    file_stem,
-    require_distinct,
-    require_search_name,
-)
+from search.names import derived_search_name, require_distinct, require_search_name
 from search.optimiser import Budget, TrainingBudget
 from search.reading import shown
 from search.registry import (
@@ -37,6 +29,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
+from trials.lab import require_different_files
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import OBJECTIVES
 from trials.objectives.typed_settings import typed_settings
@@ -59,9 +52,6 @@ USUAL: dict[str, Any] = {
     name: field.get_default() for group in GROUPS for name, field in group.model_fields.items()
 }
 """Every setting there is, with its default where that is one value."""
-
-BEST = "best"
-"""The stem of the file that holds a search's best strategy."""
 
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """What may differ when a search is resumed."""
@@ -129,20 +119,6 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return self
 
     @model_validator(mode="after")
-    def _files_differ(self) -> SearchSettings:
-        """Each method and control has a strategy file of its own, beside best.json."""
-        taken = {BEST: "the best strategy"}
-        for name in (*self.optimisers, *self.controls):
-            stem = file_stem(name).casefold()  # some file systems take both cases for one
-            if stem in taken:
-                raise ValueError(
-                    f"optimisers: the strategy files of {name} and of {taken[stem]} would both be "
-                    f"called {stem}.json; give one of them another name"
-                )
-            taken[stem] = name
-        return self
-
-    @model_validator(mode="after")
     def _optimisers_take_them(self) -> SearchSettings:
         """A setting that an optimiser does not have is refused where it is made."""
         for name, values in self.optimiser_settings.items():
@@ -154,14 +130,9 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
 
     @model_validator(mode="after")
     def _names_fit(self) -> SearchSettings:
-        if self.name is None:
-            return self
-        if len(self.name) > LONGEST_SEARCH_NAME and self.alternation is None:  # checked there
-            raise ValueError(
-                f"name = {self.name!r}: expected at most {LONGEST_SEARCH_NAME} letters, got "
-                f"{len(self.name)}"
-            )
-        require_search_name(self.name)
+        if self.name is not None:
+            require_search_name(self.name, half_round=self.alternation is not None)
+        require_different_files([*self.optimisers, *self.controls])
         return self
 
     @model_validator(mode="after")
@@ -238,10 +209,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         """The search's name, derived from what is searched where it is not given."""
         if self.name is not None:
             return self.name
-        text = json.dumps(self.problem(), sort_keys=True)
-        short = re.sub(r"[^a-z0-9._-]+", "-", self.objective.rpartition(":")[2].lower())
-        short = short.strip("._-")[: LONGEST_SEARCH_NAME // 2] or "search"
-        return f"{short}-T{self.steps}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return derived_search_name(self.objective, self.steps, self.problem())
 
 
 class GenerationSearch(ControlsFirst, SearchSettings):
