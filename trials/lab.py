@@ -16,17 +16,17 @@ VARIABLES = {
     "record_url": "AUTONAT_RECORD_URL",
     "tracking_uri": "AUTONAT_TRACKING_URI",
 }
-"""Of the environment, which say where a lab, its record and MLflow are."""
+"""Environment variables that say where a lab, its record and MLflow are."""
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Where things lie below the lab's folder, which can be moved and copied whole.
+    """Where everything of a project is stored. The folder can be moved and copied as a whole.
 
     Attributes:
-        folder: absolute.
+        folder: an absolute path.
         record_url: the Optuna storage of all studies, as an SQLAlchemy URL.
-        tracking_uri: MLflow's.
+        tracking_uri: the store of MLflow.
     """
 
     folder: Path
@@ -34,24 +34,28 @@ class Lab:
     tracking_uri: str
 
     def existing(self) -> Lab:
-        """This lab, whose folder is there.
+        """This lab, after checking that its folder exists.
 
         Raises:
-            ValueError: it is not.
+            ValueError: the folder does not exist.
         """
         if not self.folder.is_dir():
-            raise ValueError(f"lab {self.folder}: no such folder; autonat search makes one")
+            raise ValueError(f"lab {self.folder}: no such folder; autonat search creates one")
         return self
 
     @classmethod
     def at(
         cls, folder: Path, record_url: str | None = None, tracking_uri: str | None = None
     ) -> Lab:
-        """The lab in that folder, to be read: nothing is made. SQLite files in it stand in for
-        what is not given.
+        """The lab in that folder, for reading: nothing is created.
+
+        Args:
+            folder: the folder of the lab.
+            record_url: the storage of the record; by default an SQLite file in the folder.
+            tracking_uri: the store of MLflow; by default an SQLite file in the folder.
 
         Raises:
-            ValueError: a database in memory, or a path that is not text.
+            ValueError: a database is in memory, or the path is not UTF-8.
         """
         from trials.record.databases import checked_url, mlflow_url, sqlite_url
 
@@ -70,7 +74,9 @@ class Lab:
     def open(
         cls, folder: Path, record_url: str | None = None, tracking_uri: str | None = None
     ) -> Lab:
-        """As `at`, for whoever writes: make the folder if it is missing.
+        """The lab in that folder, for writing: the folder is created if it is missing.
+
+        The arguments are those of `at`.
 
         Raises:
             ValueError: the folder cannot be written; see also `at`.
@@ -88,50 +94,50 @@ class Lab:
 
     @property
     def artifacts(self) -> Path:
-        """MLflow's artifacts, where its store is a database that we open ourselves."""
+        """The folder of MLflow's artifacts, where its store is a database rather than a server."""
         return self.folder / "artifacts"
 
     @property
     def holds_tracking(self) -> bool:
-        """Whether MLflow's store is a file in the lab, which is moved and copied with it."""
+        """Whether MLflow's store is a file in the lab, which moves when the lab is moved."""
         from trials.record.databases import sqlite_file
 
         file = sqlite_file(self.tracking_uri)
         return file is not None and file.resolve().is_relative_to(self.folder)
 
     def results(self, name: str) -> Path:
-        """The folder of a search's results, there or not: strategy files and the report.
+        """The folder of a search's strategy files and report, whether or not it exists.
 
         Raises:
-            ValueError: no name of a search.
+            ValueError: no search can have that name.
         """
         return results_folder(self.folder, name)
 
     def make_results(self, name: str) -> Path:
-        """The folder of a search's results, made if it is missing.
+        """The folder of a search's results, created if it is missing.
 
         Raises:
-            ValueError: no name of a search, or the folder cannot be written.
+            ValueError: no search can have that name, or the folder cannot be written.
         """
         folder = self.results(name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _require_writable(folder)
         except OSError as error:
-            raise _not_written(folder, error) from None
+            raise _not_writable(folder, error) from None
         return folder
 
     def require_results(self, name: str) -> None:
-        """See that `make_results` would succeed; nothing is made.
+        """Check that `make_results` would succeed; nothing is created.
 
         Raises:
-            ValueError: it would not.
+            ValueError: it would fail.
         """
         folder = self.results(name)
         try:
-            _require_writable(_nearest(folder))
+            _require_writable(_nearest_existing(folder))
         except OSError as error:
-            raise _not_written(folder, error) from None
+            raise _not_writable(folder, error) from None
 
 
 def results_folder(lab: Path, name: str) -> Path:
@@ -140,22 +146,22 @@ def results_folder(lab: Path, name: str) -> Path:
     return lab.expanduser().resolve() / "results" / name
 
 
-def _nearest(folder: Path) -> Path:
-    """The folder, or what lies nearest above it."""
+def _nearest_existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
     try:
         folder.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return _nearest(folder.parent)
+        return _nearest_existing(folder.parent)
     return folder
 
 
 def _require_writable(folder: Path) -> None:
-    """By writing, for rights alone do not say it: a file that goes at once."""
+    """Write a temporary file into the folder, since permissions alone do not tell."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 
 
-def _not_written(folder: Path, error: OSError) -> ValueError:
+def _not_writable(folder: Path, error: OSError) -> ValueError:
     return ValueError(f"results {folder}: cannot be written: {error.strerror}")
 
 

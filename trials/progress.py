@@ -27,16 +27,17 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 
 
 def say(line: str) -> None:
-    """A line on stderr, at once: what is begun, or waited for."""
+    """Write a line to stderr at once, such as what starts or what is waited for."""
     stderr.print(line)
 
 
 class LiveProgress:
-    """Shows tasks by name: what, how far, how long still, best so far. Writes to stderr only; in a
-    notebook, below its cell.
+    """Shows the progress of tasks, with the time left and a note such as the best value so far.
+
+    It writes to stderr only; in a notebook, below the cell.
 
     Args:
-        shown: or nothing of it is.
+        shown: False shows nothing.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -53,7 +54,7 @@ class LiveProgress:
             disable=not (shown and live),
         )
         self._tasks: dict[str, TaskID] = {}
-        self._begun: dict[str, tuple[float, int]] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._logged: dict[str, float] = {}
 
     def __enter__(self) -> LiveProgress:
@@ -73,12 +74,12 @@ class LiveProgress:
         return lambda done, total, note: self.update(name, done, total, note)
 
     def update(self, name: str, done: int, total: int, note: str) -> None:
-        """Move a task, which begins with its first update."""
+        """Show how far a task is; its first update adds it."""
         if not self._shown:
             return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total, note=note)
-            self._begun[name] = (time.monotonic(), done - 1)
+            self._started[name] = (time.monotonic(), done - 1)
         self._bars.update(self._tasks[name], completed=done, note=note)
         now = time.monotonic()
         due = now - self._logged.get(name, -math.inf) >= LOG_EVERY or done >= total
@@ -93,11 +94,11 @@ class LiveProgress:
             self._bars.console.print(line, style=None)
 
     def anew(self) -> LiveProgress:
-        """One that shows as much and has no task yet."""
+        """A new one without tasks, which shows as much as this one."""
         return LiveProgress(self._shown)
 
     def _remaining(self, name: str, done: int, total: int) -> str:
-        began, first = self._begun[name]
+        began, first = self._started[name]
         if done - first <= 1:  # nothing was timed yet
             return ""
         rate = (time.monotonic() - began) / (done - first)

@@ -1,4 +1,4 @@
-"""What libraries say of themselves on the way, and nobody asked for."""
+"""Silences messages of libraries that a user did not ask for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 
 
 def without_chatter() -> None:
-    """Leave their errors, for this process."""
+    """Show only errors, and warnings of Optuna, for the rest of this process."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     for noisy in ("alembic", "ray", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""What a study has measured, kept in an Optuna storage: the single record."""
+"""The record: everything that studies measured, kept in an Optuna storage."""

@@ -1,6 +1,6 @@
-"""Databases by their URLs: SQLite files, whether a server answers, whether two URLs name one.
+"""Databases by their URLs: SQLite files, tables, errors in one line.
 
-A path is not a URL: what % and ? mean in one they do not mean in the other.
+A path is not a URL: % and ? have a meaning in a URL that they do not have in a path.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 CONNECT_SECONDS = 5
-"""For how long a database server may keep a first connection waiting."""
+"""Seconds that a database server may take to answer a first connection."""
 SERVERS = ("postgresql", "mysql")
 ENGINES = ("sqlite", *SERVERS, "mssql")
-"""What MLflow can keep its store in."""
+"""Databases in which MLflow can keep its store."""
 OPTUNA_TABLES = {"studies", "trials"}
 MLFLOW_TABLES = {"experiments", "runs"}
 
 
 def is_database(uri: str) -> bool:
-    """Whether MLflow opens a database there; else a server answers, or files lie there."""
+    """Whether MLflow opens a database at this address, rather than asking a server or reading
+    files."""
     return uri.partition(":")[0].partition("+")[0] in ENGINES
 
 
@@ -33,7 +34,7 @@ def sqlite_url(file: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for another database, one in memory, or no URL at all."""
+    """The file of an SQLite URL, or None for another database, one in memory, or an invalid URL."""
     with contextlib.suppress(SQLAlchemyError):
         parts = make_url(url)
         if parts.get_backend_name() == "sqlite" and not _in_memory(parts):
@@ -42,21 +43,25 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def checked_url(what: str, url: str) -> str:
-    """A URL that a person gave; the path of an SQLite file becomes absolute.
+    """Check a URL that a person gave, and make the path of an SQLite file absolute.
+
+    Args:
+        what: the use of the database, for error lines.
+        url: as given.
 
     Raises:
-        ValueError: a database in memory, which ends with the command.
+        ValueError: the database is in memory, and would be lost when the command ends.
     """
     try:
         parts = make_url(url)
     except SQLAlchemyError:
-        return url  # whoever opens it says why it cannot
+        return url  # opening it will say what is wrong
     if parts.get_backend_name() != "sqlite":
         return url
     if _in_memory(parts):
         raise ValueError(
-            f"{what} {url}: a database in memory ends with the command, and nothing in it could be "
-            "resumed or looked at; name a file, as in sqlite:///record.db"
+            f"{what} {url}: a database in memory is lost when the command ends, so nothing in it "
+            "could be resumed or inspected; name a file, such as sqlite:///record.db"
         )
     if str(parts.database).startswith("file:"):
         return url
@@ -64,15 +69,18 @@ def checked_url(what: str, url: str) -> str:
 
 
 def mlflow_url(url: str) -> str:
-    """The URL for MLflow, which takes what follows sqlite:/// for a path, and makes its folder:
-    where the path is quoted, that is another folder."""
+    """The URL in a form that MLflow understands.
+
+    MLflow takes the text after sqlite:/// for a path and makes its folder, which is the wrong
+    folder where the path is quoted with %; it leaves sqlite+pysqlite:/// alone.
+    """
     if url.startswith("sqlite:///") and "%" in url:
         return url.replace("sqlite:", "sqlite+pysqlite:", 1)
     return url
 
 
 def impatient_url(url: str) -> str:
-    """The URL, whose server is given up soon."""
+    """The URL with a short time-out for the connection to a server."""
     with contextlib.suppress(SQLAlchemyError):
         parts = make_url(url)
         if parts.get_backend_name() in SERVERS and "connect_timeout" not in parts.query:
@@ -81,10 +89,10 @@ def impatient_url(url: str) -> str:
 
 
 def tables(url: str) -> set[str]:
-    """The names of a database's tables; of an SQLite file that is not there, none.
+    """The names of a database's tables; an SQLite file that does not exist has none.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: it does not answer, or not for us.
+        sqlalchemy.exc.SQLAlchemyError: the database does not answer, or refuses the user.
     """
     file = sqlite_file(url)
     if file is not None and not file.exists():
@@ -97,7 +105,7 @@ def tables(url: str) -> set[str]:
 
 
 def without_password(url: str) -> str:
-    """A URL to be shown."""
+    """The URL as it may be shown, with its password hidden."""
     try:
         parts = make_url(url)
     except SQLAlchemyError:
@@ -111,15 +119,15 @@ def without_password(url: str) -> str:
 
 @contextlib.contextmanager
 def one_line(what: str, url: str, *more: type[Exception]) -> Iterator[None]:
-    """Errors of a database as one line.
+    """Turn errors of a database into one line.
 
     Args:
-        what: it holds.
-        url: its address, or another name for it.
-        more: errors of whoever stands between us and the database.
+        what: the database is used for: "record" or "tracking".
+        url: the address of the database, or another name for it.
+        more: errors of libraries between us and the database, to be treated alike.
 
     Raises:
-        ValueError: it cannot be opened, read or written, or its driver is missing.
+        ValueError: the database cannot be opened, read or written, or its driver is missing.
     """
     caught: tuple[type[Exception], ...] = (SQLAlchemyError, ImportError, RuntimeError, *more)
     try:
@@ -129,18 +137,18 @@ def one_line(what: str, url: str, *more: type[Exception]) -> Iterator[None]:
 
 
 def cause(error: Exception) -> BaseException:
-    """SQLAlchemy's own error, where another was made of it."""
+    """The error of SQLAlchemy that this one was raised from, or else the error itself."""
     return error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
 
 
 def reason(error: Exception) -> str:
-    """What the driver said, in one line."""
+    """The message of the database driver, in one line."""
     found = cause(error)
     return first_line(getattr(found, "orig", None) or found)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, or its name where it says nothing."""
+    """The first line of an error's message, or the name of its type where it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -1,4 +1,4 @@
-"""Who runs a study, as the record says it."""
+"""The driver of a study: the process that runs it, as the record names it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ STALE = 60.0
 
 @dataclass(frozen=True)
 class Driver:
-    """Who runs a study.
+    """The process that runs a study.
 
     Attributes:
-        host: its name.
-        pid: its process there.
-        since: when it began, in words.
-        seen: its last sign of life, in seconds since 1970.
-        token: that no other driver has.
+        host: the name of its machine.
+        pid: the process id on that machine.
+        since: when it started, as local time in ISO format.
+        seen: when it last wrote a sign of life, in seconds since 1970.
+        token: a random text that no other driver has.
     """
 
     host: str
@@ -31,7 +31,7 @@ class Driver:
     token: str
 
     def alive(self) -> bool:
-        """Whether it still runs, as far as one can tell from here."""
+        """Whether the process still runs, as far as this machine can tell."""
         if self.host == socket.gethostname():
             try:
                 os.kill(self.pid, 0)

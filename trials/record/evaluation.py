@@ -1,7 +1,7 @@
-"""An evaluation as the record holds it: an Optuna trial and what it stands for.
+"""An evaluation in the record: the Optuna trial that stores it, and how to read it back.
 
-A trial's parameters are what was searched; everything else that an evaluation was is in its user
-attributes.
+The parameters of a trial are the values that were searched. Its user attributes hold everything
+else about the evaluation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ from search.training_strategy import TrainingStrategy, distribution
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation as the record holds it."""
+    """One finished evaluation.
+
+    Attributes:
+        number: of its trial in the study, from 0.
+        probe: what the optimiser asked for.
+        result: what was measured, or why that failed.
+        finished: when it ended, in the local time of the driver.
+    """
 
     number: int
     probe: Probe
@@ -41,42 +48,42 @@ class Evaluation:
 
     @property
     def measurement(self) -> Measurement | None:
-        """What was measured, or None if the evaluation failed."""
+        """The measurement, or None if the evaluation failed."""
         return self.result if isinstance(self.result, Measurement) else None
 
     @property
     def stopped(self) -> bool:
-        """Whether it was stopped early, as not worth more images, or more training."""
+        """Whether it was stopped early, before all its images or training steps were spent."""
         measured = self.measurement
         return measured is not None and amount_done(self.probe, measured) < amount_asked(self.probe)
 
     @property
     def state(self) -> str:
-        """COMPLETE, PRUNED (stopped early) or FAIL, Optuna's words."""
+        """The state in Optuna's words: COMPLETE, PRUNED (stopped early) or FAIL."""
         if self.measurement is None:
             return "FAIL"
         return "PRUNED" if self.stopped else "COMPLETE"
 
     @property
     def images(self) -> int:
-        """Images that were generated for it."""
+        """Images that were generated; for a failed evaluation, those asked for."""
         return self.measurement.images if self.measurement else self.probe.images
 
     @property
     def training_steps(self) -> int:
-        """Training steps that were made for it; of a failed one, those asked for."""
+        """Training steps that were made; for a failed evaluation, those asked for."""
         if self.measurement is not None:
             return self.measurement.training_steps
         return 0 if self.probe.training is None else self.probe.training.steps
 
     @property
     def reason(self) -> str:
-        """Why it failed, or nothing."""
+        """Why the evaluation failed; an empty text if it did not."""
         return self.result.reason if isinstance(self.result, Failure) else ""
 
 
 def probe_to_json(probe: Probe) -> dict[str, Any]:
-    """A probe as JSON values, its number under the name probe."""
+    """A probe as JSON values; its number has the key "probe"."""
     told: dict[str, Any] = {
         "probe": probe.number,
         "step": probe.step,
@@ -96,7 +103,7 @@ def probe_to_json(probe: Probe) -> dict[str, Any]:
 
 
 def probe_from_json(data: Mapping[str, Any]) -> Probe:
-    """The inverse of `probe_to_json`; other keys do not matter."""
+    """The inverse of `probe_to_json`; other keys are ignored."""
     training = data.get("training")
     if training is not None:
         strategy = TrainingStrategy.from_json(training["strategy"])
@@ -115,7 +122,14 @@ def probe_from_json(data: Mapping[str, Any]) -> Probe:
 def trial_of(
     probe: Probe, result: Measurement | Failure, space: SearchSpace | None, finished: datetime
 ) -> FrozenTrial:
-    """The trial of an evaluation over that space; None for a list of strategies."""
+    """The trial of an evaluation.
+
+    Args:
+        probe: what was asked for.
+        result: what was measured, or why that failed.
+        space: the searched space; None where given strategies are measured.
+        finished: when the evaluation ended, in local time.
+    """
     attributes = {**probe_to_json(probe), "forward_passes": probe.strategy.forward_passes()}
     if isinstance(result, Failure):
         attributes["reason"] = result.reason
@@ -176,8 +190,11 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
 
 
 def _parameters(probe: Probe, space: SearchSpace | None) -> dict[str, float | str]:
-    """All of a generation strategy's values and what was searched of its choices; where a model was
-    trained for the evaluation, what was searched of both."""
+    """The parameters of a trial, by name.
+
+    They are all values of the generation strategy, and its searched choices. Where a model was
+    trained for the evaluation, they are only the values that were searched.
+    """
     training = None if probe.training is None else probe.training.strategy
     searched = {} if space is None else space.values_of(probe.strategy, training)
     if training is None:
@@ -188,8 +205,11 @@ def _parameters(probe: Probe, space: SearchSpace | None) -> dict[str, float | st
 def _distributions(
     probe: Probe, parameters: dict[str, float | str], space: SearchSpace | None
 ) -> dict[str, BaseDistribution]:
-    """Ranges for Optuna's pages. They are widened to hold the value, for the reference search
-    keeps no bounds; a schedule that is not searched may be 0 and so has no log scale."""
+    """The ranges that Optuna stores, and its dashboard shows, for the parameters.
+
+    A range is widened to include its value, because the reference search exceeds the bounds. A
+    schedule that is not searched may be 0, so it has no log scale.
+    """
     searched = {} if space is None else {d.name: d for d in space.dimensions}
     ranges: dict[str, BaseDistribution] = {}
     for name, value in parameters.items():
@@ -214,7 +234,7 @@ def _usual_bound(probe: Probe, name: str) -> Bound:
 
 
 def same_values(ours: dict[str, float], theirs: dict[str, float]) -> bool:
-    """Whether values of the same names are equal up to the last digits."""
+    """Whether both hold the same names, with values that are equal up to the last digits."""
     return ours.keys() == theirs.keys() and np.allclose(
         list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
     )

@@ -1,4 +1,4 @@
-"""Evaluations that fail: of what, how often, and when a search had better stop."""
+"""Failed evaluations: the reasons, their counts, and when a search should stop because of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trials.record.record import Record
 
 @dataclass(frozen=True)
 class Reason:
-    """Why evaluations failed.
+    """A reason for which evaluations failed.
 
     Attributes:
-        text: of the first of them.
-        count: how many failed of it.
+        text: the reason as the first of them stated it.
+        count: how many evaluations failed for it.
     """
 
     text: str
@@ -24,17 +24,21 @@ class Reason:
 
 
 def reasons(evaluations: Iterable[Evaluation]) -> list[Reason]:
-    """What evaluations failed of, the commonest first; those that differ in numbers are one."""
+    """The reasons of failed evaluations, the commonest first.
+
+    Reasons that differ only in numbers count as one.
+    """
     found: dict[str, list[str]] = {}
     for evaluation in evaluations:
         if evaluation.measurement is None:
-            found.setdefault(_kind(evaluation.reason), []).append(evaluation.reason)
+            found.setdefault(_without_numbers(evaluation.reason), []).append(evaluation.reason)
     grouped = [Reason(texts[0], len(texts)) for texts in found.values()]
     return sorted(grouped, key=lambda reason: -reason.count)
 
 
 def nothing_measured(name: str, records: Iterable[Record]) -> ValueError:
-    """Says of a search that no evaluation has succeeded, and why the first did not."""
+    """The error of a search in which no evaluation succeeded, with the reason of the first
+    failure."""
     done = [evaluation for record in records for evaluation in record.evaluations]
     failed = [evaluation.reason for evaluation in done if evaluation.measurement is None]
     why = f"; the first failed with: {failed[0]}" if failed else ""
@@ -42,12 +46,11 @@ def nothing_measured(name: str, records: Iterable[Record]) -> ValueError:
 
 
 class FailureWatch:
-    """Says what an evaluation failed of, once for each reason, and ends a search in which nothing
-    else happens any more.
+    """Reports each new reason of failures once, and ends a search that keeps failing.
 
     Args:
         name: of the search.
-        limit: failures in a row of one reason that end it.
+        limit: how many failures in a row, for the same reason, end the search.
         say: called with a line.
     """
 
@@ -57,7 +60,7 @@ class FailureWatch:
         self._last, self._in_a_row = "", 0
 
     def saw(self, record: Record) -> None:
-        """The last evaluation of a record is new.
+        """Take note of the last evaluation of a record, which is new.
 
         Raises:
             ValueError: it was one failure too many.
@@ -66,7 +69,7 @@ class FailureWatch:
         if last.measurement is not None:
             self._in_a_row = 0
             return
-        kind = _kind(last.reason)
+        kind = _without_numbers(last.reason)
         if kind not in self._said:
             self._said.add(kind)
             self._say(f"{record.name}: evaluation {last.number} failed: {last.reason}")
@@ -80,6 +83,6 @@ class FailureWatch:
             )
 
 
-def _kind(reason: str) -> str:
-    """A reason without what is a number, or holds one: times, sizes, addresses."""
+def _without_numbers(reason: str) -> str:
+    """A reason without the words that hold numbers: times, sizes, addresses."""
     return re.sub(r"\S*\d\S*", "#", reason)

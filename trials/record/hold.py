@@ -1,7 +1,7 @@
-"""One driver a study: who runs it says so in the record, and again every few seconds.
+"""Lets only one driver run a study: it writes its name into the record, again every few seconds.
 
-A driver that was killed says nothing any more, and after a while another takes its place; on the
-same machine, at once.
+A driver that was killed stops writing. Another one may then take its place: on the same machine at
+once, on another machine after STALE seconds.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from trials.record.storage import STORAGE_ERRORS, open_storage, readable
 BEAT = 5.0
 """Seconds between two signs of life."""
 SETTLE = 0.3
-"""Seconds within which two drivers that begin at once see each other."""
+"""Seconds after which two drivers that start at the same time have seen each other."""
 
 
 @contextlib.contextmanager
 def hold(url: str, name: str) -> Iterator[None]:
-    """Within it this process alone runs the study.
+    """Reserve a study for this process while the block runs.
 
     Args:
         url: of the record.
-        name: of a study in it.
+        name: of a study in the record.
 
     Raises:
-        ValueError: another driver runs it, or the storage cannot be used.
+        ValueError: another driver runs the study, or the storage cannot be used.
     """
     with readable(url):
         storage = open_storage(url)
@@ -70,12 +70,12 @@ def hold(url: str, name: str) -> Iterator[None]:
 
 
 def runs(url: str, name: str) -> bool:
-    """Whether a driver runs the study, as far as one can tell.
+    """Whether a driver runs the study, as far as this machine can tell.
 
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url), contextlib.suppress(KeyError):  # there is no such study
+    with readable(url), contextlib.suppress(KeyError):  # no such study
         storage = open_storage(url)
         driver = _driver(storage, storage.get_study_id_from_name(name))
         return driver is not None and driver.alive()
@@ -84,11 +84,11 @@ def runs(url: str, name: str) -> bool:
 
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
-        with contextlib.suppress(*STORAGE_ERRORS):  # the record says so where it matters
+        with contextlib.suppress(*STORAGE_ERRORS):  # a write of results will report the fault
             now = _driver(storage, study_id)
             if now is not None and now.token != mine.token:
-                # Taken over, after a long silence: as Ctrl-C, which ends a wait as well.
-                # Where that is ignored, in a script's background job, as a preemption.
+                # Another driver took over after a long silence. SIGINT also ends a wait; where it
+                # is ignored, as in a script's background job, SIGTERM ends this process.
                 ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
                 kind = signal.SIGTERM if ignored else signal.SIGINT
                 signal.pthread_kill(threading.main_thread().ident or 0, kind)
@@ -107,7 +107,11 @@ def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
 
 
 def _held(name: str, driver: Driver) -> ValueError:
-    line = f"study {name} is run by process {driver.pid} on {driver.host} since {driver.since}"
+    line = (
+        f"study {name} has been run by process {driver.pid} on {driver.host} since {driver.since}"
+    )
     if driver.host != socket.gethostname():
-        line += f"; should that have died, it can be taken over {STALE:.0f} s after its last sign"
+        line += (
+            f"; if that process died, the study can be taken over {STALE:.0f} s after its last sign"
+        )
     return ValueError(line)

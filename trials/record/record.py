@@ -1,8 +1,8 @@
 """The record of a study: an Optuna study in its storage, one trial an evaluation.
 
-It is the only thing that a search must keep. The driver alone writes it, each evaluation in one
-transaction when it ends, so that a kill at any moment leaves whole evaluations and nothing else.
-What an evaluation was is in its trial's user attributes; the study's own hold its settings.
+The record is all that a search has to keep. Only the driver writes it, each evaluation in one
+transaction when it ends, so that a kill at any moment leaves complete evaluations and nothing else.
+The user attributes of a trial describe the evaluation; those of the study hold its settings.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Best:
-    """What a search found.
+    """The winner of a search.
 
     Attributes:
-        strategy: its winner.
-        training: of the winner's model, where the search trained it.
-        checkpoint: hash of that model's weights.
-        value: what the search believes of it: the mean of its re-tests, or the lowest FID seen,
-            which was chosen for being low.
+        strategy: the winner.
+        training: how the winner's model was trained, where the search trained it.
+        checkpoint: the hash of that model's weights.
+        value: the search's own estimate: the mean of the winner's re-tests or, without re-tests,
+            the lowest value seen, which is biased low because it was chosen for being low.
     """
 
     strategy: GenerationStrategy
@@ -81,13 +81,13 @@ class Record:
     """The evaluations of one study, kept in an Optuna storage.
 
     Attributes:
-        name: the study's.
-        study_id: that no other study in the world has.
+        name: the name of the study.
+        study_id: a random text that identifies the study, unlike its name, in any storage.
     """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
         self._study, self._storage = study, storage
-        # Read once: the storage may be away when somebody asks.
+        # Read once: the storage may not answer later.
         told = study.user_attrs
         self.name, self.study_id = study.study_name, str(told["study_id"])
         self._settings = dict(told["settings"])
@@ -106,7 +106,7 @@ class Record:
 
     @classmethod
     def create(cls, url: str, name: str, settings: Mapping[str, Any]) -> Record:
-        """A new record with these settings (JSON values).
+        """Create a record with these settings (JSON values).
 
         Raises:
             ValueError: a study of that name exists, or the storage cannot be written.
@@ -116,12 +116,12 @@ class Record:
             study = optuna.create_study(
                 study_name=name, storage=storage, direction="minimize", load_if_exists=True
             )
-            told = study.user_attrs
+            attributes = study.user_attrs
             ours = state_of(storage, study._study_id)
             if ours is not None:
                 raise ValueError(f"study {name} exists already") if ours else not_ours(url, name)
-            # Where it exists, whoever began to make it was killed; the format comes last.
-            if "study_id" not in told:
+            # Where the study exists, its creator was killed. The format is written last.
+            if "study_id" not in attributes:
                 study.set_user_attr("study_id", uuid.uuid4().hex)
             study.set_user_attr("settings", dict(settings))
             of = StudyOf.of_settings(settings)
@@ -133,11 +133,11 @@ class Record:
 
     @classmethod
     def open(cls, url: str, name: str) -> Record:
-        """The record of an existing study.
+        """Open the record of an existing study.
 
         Raises:
-            ValueError: there is none of that name (the known ones are listed), it is no record
-                of autonat, or the storage cannot be read.
+            ValueError: there is no study of that name (the known ones are listed), the study is not
+                autonat's, or the storage cannot be read.
         """
         with readable(url):
             storage = None if missing(url) else open_storage(url)
@@ -153,12 +153,12 @@ class Record:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was searched and how, as given to `create`."""
+        """The settings of the study, as given to `create`."""
         return dict(self._settings)
 
     @property
     def metric(self) -> str:
-        """What its values are, by name: as its objective's protocol says."""
+        """The name of the metric of its values, from the protocol of its objective."""
         return str(self._settings.get("protocol", {}).get("metric", "fid"))
 
     @property
@@ -167,15 +167,16 @@ class Record:
         return tuple(self._evaluations)
 
     def add(self, probe: Probe, result: Measurement | Failure, space: SearchSpace | None) -> None:
-        """Write an evaluation; it is kept when this returns.
+        """Write an evaluation, which is stored when this returns.
+
+        A database server that does not answer is waited for.
 
         Raises:
-            ValueError: the storage cannot be written. A database server that is away is waited
-                for.
+            ValueError: the storage cannot be written.
         """
         finished = datetime.now()
         trial = trial_of(probe, result, space, finished)
-        # Not by the study, whose cache would keep a deep copy of every trial.
+        # Not through the study, whose cache would keep a deep copy of every trial.
         number = self._study._study_id
         with readable(self.name):
             outlast(
@@ -188,8 +189,11 @@ class Record:
 
     @property
     def superseded(self) -> tuple[Evaluation, ...]:
-        """Evaluations that stay in the storage and count for nothing any more: failures that were
-        tried again, and what the search had asked because of them."""
+        """Evaluations that stay in the storage but no longer count.
+
+        They are failures that were tried again, and evaluations that the search asked for only
+        because of these failures.
+        """
         return tuple(self._superseded)
 
     @property
@@ -198,23 +202,27 @@ class Record:
         return tuple(e for e in self._evaluations if e.measurement is None)
 
     def retried_at(self, probe: int) -> bool:
-        """Whether a probe of that number may be another than the one that is recorded, for an
-        evaluation before it failed and is tried again."""
+        """Whether a probe of that number may differ from the recorded one.
+
+        That is so where an earlier evaluation failed and is tried again.
+        """
         return self._retried.since is not None and probe >= self._retried.since
 
     def retry_failed(self) -> None:
-        """Supersede the failures, so that their probes are asked and measured again.
+        """Supersede the failures, so that their probes are asked for and measured again.
 
         Raises:
             ValueError: the storage cannot be written.
         """
-        if self.failed and self._converged is not None:  # it may do so elsewhere, or not at all
+        if (
+            self.failed and self._converged is not None
+        ):  # the search may now converge later, or never
             self._write("converged", None)
             self._converged = None
         self.supersede(self.failed)
 
     def supersede(self, evaluations: Collection[Evaluation]) -> None:
-        """Let evaluations count for nothing any more.
+        """Mark evaluations as superseded, so that they no longer count.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -229,11 +237,11 @@ class Record:
 
     @property
     def reopened(self) -> bool:
-        """Whether what is recorded may still prove to be superseded, though it looks complete."""
+        """Whether the study may still have evaluations superseded, although it looks complete."""
         return self._retried.reopened
 
     def reopen(self) -> None:
-        """Any probe may be another than the one that is recorded, until `settle`.
+        """Note that any probe may differ from the recorded one, until `settle` is called.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -241,7 +249,7 @@ class Record:
         self._write_retried(self._retried.reopen())
 
     def settle(self) -> None:
-        """All of what is recorded, and not superseded, was asked.
+        """Note that every recorded probe that is not superseded was asked for again.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -249,7 +257,7 @@ class Record:
         self._write_retried(self._retried.settle())
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
-        """Put other settings in place of those given to `create`.
+        """Replace the settings that were given to `create`.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -278,7 +286,7 @@ class Record:
             self._note(evaluation)
 
     def _note(self, evaluation: Evaluation) -> None:
-        """One more; the best is kept up to date, for it is looked at after every evaluation."""
+        """Add an evaluation, and update the best one, which is read after every evaluation."""
         self._evaluations.append(evaluation)
         probe, measured = evaluation.probe, evaluation.measurement
         if measured is None or evaluation.stopped:
@@ -290,18 +298,19 @@ class Record:
             self._lowest = (measured, probe)
 
     def _holds(self, probe: Probe) -> bool:
-        """Whether the storage has a probe's evaluation."""
+        """Whether the storage holds an evaluation of the probe that counts."""
         trials = self._storage.get_all_trials(self._study._study_id, deepcopy=False)
         void = self._retried.superseded
         return any(t.user_attrs["probe"] == probe.number for t in trials if t.number not in void)
 
     @property
     def converged(self) -> int | None:
-        """After how many evaluations the search said that it had converged; None if it did not."""
+        """After how many evaluations the search reported that it had converged; None if it did
+        not."""
         return self._converged
 
     def note_converged(self, evaluations: int) -> None:
-        """Write down, once, that the search says so.
+        """Write down, only once, that the search has converged after so many evaluations.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -312,12 +321,14 @@ class Record:
 
     @property
     def anchors(self) -> dict[str, float] | None:
-        """FIDs that need no generator, by name (see trials.results.anchors), of a final test; None
-        before they are written down, and in old records."""
+        """The reference values beside a final test, by name (see trials.results.anchors).
+
+        None before they are written, and in old records.
+        """
         return self._anchors
 
     def note_anchors(self, fids: Mapping[str, float]) -> None:
-        """Write them down, once.
+        """Write the reference values, only once.
 
         Raises:
             ValueError: the storage cannot be written.
@@ -327,8 +338,11 @@ class Record:
             self._anchors = dict(fids)
 
     def best(self) -> Best | None:
-        """What the search found: the strategy that its re-tests say is best, or, where it made
-        none, that of the lowest single FID, the earlier probe of equals."""
+        """The winner of the search, or None where nothing was measured.
+
+        It is the strategy with the lowest mean of the last re-tests. Where there are no re-tests,
+        it is the strategy with the lowest single value, and of equal values the earlier probe.
+        """
         retests = self._retests
         if not retests:
             if self._lowest is None:
@@ -346,9 +360,12 @@ class Record:
         return min(means, key=lambda best: best.value)
 
     def frame(self) -> pd.DataFrame:
-        """The evaluations as a table with COLUMNS; a failed one has no FID but its images, a
-        stopped one (PRUNED) the images that it was given and its FID at that n. Where models were
-        trained, there is a column for each parameter of their training strategies, too."""
+        """The evaluations as a table with COLUMNS.
+
+        A failed evaluation has no value in `fid`, but the images that it was to generate. A stopped
+        one (PRUNED) has the images that it was given and its value at that n. Where models were
+        trained, each parameter of their training strategies is a further column.
+        """
         import pandas as pd
 
         rows = []
@@ -381,7 +398,7 @@ class Record:
 
 
 def _schedules_in(settings: Mapping[str, Any], trials: Iterable[FrozenTrial]) -> set[str]:
-    """The names of all schedules that a record speaks of."""
+    """The names of all schedules in the space and the strategies of a record."""
     space = settings.get("space") or {}
     searched = set(space["bounds"]) if "start" in space else set()
     strategies = (trial.user_attrs.get("strategy", {}) for trial in trials)

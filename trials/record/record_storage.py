@@ -1,9 +1,9 @@
-"""Optuna's storage in a database, which writes a finished trial in one statement a table.
+"""Optuna's database storage, changed to write a finished trial with one statement a table.
 
-Optuna itself looks the trial up anew, and the parameter in the whole study, before it writes each
-of a trial's parameters: at T = 8 that takes 150 statements and grows with T. Rows are the same
-(tests/trials/record/test_record_storage.py compares all tables), so that whatever reads Optuna's
-storages reads these.
+Before Optuna itself writes a parameter of a trial, it looks up the trial again, and the parameter
+in the whole study: 150 statements at T = 8, and more at larger T. The rows are the same
+(tests/trials/record/test_record_storage.py compares all tables), so that every tool that reads
+Optuna's storages reads this one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from optuna.trial import FrozenTrial
 
 
 class RecordStorage(RDBStorage):
-    """Whole trials at once; all else is as in RDBStorage."""
+    """Writes a whole trial at once; everything else is as in RDBStorage."""
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        """Without Optuna's own attempts for a finished one: a commit whose answer was lost would
-        be made twice. `trials.record.storage.outlast` looks before it tries again."""
+        """Create a trial, without the retries that Optuna makes for a finished one.
+
+        They would repeat a commit whose answer was lost; `trials.record.storage.outlast` looks
+        whether the trial is there before it tries again.
+        """
         if template_trial is None or not template_trial.state.is_finished():
             return super()._create_new_trial(study_id, template_trial)
         with _create_scoped_session(self.scoped_session) as session:
@@ -40,10 +43,10 @@ class RecordStorage(RDBStorage):
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Any
     ) -> models.TrialModel:
-        """The trial's rows, in the session's transaction.
+        """Write the trial's rows in the session's transaction.
 
-        That the distributions of a parameter are compatible is not checked again: those of a
-        record are all floats.
+        Optuna's check that all distributions of a parameter are compatible is left out: a record
+        makes them compatible.
         """
         if template_trial is None or not template_trial.state.is_finished():
             return super()._get_prepared_new_trial(study_id, template_trial, session)
@@ -65,7 +68,7 @@ class RecordStorage(RDBStorage):
 
 
 def _rows(trial: FrozenTrial) -> dict[Any, list[dict[str, Any]]]:
-    """What each table holds of a trial."""
+    """The rows of a trial, by the table that holds them."""
     params, values, intermediate = [], [], []
     for name, value in trial.params.items():
         distribution = trial.distributions[name]

@@ -1,7 +1,7 @@
-"""What trying failures again has made of a study: the trials that count for nothing any more.
+"""The trials of a study that no longer count, because failures were tried again.
 
-Trials stay in the storage; which of them are superseded is in one attribute of their study, so
-that each step of trying again is one write.
+Superseded trials stay in the storage. One attribute of their study says which they are, so that
+each step of a retry is one write.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 RETRIED = "retried"
-"""The attribute of a study whose failures, or those of a study that it tests, were tried again."""
+"""The attribute that a study gets when its failures, or those of a study it tests, are retried."""
 
 
 @dataclass(frozen=True)
 class Retried:
-    """See RETRIED.
+    """The value of the attribute RETRIED.
 
     Attributes:
-        since: from which probe on others may be asked than are recorded, while that is not settled.
-        superseded: numbers of trials.
-        reopened: whether what is recorded may still prove to be superseded, though it looks
-            complete.
+        since: the number of the first probe that may differ from the recorded one; None where
+            all recorded probes are settled.
+        superseded: numbers of the trials that no longer count.
+        reopened: whether a study that looks complete may still have trials superseded.
     """
 
     since: int | None = None
@@ -32,7 +32,7 @@ class Retried:
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any] | None) -> Retried:
-        """From the attribute's value, or None where the study has none."""
+        """Read the attribute's value, which is None for a study without the attribute."""
         if told is None:
             return cls()
         return cls(told["from"], frozenset(told["superseded"]), bool(told["reopened"]))
@@ -43,15 +43,16 @@ class Retried:
         return {"from": self.since, "superseded": numbers, "reopened": self.reopened}
 
     def supersede(self, numbers: Iterable[int], since: int) -> Retried:
-        """With more superseded trials, the first of probe `since`."""
+        """A copy with more superseded trials, of which the earliest is of the probe `since`."""
         earliest = since if self.since is None else min(since, self.since)
         void = self.superseded.union(numbers)
         return dataclasses.replace(self, since=earliest, superseded=void)
 
     def reopen(self) -> Retried:
-        """With all that is recorded in doubt."""
+        """A copy in which every recorded probe may still change."""
         return dataclasses.replace(self, since=0, reopened=True)
 
     def settle(self) -> Retried:
-        """With nothing in doubt: all of what is recorded, and not superseded, was asked."""
+        """A copy in which nothing may change: every recorded probe that counts was asked for
+        again."""
         return dataclasses.replace(self, since=None, reopened=False)

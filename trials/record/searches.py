@@ -1,4 +1,4 @@
-"""A search's studies: found, opened, and asked how far they are."""
+"""The studies of a search: how they are found and opened, and whether they are finished."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trials.record.studies import not_ours, studies_of, taken
 
 
 def search_names(url: str) -> list[str]:
-    """The names of all searches, sorted; alternations are none themselves.
+    """The names of all searches, sorted; an alternation is not a search itself.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -31,7 +31,7 @@ def alternation_names(url: str) -> list[str]:
 
 
 def halves_of(url: str, alternation: str) -> list[str]:
-    """The names of an alternation's searches, in the order in which they began.
+    """The names of an alternation's searches, in the order in which they started.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -41,7 +41,7 @@ def halves_of(url: str, alternation: str) -> list[str]:
 
 
 def has_begun(url: str, name: str) -> bool:
-    """Whether there is a search, or an alternation, of that name.
+    """Whether there is a search or an alternation of that name.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -50,8 +50,9 @@ def has_begun(url: str, name: str) -> bool:
 
 
 def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
-    """See whether a search of that name can begin: two searches of one name could not be told
-    apart, nor the first be finished.
+    """Refuse to start a search under a name that is in use.
+
+    Two searches of the same name could not be told apart, and the first could not be resumed.
 
     Args:
         url: of the record.
@@ -59,7 +60,7 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
         methods: its optimisers.
 
     Raises:
-        ValueError: there is one, or a study that one of its own would be called like.
+        ValueError: there is a search of that name, or a study with the name of one of its studies.
     """
     of_methods = [f"{name}-{method}" for method in methods]
     own = taken(url, [*of_methods, final_test_study(name), alternation_study(name)])
@@ -71,15 +72,15 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
         studies = "study" if len(found) == 1 else "studies"
         raise ValueError(
             f"search {name} exists already, with the {studies} {', '.join(found)}: "
-            f"--resume {name} continues it, another --name begins another"
+            f"--resume {name} continues it, another --name starts a new one"
         )
 
 
 def recorded_settings(url: str, name: str) -> dict[str, Any]:
-    """The settings of the search, or the alternation, of that name.
+    """The settings of the search or the alternation of that name.
 
     Raises:
-        ValueError: there is none; the known ones are listed.
+        ValueError: there is no such search; the known ones are listed.
     """
     for study, of in studies_of(url).items():
         if (of.kind, of.search) == (ALTERNATION, name):
@@ -90,8 +91,8 @@ def recorded_settings(url: str, name: str) -> dict[str, Any]:
 def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A study's settings, with the strategy that it started from in place of a strategy file.
 
-    Records of earlier versions name the file, which may have moved with its lab; the space that
-    they hold beside it has the strategy.
+    Records of earlier versions name the file, which may have moved with its lab. Their search space
+    holds the strategy itself.
     """
     start, space = settings["search"].get("start"), settings.get("space")
     if space is None or not isinstance(start, str) or start in CONTROLS:
@@ -102,8 +103,7 @@ def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def search_records(url: str, name: str) -> list[Record]:
-    """The records of a search's studies, in the order in which they were made; that of the final
-    test is the last if there is one.
+    """The records of a search's studies in the order of their creation, the final test last.
 
     Raises:
         ValueError: there is no such search; the known ones are listed.
@@ -119,8 +119,8 @@ def search_records(url: str, name: str) -> list[Record]:
 
 
 def is_finished(records: list[Record]) -> bool:
-    """Whether nothing of a search is left to do: its final test, which begins when all its methods
-    are done, is complete.
+    """Whether a search is finished: its final test, which starts after all its methods, is
+    complete.
 
     Args:
         records: of one search (see `search_records`).

@@ -1,4 +1,4 @@
-"""The Optuna storage of all studies: SQLite in the lab, or a database server that all nodes see."""
+"""The Optuna storage of all studies: an SQLite file in the lab, or a database server."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from trials.record.databases import (
 )
 from trials.record.record_storage import RecordStorage
 
-# It tells of every study that is made, on stderr.
+# Optuna would report every new study on stderr.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 600.0
-"""For how long a database server may be away."""
+"""How long to wait for a database server that does not answer."""
 AGAIN_SECONDS = 1.0
 LOCKED = "database is locked"
 CONNECT_SECONDS = 10
 MAKERS = 2
-"""Other processes that are given the time to make a storage's tables."""
+"""How often to wait for another process that is creating the tables of a storage."""
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
 
 
 def open_storage(url: str) -> RDBStorage:
-    """A storage; a connection that a server dropped is made anew.
+    """Open a storage, which reconnects when a server drops the connection.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: it cannot be opened; `readable` makes it one line.
+        sqlalchemy.exc.SQLAlchemyError: it cannot be opened; `readable` makes one line of that.
     """
     server = url.startswith("postgresql")
-    # Of processes that make the tables at the same time, one succeeds.
+    # Of several processes that create the tables at the same time, one succeeds.
     collided = (IntegrityError, ProgrammingError, *(() if server else (OperationalError,)))
     more = {"connect_args": {"connect_timeout": CONNECT_SECONDS}} if server else {}
     for _ in range(MAKERS):
@@ -62,21 +62,23 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def one_database(url: str) -> ValueError:
-    """That the record and MLflow were given one database."""
+    """The error of a record and an MLflow store that were given the same database."""
     return ValueError(
-        f"{without_password(url)} would hold both the record and MLflow, whose tables do not go "
-        "into one database: name another one with --record-url or with --tracking-uri (on the same "
-        "server, CREATE DATABASE makes one), or leave one of the two out"
+        f"{without_password(url)} would hold both the record and MLflow, whose tables cannot share "
+        "a database: name another database with --record-url or --tracking-uri (CREATE DATABASE "
+        "makes one on the same server), or leave one of the two out"
     )
 
 
 def require_two_databases(record_url: str, tracking_uri: str) -> None:
-    """See that the record and MLflow do not share a database, however it is spelled: each would
-    take the other's tables for an old version of its own. The record's tables are made.
+    """Check that the record and MLflow do not share a database, however its URLs are spelled.
+
+    Each would take the other's tables for an old version of its own. The record's tables are
+    created if they are missing.
 
     Raises:
-        ValueError: they share one, or the record cannot be opened. An MLflow that does not answer
-            is none of this.
+        ValueError: they share a database, or the record cannot be opened. An MLflow store that does
+            not answer is not an error here.
     """
     with readable(record_url):
         if record_url == tracking_uri or tables(record_url) >= MLFLOW_TABLES:
@@ -89,27 +91,31 @@ def require_two_databases(record_url: str, tracking_uri: str) -> None:
 
 @contextlib.contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Storage errors as one line.
+    """Turn errors of the record's storage into one line.
+
+    Args:
+        what: the URL of the storage, or the name of a study in it.
 
     Raises:
-        ValueError: the storage cannot be opened, read or written; or a newer Optuna made it.
+        ValueError: the storage cannot be opened, read or written, or a newer Optuna created it.
     """
     with one_line("record", what, StorageInternalError):
         yield
 
 
 def outlast(storage: RDBStorage, write: Callable[[], object], written: Callable[[], bool]) -> None:
-    """Write; while the database server is away, wait for it and try again.
+    """Write to a storage, waiting and retrying while its server does not answer.
 
     Args:
-        storage: that is written to. A file is never away, only locked for a while by another
-            process: what else fails there fails at once.
-        write: one transaction.
-        written: whether it is there; asked when an attempt ended in an error.
+        storage: the storage. An SQLite file can only be locked for a while by another process; any
+            other error there is raised at once.
+        write: makes one transaction.
+        written: whether the transaction is in the storage; called after a failed attempt, whose
+            commit may have succeeded.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError: another error, or
-            the server was away for too long.
+            the server did not answer for OUTAGE_SECONDS.
     """
     until = time.monotonic() + OUTAGE_SECONDS
     failed = False

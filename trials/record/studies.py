@@ -1,7 +1,8 @@
-"""Which studies an Optuna storage holds, and what each of them is.
+"""The studies of an Optuna storage, and what each of them is.
 
-What a study is, its user attributes say: `kind`, `search`, `method` and `alternation`, by which
-others can look for it as well. Its name is for people, and nothing is read off it.
+The user attributes `kind`, `search`, `method` and `alternation` of a study say what it is, and
+other programs can look for a study by them. The name of a study is for people: nothing is parsed
+from it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ class StudyOf:
     """What a study is.
 
     Attributes:
-        kind: SEARCH, TEST, ALTERNATION or what others call theirs.
-        search: the name of its search; of an alternation, its own.
-        method: the optimiser of a study of the kind SEARCH, else None.
-        alternation: the name of the alternation that its search is a half-round of, or None.
+        kind: SEARCH, TEST or ALTERNATION, or a kind of somebody else's.
+        search: the name of its search, or of the alternation whose settings it holds.
+        method: the optimiser, for a study of the kind SEARCH; else None.
+        alternation: the name of the alternation, where the search is half a round of one; else
+            None.
     """
 
     kind: str
@@ -36,7 +38,7 @@ class StudyOf:
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any]) -> StudyOf | None:
-        """As a study's settings say it, or None where they do not."""
+        """Read what a study is from its settings; None where they do not say it."""
         if not {"kind", "search_name"} <= settings.keys():
             return None
         asked = settings.get("search")
@@ -47,8 +49,12 @@ class StudyOf:
 
     @classmethod
     def of_attributes(cls, attributes: Mapping[str, Any]) -> StudyOf | None:
-        """As a study's user attributes say it; None where it is not autonat's, was not made to the
-        end, or belongs to no search. Those of old records are in the settings alone."""
+        """Read what a study is from its user attributes, or from its settings in old records.
+
+        Returns:
+            None where the study is not autonat's, was not completely created, or belongs to no
+            search.
+        """
         if not is_our_format(attributes.get("format")):
             return None
         if not {"kind", "search"} <= attributes.keys():
@@ -57,12 +63,11 @@ class StudyOf:
 
 
 ATTRIBUTES = ("kind", "search", "method", "alternation")
-"""Of a study, as `StudyOf` has them; None is left out."""
+"""The user attributes of a study that hold the fields of `StudyOf`; a None is not written."""
 
 
 def studies_of(url: str) -> dict[str, StudyOf]:
-    """The studies of all searches, by name, in the order in which they were made. Looking makes no
-    file.
+    """The studies of all searches, by name, in the order of their creation. No file is created.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -74,7 +79,7 @@ def studies_of(url: str) -> dict[str, StudyOf]:
 
 
 def study_names(url: str) -> list[str]:
-    """The names of all studies in a storage that were made to the end. Looking makes no file.
+    """The names of all completely created studies in a storage. No file is created.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -84,11 +89,12 @@ def study_names(url: str) -> list[str]:
 
 
 def taken(url: str, names: Collection[str]) -> dict[str, bool]:
-    """Which of these studies exist; one that was not made to the end does not. Looking makes no
-    file.
+    """Which of these studies exist; one that was not completely created does not count.
+
+    No file is created.
 
     Returns:
-        Whether it is autonat's, by name: others use Optuna storages, too.
+        By name, whether the study is autonat's: other programs use Optuna storages too.
 
     Raises:
         ValueError: the storage cannot be read.
@@ -103,27 +109,27 @@ def taken(url: str, names: Collection[str]) -> dict[str, bool]:
 
 
 def not_ours(url: str, name: str) -> ValueError:
-    """Says that a study of that name is somebody else's."""
+    """The error of a study that another program created."""
     return ValueError(
-        f"study {name} in {without_password(url)} was not made by autonat, which leaves it alone: "
-        "give another --name"
+        f"study {name} in {without_password(url)} was not created by autonat, which leaves it "
+        "alone: give another --name"
     )
 
 
 def all_names(storage: RDBStorage) -> list[str]:
-    """The names of the studies that were made to the end, sorted."""
+    """The names of the completely created studies, sorted."""
     studies = storage.get_all_studies()
     return sorted(study.study_name for study in studies if "format" in study.user_attrs)
 
 
 def missing(url: str) -> bool:
-    """Whether it names an SQLite file that is not there, and would be made by looking."""
+    """Whether the URL names an SQLite file that does not exist, and that opening would create."""
     file = sqlite_file(url)
     return file is not None and not file.exists()
 
 
 def state_of(storage: RDBStorage, study_id: int) -> bool | None:
-    """Whether a study is one of autonat's; None where autonat began to make it and was killed."""
+    """Whether a study is autonat's; None where autonat was killed while it created the study."""
     attributes = storage.get_study_user_attrs(study_id)
     if "format" in attributes:
         return is_our_format(attributes["format"])

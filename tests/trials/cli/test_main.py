@@ -127,7 +127,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--resume nothing", "no search 'nothing' in sqlite"),
         (f"--name {'a' * 101}", "expected at most 100 letters, got 101"),
         ("--name ../x", "name = '../x' is no name of a search: it may hold the letters"),
-        ("--record-url sqlite:///:memory:", "a database in memory ends with the command"),
+        ("--record-url sqlite:///:memory:", "a database in memory is lost when the command ends"),
         ("--record-url sqlite:///x.db --tracking-uri sqlite:///./x.db", "would hold both the rec"),
     ],
 )
@@ -319,7 +319,7 @@ def test_a_finished_search_is_not_begun_again_but_can_be_resumed(
 ) -> None:
     said = one_line(*autonat("search", *SMALL, "--lab", searched))
     assert "search small exists already, with the studies small-" in said
-    assert "--resume small continues it, another --name begins another" in said
+    assert "--resume small continues it, another --name starts a new one" in said
     before = Record.open(Lab.open(searched).record_url, "small-tpe").evaluations
     code, _, _ = autonat("search", "--resume", "small", "--lab", searched, "--workers", 1)
     assert code == 0

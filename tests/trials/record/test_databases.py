@@ -49,7 +49,9 @@ def test_mlflow_too_and_makes_no_folder_beside_it(
     ["sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite+pysqlite://"],
 )
 def test_a_database_in_memory_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ValueError, match="^record .*: a database in memory ends with the command"):
+    with pytest.raises(
+        ValueError, match="^record .*: a database in memory is lost when the command ends"
+    ):
         Lab.at(tmp_path, record_url=url)
     with pytest.raises(ValueError, match="^tracking "):
         Lab.at(tmp_path, tracking_uri=url)

@@ -80,7 +80,7 @@ def test_another_of_a_taken_name_is_refused(url: str) -> None:
         refuse_taken(url, "demo-1-old", ["random"])
     with pytest.raises(ValueError, match="with the study both-r9-training-tpe: --resume"):
         refuse_taken(url, "both-r9-training", ["tpe"])
-    with pytest.raises(ValueError, match="study theirs-tpe in .* was not made by autonat"):
+    with pytest.raises(ValueError, match="study theirs-tpe in .* was not created by autonat"):
         refuse_taken(url, "theirs", ["tpe"])
     refuse_taken(url, "theirs", ["random"])
     refuse_taken(url, "demo-1", ["tpe"])

@@ -134,7 +134,7 @@ def test_a_lab_without_searches(autonat: Autonat, tmp_path: Path) -> None:
     lab = tmp_path / "empty"
     code, out, err = autonat("list", "--lab", lab)
     assert (code, out) == (2, "")
-    assert err == f"autonat: lab {lab}: no such folder; autonat search makes one\n"
+    assert err == f"autonat: lab {lab}: no such folder; autonat search creates one\n"
     lab.mkdir()
     assert autonat("list", "--lab", lab, "--json") == (0, "[]\n", "")
     assert (

@@ -49,7 +49,7 @@ def test_a_second_driver_is_told_of_the_first(tmp_path: Path) -> None:
     outcome, said = two_drivers(tmp_path, FEW)
     assert unharmed(outcome, 1)
     assert outcome.again == 0
-    assert said.startswith("autonat: study faults-cmaes is run by process ")
+    assert said.startswith("autonat: study faults-cmaes has been run by process ")
 
 
 def test_killed_workers(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_interrupted_and_resumed_equals_not_interrupted(
         count += 1
         if count == evaluations:
             with (
-                pytest.raises(ValueError, match="study a-alternation is run by process"),
+                pytest.raises(ValueError, match="study a-alternation has been run by process"),
                 hold(Lab.open(lab).record_url, "a-alternation"),
             ):
                 pass

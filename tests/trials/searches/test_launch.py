@@ -83,7 +83,7 @@ def test_a_study_of_somebody_else_s_is_left_alone(autonat: Autonat, kind: str) -
     before = dict(theirs.user_attrs)
     said = refused(*autonat(*SIMULATED, "--optimiser", "tpe"))
     assert "study x-tpe in sqlite:///" in said
-    assert "was not made by autonat, which leaves it alone: give another --name" in said
+    assert "was not created by autonat, which leaves it alone: give another --name" in said
     assert optuna.load_study(study_name="x-tpe", storage=url).user_attrs == before
 
 
