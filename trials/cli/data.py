@@ -1,4 +1,4 @@
-"""The commands that make data: `autonat tokenize`, `autonat embed` and `autonat statistics`."""
+"""The commands that prepare data: `autonat tokenize`, `autonat embed` and `autonat statistics`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ ImagesArgument = Annotated[
     Path,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder of pictures, each sub-folder a class; or a tar, or a folder of tars, as "
-        "img2dataset writes them.",
+        help="A folder of pictures, in which each sub-folder is a class; or a tar, or a folder of "
+        "tars, as img2dataset writes them.",
     ),
 ]
 
 
 SizeFlag = Annotated[
-    int, typer.Option(metavar="PIXELS", min=1, help="Side to which images are scaled and cropped.")
+    int,
+    typer.Option(
+        metavar="PIXELS", min=1, help="Side of the square to which images are scaled and cropped."
+    ),
 ]
 BatchFlag = Annotated[
     int, typer.Option(metavar="IMAGES", min=1, help="Images that are encoded at once.")
@@ -42,8 +45,8 @@ TokenizedArgument = Annotated[
     Path,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder of pictures, each sub-folder a class; a tar, or a folder of tars, as "
-        "img2dataset writes them; or a public .npy file of tokens.",
+        help="A folder of pictures, in which each sub-folder is a class; a tar, or a folder of "
+        "tars, as img2dataset writes them; or a .npy file of tokens in the public code's form.",
     ),
 ]
 
@@ -55,19 +58,20 @@ def tokenize(
         str,
         typer.Option(
             metavar="KIND",
-            help="vqgan:PATH, diffusers:FOLDER or patches:PATH for one that exists; patches to "
-            "fit patches to these images.",
+            help="An existing tokenizer: vqgan:PATH, diffusers:FOLDER or patches:PATH; or patches, "
+            "to fit a codebook of patches to these images.",
         ),
     ],
     folder: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="The folder for the tokens.")
+        Path, typer.Option("--out", metavar="FOLDER", help="The folder to write the tokens to.")
     ],
     size: SizeFlag = 256,
     captions: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Captions: COCO's .json, or a .tsv whose lines are a caption, a tab and a file.",
+            help="Captions: a .json of COCO, or a .tsv with a caption, a tab and a file name in "
+            "each line.",
         ),
     ] = None,
     factor: Annotated[
@@ -88,16 +92,16 @@ def tokenize(
     workers: ReadersFlag = 2,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Turn images and their mirror images into tokens. An interrupted run resumes."""
+    """Turn images and their mirror images into tokens. Repeat the command to resume it."""
     fitted = {"factor": factor, "codebook_size": codebook_size}
     given = {name: value for name, value in fitted.items() if value is not None}
     if given and tokenizer != "patches":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ValueError(f"{names}: only where patches are fitted, not with {tokenizer}")
+        raise ValueError(f"{names}: expected --tokenizer patches, which fits them, got {tokenizer}")
     _require_utf8(folder)
     if folder.resolve().is_relative_to(images.resolve()):
-        raise ValueError(f"--out {folder} lies within the images")
-    say(f"{images}: to tokens in {folder}; importing PyTorch …")
+        raise ValueError(f"--out: expected a folder outside the images, got {folder}")
+    say(f"{images}: turning it into tokens in {folder}; importing PyTorch …")
     from models.data.tokenize import take_public
 
     if images.suffix == ".npy":
@@ -153,13 +157,14 @@ def _tokenized(
 def statistics(
     images: ImagesArgument,
     path: Annotated[
-        Path, typer.Option("--out", metavar="OUT.npz", help="The file to write: mu and sigma.")
+        Path, typer.Option("--out", metavar="OUT.npz", help="The file to write, with mu and sigma.")
     ],
     features: Annotated[
         str,
         typer.Option(
             metavar="KIND",
-            help="inception:PATH or pixels:PATH for features that exist; pixels to fit them.",
+            help="Existing features: inception:PATH or pixels:PATH; or pixels, to fit principal "
+            "components of small images.",
         ),
     ],
     size: SizeFlag = 256,
@@ -168,7 +173,7 @@ def statistics(
         typer.Option(
             metavar="PIXELS",
             min=1,
-            help="Side of the small images that fitted pixels are taken of. (default: 8)",
+            help="Side of the small images, where pixels are fitted. (default: 8)",
         ),
     ] = None,
     keep_features: Annotated[
@@ -176,24 +181,24 @@ def statistics(
         typer.Option(
             min=2,
             metavar="N",
-            help="Keep the features of N images, drawn at random, beside the statistics: the "
-            "metrics kid and mmd need them. (default: none)",
+            help="Also store the features of N images drawn at random, which the metrics kid and "
+            "mmd need. (default: none)",
         ),
     ] = None,
     batch: BatchFlag = 64,
     workers: ReadersFlag = 2,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure real images: the statistics that generated ones are compared with."""
-    say(f"{images}: their statistics to {path}; importing PyTorch …")
+    """Compute the statistics of real images, with which generated images are compared."""
+    say(f"{images}: computing its statistics; importing PyTorch …")
     from models.data.image_sources import open_source
     from models.data.real_statistics import PIXELS, pixels_file, real_statistics
 
     _require_utf8(path)
     if path.suffix != ".npz":
-        raise ValueError(f"--out {path} is not a .npz file")
+        raise ValueError(f"--out: expected a name that ends in .npz, got {path}")
     if side is not None and features != PIXELS:
-        raise ValueError(f"--side: only where pixels are fitted, not with {features}")
+        raise ValueError(f"--side: expected --features pixels, which fits them, got {features}")
     unwritten = "interrupted before the statistics were written"
     with exit_when_interrupted(unwritten), LiveProgress() as progress:
         source = open_source(images, None, progress.report("listing tars"))
@@ -228,36 +233,39 @@ def _show_statistics(
 
 
 def _require_utf8(path: Path) -> None:
-    """Of --out: what lies there is opened by libraries that know no other names.
+    """Check the path of --out, which libraries open that accept only UTF-8.
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: the path is not UTF-8.
     """
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"--out {printable(str(path))}: its whole path must be UTF-8") from None
+        raise ValueError(f"--out: expected a path in UTF-8, got {printable(str(path))}") from None
 
 
 @app.command()
 def embed(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Tokens with captions, as `autonat tokenize` makes."),
+        typer.Argument(
+            metavar="FOLDER",
+            help="A folder of tokens with captions, as `autonat tokenize` writes it.",
+        ),
     ],
     encoder: Annotated[
         str,
         typer.Option(metavar="KIND", help="The text encoder: clip:FOLDER or transformer:FOLDER."),
     ],
     tokens: Annotated[
-        int, typer.Option(metavar="COUNT", min=1, help="Text tokens of a caption.")
+        int, typer.Option(metavar="COUNT", min=1, help="Text tokens of each caption.")
     ] = 77,
     batch: Annotated[
         int, typer.Option(metavar="COUNT", min=1, help="Captions that are encoded at once.")
     ] = 64,
 ) -> None:
-    """Turn captions into the states of a text encoder. An interrupted run resumes."""
-    say(f"{folder}: its captions to states; importing PyTorch …")
+    """Turn captions into states of a text encoder. Repeat the command to resume it."""
+    say(f"{folder}: encoding its captions; importing PyTorch …")
     from models.data.contexts import CONTEXTS, store_contexts
     from models.data.text import load_text_encoder
     from models.data.token_data import TokenData

@@ -1,7 +1,7 @@
-"""Whether a search would find what it needs: lab, record, MLflow, Ray and its nodes.
+"""Checks that a search would find what it needs: the lab, the record, MLflow, Ray and its nodes.
 
-Everything is really tried, and nothing stays behind: a study is made and deleted in the record, a
-file in the lab is looked for from every node.
+Every check tries the real thing and leaves nothing behind: a study is created in the record and
+deleted, and every node looks for a file in the lab.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from trials.runners.ray_session import TOKEN, last_line, ray_session
 from trials.tracking.client import store_error, tracking_client
 
 PACKAGES = ("ray", "torch", "numpy", "scipy", "optuna", "mlflow", "pydantic")
-"""What a worker needs beside autonat itself, which a search sends along."""
+"""Packages that a worker needs; autonat itself is sent along with a search."""
 LITTLE_SPACE = 2**30
-"""Bytes free in the lab."""
+"""Free bytes in the lab below which there is a warning."""
 SLOW = 0.5
-"""Seconds to make a study."""
+"""Seconds for creating a study above which there is a warning."""
 ANSWER_SECONDS = 60.0
-"""In which a node has to answer."""
+"""Seconds within which a node has to answer."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: it is.
+        what: what was checked.
         state: "failed" keeps a search from running, a "warning" does not.
-        found: in one line.
-        advice: what to do about it.
+        found: what was found, in one line.
+        advice: what to do about it; empty where nothing is to be done.
     """
 
     what: str
@@ -64,13 +64,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says of itself.
+    """What a node reports about itself.
 
     Attributes:
-        host: its name.
-        versions: of Python and of PACKAGES; a package that is missing has none.
-        gpus: names of those that torch sees.
-        lab: whether it sees the file that the driver has put into the lab.
+        host: the name of the machine.
+        versions: of Python and of PACKAGES; None for a missing package.
+        gpus: the names of the GPUs that torch sees.
+        lab: whether the node sees the file that the driver put into the lab.
     """
 
     host: str
@@ -86,19 +86,19 @@ def examine(
     address: str | None,
     gpus_per_trial: float,
 ) -> Iterator[Finding]:
-    """Look at everything, one finding after the other.
+    """Make all checks, and yield each finding as soon as it is known.
 
     Args:
-        folder: of the lab.
-        record_url: None is the lab's own.
-        tracking_uri: None is the lab's own.
-        address: of a Ray cluster; None looks at what a Ray that is started here needs.
-        gpus_per_trial: that a search would ask for.
+        folder: the folder of the lab.
+        record_url: the storage of the record; None for the one in the lab.
+        tracking_uri: the store of MLflow; None for the one in the lab.
+        address: of a Ray cluster; None checks what a Ray needs that is started on this machine.
+        gpus_per_trial: GPUs that each evaluation of a search would use.
     """
     try:
         lab = Lab.open(folder, record_url, tracking_uri)
     except ValueError as error:
-        yield Finding("lab", "failed", str(error), "name a folder that can be written with --lab")
+        yield Finding("lab", "failed", str(error), "give a writable folder with --lab")
         return
     yield _lab(lab)
     yield _record(lab.record_url)
@@ -110,7 +110,7 @@ def examine(
 
 
 def report(lab: Path) -> NodeReport:
-    """What this machine says of itself, `lab` being the file to look for."""
+    """Report about this machine; `lab` is the file in the lab to look for."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides GPUs from a task that asks for none
     import torch
 
@@ -132,7 +132,9 @@ def _lab(lab: Lab) -> Finding:
     free = shutil.disk_usage(lab.folder).free
     found = f"{lab.folder}, {free / 2**30:.1f} GiB free"
     if free < LITTLE_SPACE:
-        return Finding("lab", "warning", found, "make room, or name another folder with --lab")
+        return Finding(
+            "lab", "warning", found, "free some space, or give another folder with --lab"
+        )
     return Finding("lab", "ok", found)
 
 
@@ -148,11 +150,11 @@ def _record(url: str) -> Finding:
             storage.remove_session()
             studies = len(study_names(url))
     except ValueError as error:
-        advice = "start its server, install autonat[postgres], or mend its user's rights"
+        advice = "start its server, install autonat[postgres], or fix the permissions of its user"
         return Finding("record", "failed", str(error), advice)
-    found = f"{without_password(url)}, {studies} studies, one made in {seconds:.2f} s"
+    found = f"{without_password(url)}, {studies} studies, creating one took {seconds:.2f} s"
     if seconds > SLOW:
-        return Finding("record", "warning", found, "move the database nearer to the driver")
+        return Finding("record", "warning", found, "move the database closer to the driver")
     return Finding("record", "ok", found)
 
 
@@ -161,37 +163,41 @@ def _tracking(lab: Lab) -> Finding:
     try:
         server = _server_version(uri) if uri.startswith(("http:", "https:")) else None
         experiments = len(tracking_client(uri).search_experiments())
-    except Exception as error:  # MLflow's stores raise whatever their drivers do
-        advice = "searches run without it, and autonat sync completes it later; mend its server"
+    except Exception as error:  # the stores of MLflow raise any error of their drivers
+        advice = "searches run without it, and autonat sync completes it later; fix its server"
         return Finding("MLflow", "warning", store_error(uri, error), advice)
     found = f"{without_password(uri)}, {experiments} experiments"
     if server is None or server == mlflow.__version__:
         return Finding("MLflow", "ok", found)
-    found += f", version {server}, {mlflow.__version__} here"
+    found += f", version {server} there, {mlflow.__version__} here"
     if server.split(".")[0] == mlflow.__version__.split(".")[0]:
         return Finding("MLflow", "ok", found)
-    return Finding("MLflow", "warning", found, "install one version of mlflow at both ends")
+    return Finding("MLflow", "warning", found, "install the same version of mlflow at both ends")
 
 
 def _server_version(uri: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/version", timeout=10) as answer:
             return str(answer.read().decode().strip())
-    except urllib.error.HTTPError:  # behind a proxy that hides it
+    except urllib.error.HTTPError:  # a proxy may hide it
         return None
 
 
 def _local_ray() -> Finding:
-    """Not started, for that takes a quarter of a minute: only what keeps it from starting."""
+    """Check what could keep Ray from starting here; starting it would take 15 seconds."""
     try:
         with session_folder() as own:
             notes = []
             if own is not None:
-                notes.append(f"its session will lie in {Path(own).parent}: TMPDIR cannot hold it")
+                notes.append(
+                    f"its session will be in {Path(own).parent}, since TMPDIR cannot hold it"
+                )
             fault = home_fault()
             if fault is not None:
-                notes.append(f"its token goes with each search: no ~/.ray here ({fault})")
-            return Finding("Ray", "ok", "; ".join(["a search starts its own here", *notes]))
+                notes.append(
+                    f"each search gets a token of its own, since ~/.ray cannot be used ({fault})"
+                )
+            return Finding("Ray", "ok", "; ".join(["a search starts Ray on this machine", *notes]))
     except ValueError as error:
         return Finding("Ray", "failed", str(error), "export TMPDIR=/a/short/folder")
 
@@ -206,19 +212,19 @@ def _cluster(lab: Lab, address: str, gpus_per_trial: float) -> Iterator[Finding]
             found = f"{address}, {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
             if not has_room(nodes, gpus_per_trial):
                 advice = (
-                    f"add a node that has 1 CPU and {gpus_per_trial:g} GPUs, as a trial asks for"
+                    f"add a node that has 1 CPU and {gpus_per_trial:g} GPUs, which each trial needs"
                 )
                 yield Finding("Ray", "failed", found, advice)
             else:
                 yield Finding("Ray", "ok", found)
             yield from _nodes(lab, nodes)
     except ValueError as error:
-        advice = f"start the cluster, install its versions here, or carry {TOKEN}"
+        advice = f"start the cluster, install its versions here, or copy {TOKEN}"
         yield Finding("Ray", "failed", str(error), advice)
 
 
 def _nodes(lab: Lab, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Ask all nodes at once, each in a process that ends with its answer."""
+    """Ask all nodes at once, each in a new process."""
     sign = lab.folder / f"autonat-doctor-{uuid.uuid4().hex}"
     sign.touch()
     look = ray.remote(num_cpus=0, max_calls=1)(report)
@@ -240,7 +246,7 @@ def _nodes(lab: Lab, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
                     what,
                     "failed",
                     last_line(error)[:300],
-                    "look at its logs: /tmp/ray/session_latest",
+                    "read its logs in /tmp/ray/session_latest",
                 )
             else:
                 yield _node(what, told, node["Resources"].get("GPU", 0))
@@ -249,7 +255,7 @@ def _nodes(lab: Lab, nodes: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _node(what: str, told: NodeReport, declared: float) -> Finding:
-    """What is wrong with a node that answered, if anything."""
+    """The finding about a node that answered."""
     differing = [
         f"{name} {told.versions.get(name)}, {version} here"
         for name, version in _versions().items()
@@ -262,13 +268,13 @@ def _node(what: str, told: NodeReport, declared: float) -> Finding:
         advice.append("install the versions of constraints.txt on all nodes")
     if len(told.gpus) < declared:
         found += f", of {declared:g} declared"
-        advice.append("mend its driver or its CUDA build of torch, or declare fewer")
+        advice.append("fix its driver or its CUDA build of torch, or declare fewer GPUs")
     elif len(told.gpus) > declared:
         found += f", {declared:g} declared"
-        advice.append("start its Ray with --num-gpus, or searches leave them idle")
+        advice.append("start its Ray with --num-gpus, or searches leave these GPUs idle")
     if not told.lab:
         found += ", does not see the lab"
-        advice.append("searches that train need --lab on storage that all nodes share")
+        advice.append("searches that train models need a --lab on storage that all nodes share")
     missing = [name for name, version in told.versions.items() if version is None]
     if missing or len(told.gpus) < declared:
         return Finding(what, "failed", found, "; ".join(advice))

@@ -1,4 +1,4 @@
-"""Starts the command line. That takes seconds of imports, and Ctrl-C ends those quietly as well."""
+"""Starts the command line, whose imports take seconds: Ctrl-C ends them without a traceback."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def main() -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """What a scheduler's preemption sends, SIGTERM, ends everything as Ctrl-C does.
+    """Handle SIGTERM, which a cluster sends to preempt a job, like Ctrl-C.
 
-    Also where Ctrl-C itself is ignored, as in a batch script's background job: raising SIGINT there
-    would do nothing.
+    This also works where Ctrl-C itself is ignored, as in a background job of a batch script: there,
+    raising SIGINT would do nothing.
     """
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):  # Ray Tune has one of its own while it runs
@@ -44,7 +44,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def interrupt_again(dropped: UnraisableHookArgs) -> None:
-    """An interrupt that met a finaliser, out of which Python lets no exception, comes once more."""
+    """Repeat an interrupt that was lost in a finaliser, from which Python raises no exception."""
     if isinstance(dropped.exc_value, KeyboardInterrupt):
         threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:

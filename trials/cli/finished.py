@@ -1,4 +1,4 @@
-"""A search that is finished: its results again, at once, from the record and its files."""
+"""Shows the results of a finished search again, from its record and files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trials.searches.settings import SearchSettings
 
 
 def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
-    """Show what a search found, if all of it is done and published.
+    """Show the results of a search if it is finished and published; else say what is left to do.
 
     Args:
         settings: of a search that is resumed, not of an alternation.
-        as_json_: as one JSON object.
+        as_json_: print one JSON object in place of a table.
 
     Returns:
-        Whether it was; else what is left is said.
+        Whether the results were shown.
     """
     name = settings.full_name()
     lab = settings.open_lab()

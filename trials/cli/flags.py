@@ -1,4 +1,4 @@
-"""The flags that commands share, and readers of those whose values have a form of their own."""
+"""The flags that commands share, and the readers of values such as NAME=VALUE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LabFlag = Annotated[
         "--lab",
         metavar="FOLDER",
         envvar=VARIABLES["lab"],
-        help="The lab: the folder of all files.",
+        help="The lab: the folder that holds all files.",
     ),
 ]
 RecordFlag = Annotated[
@@ -39,10 +39,12 @@ TrackingFlag = Annotated[
         "--tracking-uri",
         metavar="URI",
         envvar=VARIABLES["tracking_uri"],
-        help="Where MLflow keeps its runs. (default: SQLite in the lab)",
+        help="The MLflow store of the runs. (default: SQLite in the lab)",
     ),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON value on stdout, and nothing else.")
+]
 SetFlag = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,11 +68,12 @@ StrategyArgument = Annotated[
     Path, typer.Argument(metavar="STRATEGY.json", help="A strategy file, such as best.json.")
 ]
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of a search, as `autonat list` says it.")
+    str,
+    typer.Argument(metavar="NAME", help="The name of a search; `autonat list` prints the names."),
 ]
 NamesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="NAME...", help="Names of searches, as `autonat list` says them."),
+    typer.Argument(metavar="NAME...", help="The names of searches; `autonat list` prints them."),
 ]
 WorkersFlag = Annotated[
     int | None,
@@ -114,22 +117,22 @@ OLD_NAMES = (
     ("--optimiser", "--method"),
     ("--optimiser-set", "--optimiser-settings"),
 )
-"""What flags were called before they were called as their settings are."""
+"""Former names of flags, each with the present one."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def read_assignments(flag: str, pairs: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE pairs, the values read as YAML.
+    """Read NAME=VALUE texts, whose values are YAML.
 
     Args:
-        flag: that they were given with, for error lines.
-        pairs: as given.
+        flag: the flag that they were given with, for error lines.
+        pairs: the texts as given.
 
     Raises:
-        ValueError: another form, a value that is not YAML, or a name that is there twice.
+        ValueError: a text has another form, a value is not YAML, or a name occurs twice.
     """
     values: dict[str, Any] = {}
-    for name, text in _named(flag, pairs).items():
+    for name, text in _by_name(flag, pairs).items():
         try:
             values[name] = parse_yaml(text)
         except ValueError as error:
@@ -138,57 +141,61 @@ def read_assignments(flag: str, pairs: list[str] | None) -> dict[str, Any]:
 
 
 def read_nested(flag: str, pairs: list[str] | None) -> dict[str, dict[str, Any]]:
-    """OPTIMISER.NAME=VALUE pairs, one dict an optimiser.
+    """Read OPTIMISER.NAME=VALUE texts into one dict for each optimiser.
 
     Raises:
-        ValueError: another form, a value that is not YAML, or a name that is there twice.
+        ValueError: a text has another form, a value is not YAML, or a name occurs twice.
     """
     nested: dict[str, dict[str, Any]] = {}
     for name, value in read_assignments(flag, pairs).items():
         optimiser, _, setting = name.rpartition(".")
         if not optimiser or not setting:
-            raise ValueError(f"{flag} {name} is not OPTIMISER.NAME=VALUE")
+            raise ValueError(
+                f"{flag}: expected OPTIMISER.NAME=VALUE, got {shown(name)} before the ="
+            )
         nested.setdefault(optimiser, {})[setting] = value
     return nested
 
 
 def read_bounds(flag: str, texts: list[str] | None) -> dict[str, dict[str, Any]]:
-    """NAME=LOW:HIGH[:log] texts, of schedules or of a distribution's parameters.
+    """Read NAME=LOW:HIGH[:log] texts, the bounds of schedules or of a distribution's parameters.
 
     Raises:
-        ValueError: another form, or a name that is there twice.
+        ValueError: a text has another form, or a name occurs twice.
     """
     found = {}
-    for name, bounds in _named(flag, texts).items():
+    for name, bounds in _by_name(flag, texts).items():
         low, _, rest = bounds.partition(":")
         high, colon, scale = rest.partition(":")
         try:
             found[name] = {"low": float(low), "high": float(high), "log": bool(colon)}
         except ValueError:
-            raise ValueError(f"{flag} {name}={bounds} is not NAME=LOW:HIGH[:log]") from None
+            raise ValueError(
+                f"{flag}: expected NAME=LOW:HIGH or NAME=LOW:HIGH:log, got {name}={bounds}"
+            ) from None
         if colon and scale != "log":
             raise ValueError(
-                f"{flag} {name}={bounds}: the scale {scale!r} is unknown; it is log, or left out"
+                f"{flag} {name}={bounds}: expected the scale log, or none, got {scale!r}"
             )
     return found
 
 
 def read_choices(flag: str, texts: list[str] | None) -> dict[str, list[str]]:
-    """NAME=VALUE or NAME=VALUE,VALUE texts: one value is fixed, of several each is tried.
+    """Read NAME=VALUE texts, which fix a choice, and NAME=VALUE,VALUE texts, which search it.
 
     Raises:
-        ValueError: another form, or a name that is there twice.
+        ValueError: a text has another form, or a name occurs twice.
     """
-    return {name: values.split(",") for name, values in _named(flag, texts).items()}
+    return {name: values.split(",") for name, values in _by_name(flag, texts).items()}
 
 
-def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
-    """NAME=VALUE texts by name."""
+def _by_name(flag: str, pairs: list[str] | None) -> dict[str, str]:
+    """The values of NAME=VALUE texts, by name."""
     found: dict[str, str] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ValueError(f"{flag} {shown(pair)} is not NAME=VALUE")
+            raise ValueError(f"{flag}: expected NAME=VALUE, got {shown(pair)}")
         if name in found:
             raise ValueError(f"{flag}: {name} is named twice")
         found[name] = value
@@ -196,31 +203,31 @@ def _named(flag: str, pairs: list[str] | None) -> dict[str, str]:
 
 
 def read_names(texts: list[str]) -> list[str]:
-    """Names with commas, in one text or several."""
+    """Names from one text or several, separated by commas."""
     return [name.strip() for text in texts for name in text.split(",")]
 
 
 def read_seeds(flag: str, text: str) -> list[int]:
-    """Seeds with commas, each below those of the searches.
+    """Read seeds separated by commas, all below the seeds that searches use.
 
     Raises:
-        ValueError: not numbers, out of range, or one twice.
+        ValueError: a seed is not a whole number, is out of range, or occurs twice.
     """
     seeds = _whole_numbers(flag, text)
     for seed in seeds:
         if not 0 <= seed < FIRST_SEARCH_SEED:
             raise ValueError(
-                f"{flag}: seed {shown(seed)} is outside [0, 2**31): larger ones are the searches'"
+                f"{flag}: expected seeds in [0, 2**31), got {shown(seed)}: searches use larger ones"
             )
     require_distinct(flag, seeds)
     return seeds
 
 
 def read_counts(flag: str, text: str) -> list[int]:
-    """Positive whole numbers with commas.
+    """Read positive whole numbers separated by commas.
 
     Raises:
-        ValueError: others, or one twice.
+        ValueError: a number is not whole or not positive, or occurs twice.
     """
     counts = _whole_numbers(flag, text)
     for count in counts:
@@ -240,21 +247,21 @@ def _whole_numbers(flag: str, text: str) -> list[int]:
 
 
 def finite(value: float) -> float:
-    """The value of an option, which is a number.
+    """Check that the value of an option is finite, and return it.
 
     Raises:
-        ValueError: infinite, or NaN.
+        ValueError: it is infinite or NaN.
     """
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
+        raise ValueError(f"expected a finite number, got {value}")
     return value
 
 
 def countable(value: int | None) -> int | None:
-    """The value of an option, which counts something.
+    """Check that the value of an option that counts something fits 64 bits, and return it.
 
     Raises:
-        ValueError: more than an integer of 64 bits holds.
+        ValueError: it is larger.
     """
     if value is not None and value > LARGEST_INTEGER:
         raise ValueError(f"expected a number up to {LARGEST_INTEGER}, got {shown(value)}")
@@ -262,11 +269,11 @@ def countable(value: int | None) -> int | None:
 
 
 class Command(TyperCommand):
-    """A command that takes nothing for something else: an option is said once, unless it is
-    repeatable, and an empty text is none of its values."""
+    """A command that refuses an option given twice, unless it is repeatable, and an empty value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """See `click.Command.get_params`; the help shows no value of what takes none."""
+        """See `click.Command.get_params`. The help shows no placeholder for options without a
+        value."""
         found = super().get_params(ctx)
         for parameter in found:
             if getattr(parameter, "is_flag", False):
@@ -277,7 +284,7 @@ class Command(TyperCommand):
         """See `click.Command.parse_args`.
 
         Raises:
-            ValueError: an option that is given twice, an empty text, or no value of the kind.
+            ValueError: an option is given twice, a value is empty, or a value is not valid.
         """
         args = self._renamed(ctx, args)
         if not ctx.resilient_parsing:
@@ -292,11 +299,12 @@ class Command(TyperCommand):
                     raise ValueError(f"{name} is empty")
         try:
             return super().parse_args(ctx, args)
-        except typer.BadParameter as error:  # one line, as for all other values
+        except typer.BadParameter as error:  # one line, as for all other errors
             raise ValueError(error.format_message()) from None
 
     def _renamed(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words with the names that flags have now, where the command has these alone."""
+        """The words with former names of flags replaced, where the command has only the present
+        ones."""
         known = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         renamed = {old: new for old, new in OLD_NAMES if old not in known and new in known}
         words = [word.partition("=") for word in args]
@@ -304,7 +312,7 @@ class Command(TyperCommand):
 
 
 class App(typer.Typer):
-    """A Typer whose commands are of that class."""
+    """A Typer app whose commands are of the class Command."""
 
     def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Function], Function]:
         """See `typer.Typer.command`."""

@@ -1,7 +1,8 @@
 """The command line: `autonat`. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 the doctor found what keeps a search from running, 2 bad input (one line says
-what), 130 interrupted by Ctrl-C or SIGTERM (what was measured is kept).
+Exit codes: 0 for success; 1 when `autonat doctor` found a fault that keeps a search from running; 2
+for bad input, which one line explains; 130 when Ctrl-C or SIGTERM interrupted the command (what was
+measured is kept).
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from trials.quiet import without_chatter
 
 HELP = """A laboratory for the schedules of masked image generators.
 
-Start here: the first command shows all of it on small images of digits, in some 6 minutes; the
-second searches on its own, and the third says what was found. `autonat COMMAND --help` explains a
-command. Everything lies in one folder, the lab: `autonat-lab`, or what `--lab` names.
+Start here: the first command shows everything on small images of digits, in about 6 minutes. The
+second runs a search of your own, and the third lists what was found. `autonat COMMAND --help`
+explains a command. All files are kept in one folder, the lab: `autonat-lab`, or the folder that
+`--lab` names.
 
 ```
 autonat demo
@@ -52,11 +54,11 @@ HEADINGS = {
     "One strategy": ("evaluate", "sample", "transfer", "export", "import"),
     "Data of your own": ("tokenize", "embed", "statistics"),
 }
-"""What the commands are listed under, in the order of the help."""
+"""The headings of the help, in order, each with its commands."""
 
 
 class Commands(TyperGroup):
-    """All commands; one that is interrupted says so, if it has nothing better to say."""
+    """The commands under their headings. An interrupted command says so, unless it said more."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """See `click.Group.list_commands`."""
@@ -71,7 +73,7 @@ class Commands(TyperGroup):
         return command
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run one."""
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -110,7 +112,7 @@ def dashboard(
         unmoved = anchor(where)
     if unmoved is not None:
         note(unmoved)
-    say("starting optuna-dashboard and MLflow, which takes some ten seconds …")
+    say("starting optuna-dashboard and MLflow, which takes about ten seconds …")
     open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
 
 
@@ -123,7 +125,7 @@ def doctor(
             metavar="GPUS",
             min=0,
             callback=finite,
-            help="GPUs that each evaluation of the search would hold.",
+            help="GPUs that each evaluation of the planned search would use.",
         ),
     ] = 0.0,
     lab: LabFlag = DEFAULT_LAB,
@@ -131,8 +133,8 @@ def doctor(
     tracking_uri: TrackingFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Try everything that a search needs, and say how to mend what is amiss (exit code 1)."""
-    say("looking at the lab, the record, MLflow and Ray …")
+    """Check everything that a search needs, and say how to fix what fails (exit code 1)."""
+    say("checking the lab, the record, MLflow and Ray …")
     from trials.cli.doctor import examine
 
     findings = []
@@ -150,7 +152,7 @@ def doctor(
 
 @app.command()
 def objectives() -> None:
-    """List the objectives that are installed, by name."""
+    """List the installed objectives: what measures a strategy, by name."""
     from trials.objectives.objective import OBJECTIVES
 
     for name, source in sorted(OBJECTIVES.sources().items()):
@@ -158,7 +160,7 @@ def objectives() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line of this process."""
     spell_out()
     without_chatter()
     try:

@@ -1,4 +1,4 @@
-"""An objective that is prepared while a terminal shows how far it is."""
+"""Prepares an objective while the terminal shows the progress."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from trials.progress import LiveProgress
 
 
 def prepared_live(name: str, settings: Mapping[str, Any], lab: Lab) -> Objective:
-    """See `prepared`."""
+    """Make and prepare an objective in a lab (see `trials.objectives.preparing.prepared`)."""
     with LiveProgress() as progress:
         return prepared(name, settings, lab.folder, progress)

@@ -1,4 +1,4 @@
-"""What commands print: the streams that they write to, lines, JSON, and where files lie."""
+"""What commands print besides tables: notes, JSON, the paths of results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 """The exit code of a command that Ctrl-C or SIGTERM ended."""
 RESUMED_BY_REPEATING = "interrupted; the same command resumes from here"
 
-# Paths and names are printed as they are: "[x]" is no markup in them, nor ":x:" an emoji.
+# Paths and names are printed unchanged: "[x]" is not markup, and ":x:" is not an emoji.
 out = Console(
     highlight=False,
     markup=False,
@@ -33,11 +33,11 @@ out = Console(
     width=None if sys.stdout.isatty() else 120,
 )
 ASCII = {"±": "+-", "–": "-", "…": "...", "×": "x", "\N{NO-BREAK SPACE}": " "}
-"""What is written where a terminal or a log takes ASCII only."""
+"""Replacements for terminals and logs that accept only ASCII."""
 
 
 def spell_out() -> None:
-    """Let stdout and stderr write what their encoding lacks in other letters, and never fail."""
+    """Make stdout and stderr replace letters that their encoding lacks, in place of failing."""
     codecs.register_error("spelt out", _spelt_out)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -53,7 +53,7 @@ def _spelt_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
-    """Where a search's files lie, and how its dashboards are opened."""
+    """Print where a search's files are, and the commands that open its dashboards."""
     from trials.record.databases import without_password
 
     mlflow, dashboard = dashboard_commands(
@@ -68,7 +68,7 @@ def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
 
 @contextlib.contextmanager
 def exit_when_interrupted(line: str) -> Iterator[None]:
-    """Within it, Ctrl-C ends the command with a line on stderr.
+    """End the command with a line on stderr when Ctrl-C interrupts the block.
 
     Args:
         line: says how the work is resumed.
@@ -84,10 +84,10 @@ def exit_when_interrupted(line: str) -> Iterator[None]:
 
 
 def note(line: str) -> None:
-    """A line on stderr of something that is missing and does not matter to the rest."""
+    """Write a note to stderr: something optional is missing."""
     say(f"note: {line}")
 
 
 def print_json(value: dict[str, Any] | list[Any]) -> None:
-    """One JSON value."""
+    """Print one JSON value on stdout."""
     print(json.dumps(value, allow_nan=False))

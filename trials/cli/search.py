@@ -1,4 +1,4 @@
-"""The commands that search: `autonat search` and `autonat demo`."""
+"""The commands `autonat search` and `autonat demo`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ IMPORTING = "importing PyTorch, Ray and MLflow …"
 
 
 class SearchCommand(Command):
-    """`autonat search`, whose flags are made of the settings only when it is called: they cost
-    the other commands a fifth of their start."""
+    """`autonat search`. Its flags are made from the settings only when it is called, because that
+    takes a fifth of the time that the other commands need to start."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """See `click.Command.get_params`."""
@@ -38,7 +38,7 @@ class SearchCommand(Command):
         return [*super().get_params(ctx), *setting_options().values()]
 
     def invoke(self, ctx: Any) -> Any:
-        """Hand over what settings were given as the context's object."""
+        """Pass the given settings on as the object of the context."""
         from trials.cli.setting_flags import setting_options
 
         ctx.obj = {name: ctx.params.pop(name) for name in setting_options()}
@@ -52,8 +52,8 @@ def search(
         Path | None,
         typer.Argument(
             metavar="STUDY.yaml",
-            help="Settings by name, as the flags below without their dashes; or a preset: "
-            "imagenet256.yaml, imagenet512.yaml, coco.yaml, cc3m.yaml.",
+            help="A file of settings, named as the flags below without their leading dashes; or "
+            "a preset: imagenet256.yaml, imagenet512.yaml, coco.yaml, cc3m.yaml.",
         ),
     ] = None,
     resume: Annotated[
@@ -61,15 +61,16 @@ def search(
     ] = None,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="With --resume: measure again what failed."),
+        typer.Option("--retry-failed", help="With --resume: measure failed evaluations again."),
     ] = False,
     as_json_: JsonFlag = False,
 ) -> None:
     """Search for better schedules, then test the winners on seeds that no search saw.
 
     Start here: the first command trains a small model of handwritten digits and searches its
-    schedules, which takes some minutes. Ctrl-C is safe, and the second command continues. The
-    third searches the schedules of a model of yours, the fourth what a file says.
+    schedules, which takes a few minutes. It may be interrupted with Ctrl-C; the second command
+    resumes it. The third searches the schedules of your own model, and the fourth reads its
+    settings from a file.
 
     ```
     autonat search --steps 4 --name first
@@ -84,7 +85,7 @@ def search(
     if resume is not None:
         _resume(resume, given, study_file, retry_failed, as_json_)
     elif retry_failed:
-        raise ValueError("--retry-failed goes with --resume NAME")
+        raise ValueError("--retry-failed: expected --resume NAME beside it, got none")
     else:
         from trials.searches.settings import read_settings
 
@@ -117,7 +118,7 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
         each = f"{settings.training_budget:,} training steps"
     methods = ", ".join(settings.optimisers)
     say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
-    if settings.name is not None:  # a derived one costs seconds
+    if settings.name is not None:  # deriving a name takes seconds
         from trials.record.searches import refuse_taken
 
         url = settings.open_lab().record_url
@@ -133,13 +134,13 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="NAME,…",
-            help=f"Optimisers beside {', '.join(METHODS)}: one or several of "
+            help=f"Further optimisers, beside {', '.join(METHODS)}: one or more of "
             f"{', '.join(name for name in OPTIMISERS if name not in METHODS)}.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(metavar="T", help="T, the steps of decoding.")] = DEMO[
-        "steps"
-    ],
+    steps: Annotated[
+        int, typer.Option(metavar="T", help="T, the number of decoding steps.")
+    ] = DEMO["steps"],
     budget: Annotated[
         int, typer.Option(metavar="IMAGES", help="Images that each optimiser may generate.")
     ] = DEMO["budget"],
@@ -150,12 +151,12 @@ def demo(
     lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """See it all at work: train on real digits, search with five methods, test, report.
+    """Show everything at work: train on real digits, search with five methods, test, report.
 
-    It takes some 6 minutes on 2 cores. The last lines say where the report is, and how to open
-    the dashboards.
+    It takes about 6 minutes on 2 cores. The last lines say where the report is, and how to open the
+    dashboards.
     """
-    say("demo: the lab's record is read for a free name …")
+    say("demo: looking for a free name in the lab's record …")
     from trials.record.searches import has_begun
     from trials.searches.settings import read_settings
 

@@ -1,6 +1,7 @@
-"""What the commands that search do once their flags are read: search, publish, print.
+"""Runs a search for the command line: searches, publishes, prints.
 
-Whoever imports this waits seconds for Ray, MLflow and PyTorch: the commands do so when they run.
+Importing this module takes seconds, for Ray, MLflow and PyTorch. The commands import it only when
+they run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,18 @@ from trials.searches.settings import SearchSettings
 def run(
     settings: SearchSettings, *, resume: bool, retry_failed: bool = False, as_json_: bool
 ) -> None:
-    """Search, publish, print."""
+    """Run a search or an alternation, publish it and print its results.
+
+    Args:
+        settings: of the search.
+        resume: resume the search of that name.
+        retry_failed: measure failed evaluations of the resumed search again.
+        as_json_: print one JSON object in place of tables.
+
+    Raises:
+        typer.Exit: the search was interrupted.
+        ValueError: a setting is not valid, or the search failed.
+    """
     settings = settings.completed()
     name = settings.full_name()
     lab = settings.open_lab()
@@ -36,7 +48,7 @@ def run(
             show_results(published.results, published.anchors, False, published, name)
 
     published = None
-    with contextlib.suppress(KeyboardInterrupt):  # whatever it was doing
+    with contextlib.suppress(KeyboardInterrupt):
         published = run_and_publish(
             settings,
             resume=resume,
@@ -46,7 +58,7 @@ def run(
             note=note,
         )
     if published is None:
-        line = f"interrupted; autonat search --resume {name}{_where(settings)} continues it"
+        line = f"interrupted; autonat search --resume {name}{_where_flags(settings)} continues it"
         if not has_begun(lab.record_url, name):
             line = "interrupted before there was anything to resume"
         say(line)
@@ -60,8 +72,11 @@ def run(
         show_paths(lab, published.best, published.report)
 
 
-def _where(settings: SearchSettings) -> str:
-    """The flags that say again where a search runs; not those that the environment says."""
+def _where_flags(settings: SearchSettings) -> str:
+    """The flags that a resumed search needs to run in the same place.
+
+    Values that come from environment variables are left out.
+    """
     said = {os.environ.get(variable) for variable in VARIABLES.values()}
     words = ""
     for name, field in WhereItRuns.model_fields.items():

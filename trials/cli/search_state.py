@@ -1,4 +1,4 @@
-"""What became of a search's studies, for `autonat show NAME`: how far they are, what failed."""
+"""The state of a search, for `autonat show NAME`: how far its studies are, and what failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trials.record.searches import alternation_names, halves_of, search_records
 
 
 def show_search(lab: Lab, name: str, as_json_: bool) -> None:
-    """Print a search's studies, or those of an alternation, with the reasons of its failures.
+    """Print the studies of a search or an alternation, and the reasons of their failures.
 
     Raises:
         ValueError: there is no such search; the known ones are listed.
@@ -52,7 +52,7 @@ def _records(lab: Lab, name: str) -> list[Record]:
 
 def _state(record: Record) -> dict[str, Any]:
     done, best = record.evaluations, record.best()
-    # A final test has several strategies, and so no best one.
+    # A final test compares strategies, so none of its evaluations is the best.
     fid = None if best is None or record.settings["kind"] == TEST else best.value
     return {
         "study": record.name,

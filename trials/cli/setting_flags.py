@@ -1,4 +1,4 @@
-"""The flags of `autonat search`: one for each setting, read off its declaration."""
+"""The flags of `autonat search`: one for each setting, made from the declaration of the setting."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from trials.searches.setting_groups import GROUPS, BoundSettings, Flag
 
 @functools.cache
 def setting_options() -> Mapping[str, Any]:
-    """The options of all settings, by the name of the setting, in the order of the help."""
+    """The command-line options of all settings, by setting, in the order of the help."""
 
     def settings(**given: Any) -> None:
-        """What Typer makes the options for."""
+        """The function whose signature Typer turns into options."""
 
     settings.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -37,7 +37,7 @@ def setting_options() -> Mapping[str, Any]:
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[_kind(field) | None, _option(name, field, group.heading)],
+                annotation=Annotated[_flag_type(field) | None, _option(name, field, group.heading)],
             )
             for group in GROUPS
             for name, field in group.model_fields.items()
@@ -50,13 +50,13 @@ def setting_options() -> Mapping[str, Any]:
 
 
 def read_flags(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that flags say.
+    """Turn the values of flags into settings.
 
     Args:
-        given: what was given, by the name of the setting; None or empty where nothing was.
+        given: the values by setting; None or empty where a flag was not given.
 
     Raises:
-        ValueError: a value that has not the form that its setting needs.
+        ValueError: a value has not the form that its setting needs.
     """
     fields = {name: field for group in GROUPS for name, field in group.model_fields.items()}
     return {
@@ -90,16 +90,16 @@ def _flag(field: FieldInfo) -> Flag:
     return next((item for item in field.metadata if isinstance(item, Flag)), Flag())
 
 
-def _kind(field: FieldInfo) -> Any:
-    """What Typer takes a flag's value for; what has a form of its own is text."""
-    origin, plain = _plain(field)
+def _flag_type(field: FieldInfo) -> Any:
+    """The type of a flag's value for Typer; a value that is parsed here is a text."""
+    origin, plain = _bare_type(field)
     if origin in (list, dict):
         return list[str]
     return str if origin is Literal else plain
 
 
 def _read(field: FieldInfo, flag: str, value: Any) -> Any:
-    origin, plain = _plain(field)
+    origin, plain = _bare_type(field)
     if origin is list:
         held = get_args(plain)[0]
         return read_names(value) if held is str else read_seeds(flag, ",".join(value))
@@ -113,8 +113,8 @@ def _read(field: FieldInfo, flag: str, value: Any) -> Any:
     return read_nested(flag, value) if get_origin(held) is dict else read_assignments(flag, value)
 
 
-def _plain(field: FieldInfo) -> tuple[Any, Any]:
-    """The type of a setting, without None and without what it is checked by, and its origin."""
+def _bare_type(field: FieldInfo) -> tuple[Any, Any]:
+    """The type of a setting without None and constraints, preceded by its origin (such as list)."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     first = field.annotation
     if get_origin(first) not in (list, dict, Literal) and kinds:

@@ -69,7 +69,7 @@ def evaluate(
         for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
             differing = theirs and differences(dict(theirs), described[field], field)
             if differing:
-                progress.say(f"note: not what the file was measured with: {differing[0]}")
+                progress.say(f"note: the file was measured differently: {differing[0]}")
         test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
     smaller, metric = fid_over_n(found), metric_label(test.metric)
     if as_json_:
@@ -82,14 +82,16 @@ def evaluate(
             f"{test.forward_passes} forward passes an image{error_words(test, '; ')}"
         )
         for label, fid in smaller.items():
-            out.print(f"{metric} {fid:.4g} at n = {label}, out of the same images")
+            out.print(f"{metric} {fid:.4g} at n = {label}, from the same images")
 
 
 @app.command()
 def show(
     strategy: Annotated[
         Path,
-        typer.Argument(metavar="STRATEGY.json|NAME", help="A strategy file, or a search's name."),
+        typer.Argument(
+            metavar="STRATEGY.json|NAME", help="A strategy file, or the name of a search."
+        ),
     ],
     tokens: Annotated[
         int | None,
@@ -97,14 +99,15 @@ def show(
             metavar="L",
             min=1,
             callback=countable,
-            help="Tokens of an image, to count those in force. (default: the file's)",
+            help="Tokens of an image, to count the masked ones at each step. (default: as in the "
+            "file)",
         ),
     ] = None,
     lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Print the schedules of a strategy file; or what became of a search, and what failed in it."""
+    """Print the schedules in a strategy file; or the state and the failures of a search."""
     if strategy.suffix != ".json" and not strategy.is_file():
         from trials.cli.search_state import show_search
 
@@ -132,8 +135,8 @@ def sample(
     settings: SetFlag = None,
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
-    """Draw images that a strategy generates, as one picture."""
-    say(f"{strategy}: {images} images are drawn; importing PyTorch …")
+    """Generate images with a strategy, and write them as one picture."""
+    say(f"{strategy}: drawing {images} images; importing PyTorch …")
     from dashboards.samples import grid, png
     from trials.cli.preparing import prepared_live
     from trials.objectives.objective import Samples, lacks_method, sampled
@@ -156,13 +159,15 @@ def transfer(
     settings: SetFlag = None,
     steps: Annotated[
         str | None,
-        typer.Option(metavar="T,…", help="Numbers of steps, such as 4,16. (default: the file's)"),
+        typer.Option(
+            metavar="T,…", help="Numbers of steps, such as 4,16. (default: as in the file)"
+        ),
     ] = None,
     refine: Annotated[
         int | None,
         typer.Option(
             metavar="IMAGES",
-            help="Search on from the transferred strategy, with so many images. (default: no "
+            help="Budget of a search that starts from the transferred strategy. (default: no "
             "search)",
         ),
     ] = None,
@@ -174,7 +179,9 @@ def transfer(
     ] = 250,
     test_images: Annotated[
         int,
-        typer.Option(metavar="IMAGES", min=1, help="Images of the final test, for each seed."),
+        typer.Option(
+            metavar="IMAGES", min=1, help="Images generated in the final test, for each seed."
+        ),
     ] = 2000,
     test_seeds: Annotated[
         str, typer.Option(metavar="SEED,…", help="Seeds of the final test.")
@@ -183,8 +190,8 @@ def transfer(
     lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure a strategy on another model or at other numbers of steps, and refine it there."""
-    say(f"{strategy}: measured elsewhere; importing PyTorch …")
+    """Measure a strategy on another model or at other numbers of steps; refine it on request."""
+    say(f"{strategy}: transferring; importing PyTorch …")
     from trials.publishing.transferring import TransferSettings, transfer_and_refine
 
     file = StrategyFile.read(strategy)
@@ -205,7 +212,7 @@ def transfer(
 def _objective_of(
     file: StrategyFile, name: str | None, settings: list[str] | None
 ) -> tuple[str, dict[str, Any]]:
-    """The objective to measure a file on: a flag's, else its own."""
+    """The objective that measures a file: the one that a flag names, or else the file's own."""
     from trials.objectives.named_paths import with_absolute_paths
     from trials.objectives.objective import OBJECTIVES
 
@@ -213,7 +220,7 @@ def _objective_of(
     if name is not None:
         objective = {"name": name, "settings": {}}
     if objective is None:
-        raise ValueError("the strategy file names no objective: --objective does")
+        raise ValueError("the strategy file names no objective: give one with --objective")
     found = str(objective["name"])
     given = with_absolute_paths(OBJECTIVES.load(found), read_assignments("--set", settings))
     return found, dict(objective["settings"]) | given

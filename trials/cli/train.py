@@ -1,4 +1,4 @@
-"""The command that trains ahead of searches: `autonat train`."""
+"""The command that trains a generator before it is searched: `autonat train`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ app = App()
 def train(
     study_file: Annotated[
         Path | None,
-        typer.Argument(metavar="STUDY.yaml", help="A study file whose objective is trained."),
+        typer.Argument(metavar="STUDY.yaml", help="A study file; its objective is trained."),
     ] = None,
     objective: ObjectiveFlag = None,
     settings: SetFlag = None,
@@ -40,20 +40,20 @@ def train(
     ] = 1,
     gpus_per_worker: Annotated[
         float,
-        typer.Option(metavar="GPUS", min=0, callback=finite, help="GPUs that each of them holds."),
+        typer.Option(metavar="GPUS", min=0, callback=finite, help="GPUs that each worker uses."),
     ] = 0.0,
     ray_address: RayAddressFlag = None,
     lab: LabFlag = DEFAULT_LAB,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Train the generator of an objective ahead of its searches, which then begin at once."""
+    """Train the generator of an objective now, so that its searches start at once."""
     from trials.objectives.objective import describe
     from trials.searches.settings import read_settings
 
     given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
     study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
-    say(f"{objective}: it is prepared; importing PyTorch …")
+    say(f"{objective}: preparing it; importing PyTorch …")
     resumed = "interrupted; the same command resumes from the last checkpoint, if there is one"
     with exit_when_interrupted(resumed):
         made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
@@ -82,7 +82,9 @@ def _trained(
 
     made = load_objective(objective, values)
     if not isinstance(made, NATObjective):
-        raise ValueError(f"objective {objective}: only NATs are trained on several workers")
+        raise ValueError(
+            f"objective {objective}: only an objective with a NAT can be trained on several workers"
+        )
     with LiveProgress() as progress:
         train_together(
             made,

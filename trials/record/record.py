@@ -214,9 +214,8 @@ class Record:
         Raises:
             ValueError: the storage cannot be written.
         """
-        if (
-            self.failed and self._converged is not None
-        ):  # the search may now converge later, or never
+        if self.failed and self._converged is not None:
+            # With the failures tried again, the search may converge later, or never.
             self._write("converged", None)
             self._converged = None
         self.supersede(self.failed)

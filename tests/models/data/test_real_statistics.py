@@ -71,10 +71,13 @@ def test_the_same_features_again(autonat: Autonat, squares: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("--out real.npy --features pixels", "--out real.npy is not a .npz file"),
+        (
+            "--out real.npy --features pixels",
+            "--out: expected a name that ends in .npz, got real.npy",
+        ),
         ("--out r.npz --features nothing", "features = 'nothing' is unknown"),
         ("--out r.npz --features inception:no.pth", "no.pth"),
-        ("--out r.npz --features inception:no.pth --side 4", "--side: only where pixels are"),
+        ("--out r.npz --features inception:no.pth --side 4", "--side: expected --features pixels"),
         ("--out r.npz --features pixels --size 64 --side 2", "no image can be used"),
         ("--out r.npz --features pixels --size 16 --side 16", "120 images are too few"),
     ],

@@ -430,11 +430,11 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
         (["nowhere"], "nowhere: No such file or directory"),
         (["{pictures}", "--size", "18"], "not a multiple of the tokenizer's factor 8"),
         (["{pictures}", "--size", "4000"], "none of 65 images can be used"),
-        (["{pictures}", "--out", "{pictures}/x"], "lies within the images"),
+        (["{pictures}", "--out", "{pictures}/x"], "--out: expected a folder outside the images"),
         (["{pictures}", "--captions", "x.json"], "x.json: No such file or directory"),
         (
             ["{pictures}", "--tokenizer", "patches:{fitted}", "--factor", "4"],
-            "--factor: only where patches are fitted",
+            "--factor: expected --tokenizer patches",
         ),
         (
             ["{pictures}", "--tokenizer", "patches:{fitted}", "--size", "4000"],

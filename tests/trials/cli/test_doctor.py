@@ -46,7 +46,7 @@ def test_what_does_not_answer_is_named_with_what_to_do(autonat: Run, tmp_path: P
     code, out, err = autonat("doctor", "--lab", tmp_path / "lab", *words)
     lines = out.splitlines()
     assert code == 1
-    assert err == "looking at the lab, the record, MLflow and Ray …\n"
+    assert err == "checking the lab, the record, MLflow and Ray …\n"
     assert "secret" not in out
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
         "ok",

@@ -97,7 +97,10 @@ def test_a_strategy_file_that_is_not_valid(
         ("--optimiser-set tpe.max_in_flight=0", "max_in_flight = 0 is not positive"),
         ("--control nothing", "unknown control 'nothing'"),
         ("--freeze nothing", "unknown schedule 'nothing'"),
-        ("--bounds mask_ratio=0.5", "--bounds mask_ratio=0.5 is not NAME=LOW:HIGH"),
+        (
+            "--bounds mask_ratio=0.5",
+            "--bounds: expected NAME=LOW:HIGH or NAME=LOW:HIGH:log, got mask_ratio=0.5",
+        ),
         ("--bounds guidance_scale=2:3", "guidance_scale_0 = 0.5 is outside its bounds"),
         ("--budget 50", "budget = 50 images is less than one evaluation of 100"),
         ("--optimiser autonat-reference --budget 300", "less than one step of AutoNAT's search"),

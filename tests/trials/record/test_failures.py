@@ -225,7 +225,7 @@ def test_a_search_whose_objective_always_fails_stops_is_shown_and_tried_again(
     words = ("--runner", "local", "--max-failures-in-a-row", "7")
     assert autonat("search", "--resume", "x", *words)[0] == 2
     assert json.loads(autonat("show", "x", "--json")[1])["studies"][0]["failed"] == 12
-    assert "--retry-failed goes with --resume" in autonat("search", "--retry-failed")[2]
+    assert "--retry-failed: expected --resume NAME" in autonat("search", "--retry-failed")[2]
 
     Path("broken").unlink()
     code, _, err = autonat("search", "--resume", "x", "--retry-failed", "--runner", "local")
