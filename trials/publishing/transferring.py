@@ -1,4 +1,4 @@
-"""A strategy on another model and at other T, from its file to what a search finds there.
+"""Runs a transfer: tests a strategy on another model and at other T, and refines it there.
 
 How a strategy is transferred, and what it is compared with, is in `trials.searches.transfer`.
 """
@@ -74,7 +74,7 @@ def transfer_and_refine(
         By T: the rule of thumb, the transferred strategy and, where there is one, the refined one.
 
     Raises:
-        ValueError: an invalid setting, or a FID that is not finite.
+        ValueError: a setting is not valid, or an evaluation failed.
         KeyboardInterrupt: a refinement was interrupted; the same call resumes it.
     """
     values = target_settings(file, changes)

@@ -1,1 +1,1 @@
-"""What a person starts: a search's settings, its studies, its end; rounds of searches."""
+"""Searches: their settings, how they are launched and resumed, and rounds of searches."""

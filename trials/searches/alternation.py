@@ -1,12 +1,12 @@
 """The whole of AutoNAT: rounds of a training search and a generation search (section 4).
 
-Round r is two searches of their own, NAME-rR-training and NAME-rR-generation. The first trains a
-model for every evaluation and measures it with the generation strategy in force; the second
-searches generation strategies for the first one's best model. Each starts where the last round
-ended. Rounds end when one improves the final test's FID by less than its standard error.
+Round R consists of two searches, NAME-rR-training and NAME-rR-generation. The first trains a model
+for every evaluation and measures it with the current generation strategy. The second searches
+generation strategies for the best model of the first. Each starts where the last round ended. The
+last round is the one that improves the final test by less than its standard error.
 
-The alternation's own study holds its settings and no trials: all else is in its searches' records,
-so it is resumed by going through them again.
+The study of the alternation itself holds its settings and no trials. Everything else is in the
+records of its searches, so an alternation is resumed by going through its searches again.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
 
 Search = Callable[[SearchSettings, bool], Path | None]
-"""Runs a search, or resumes one, and publishes it: the path of its best strategy file, or
-None if it was interrupted."""
+"""Runs or resumes a search and publishes it; returns the path of its best strategy file, or None if
+it was interrupted."""
 
 
 def alternate(settings: AlternationSettings, *, resume: bool, search: Search) -> list[Round] | None:
-    """Run rounds until one does not pay or `settings.rounds` are done.
+    """Run rounds until one hardly improves on the last, or until `settings.rounds` are done.
 
     Args:
-        settings: completed.
-        resume: resume the alternation of that name; else it must be new.
+        settings: of the alternation, completed.
+        resume: resume the alternation of that name; otherwise it must not exist.
         search: runs one half of a round.
 
     Returns:
         The rounds, or None if one was interrupted.
 
     Raises:
-        ValueError: settings that are not valid, an alternation that exists (or, resumed, does
-            not), or that was made with other settings.
+        ValueError: a setting is not valid, a new alternation exists already, or the one to resume
+            does not exist or has other settings.
     """
     lab = settings.open_lab()
     _check(settings, lab)
-    _record(settings, lab, resume)
+    _create_or_check(settings, lab, resume)
     rounds: list[Round] = []
     with hold(lab.record_url, alternation_study(settings.full_name())):
         while len(rounds) < settings.rounds and not has_ended(rounds):
@@ -73,11 +73,12 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
 def training_half(
     settings: AlternationSettings, number: int, last: StrategyFile | None, lab: Lab
 ) -> SearchSettings:
-    """The training search of a round, from the last round's best."""
+    """The settings of a round's training search, which starts from the last round's best
+    strategy."""
     changes: dict[str, object] = {
         "what": "training",
         "optimisers": [settings.training_optimiser],
-        "optimiser_settings": _own(settings, settings.training_optimiser),
+        "optimiser_settings": _settings_of(settings, settings.training_optimiser),
     }
     if last is not None and last.training is not None and last.objective is not None:
         changes["training_start"] = last.training.parameters()
@@ -89,18 +90,20 @@ def training_half(
 def generation_half(
     settings: AlternationSettings, number: int, model: StrategyFile, lab: Lab
 ) -> SearchSettings:
-    """The generation search of a round, on the model that its training search found."""
+    """The settings of a round's generation search, on the model that its training search found."""
     own = dict((model.objective or {})["settings"])
-    return _half(settings, number, _generation(settings, own), lab)
+    return _half(settings, number, _generation_changes(settings, own), lab)
 
 
-def _generation(settings: AlternationSettings, objective: dict[str, object]) -> dict[str, object]:
-    """What a generation search has of its own; trainings alone are stopped by a scheduler."""
+def _generation_changes(
+    settings: AlternationSettings, objective: dict[str, object]
+) -> dict[str, object]:
+    """The settings in which a generation search differs; a scheduler stops only trainings."""
     return {
         "what": "generation",
         "scheduler": None,
         "objective_settings": objective,
-        "optimiser_settings": _own(settings, settings.optimisers[0]),
+        "optimiser_settings": _settings_of(settings, settings.optimisers[0]),
     }
 
 
@@ -119,25 +122,30 @@ def _half(
     return read_settings(values | {"name": own_name, "alternation": name} | changes)
 
 
-def _own(settings: AlternationSettings, optimiser: str) -> dict[str, dict[str, object]]:
+def _settings_of(settings: AlternationSettings, optimiser: str) -> dict[str, dict[str, object]]:
+    """The settings of one optimiser, by its name; empty where none are given."""
     given = settings.optimiser_settings.get(optimiser)
     return {} if given is None else {optimiser: given}
 
 
 def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | None:
-    """A half's best strategy, from its file where the search was done before."""
+    """The best strategy of half a round, read from its file if the search is finished.
+
+    Returns:
+        The strategy file, or None if the search was interrupted.
+    """
     name = half.full_name()
     best = lab.results(name) / "best.json"
     begun = has_begun(lab.record_url, name)
     if begun:
         here = half.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)
         recorded = resumed_settings(name, here, None)
-        # Workers may have changed, and with them how many probes are out at once.
+        # The number of workers may differ, and with it how many probes are in flight at once.
         now = half.completed()
         require_same(f"search {name}", _without_flight(recorded), _without_flight(now))
         half = recorded
     else:
-        best.unlink(missing_ok=True)  # of another record
+        best.unlink(missing_ok=True)  # left over from another record
     if not best.exists():
         found = search(half, begun)
         if found is None:
@@ -147,6 +155,7 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
 
 
 def _without_flight(settings: SearchSettings) -> dict[str, object]:
+    """The problem of a search without the numbers of probes in flight."""
     problem = settings.problem()
     for own in problem["optimiser_settings"].values():
         own.pop("max_in_flight", None)
@@ -154,15 +163,16 @@ def _without_flight(settings: SearchSettings) -> dict[str, object]:
 
 
 def _check(settings: AlternationSettings, lab: Lab) -> None:
-    """Both halves, before anything is trained."""
+    """Check both halves of a round before anything is trained."""
     if len(settings.optimisers) > 1:
         raise ValueError(
-            f"an alternation has one generation optimiser, not {', '.join(settings.optimisers)}"
+            f"optimisers: expected one for the generation searches of an alternation, got "
+            f"{', '.join(settings.optimisers)}"
         )
     objective = load_objective(settings.objective, settings.objective_settings)
     if not isinstance(objective, Trains):
         raise lacks_method(settings.objective, "train")
-    generation = _generation(settings, settings.objective_settings)
+    generation = _generation_changes(settings, settings.objective_settings)
     for half in (
         training_half(settings, 1, None, lab),
         _half(settings, 1, generation, lab),
@@ -170,7 +180,8 @@ def _check(settings: AlternationSettings, lab: Lab) -> None:
         check(half.completed(), objective, lab)
 
 
-def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
+def _create_or_check(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
+    """Create the alternation's study or, to resume it, compare its settings with these."""
     name = alternation_study(settings.full_name())
     told = {"kind": ALTERNATION, "search_name": settings.full_name(), "search": settings.problem()}
     if not resume:
@@ -181,7 +192,7 @@ def _record(settings: AlternationSettings, lab: Lab, resume: bool) -> None:
 
 
 def has_ended(rounds: list[Round]) -> bool:
-    """Whether the last round improved on the one before by less than its standard error."""
+    """Whether the last round improved on the round before it by less than its standard error."""
     if len(rounds) < 2:
         return False
     test = rounds[-1].best.test

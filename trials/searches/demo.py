@@ -1,7 +1,7 @@
-"""What the demo searches, with which methods, at which budget.
+"""The settings of the demo.
 
-The numbers are chosen so that it takes some 6 minutes on 2 cores, and so that what
-coarse-to-fine finds can be told from the best control: docs/digits.md says how often.
+They are chosen so that it takes about 6 minutes on 2 cores, and so that the strategy which
+coarse-to-fine finds can be told from the best control; docs/digits.md says how often that succeeds.
 """
 
 from __future__ import annotations
@@ -22,4 +22,4 @@ DEMO: dict[str, Any] = {
     "test_images": 1000,
     "test_seeds": [1, 2, 3, 4],
 }
-"""Settings of a search; the others are the usual ones."""
+"""Settings that differ from the defaults of a search."""

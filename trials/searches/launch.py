@@ -1,4 +1,4 @@
-"""Starts a search: checks everything first, prepares the objective, runs, mirrors."""
+"""Launches a search: checks everything, prepares the objective, runs the search and mirrors it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launched:
-    """A search that ran: to its end, or until it was interrupted."""
+    """A search that ran to its end, or until it was interrupted."""
 
     settings: SearchSettings
     lab: Lab
@@ -77,15 +77,15 @@ def launch(
     """Run a search until it is done, or until Ctrl-C.
 
     Args:
-        settings: completed where the search is resumed.
+        settings: of the search; completed where it is resumed.
         resume: resume the search of that name.
-        retry_failed: of what is resumed, measure again what failed.
-        objective: in place of the one that the settings name.
-        progress: shows the studies.
+        retry_failed: measure failed evaluations of the resumed search again.
+        objective: used in place of the one that the settings name.
+        progress: shows the progress of the studies.
 
     Raises:
-        ValueError: whatever is not valid, found before anything costly starts; the record cannot
-            be written; or too many evaluations in a row have failed of one reason.
+        ValueError: a setting is not valid, which is found before anything costly starts; the record
+            cannot be written; or too many evaluations in a row failed for the same reason.
     """
     settings = settings.completed()
     if objective is None:
@@ -148,10 +148,9 @@ def _open_run(
     retry_failed: bool,
     progress: Progress,
 ) -> Iterator[tuple[SearchRun, Mirror]]:
-    """The run of a search, which this process alone holds, and its mirror in MLflow.
+    """The run of a search, reserved for this process, and its mirror in MLflow.
 
-    Within it the mirror follows the records, and a search in which nothing but failures happens is
-    ended.
+    While the block runs, the mirror follows the records, and a search that keeps failing is ended.
     """
     from trials.tracking.background_mirror import BackgroundMirror
     from trials.tracking.mirror import Mirror
@@ -167,7 +166,7 @@ def _open_run(
     first = f"{name}-{settings.optimisers[0]}"
     begun = resume and first in study_names(lab.record_url)
     with contextlib.ExitStack() as stack:
-        if begun:  # before its record is read, to which nobody may add from then on
+        if begun:  # before its record is read: from then on nobody else may write it
             stack.enter_context(hold(lab.record_url, first))
         run = SearchRun(
             settings, objective, lab, resume=resume, retry_failed=retry_failed, listener=listen
@@ -193,7 +192,7 @@ def _prepare(
     lab: Lab,
     progress: Progress,
 ) -> None:
-    """Prepare what measures, and see whether it can be had by the workers."""
+    """Prepare the objective, and check that the workers can receive it."""
     from trials.objectives.training import Trainer
     from trials.runners.ray_runner import check_arrives
 
@@ -206,8 +205,10 @@ def _prepare(
 
 
 def _own_modules() -> list[Path]:
-    """The user's files and folders that the workers need: of the objective, and of whatever its
-    settings name, as a generator or a metric."""
+    """The user's files and folders that the workers need.
+
+    They belong to the objective, and to what its settings name, such as a generator or a metric.
+    """
     found = (path for name in own_names() for path in user_modules(name))
     return list(dict.fromkeys(found))
 
@@ -220,7 +221,11 @@ def _check_travels(settings: SearchSettings, measurer: Objective | Trainer) -> N
 def _objective_or_trainer(
     settings: SearchSettings, objective: Objective, lab: Lab
 ) -> Objective | Trainer:
-    """What the workers measure with: the objective's own model, or models that they train."""
+    """What the workers measure with: the objective, or a trainer where they train models.
+
+    Raises:
+        ValueError: the objective cannot train models as the settings ask.
+    """
     if not isinstance(settings, TrainedSearch):
         return objective
     if not isinstance(objective, Trains):
@@ -229,23 +234,25 @@ def _objective_or_trainer(
     if own:
         raise ValueError(
             f"{own[0]} = {settings.objective_settings[own[0]]}: a search of training strategies "
-            "trains its own models; fine_tune_from lets them go on from weights"
+            "trains its own models; set fine_tune_from to start them from stored weights"
         )
     from trials.objectives.training import Trainer
 
-    objective.training_key(TrainingStrategy("uniform"), 0)  # or it says why it cannot be trained
+    objective.training_key(
+        TrainingStrategy("uniform"), 0
+    )  # raises where the model cannot be trained
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)
     return Trainer(objective, lab.folder, settings.fine_tune_from)
 
 
 def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
-    """Refuse what can be refused before anything is trained or written.
+    """Check a search before anything is trained or written.
 
     Raises:
-        ValueError: a space, a start, an optimiser's settings or a budget that is not valid,
-            something that the objective cannot measure, a folder of results that cannot be
-            written, or one database for the record and for MLflow.
+        ValueError: the space, the start, the settings of an optimiser or the budget is not valid;
+            the objective cannot measure what is searched; the folder of results cannot be written;
+            or the record and MLflow share a database.
     """
     lab.require_results(settings.full_name())
     require_steps(settings.steps, objective.tokens)
@@ -253,7 +260,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     trains = isinstance(settings, TrainedSearch)
     if trains:
         _objective_or_trainer(settings, objective, lab)
-        rungs = None  # of training steps, not of images
+        rungs = None  # they are of training steps, not of images
     require_heeded(objective, settings.generation_space().beyond())
     if isinstance(objective, Checks):
         for images in (
@@ -270,7 +277,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         own = settings.optimiser_settings.get(name)
         first = settings.begins_with_controls
         make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
-    require_two_databases(lab.record_url, lab.tracking_uri)  # last, for it makes tables
+    require_two_databases(lab.record_url, lab.tracking_uri)  # last, because it creates tables
 
 
 def resumed_settings(
@@ -280,14 +287,14 @@ def resumed_settings(
 
     Args:
         name: of the search.
-        given: flags.
+        given: settings from flags.
         study_file: a YAML study file, or None.
 
     Returns:
-        What the record holds; from `given` and the file, only where it runs.
+        The recorded settings; only where the search runs is taken from `given` and the file.
 
     Raises:
-        ValueError: there is no such search, or something that is given differs from the record.
+        ValueError: there is no such search, or a given setting differs from the recorded one.
     """
     where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)

@@ -1,7 +1,7 @@
-"""One search from end to end: its studies, run side by side, then the final test of the winners.
+"""One search from start to end: its studies, run side by side, then the final test of the winners.
 
-Winners are what the searches themselves saw as best; the test measures them, and the controls, on
-seeds that no search uses.
+The winner of a study is the strategy that its own evaluations show to be best. The final test
+measures the winners and the controls on seeds that no search uses.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from trials.searches.settings import SearchSettings
 Listener = Callable[[Study], None]
 Candidate = tuple[GenerationStrategy, Training | None]
 TESTED = ("strategies", "trainings")
-"""The settings of a final test that say what it measures, by name."""
+"""The settings of a final test that hold the tested strategies, by name."""
 
 
 class SearchRun:
-    """A source of all the jobs of a search. While one study waits, the next is served.
+    """The source of all jobs of a search. While one study waits, the next one provides jobs.
 
     Args:
-        settings: what to do, completed.
-        objective: prepared.
-        lab: where the record is.
-        resume: resume the studies of that name; else they must be new.
-        retry_failed: of what is resumed, measure again what failed.
-        listener: called after every evaluation with its study.
+        settings: of the search, completed.
+        objective: the prepared objective.
+        lab: the lab with the record.
+        resume: resume the studies of that name; otherwise they must not exist.
+        retry_failed: measure failed evaluations of the resumed studies again.
+        listener: called with a study after each of its evaluations.
 
     Raises:
-        ValueError: settings that are not valid, studies that exist (or, resumed, do not), or
-            that were made with other settings: what differs is named.
+        ValueError: a setting is not valid, studies of a new search exist already, or the recorded
+            studies have other settings; the differences are named.
     """
 
     def __init__(
@@ -95,8 +95,11 @@ class SearchRun:
         return self.test is not None and self.test.finished
 
     def candidates(self) -> dict[str, Candidate]:
-        """What the final test measures, by name: each search's best, and the controls; where
-        models are trained, the one control is the search's own start."""
+        """The strategies that the final test measures, by name.
+
+        They are the winner of each method, and the controls. Where models are trained, the only
+        control is the start of the search.
+        """
         found: dict[str, Candidate] = {}
         for name, study in zip(self.settings.optimisers, self.studies, strict=True):
             best = study.record.best()
@@ -162,16 +165,18 @@ class SearchRun:
         }
 
     def _retry(self, records: list[Record]) -> None:
-        """Have measured again what failed. Other winners may come of it, so that the final test
-        is reopened, before anything else is written, and what was published is not the record's.
+        """Have failed evaluations measured again.
+
+        Since that may change the winners, the final test is reopened before anything else is
+        written, and the published best strategy, which may be outdated, is removed.
 
         Args:
-            records: of the searches.
+            records: of the methods.
         """
         name = final_test_study(self.settings.full_name())
         if name in self._existing:
             test = Record.open(self._lab.record_url, name)
-            _compare(test, self._test_settings({}), TESTED)
+            _require_settings(test, self._test_settings({}), TESTED)
             records = [test, *records]
         if not any(record.failed for record in records):
             return
@@ -187,22 +192,22 @@ class SearchRun:
         if not (resume and name in self._existing):
             return Record.create(self._lab.record_url, name, settings)
         record = Record.open(self._lab.record_url, name)
-        _compare(record, settings, TESTED if record.reopened else ())
+        _require_settings(record, settings, TESTED if record.reopened else ())
         if record.settings != settings:
             record.change_settings(settings)
         return record
 
 
-def _compare(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:
-    """See whether a study has these settings.
+def _require_settings(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:
+    """Check that a study has these settings.
 
     Args:
-        record: the study's.
-        settings: given.
-        but: which of them may differ.
+        record: of the study.
+        settings: the given ones.
+        but: names of settings that may differ.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the settings differ.
     """
     given = {key: value for key, value in settings.items() if key not in but}
     own = {k: value for k, value in with_start(record.settings).items() if k not in but}

@@ -1,8 +1,8 @@
-"""The settings of a search, declared once, in the groups that people think in.
+"""The settings of a search, declared once, in groups of those that belong together.
 
-Each setting has one name, which is its key in a YAML study file and in the record, and its flag
-with dashes for underscores. Flags, their help and their defaults are read off these declarations
-(`trials.cli.setting_flags`); the kinds of searches are made of the groups (`settings`).
+Each setting has one name. It is the key in a YAML study file and in the record and, with dashes for
+underscores, the flag. The flags, their help and their defaults are made from these declarations
+(`trials.cli.setting_flags`), and the kinds of searches combine the groups (`settings`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trials.lab import DEFAULT_LAB, VARIABLES, Lab
 
 What = Literal["generation", "training", "joint", "both"]
 
-# Taken strictly: a text, true or 4.7 is no whole number, and neither is 1.0.
+# Strict: neither a text, true, 4.7 nor 1.0 is accepted as a whole number.
 Seed = Annotated[int, Field(strict=True, ge=0, lt=FIRST_SEARCH_SEED)]
 Count = Annotated[int, Field(strict=True, gt=0, le=LARGEST_INTEGER)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -31,14 +31,14 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Flag:
-    """What the help of a flag says that the type and the default of its setting do not.
+    """What the help of a flag says beyond the type and the default of its setting.
 
     Attributes:
-        metavar: stands for the value.
-        default: in words.
-        variable: of the environment, which says the setting where neither flag nor file does.
-        short: a second name of the flag.
-        hidden: the setting has no flag.
+        metavar: the placeholder for the value.
+        default: the default in words, where the value itself does not explain it.
+        variable: the environment variable that gives the setting if neither flag nor file does.
+        short: a second, shorter name of the flag.
+        hidden: whether the setting has no flag.
     """
 
     metavar: str | None = None
@@ -66,17 +66,18 @@ class BoundSettings(BaseModel):
 
 
 class Searched(Group):
-    """The problem."""
+    """The problem that a search solves."""
 
     heading = "What is searched"
 
     what: Annotated[What, Flag("KIND")] = Field(
         "generation",
         description="generation: the strategies of a given model. training: how the model is "
-        "trained; each evaluation trains one. joint: both at once. both: the two in turn.",
+        "trained, with a model trained for each evaluation. joint: both at once. both: the two in "
+        "turn.",
     )
     name: Annotated[str | None, Flag("NAME", "derived from what is searched")] = Field(
-        None, description="Name of the search, by which other commands know it."
+        None, description="Name of the search, which other commands ask for."
     )
     objective: Annotated[str, Flag("NAME")] = Field(
         "digits",
@@ -87,29 +88,29 @@ class Searched(Group):
         {},
         description="A setting of the objective: NAME=VALUE, such as width=64. Repeatable.",
     )
-    steps: Annotated[Count, Flag("T")] = Field(8, description="T, the steps of decoding.")
+    steps: Annotated[Count, Flag("T")] = Field(8, description="T, the number of decoding steps.")
     start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
         Path(RULE_OF_THUMB),
-        description="The generation strategy to start from, read off at T steps: a strategy file, "
-        "or the name of a control.",
+        description="The generation strategy to start from: a strategy file, or the name of a "
+        "control. Its schedules are interpolated to T steps.",
     )
     bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
         {},
-        description="Bounds of a schedule, in place of the usual ones: SCHEDULE=LOW:HIGH, or "
-        "SCHEDULE=LOW:HIGH:log. Repeatable.",
+        description="Bounds of a schedule, in place of the default ones: SCHEDULE=LOW:HIGH, or "
+        "SCHEDULE=LOW:HIGH:log for a log scale. Repeatable.",
     )
     frozen: Annotated[list[str], Flag("NAME,…")] = Field(
-        [], description="Schedules that are not searched: they keep the values of the start."
+        [], description="Schedules that are not searched and keep the values of the start."
     )
     choices: Annotated[dict[str, list[str]], Flag("CHOICE")] = Field(
         {},
-        description="A choice of the strategy, fixed: NAME=VALUE, such as token_order=halton; or "
-        "searched, one of several: NAME=VALUE,VALUE. Repeatable. Choices: "
+        description="A choice of the strategy: NAME=VALUE fixes it, such as token_order=halton; "
+        "NAME=VALUE,VALUE searches among the values. Repeatable. Choices: "
         + "; ".join(f"{choice.name}: {', '.join(choice.values)}" for choice in CHOICES.values())
         + ".",
     )
     max_forward_passes: Annotated[Count | None, Flag("COUNT", "no limit")] = Field(
-        None, description="Forward passes that a strategy may cost at most, for each image."
+        None, description="The most forward passes that a strategy may need for each image."
     )
     alternation: Annotated[str | None, Flag(hidden=True)] = Field(
         None, description="Name of the alternation that this search is half a round of."
@@ -117,7 +118,7 @@ class Searched(Group):
 
 
 class Methods(Group):
-    """Who proposes strategies, and how."""
+    """The optimisers that propose strategies, and how they work."""
 
     heading = "How it is searched"
 
@@ -126,7 +127,7 @@ class Methods(Group):
     ] = Field(
         default_factory=lambda settings: [DEFAULT_OPTIMISERS[settings.get("what", "generation")]],
         min_length=1,
-        description=f"One or several of {', '.join(OPTIMISERS)}; for training, of "
+        description=f"One or more of {', '.join(OPTIMISERS)}; with --what training, of "
         f"{', '.join(TRAINING_OPTIMISERS)}.",
     )
     optimiser_settings: Annotated[dict[str, dict[str, Any]], Flag("SETTING")] = Field(
@@ -136,14 +137,14 @@ class Methods(Group):
     )
     scheduler: Annotated[Literal["asha"] | None, Flag("asha", "none")] = Field(
         None,
-        description="asha: measure at a quarter, at half and at the whole of the images (or train "
-        "so many of the steps), and let Ray stop the worse half at the first two.",
+        description="asha: measure with a quarter, half and all of the images (or training "
+        "steps), and let Ray stop the worse half of the evaluations at the first two.",
     )
     seed: Annotated[Seed, Flag("SEED")] = Field(0, description="Seed of the optimisers.")
 
 
 class Budgets(Group):
-    """What each method may spend."""
+    """What each optimiser may spend."""
 
     heading = "Budget"
 
@@ -157,32 +158,32 @@ class Budgets(Group):
 
 
 class Tested(Group):
-    """The test that winners and controls take, on seeds that no search saw."""
+    """The final test of winners and controls, on seeds that no search used."""
 
     heading = "Final test"
 
     controls: Annotated[list[str], Flag("NAME,…")] = Field(
         [RULE_OF_THUMB],
-        description="Strategies that need no search, tested beside the winners: any of "
+        description="Strategies found without a search that are tested beside the winners: any of "
         f"{', '.join(CONTROLS)}.",
     )
     test_images: Annotated[Count, Flag("IMAGES")] = Field(
         2000, description="Images generated for each seed."
     )
     test_seeds: Annotated[list[Seed], Flag("SEED,…")] = Field(
-        [1, 2, 3], min_length=1, description="Seeds, all below 2^31; searches draw from above."
+        [1, 2, 3], min_length=1, description="Seeds, all below 2^31; searches use larger ones."
     )
 
 
 class ControlsFirst(Group):
-    """How searches of generation strategies begin."""
+    """How a search of generation strategies starts."""
 
     heading = Methods.heading
 
     controls_first: StrictBool = Field(
         False,
-        description="Let every optimiser begin with the start and all controls, as coarse-to-fine "
-        "always does; those that start from a point take the best of them.",
+        description="Let every optimiser measure the start and all controls first, as "
+        "coarse-to-fine always does. Optimisers that need a starting point use the best of them.",
     )
 
 
@@ -196,64 +197,67 @@ class Trained(Group):
     )
     training_start: Annotated[dict[str, Number], Flag("SETTING")] = Field(
         {},
-        description="Where a parameter starts, in place of the usual value: PARAMETER=VALUE. "
-        "Repeatable.",
+        description="The starting value of a parameter, in place of the default one: "
+        "PARAMETER=VALUE. Repeatable.",
     )
     training_bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
         {},
-        description="Bounds of a parameter, in place of the usual ones: PARAMETER=LOW:HIGH, or "
-        "PARAMETER=LOW:HIGH:log. Repeatable.",
+        description="Bounds of a parameter, in place of the default ones: PARAMETER=LOW:HIGH, or "
+        "PARAMETER=LOW:HIGH:log for a log scale. Repeatable.",
     )
     training_steps: Annotated[Count, Flag("STEPS")] = Field(
-        1000, description="Steps that a model is trained for one evaluation."
+        1000, description="Training steps of the model of one evaluation."
     )
     training_budget: Annotated[Count, Flag("STEPS")] = Field(
         12_000,
-        description="Steps that each optimiser may train in all (with --what both, in each round).",
+        description="Training steps that each optimiser may spend in total (with --what both, in "
+        "each round).",
     )
-    fine_tune_from: Annotated[str | None, Flag("sha256:…", "train from nothing")] = Field(
-        None, description="Stored weights that every training starts from."
+    fine_tune_from: Annotated[str | None, Flag("sha256:…", "train from scratch")] = Field(
+        None, description="Hash of the stored weights that every training starts from."
     )
 
 
 class Rounds(Group):
-    """What an alternation has of its own."""
+    """The settings that only an alternation has."""
 
     heading = "Rounds (with --what both)"
 
-    rounds: Annotated[Count, Flag("COUNT")] = Field(3, description="Rounds, at most.")
+    rounds: Annotated[Count, Flag("COUNT")] = Field(3, description="The most rounds.")
     training_optimiser: Annotated[str, Flag("NAME")] = Field(
         "autonat-greedy",
-        description="Optimiser of the training searches; --optimisers then names the one of the "
+        description="Optimiser of the training searches; --optimisers names that of the "
         "generation searches.",
     )
     fine_tune: StrictBool = Field(
-        False, description="Let later rounds train on from the weights of the last round."
+        False, description="Let each round start its trainings from the weights of the last round."
     )
 
 
 class WhereItRuns(Group):
-    """What may differ when a search is resumed."""
+    """Where a search runs. These settings may change when it is resumed."""
 
     heading = "Where it runs"
 
     lab: Annotated[Path, Flag("FOLDER", variable=VARIABLES["lab"])] = Field(
-        DEFAULT_LAB, description="The lab: the folder of all files."
+        DEFAULT_LAB, description="The lab: the folder that holds all files."
     )
     record_url: Annotated[str | None, Flag("URL", "SQLite in the lab", VARIABLES["record_url"])] = (
         Field(None, description="The Optuna storage of the record.")
     )
     tracking_uri: Annotated[
         str | None, Flag("URI", "SQLite in the lab", VARIABLES["tracking_uri"])
-    ] = Field(None, description="Where MLflow keeps its runs.")
+    ] = Field(None, description="The MLflow store of the runs.")
     runner: Annotated[Literal["ray", "local"], Flag("ray|local")] = Field(
-        "ray", description="local measures in this process, one by one, for debugging."
+        "ray",
+        description="ray measures in parallel; local measures one by one in this process, for "
+        "debugging.",
     )
     workers: Annotated[Count, Flag("COUNT", "the cores of this machine")] = Field(
         default_factory=lambda: os.cpu_count() or 1, description="Evaluations at the same time."
     )
     gpus_per_trial: Annotated[Number, Flag("GPUS")] = Field(
-        0.0, ge=0, description="GPUs that each evaluation holds; a fraction shares one."
+        0.0, ge=0, description="GPUs that each evaluation uses; a fraction shares a GPU."
     )
     ray_address: Annotated[str | None, Flag("ADDRESS", "start Ray on this machine")] = Field(
         None, description="A running Ray cluster: auto, HOST:PORT or ray://HOST:10001."
@@ -261,11 +265,11 @@ class WhereItRuns(Group):
     time_limit: Annotated[Number | None, Flag("SECONDS", "none")] = Field(
         None,
         gt=0,
-        description="Seconds after which an evaluation that hangs is ended and restarted; for a "
+        description="Seconds after which an evaluation that hangs is killed and restarted; for a "
         "training, seconds between two rungs.",
     )
     max_failures_in_a_row: Annotated[Count, Flag("COUNT")] = Field(
-        5, description="Failures for the same reason, one after the other, that end the search."
+        5, description="How many failures in a row, for the same reason, end the search."
     )
 
     def open_lab(self) -> Lab:
@@ -275,7 +279,7 @@ class WhereItRuns(Group):
     @model_validator(mode="after")
     def _a_worker_can_be_ended(self) -> WhereItRuns:
         if self.time_limit is not None and self.runner != "ray":
-            raise ValueError("time_limit ends Ray's workers: the runner must be ray")
+            raise ValueError("time_limit: expected runner = ray, whose workers it ends, got local")
         return self
 
 
@@ -287,4 +291,4 @@ DEFAULT_OPTIMISERS: dict[What, str] = {
 }
 
 GROUPS = (Searched, Methods, ControlsFirst, Budgets, Tested, Trained, Rounds, WhereItRuns)
-"""In the order of the help."""
+"""All groups, in the order of the help."""

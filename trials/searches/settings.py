@@ -1,5 +1,7 @@
-"""What a search is asked to do: a kind of search for each thing that is searched, and how settings
-are read. What there is to set is declared in `setting_groups`."""
+"""The settings of a search, one class for each kind of search, and how they are read.
+
+The single settings are declared in `setting_groups`.
+"""
 
 from __future__ import annotations
 
@@ -51,35 +53,35 @@ from trials.searches.study_file import laid_over, read_study_file
 USUAL: dict[str, Any] = {
     name: field.get_default() for group in GROUPS for name, field in group.model_fields.items()
 }
-"""Every setting there is, with its default where that is one value."""
+"""All settings of all kinds of searches, with their defaults where these are fixed values."""
 
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
-"""What may differ when a search is resumed."""
+"""Settings that may differ when a search is resumed."""
 
 LATER = {"choices", "controls_first"}
-"""Settings that the first records do not have."""
+"""Settings that the first version of the record did not have."""
 
 
 class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
-    """One search: the same problem given to one optimiser or several, then a final test of all.
+    """One search: the same problem given to one or more optimisers, and a final test of all.
 
-    The groups are named last to first, so that their settings are in order: optimisers have
-    defaults by what is searched.
+    The base classes are listed from last to first, which puts their settings into order: the
+    default of `optimisers` depends on `what`, which must come first.
     """
 
     optimised: ClassVar[Searches]
-    """What `optimisers` search."""
+    """Which strategies `optimisers` search."""
     stoppable: ClassVar[tuple[str, ...]]
     """Optimisers whose trials ASHA can stop against each other."""
     growing: ClassVar[str]
-    """The setting that grows from rung to rung."""
+    """The name of the setting that grows from rung to rung."""
 
     @abstractmethod
     def space(self) -> SearchSpace:
-        """What is searched.
+        """The space that is searched.
 
         Raises:
-            ValueError: bounds or a start that are not valid.
+            ValueError: the bounds or the start are not valid.
         """
 
     @abstractmethod
@@ -87,15 +89,15 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         """What each optimiser may spend.
 
         Raises:
-            ValueError: less than one evaluation.
+            ValueError: it does not pay for one evaluation.
         """
 
     def all_optimisers(self) -> list[str]:
-        """Those of all its searches."""
+        """The optimisers of all searches that these settings start."""
         return self.optimisers
 
     def scheduled_optimisers(self) -> list[str]:
-        """Those whose trials a scheduler would stop."""
+        """The optimisers whose trials a scheduler would stop."""
         return self.optimisers
 
     @property
@@ -120,7 +122,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
 
     @model_validator(mode="after")
     def _optimisers_take_them(self) -> SearchSettings:
-        """A setting that an optimiser does not have is refused where it is made."""
+        """Check the types of known settings; unknown ones are refused when the optimiser is
+        made."""
         for name, values in self.optimiser_settings.items():
             if name not in self.all_optimisers():
                 raise ValueError(f"optimiser_settings: {name} is not an optimiser of this search")
@@ -140,40 +143,45 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         if self.scheduler is None:
             return self
         if self.runner != "ray":
-            raise ValueError("scheduler asha is Ray's: the runner must be ray")
+            raise ValueError("scheduler asha: expected runner = ray, which has it, got local")
         names = self.scheduled_optimisers()
         if len(names) > 1 or names[0] not in self.stoppable:
             raise ValueError(
-                f"scheduler asha stops trials of one of {', '.join(self.stoppable)} against each "
-                f"other, not of {', '.join(names)}"
+                f"scheduler asha: expected one optimiser of {', '.join(self.stoppable)}, got "
+                f"{', '.join(names)}"
             )
         return self
 
     def rungs(self) -> tuple[int, ...] | None:
-        """Growing n, or training steps, of an evaluation, or None without a scheduler.
+        """The growing n, or training steps, at which an evaluation may be stopped.
+
+        Returns:
+            The rungs, of which the last is the whole; None without a scheduler.
 
         Raises:
-            ValueError: trainings too short for three rungs.
+            ValueError: the whole is too small for three rungs.
         """
         if self.scheduler is None:
             return None
         whole = getattr(self, self.growing)
         rungs = (-(-whole // 4), -(-whole // 2), whole)
         if len(set(rungs)) < len(rungs):
-            raise ValueError(f"{self.growing} = {whole}: no rung lies inside so little")
+            raise ValueError(
+                f"{self.growing} = {whole}: too small for the three rungs of a scheduler"
+            )
         return rungs
 
     def generation_space(self) -> Space:
-        """The space of generation strategies; its start is in force where they are not searched.
+        """The space of generation strategies; where these are not searched, its start is used.
 
         Raises:
-            ValueError: bounds or a start that are not valid.
+            ValueError: the bounds or the start are not valid.
         """
         if isinstance(self.start, dict):
             start = GenerationStrategy.from_json(self.start).with_steps(self.steps)
         elif str(self.start) in CONTROLS:
             start = CONTROLS[str(self.start)](self.steps)
-        else:  # a record that was made before settings stood alone
+        else:  # in old records, which name the strategy file itself
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
         searched = {}
         for name, values in self.choices.items():
@@ -185,9 +193,11 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return Space(start, bounds, self.frozen, self.max_forward_passes, searched)
 
     def completed(self) -> Self:
-        """With all settings of the optimisers: those not given are their defaults, except that
-        there are always enough probes in flight for the workers. A search that is resumed keeps
-        them, whatever its workers are then."""
+        """These settings with every setting of the optimisers filled in.
+
+        Settings that are not given have their defaults, except that at least two probes a worker
+        may be in flight. A resumed search keeps them even if its number of workers changes.
+        """
         complete = {}
         for optimiser in self.all_optimisers():
             settings = default_settings(optimiser)
@@ -197,23 +207,25 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return self.model_copy(update={"optimiser_settings": complete})
 
     def problem(self) -> dict[str, Any]:
-        """What is searched and how, as JSON: all that may not change when a study is resumed, and
-        where it runs may. A record holds the settings of every kind of search; LATER ones that are
-        not used are left out, so that what was searched before there were any is the same problem
-        under the same derived name."""
+        """What is searched and how, as JSON values: all that may not change when it is resumed.
+
+        A record holds the settings of every kind of search. Those of LATER that are not used are
+        left out, so that a search from before they existed is the same problem, and has the same
+        derived name.
+        """
         whole = USUAL | self.model_dump(mode="json")
         unused = {name for name in LATER if whole[name] == USUAL[name]}
         return {key: value for key, value in whole.items() if key not in WHERE_IT_RUNS | unused}
 
     def full_name(self) -> str:
-        """The search's name, derived from what is searched where it is not given."""
+        """The name of the search; if none is given, it is derived from the problem."""
         if self.name is not None:
             return self.name
         return derived_search_name(self.objective, self.steps, self.problem())
 
 
 class GenerationSearch(ControlsFirst, SearchSettings):
-    """Generation strategies of a given model are searched."""
+    """A search of the generation strategies of a given model."""
 
     what: Literal["generation"] = "generation"
     optimised = "generation"
@@ -235,7 +247,7 @@ class GenerationSearch(ControlsFirst, SearchSettings):
 
 
 class TrainedSearch(Trained, SearchSettings):
-    """A model is trained for each evaluation."""
+    """A search that trains a model for each evaluation."""
 
     growing = "training_steps"
 
@@ -243,7 +255,7 @@ class TrainedSearch(Trained, SearchSettings):
         """The space of training strategies.
 
         Raises:
-            ValueError: bounds or a start that are not valid.
+            ValueError: the bounds or the start are not valid.
         """
         family = self.mask_ratio_distribution
         values = {**distribution(family).start, **self.training_start}
@@ -257,7 +269,7 @@ class TrainedSearch(Trained, SearchSettings):
 
 
 class TrainingSearch(TrainedSearch):
-    """Training strategies are searched; the start's generation strategy measures each model."""
+    """A search of training strategies; the start's generation strategy measures each model."""
 
     what: Literal["training"] = "training"
     optimised = "training"
@@ -269,7 +281,7 @@ class TrainingSearch(TrainedSearch):
 
 
 class JointSearch(TrainedSearch):
-    """Training and generation strategies are searched at once."""
+    """A search of training and generation strategies at once."""
 
     what: Literal["joint"] = "joint"
     optimised = "joint"
@@ -281,8 +293,10 @@ class JointSearch(TrainedSearch):
 
 
 class AlternationSettings(Rounds, TrainedSearch):
-    """Training and generation strategies are searched in turn, in rounds; only the trainings are
-    stopped by a scheduler."""
+    """Rounds that search training and generation strategies in turn.
+
+    A scheduler stops only trainings.
+    """
 
     what: Literal["both"] = "both"
     optimised = "generation"
@@ -312,7 +326,7 @@ KINDS: dict[What, type[SearchSettings]] = {
     "joint": JointSearch,
     "both": AlternationSettings,
 }
-"""By what is searched."""
+"""The class of settings for each value of `what`."""
 
 
 def _require_known(what: str, names: list[str], known: tuple[str, ...]) -> None:
@@ -326,11 +340,13 @@ def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
 
 
 def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings that mean the same in any folder: of a strategy file to start from, what it holds;
-    paths of the objective absolute.
+    """Settings that mean the same in any working directory.
+
+    A strategy file to start from is replaced by the strategy in it, and the paths in the settings
+    of the objective become absolute.
 
     Raises:
-        ValueError: the strategy file cannot be read, or the objective does not import.
+        ValueError: the strategy file cannot be read, or the objective cannot be imported.
     """
     alone = dict(content)
     start = content.get("start")
@@ -344,24 +360,29 @@ def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
-    """Settings from a YAML study file, or the preset of its name, with `values` over it; they
-    stand alone.
+    """Read settings from a YAML study file, or the preset of that name, and override them.
 
-    What fields hold by name is laid over the file's one by one.
+    Args:
+        values: settings that override those of the file. Of settings that hold values by name,
+            such as bounds, each name is overridden on its own.
+        study_file: the file; None reads no file.
+
+    Returns:
+        The settings, which mean the same in any working directory.
 
     Raises:
-        ValueError: the file cannot be read, or a value is not valid; the field is named.
+        ValueError: the file cannot be read, or a value is not valid; its setting is named.
     """
     content = {} if study_file is None else read_study_file(study_file)
     return validated(standing_alone(laid_over(content, values)))
 
 
 def validated(content: dict[str, Any]) -> SearchSettings:
-    """Settings as they are said, of the kind of search that `what` says.
+    """Check settings, for the kind of search that `what` names.
 
     Raises:
-        ValueError: a value is not valid, or does not apply to what is searched, which is hardly
-            what somebody meant; the field is named.
+        ValueError: a value is not valid, or is of a setting that this kind of search does not have;
+            the setting is named.
     """
     what = content.get("what", USUAL["what"])
     if str(what) not in KINDS:
@@ -370,7 +391,7 @@ def validated(content: dict[str, Any]) -> SearchSettings:
     applying = dict(content)
     for name in USUAL.keys() & content.keys() - kind.model_fields.keys():
         value = applying.pop(name)
-        if repr(value) != repr(USUAL[name]):  # records hold the settings of every kind
+        if repr(value) != repr(USUAL[name]):  # records hold the defaults of every kind of search
             raise ValueError(f"{name} = {value!r} does not apply to what = {what}")
     try:
         return kind(**applying)

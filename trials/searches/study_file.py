@@ -1,4 +1,4 @@
-"""The YAML study file, and flags over what it says."""
+"""The YAML study file, and how flags override its settings."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ BY_NAME = {
     "choices": None,
     "optimiser_settings": None,
 }
-"""Fields that hold values by name, each with the field, if any, that says whose they are."""
+"""Settings that hold values by name, each with the setting, if any, that says what has them."""
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
-    """The settings that a YAML study file says; where there is none, those of the preset of that
-    name.
+    """Read the settings in a YAML study file or, where there is no such file, in a preset.
 
     Raises:
-        ValueError: it cannot be read, or holds no settings.
+        ValueError: there is neither, the file cannot be read, or it does not hold settings.
     """
     preset = PRESETS / path.name
-    # os.path: what is no name of a file is no file, too.
+    # os.path.exists also accepts texts that cannot be the name of a file.
     if not os.path.exists(path) and not preset.exists():
         known = ", ".join(sorted(file.name for file in PRESETS.glob("*.yaml")))
         raise ValueError(f"{path}: no such file; presets: {known}")
@@ -37,15 +36,20 @@ def read_study_file(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold settings by name, not {shown(content)}")
+        raise ValueError(f"{path}: expected settings by name, got {shown(content)}")
     return {str(key): value for key, value in content.items()}
 
 
 def laid_over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Values over a study file's; what a field holds by name is laid over one by one.
+    """Override the settings of a study file with values.
 
-    What the file holds in place of names is kept, to be refused with all else that is not valid.
-    Its settings of optimisers that the values leave out are left out.
+    Settings that hold values by name are overridden one name at a time, unless the values are of
+    another owner (see BY_NAME). Settings of optimisers that are no longer used are left out. A
+    setting that does not hold values by name, as it should, is kept, to be refused later.
+
+    Args:
+        content: of the study file.
+        values: the overriding settings.
     """
     merged = content | values
     for field, owner in BY_NAME.items():

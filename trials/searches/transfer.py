@@ -1,8 +1,9 @@
-"""A strategy that was found with one model, on another model and at other T.
+"""Transfers a strategy that was found on one model to another model and to other T.
 
-The same training strategy trains the other model, the generation strategy is read off at the other
-T (search.strategy's `with_steps`), and both are measured again: what was lost shows beside the
-rule of thumb on the same model, and beside a search that goes on from the transferred strategy.
+The other model is trained with the same training strategy, the schedules of the generation strategy
+are interpolated to the other T (`with_steps` in search.strategy), and the result is measured. What
+was lost shows in comparison with the rule of thumb on the same model, and with a search that starts
+from the transferred strategy.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ TRANSFERRED, REFINED = "transferred", "refined"
 
 @dataclass(frozen=True)
 class Transferred:
-    """A strategy on the other model.
+    """A strategy that was tested on the other model.
 
     Attributes:
         name: "rule of thumb", "transferred" or "refined".
-        strategy: at the other T.
-        test: on seeds that no search saw.
+        strategy: the strategy, at the other T.
+        test: its final test, on seeds that no search used.
     """
 
     name: str
@@ -45,14 +46,16 @@ class Transferred:
 
 
 def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The objective's settings for the other model: the file's with the changes. Where these make
-    another model, the file's own weights give way to ones trained with its training strategy.
+    """The objective's settings for the other model: those of the file, with the changes.
+
+    Where the changes need a model with other weights, the file's own weights are left out, and the
+    other model is trained with the file's training strategy.
 
     Raises:
         ValueError: the file names no objective, or a change is not valid.
     """
     if file.objective is None:
-        raise ValueError("the strategy file names no objective: nothing to transfer from")
+        raise ValueError("the strategy file names no objective, so it cannot be transferred")
     name, settings = str(file.objective["name"]), dict(file.objective["settings"])
     changes = with_absolute_paths(OBJECTIVES.load(name), changes)
     anew = {key: value for key, value in settings.items() if key != "checkpoint"}
@@ -73,10 +76,10 @@ def measure_transfer(
     seeds: list[int],
     report: Report,
 ) -> list[Transferred]:
-    """The rule of thumb and the transferred strategy on a model that is prepared.
+    """Measure the rule of thumb and the transferred strategy on a prepared model.
 
     Raises:
-        ValueError: more steps than tokens, or a FID that is not finite.
+        ValueError: there are more steps than tokens, or an evaluation failed.
     """
     found = []
     strategies = {
@@ -92,7 +95,7 @@ def measure_transfer(
 def transferred_file(
     file: StrategyFile, objective: Objective, settings: Mapping[str, Any], at: Transferred
 ) -> StrategyFile:
-    """The strategy file of a transferred strategy, on its own model."""
+    """The strategy file of a transferred strategy, with the other model as its objective."""
     described = describe(str((file.objective or {})["name"]), settings, objective)
     return StrategyFile(
         generation=at.strategy,
@@ -104,8 +107,13 @@ def transferred_file(
 
 
 def gaps_kept(found: Sequence[Transferred]) -> list[float | None]:
-    """Of the gap between the rule of thumb, which is the first, and the lowest FID of one T, the
-    share that each closes; None where nothing is below the rule of thumb."""
+    """The share of the gap that each strategy closes, at one T.
+
+    The gap is that between the rule of thumb, which comes first, and the lowest value.
+
+    Returns:
+        The shares, or None for each where no strategy is below the rule of thumb.
+    """
     rule, best = found[0].test.value, min(row.test.value for row in found)
     if best >= rule:
         return [None] * len(found)

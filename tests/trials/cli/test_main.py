@@ -122,7 +122,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--objective tabulated --set table=nix", "table nix is unknown; known: digits-T8"),
         ("--objective tabulated --set table=nix.parquet", "table nix.parquet: "),
         ("--objective tabulated --set table=5", "table: Input should be a valid string (got 5)"),
-        ("--scheduler asha", "scheduler asha is Ray's: the runner must be ray"),
+        ("--scheduler asha", "scheduler asha: expected runner = ray, which has it, got local"),
         ("--scheduler hyperband", "scheduler: Input should be 'asha'"),
         ("--workers 0", "workers: Input should be greater than 0"),
         ("--runner slurm", "runner: Input should be 'ray' or 'local'"),
@@ -146,7 +146,7 @@ def test_a_search_that_cannot_be(autonat: Autonat, words: str, line: str) -> Non
     ("text", "line"),
     [
         ("steps: [", "study.yaml: not YAML (line 1: "),
-        ("- 1", "study.yaml: must hold settings by name, not [1]"),
+        ("- 1", "study.yaml: expected settings by name, got [1]"),
         ("stepps: 3", "stepps: unknown; known: what, name, objective, "),
         ("steps: many", "steps: Input should be a valid integer"),
     ],

@@ -237,7 +237,10 @@ FILE = json.dumps(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--optimiser", "tpe", "--optimiser", "cmaes"), "an alternation has one generation optim"),
+        (
+            ("--optimiser", "tpe", "--optimiser", "cmaes"),
+            "expected one for the generation searches",
+        ),
         (
             ("--training-optimiser", "coarse-to-fine"),
             "coarse-to-fine searches generation strategies, not",
