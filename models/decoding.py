@@ -1,8 +1,8 @@
-"""Parallel decoding: from all-masked to an image in T steps (AutoNAT, section 3).
+"""Parallel decoding: from a fully masked image to all its tokens in T steps (AutoNAT, section 3).
 
-All noise is uniform numbers, the same amount at every step and for every strategy, so that two
-strategies with equally seeded generators meet the same noise (common random numbers).
-B: images, L: tokens an image, K: codebook size.
+All noise comes from uniform numbers, the same amount at every step and for every strategy, so that
+two strategies with equally seeded generators see the same noise (common random numbers).
+B: images, L: tokens per image, K: codebook size.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def generate(
 
     Args:
         generator: predicts the tokens.
-        conditions: of B images, on the generator's device.
-        strategy: T <= L steps.
+        conditions: the conditions of B images, on the generator's device.
+        strategy: the generation strategy, with T <= L steps.
         random: the source of all randomness, on the generator's device.
-        rows: images that the generator sees at once; None: all. It changes nothing but rounding.
+        rows: how many images the generator sees at once; None for all. Only rounding depends on it.
 
     Returns:
-        [B, L] int64 in [0, K).
+        The tokens, [B, L] int64 in [0, K).
 
     Raises:
-        ValueError: more steps than tokens, or Halton's order where the tokens are no grid.
+        ValueError: there are more steps than tokens, or the token order is a Halton sequence but
+            the tokens are not a grid.
     """
     length, mask = generator.tokens, generator.mask_token
     counts = strategy.masked_counts(length)
@@ -71,10 +72,13 @@ def first_logits(
     scale: float,
     rows: int | None = None,
 ) -> Tensor:
-    """`guided_logits` with nothing visible: an image is its condition, and each class is computed
-    only once, as is that of no class or text."""
+    """Return `guided_logits` of the first step, where all tokens are masked.
+
+    The logits then depend on nothing but the condition, so each distinct condition is computed only
+    once, as is the null condition.
+    """
     kinds, kind = conditions.distinct()
-    cond = _logits(generator, tokens[: len(kinds)], kinds, rows)
+    cond = _logits_in_pieces(generator, tokens[: len(kinds)], kinds, rows)
     if scale == 0:
         return cond[kind]
     uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
@@ -88,15 +92,16 @@ def guided_logits(
     scale: float,
     rows: int | None = None,
 ) -> Tensor:
-    """cond + scale * (cond - uncond), [B, L, K], in one pass; without uncond at a scale of 0."""
+    """Return cond + scale * (cond - uncond), [B, L, K]; at a scale of 0 uncond is not computed."""
     if scale == 0:
-        return _logits(generator, tokens, conditions, rows)
+        return _logits_in_pieces(generator, tokens, conditions, rows)
     every = Conditions.cat([conditions, generator.null(conditions)])
-    cond, uncond = _logits(generator, torch.cat([tokens, tokens]), every, rows).chunk(2)
+    both = _logits_in_pieces(generator, torch.cat([tokens, tokens]), every, rows)
+    cond, uncond = both.chunk(2)
     return torch.lerp(uncond, cond, 1 + scale)
 
 
-def _logits(
+def _logits_in_pieces(
     generator: MaskedGenerator, tokens: Tensor, conditions: Conditions, rows: int | None
 ) -> Tensor:
     if rows is None or rows >= len(tokens):
@@ -106,14 +111,18 @@ def _logits(
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
-    """Samples of Categorical(logits / temperature), by inverse transform; [B, L] int64.
+    """Sample from Categorical(logits / temperature) by inverse transform.
 
     Args:
         logits: [B, L, K].
-        temperature: taken as 1e-4 where it is lower.
+        temperature: values below 1e-4 count as 1e-4.
         uniforms: [B, L] in [0, 1).
+
+    Returns:
+        The tokens, [B, L] int64.
     """
     cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum(-1)
-    # Scaled by the sum as rounded, a uniform never lands behind the last token of probability > 0.
+    # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
+    # probability > 0.
     thresholds = uniforms[..., None] * cumulative[..., -1:]
     return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]

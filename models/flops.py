@@ -1,7 +1,7 @@
-"""What an image costs in floating-point operations: a multiplication and an addition are two.
+"""Floating-point operations per image; a multiplication and an addition count as two.
 
-Counted by torch's flop counter: matrix products, attention and convolutions; what a network does
-element by element is not counted, as is usual.
+torch's counter counts matrix products, attention and convolutions, but, as usual, no elementwise
+operations.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def counted_flops(compute: Callable[[], object]) -> int:
-    """Floating-point operations of whatever `compute` computes with torch.
+    """Count the floating-point operations that `compute` performs with torch.
 
-    On the meta device (`with torch.device("meta")`, or `network.to("meta")`) nothing is computed,
-    only counted.
+    On the meta device (`with torch.device("meta")`, or `network.to("meta")`) the operations are
+    only counted, not performed.
     """
-    # As matrix products, which the counter knows on every device.
+    # Attention by plain matrix products, which the counter knows on every device.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         compute()
     return int(counter.get_total_flops())
 
 
 def decode_flops(tokenizer: nn.Module, grid: tuple[int, int]) -> int:
-    """Of turning one image's tokens [h, w] into pixels by a tokenizer that is a network."""
+    """Count the operations with which a network decodes an image from its tokens [h, w]."""
     shadow: Any = copy.deepcopy(tokenizer).to("meta")
     tokens = torch.zeros((1, *grid), dtype=torch.int64, device="meta")
     with FlopCounterMode(display=False) as counter:

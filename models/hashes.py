@@ -1,5 +1,4 @@
-"""Names for numbers: of computed ones, equal on machines that differ in their last digits; of
-weights, equal only for equal bits."""
+"""Hashes of tensors: of computed numbers, ignoring rounding, and of weights, exactly."""
 
 from __future__ import annotations
 
@@ -13,10 +12,10 @@ DECIMALS = 6
 
 
 def numbers_hash(*tensors: Tensor) -> str:
-    """SHA-256 of the numbers, rounded to 6 decimals, and their shapes.
+    """Return the SHA-256 of numbers, rounded to 6 decimals, and of their shapes.
 
-    Sums and eigenvectors differ in the last digits from one machine, or number of threads, to
-    another; rounded, the same data have the same hash.
+    The last digits of sums and eigenvectors depend on the machine and the number of threads. Thanks
+    to the rounding, the same data have the same hash everywhere.
     """
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -28,7 +27,7 @@ def numbers_hash(*tensors: Tensor) -> str:
 
 
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of float tensors with their names and shapes, in the order of the names."""
+    """Return the SHA-256 of float tensors with their names and shapes, in the order of names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].float().cpu().contiguous()

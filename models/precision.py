@@ -1,4 +1,4 @@
-"""How exactly a network computes, and where."""
+"""The precision in which networks compute, and the device."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from contextlib import contextmanager
 import torch
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-"""float32: as it says. tf32: products of 10 bits on a GPU that has them. bfloat16, float16: by
-autocast; weights, sums and norms stay in float32. Convolutions, which tokenizers and Inception are
-made of, keep torch's default, with which published FIDs were made: TF32 on a GPU that has it."""
+"""The known precisions. float32: single precision throughout. tf32: matrix products with 10-bit
+mantissas on GPUs that support it. bfloat16, float16: by autocast; weights, sums and norms stay in
+float32. Convolutions, of which tokenizers and Inception consist, always keep torch's default, with
+which published FIDs were computed: TF32 on GPUs that support it."""
 
 
 def device() -> str:
-    """Of this process: its GPU, or the CPU."""
+    """Return the device of this process: "cuda" if it has a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_precision(name: str, known: tuple[str, ...] = PRECISIONS) -> None:
-    """Refuse an unknown name.
+    """Refuse an unknown precision.
 
     Raises:
-        ValueError: it is none of `known`.
+        ValueError: the name is not one of `known`.
     """
     if name not in known:
         raise ValueError(f"precision = {name!r} is unknown; known: {', '.join(known)}")
@@ -30,7 +31,7 @@ def check_precision(name: str, known: tuple[str, ...] = PRECISIONS) -> None:
 
 @contextmanager
 def computing_in(name: str) -> Iterator[None]:
-    """Within it networks compute in a precision of PRECISIONS."""
+    """Let networks compute in one of PRECISIONS within the block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
     half = name in ("bfloat16", "float16")

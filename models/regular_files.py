@@ -1,4 +1,4 @@
-"""What a path is: a pipe, a device or a link that leads nowhere is said before it is opened."""
+"""Recognises pipes, devices and broken links before they are opened like files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KINDS = {
 
 
 def not_a_file(path: str | Path) -> str | None:
-    """Why a path is no regular file, behind all links; None if it is one.
+    """Return why a path, after following links, is not a regular file; None if it is one.
 
-    To open a pipe would wait for ever for someone who writes.
+    Opening a pipe would wait for a writer, possibly for ever.
     """
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except OSError as error:
         broken = os.path.islink(path)
         return "a broken link" if broken else error.strerror or str(error)
-    except ValueError:  # a NUL, or what the file system's encoding does not hold
+    except ValueError:  # a NUL, or characters that the file system's encoding lacks
         return "not a name that a file can have"
     return KINDS.get(kind)

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's tensors are those of a network: their names, then their shapes."""
+"""Checks whether a checkpoint's tensors fit a network, by their names and shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_shapes(
     """Compare names and shapes.
 
     Raises:
-        ValueError: missing, unexpected or misshapen tensors; the first few are named.
+        ValueError: tensors are missing, unexpected or of another shape; the first few are named.
     """
     check_names(
         [name for name in expected if name not in found],
@@ -19,14 +19,14 @@ def check_shapes(
     )
     for name, shape in expected.items():
         if found[name] != shape:
-            raise ValueError(f"{name} has the shape {found[name]}, not {shape}")
+            raise ValueError(f"{name}: expected the shape {shape}, got {found[name]}")
 
 
 def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
-    """Refuse a checkpoint of other names.
+    """Refuse a checkpoint with missing or unexpected tensors.
 
     Raises:
-        ValueError: there are some; the first few are named.
+        ValueError: there are such tensors; the first few are named.
     """
     for what, names in (("lacks", missing), ("has the unexpected", unexpected)):
         if names:

@@ -1,7 +1,7 @@
-"""Tensors from files that people have: torch.save's and safetensors, read one way by all loaders.
+"""Reads tensors from users' files, made by torch.save or safetensors, in one way for all loaders.
 
-What is no such file, and numbers that no network can be made of, are refused here, by the file and
-the tensor.
+Other files, and numbers with which no network can compute, are refused here with the names of the
+file and the tensor.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from models.regular_files import not_a_file
 logger = logging.getLogger(__name__)
 
 WEIGHTS = ("state_dict", "model_state_dict", "model", "module", "nnet", "net", "network", "params")
-"""Where public training code keeps its weights, in the order in which they are looked for."""
+"""The keys under which public training code keeps its weights, in the order of preference."""
 
 AVERAGES = ("ema", "average")
-"""Words in the key of averaged weights: "ema", "model_ema", "ema_state_dict" and so on."""
+"""Words in the keys of averaged weights: "ema", "model_ema", "ema_state_dict" and so on."""
 
 UNKNOWN = (2, 0)
-"""The rank of a key that is none of these."""
+"""The rank of any other key."""
 
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What torch.compile and its kin put into names, at any place."""
+"""Parts that torch.compile and similar wrappers insert into names."""
 
 UNUSED = ("position_ids", "n_averaged")
-"""Buffers that no network of ours needs, by the end of their names; public loaders drop them."""
+"""Endings of the names of buffers that no network here needs; public loaders drop them, too."""
 
 COUNTERS = "num_batches_tracked"
 QUANTISED = "quantised models are not read"
@@ -52,16 +52,16 @@ HARMLESS: list[Any] = [
     multiarray.scalar,
     (multiarray.scalar, "numpy.core.multiarray.scalar"),
 ]
-"""What training scripts save beside tensors, and what runs no code when it is read."""
+"""Types that training scripts save beside tensors, and that run no code when they are read."""
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        tensors: by name, dense, finite, on the CPU.
-        metadata: of a safetensors file.
+        tensors: the tensors by name: dense, finite, on the CPU.
+        metadata: the metadata of a safetensors file.
     """
 
     tensors: dict[str, Tensor]
@@ -69,21 +69,21 @@ class TensorFile:
 
 
 def read_tensors(path: str | Path) -> TensorFile:
-    """The tensors of a file of torch.save or safetensors.
+    """Read the tensors of a file made by torch.save or safetensors.
 
-    Of a training checkpoint the weights are taken, averaged ones (EMA) before raw ones; where
-    there was a choice, it is logged. Names lose what DistributedDataParallel ("module.") and
-    torch.compile ("_orig_mod.") put before them, and buffers of no use are dropped.
+    From a training checkpoint the weights are read, averaged ones (EMA) in preference to raw ones;
+    if there is a choice, it is logged. The prefixes of DistributedDataParallel ("module.") and
+    torch.compile ("_orig_mod.") are removed from names, and useless buffers are dropped.
 
     Raises:
-        ValueError: no regular file, not one of tensors, damaged, or a tensor that is quantised,
-            sparse, without content, or not finite; one line by file and tensor.
+        ValueError: the file is not a regular file, holds no tensors or is damaged, or a tensor is
+            quantised, sparse, without content or not finite; the line names file and tensor.
     """
-    head = _head(path)
+    head = _first_bytes(path)
     if head[8:9] == b"{" and not head.startswith(b"PK"):
         found, metadata = _load_safetensors(path)
     else:
-        found, metadata = _chosen(path, load_torch(path)), {}
+        found, metadata = _weights_among(path, load_torch(path)), {}
     try:
         tensors = _plain_names(found)
         check_tensors(tensors)
@@ -93,23 +93,23 @@ def read_tensors(path: str | Path) -> TensorFile:
 
 
 def load_torch(path: str | Path) -> Any:
-    """What torch.save wrote, on the CPU; only tensors and plain values, no code is run.
+    """Load a file made by torch.save to the CPU: only tensors and plain values; no code is run.
 
     Raises:
-        ValueError: no regular file, or not one of torch.save's.
+        ValueError: the file is not a regular file, or was not made by torch.save.
     """
-    head = _head(path)
-    reason = _not_saved(path, head)
+    head = _first_bytes(path)
+    reason = _why_no_checkpoint(path, head)
     if reason is None:
         try:
             with torch.serialization.safe_globals(HARMLESS):
                 return torch.load(path, map_location="cpu", weights_only=True)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
-        except Exception:  # of any type: whatever torch's parsers stumble over
+        except Exception:  # of any type, because torch's parsers raise many
             whole = head.startswith(b"PK") and zipfile.is_zipfile(path)
             reason = (
-                "it holds other objects, which are not read, or is damaged"
+                "it holds other objects, which are not read for safety, or is damaged"
                 if whole
                 else "damaged or cut off"
             )
@@ -117,37 +117,37 @@ def load_torch(path: str | Path) -> Any:
 
 
 def check_tensors(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse what no network can be made of.
+    """Refuse tensors with which no network can compute.
 
     Raises:
-        ValueError: a tensor without content, not dense, not of floating point (but for batch
-            norm's counters), or not finite; it is named.
+        ValueError: a tensor has no content, or is not dense, not of floating point (except the
+            counters of batch norm) or not finite; the line names it.
     """
     for name, tensor in tensors.items():
         if tensor.is_meta:
-            raise ValueError(f"{name} is a meta tensor: the file holds its shape and no numbers")
+            raise ValueError(f"{name} is a meta tensor: the file holds its shape but no numbers")
         if tensor.layout != torch.strided or tensor.is_nested:
             kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
-            raise ValueError(f"{name} is {kind}, not a dense tensor")
+            raise ValueError(f"{name}: expected a dense tensor, got a tensor of kind {kind}")
         if name.endswith(COUNTERS):
             continue
         if tensor.dtype not in FLOATS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise ValueError(f"{name} is {kind}, not of floating point; {QUANTISED}")
+            raise ValueError(f"{name}: expected floating-point numbers, got {kind}; {QUANTISED}")
         if not tensor.isfinite().all():
             what = "NaN" if tensor.isnan().any() else "an infinity"
             raise ValueError(f"{name} holds {what}")
 
 
 def check_types(folder: str | Path, stem: str) -> None:
-    """Refuse a quantised model before a library turns its integers into floats without a word.
+    """Refuse a quantised model before a library silently turns its integers into floats.
 
     Args:
-        folder: where STEM.safetensors lies, or its shards.
-        stem: as the library has it.
+        folder: the folder of STEM.safetensors or its shards.
+        stem: the first part of the file names.
 
     Raises:
-        ValueError: a weight that is not of floating point, or a file that is none; both are named.
+        ValueError: a weight is not of floating point (the line names it), or a file is damaged.
     """
     files = [*Path(folder).glob(f"{stem}.safetensors"), *Path(folder).glob(f"{stem}-*.safetensors")]
     for path in files:
@@ -158,10 +158,12 @@ def check_types(folder: str | Path, stem: str) -> None:
             raise ValueError(f"{path.name} is damaged or cut off") from None
         for name, kind in kinds.items():
             if name.endswith((".weight", ".bias")) and kind not in ("F16", "BF16", "F32", "F64"):
-                raise ValueError(f"{name} is {kind}, not of floating point; {QUANTISED}")
+                raise ValueError(
+                    f"{name}: expected floating-point numbers, got {kind}; {QUANTISED}"
+                )
 
 
-def _head(path: str | Path) -> bytes:
+def _first_bytes(path: str | Path) -> bytes:
     if (reason := not_a_file(path)) is not None:
         raise ValueError(f"{path}: {reason}")
     try:
@@ -171,13 +173,13 @@ def _head(path: str | Path) -> bytes:
         raise ValueError(f"{path}: {error.strerror or error}") from None
 
 
-def _not_saved(path: str | Path, head: bytes) -> str | None:
-    """What a file is that somebody took for a checkpoint, where its beginning tells."""
+def _why_no_checkpoint(path: str | Path, head: bytes) -> str | None:
+    """Say what a file is if its first bytes show that it is not a checkpoint; else None."""
     text = head.lstrip().lower()
     if not head:
         return "it is empty"
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page: the download was answered by one"
+        return "it is a web page, which the download returned in place of the file"
     if text.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS; git lfs pull fetches the file itself"
     if head.startswith(b"PK") and not zipfile.is_zipfile(path):
@@ -189,18 +191,18 @@ def _load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, st
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{path}: the path is not UTF-8, and safetensors opens no other") from None
+        raise ValueError(f"{path}: safetensors opens only paths that are UTF-8") from None
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, OSError, TypeError, ValueError, KeyError, RuntimeError):
-        # TypeError: of a type that torch does not have
+        # TypeError: a tensor has a type that torch lacks
         raise ValueError(f"{path}: not a checkpoint of tensors (damaged or cut off)") from None
 
 
-def _chosen(path: str | Path, content: Any) -> dict[str, Tensor]:
-    """The weights among what training code saved."""
+def _weights_among(path: str | Path, content: Any) -> dict[str, Tensor]:
+    """Find the weights in what training code saved."""
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path}: not a state dict")
     if _is_state_dict(content):
@@ -209,24 +211,24 @@ def _chosen(path: str | Path, content: Any) -> dict[str, Tensor]:
         raise ValueError(f"{path}: it holds an optimiser's state, not weights")
     if any(isinstance(value, Tensor) for value in content.values()):
         wrong = next(name for name, value in content.items() if not isinstance(value, Tensor))
-        raise ValueError(f"{path}: not a state dict ({wrong!r} is no tensor)")
+        raise ValueError(f"{path}: not a state dict ({wrong!r} is not a tensor)")
     found = {str(key): state for key, value in content.items() if (state := _state_dict(value))}
     ranked = sorted(found, key=_rank)
     if not ranked or (len(ranked) > 1 and _rank(ranked[0]) == UNKNOWN):
         held = ", ".join(map(str, [*content][:6]))
         raise ValueError(
-            f"{path}: it holds {held}; weights are looked for under {', '.join(WEIGHTS)}, "
-            "or one of these with ema"
+            f"{path}: expected weights under one of {', '.join(WEIGHTS)}, or one of these with "
+            f"ema, got {held}"
         )
-    taken, *others = ranked
+    chosen, *others = ranked
     if others:
         rest = ", ".join(map(repr, others))
-        logger.warning("%s: the weights under %r are taken, not those under %s", path, taken, rest)
-    return found[taken]
+        logger.warning("%s: uses the weights under %r, not those under %s", path, chosen, rest)
+    return found[chosen]
 
 
 def _rank(key: str) -> tuple[int, int]:
-    """Averaged weights before raw ones, each in the order of WEIGHTS."""
+    """Return the rank of a key: averaged weights before raw ones, each in the order of WEIGHTS."""
     words = key.lower().split("_")
     rest = "_".join(word for word in words if word not in AVERAGES)
     known = ("", *WEIGHTS)
@@ -234,7 +236,7 @@ def _rank(key: str) -> tuple[int, int]:
 
 
 def _state_dict(value: Any) -> dict[str, Tensor] | None:
-    """The state dict that a value is, or wraps once more."""
+    """Return the state dict that a value is or contains; None if there is none."""
     if not isinstance(value, Mapping):
         return None
     if not _is_state_dict(value):
@@ -251,7 +253,7 @@ def _is_state_dict(value: Any) -> TypeGuard[Mapping[str, Tensor]]:
 
 
 def _plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By the names that the network itself gives them, without buffers of no use."""
+    """Remove wrappers' prefixes from names, and drop useless buffers."""
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = ".".join(part for part in name.split(".") if part not in WRAPPERS)

@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""The number of threads with which torch computes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it torch computes on one CPU thread.
+    """Let torch compute on one CPU thread within the block.
 
-    The number of threads changes the order of sums, and so the last digits of a FID; and several
-    workers with one thread each are faster than with several.
+    The number of threads changes the order of sums, and so the last digits of a value. Besides,
+    several workers are faster with one thread each than with several.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
-"""Token orders: which of an image's tokens stay masked after a step, as scores of all tokens.
+"""Token orders: scores that decide which tokens of an image are kept at each step.
 
-Decoding keeps the tokens of the highest scores. Every order is handed the same uniform numbers at
-every step, whether it looks at them or not, so that all strategies meet the same noise.
-B: images, L: tokens an image, K: codebook size.
+Decoding keeps the tokens with the highest scores. Every order gets the same uniform numbers at
+every step, whether it uses them or not, so that all strategies see the same noise.
+B: images, L: tokens per image, K: codebook size.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from torch import Tensor
 from search.strategy import GenerationStrategy
 
 Scores = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""From the step t, logits [B, L, K], sampled tokens [B, L] and uniforms [B, L] in [0, 1) to scores
-[B, L]."""
+"""A function from the step t, logits [B, L, K], sampled tokens [B, L] and uniforms [B, L] in [0, 1)
+to scores [B, L]."""
 
 
 def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Scores:
-    """How a strategy scores tokens while it generates a batch.
+    """Return the function with which a strategy scores tokens while it generates a batch.
 
     Args:
-        strategy: what its token_order and its confidence say.
-        grid: rows and columns of the tokens; None where they are no grid.
+        strategy: the strategy; its token_order and confidence decide.
+        grid: rows and columns of the tokens; None if they are not a grid.
 
     Raises:
-        ValueError: Halton's order without a grid.
+        ValueError: the order is a Halton sequence, but the tokens are not a grid.
     """
     if strategy.token_order == "random":
         return lambda t, logits, sampled, uniforms: uniforms
     if strategy.token_order.startswith("halton"):
         if grid is None:
             raise ValueError(
-                f"token_order = {strategy.token_order!r} walks over a grid of tokens, but the "
-                "tokens of this generator are no grid"
+                f"token_order = {strategy.token_order!r} needs a grid of tokens, but the tokens "
+                "of this generator are not a grid"
             )
-        return _halton(grid, rolled=strategy.token_order == "halton-rolled")
+        return _halton_scores(grid, rolled=strategy.token_order == "halton-rolled")
 
     def by_confidence(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
         noise = strategy.remask_temperature[t]
@@ -56,14 +56,14 @@ def confidences(
     uniforms: Tensor,
     kind: str = "log_probability",
 ) -> Tensor:
-    """Confidence of the sampled tokens + remask_temperature * Gumbel(0, 1); [B, L].
+    """Return the confidences of the sampled tokens + remask_temperature * Gumbel(0, 1); [B, L].
 
     Args:
-        logits: [B, L, K], not tempered.
+        logits: [B, L, K], not divided by a temperature.
         sampled: [B, L] int64.
-        remask_temperature: scale of the noise.
+        remask_temperature: the scale of the noise.
         uniforms: [B, L] in [0, 1).
-        kind: log softmax(logits)[sampled], "log_probability", or logits[sampled], "logit".
+        kind: "log_probability" for log softmax(logits)[sampled], "logit" for logits[sampled].
     """
     chosen = logits.gather(-1, sampled[..., None])[..., 0]
     if kind == "log_probability":
@@ -73,9 +73,12 @@ def confidences(
     return chosen + remask_temperature * gumbel
 
 
-def _halton(grid: tuple[int, int], rolled: bool) -> Scores:
-    """The later a token's turn, the lower its score. Rolled, an image's walk begins at a place of
-    its own, which the first step's uniforms draw: order'[i] = order[(i - offset) mod L]."""
+def _halton_scores(grid: tuple[int, int], rolled: bool) -> Scores:
+    """Return scores that are lower for tokens whose turn in the Halton sequence is later.
+
+    If rolled, the sequence starts elsewhere for each image, at an offset that is drawn from the
+    uniforms of the first step: order'[i] = order[(i - offset) mod L].
+    """
     order = halton_order(grid)
     length = len(order)
     turns = torch.from_numpy(np.argsort(order))
@@ -93,8 +96,11 @@ def _halton(grid: tuple[int, int], rolled: bool) -> Scores:
 
 @lru_cache(maxsize=16)
 def halton_order(grid: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """The flat positions of a grid, row by row, in the order in which the Halton sequence in bases
-    2 (rows) and 3 (columns) first visits them (Halton-MaskGIT; Besnier et al. 2025); [L]."""
+    """Return the flat positions of a grid in the order in which a Halton sequence visits them.
+
+    Positions count row by row. The bases are 2 for rows and 3 for columns (Halton-MaskGIT; Besnier
+    et al. 2025).
+    """
     h, w = grid
     order: dict[int, None] = {}
     number = 1
@@ -108,7 +114,7 @@ def halton_order(grid: tuple[int, int]) -> npt.NDArray[np.int64]:
 
 
 def _halton_number(number: int, base: int) -> float:
-    """The digits of a number behind the point, the last one first."""
+    """Return the radical inverse: the digits of a number after the point, the last one first."""
     share, found = 1.0, 0.0
     while number:
         share /= base

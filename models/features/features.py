@@ -1,12 +1,15 @@
-"""Features for small images: whitened pixels, joined with the probabilities of the classes.
+"""Features of small images: whitened pixels, joined with the probabilities of classes.
 
-A classifier's features make a degenerate objective on digits: they do not see pixel noise, so
-that sampling every token at once scores best. Whitened pixels see every direction in which real
-images vary, each at its own scale; the ridge keeps directions in which they do not vary (the
-corners are always black) from counting without bound. Pixels alone hardly see that a class is
-missing (measured on the digits at n = 1000: 1.3 standard deviations of an evaluation for the class
-that is missed least; joined with the probabilities, 23), and those come in closed form, for a
-network to be trained would give every machine features of its own.
+The features of a classifier alone make a degenerate objective on digits: they ignore pixel noise,
+so that sampling all tokens at once scores best. Whitened pixels represent every direction in which
+real images vary, on its own scale. The ridge limits the weight of directions in which they do not
+vary, such as the corners, which are always black. Pixels alone hardly notice that a class is
+missing: on the digits at n = 1000, the least noticeable missing class changes the value by 1.3
+standard deviations of an evaluation; with the probabilities it is 23. The probabilities come from a
+formula in closed form, because a trained network would differ from machine to machine.
+
+`models.metrics.metric` shows how features are used; `models.features.image_features.FEATURES` makes
+them available by name.
 """
 
 from __future__ import annotations
@@ -24,11 +27,24 @@ CLASS_DEVIATION = 2.0
 
 
 class Features(nn.Module, ABC):
-    """What images are measured by: a module from images [B, ...] in [0, 1] to features [B, F].
+    """Maps images [B, ...] in [0, 1] to features [B, F], from which metrics are computed.
+
+    Example:
+        >>> class MeanColour(Features):
+        ...     num_features = 3
+        ...     description = "mean colour"
+        ...
+        ...     def forward(self, images: Tensor) -> Tensor:
+        ...         return images.mean((2, 3))
+        ...
+        ...     def hash(self) -> str:
+        ...         return numbers_hash(torch.zeros(0))  # it has no weights
+        >>> MeanColour()(torch.ones(2, 3, 8, 8)).tolist()
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
 
     Attributes:
         num_features: F.
-        description: in words, as a protocol says it.
+        description: the words that describe the features in a protocol.
     """
 
     num_features: int
@@ -36,21 +52,21 @@ class Features(nn.Module, ABC):
 
     @abstractmethod
     def hash(self) -> str:
-        """Of all that decides the features."""
+        """Return a hash of everything on which the features depend."""
 
 
 def whitening(covariance: Tensor) -> Tensor:
-    """(C + RIDGE I)^(-1/2), [F, F]."""
+    """Return (C + RIDGE I)^(-1/2), [F, F], for the covariance C."""
     values, vectors = torch.linalg.eigh(covariance)
     matrix: Tensor = vectors * (values.clamp(min=0) + RIDGE).rsqrt() @ vectors.T
     return matrix
 
 
 class WhitenedPixels(Features):
-    """x -> (C + RIDGE I)^(-1/2) (x - m), with m, C the real pixels' mean and covariance.
+    """Whitens pixels: x -> (C + RIDGE I)^(-1/2) (x - m), with m and C those of real images.
 
     Args:
-        real: images [N, ...] in [0, 1], N >= 2.
+        real: real images [N, ...] in [0, 1], N >= 2.
     """
 
     mean: Tensor
@@ -65,24 +81,24 @@ class WhitenedPixels(Features):
         self.description = "whitened pixels (ridge 0.01)"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, ...] in [0, 1] to features [B, F], float64."""
+        """Map images [B, ...] in [0, 1] to features [B, F], float64."""
         return (images.flatten(1).double() - self.mean) @ self.matrix
 
     def hash(self) -> str:
-        """SHA-256 of the module's numbers."""
+        """Return the SHA-256 of the module's numbers."""
         return numbers_hash(self.mean, self.matrix)
 
 
 class PixelsAndClasses(Features):
-    """Whitened pixels and each class's probability by a linear discriminant.
+    """Joins whitened pixels with the probability of each class by a linear discriminant.
 
-    The discriminant takes every class as a Gaussian about its mean, with the pooled covariance of
-    the whitened pixels plus WITHIN_RIDGE I. The probabilities of the real images have mean 0 and
-    deviation CLASS_DEVIATION after scaling.
+    The discriminant models every class as a Gaussian about its mean, with the pooled covariance of
+    the whitened pixels plus WITHIN_RIDGE I. The probabilities are scaled so that those of the real
+    images have mean 0 and deviation CLASS_DEVIATION.
 
     Args:
-        real: images [N, ...] in [0, 1].
-        classes: [N] int64; each of 0 … C - 1 occurs.
+        real: real images [N, ...] in [0, 1].
+        classes: the classes of the images, [N] int64; each of 0 … C - 1 occurs.
     """
 
     weight: Tensor
@@ -108,17 +124,17 @@ class PixelsAndClasses(Features):
         self.description = f"{self.pixels.description} and class probabilities (deviation 2)"
 
     def probabilities(self, white: Tensor) -> Tensor:
-        """Of each class, from whitened pixels [B, P]; [B, C] in [0, 1]."""
+        """Return the probability of each class, [B, C] in [0, 1], given whitened pixels [B, P]."""
         return torch.softmax(white @ self.weight + self.bias, dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, ...] in [0, 1] to features [B, F], float64."""
+        """Map images [B, ...] in [0, 1] to features [B, F], float64."""
         white = self.pixels(images)
         classes = (self.probabilities(white) - self.mean) * self.scale
         return torch.cat([white, classes], dim=1)
 
     def hash(self) -> str:
-        """SHA-256 of the module's numbers."""
+        """Return the SHA-256 of the module's numbers."""
         return numbers_hash(
             self.pixels.mean, self.pixels.matrix, self.weight, self.bias, self.mean, self.scale
         )

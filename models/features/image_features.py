@@ -1,4 +1,4 @@
-"""What images are measured by: Inception's features, or whitened pixels that need no download.
+"""Features of images by name: those of Inception, or whitened pixels, which need no download.
 
 B: images, F: features.
 """
@@ -27,10 +27,10 @@ RESIZES = {"inception": "bilinear to 299 x 299, no antialiasing", "pixels": "are
 
 
 class InceptionFeatures(Features):
-    """The 2015 Inception's 2,048 pooled features.
+    """The 2,048 pooled features of the Inception network of 2015.
 
     Args:
-        path: of pytorch-fid's file.
+        path: the path of pytorch-fid's file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,21 +40,21 @@ class InceptionFeatures(Features):
         self.description = "Inception 2015, pool3, 2048"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] to [B, 2048]."""
+        """Map images [B, 3, H, W] in [0, 1] to features [B, 2048]."""
         return self.network(images)  # type: ignore[no-any-return]
 
     def hash(self) -> str:
-        """SHA-256 of the weights."""
+        """Return the SHA-256 of the weights."""
         return tensors_hash(self.network.state_dict())
 
 
 class PixelFeatures(Features):
-    """Small images' whitened pixels; for data that Inception was not made for, or tests.
+    """Whitened pixels of images scaled down, for tests and for data unlike Inception's.
 
     Args:
-        mean: [F] of the real small images.
-        matrix: [F, F], whitens them.
-        side: of the small images in pixels; F = 3 side^2.
+        mean: the mean of the real images, scaled down; [F].
+        matrix: the matrix that whitens them; [F, F].
+        side: the side of the scaled-down images in pixels; F = 3 side^2.
     """
 
     mean: Tensor
@@ -68,41 +68,45 @@ class PixelFeatures(Features):
         self.description = f"whitened pixels of {side} x {side}"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [0, 1] to [B, F], float64."""
-        return (_small(images, self.side) - self.mean) @ self.matrix
+        """Map images [B, 3, H, W] in [0, 1] to features [B, F], float64."""
+        return (_scaled_down(images, self.side) - self.mean) @ self.matrix
 
     def hash(self) -> str:
-        """SHA-256 of mean and matrix, as float32."""
+        """Return the SHA-256 of mean and matrix, as float32."""
         return tensors_hash(self.state_dict())
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
-        told = {"format": PIXELS_FORMAT, "side": self.side}
+        """Write the features to a file, atomically."""
+        settings = {"format": PIXELS_FORMAT, "side": self.side}
         tensors = {"mean": self.mean, "matrix": self.matrix}
         with write_whole(path) as partial:
-            save_file(tensors, partial, metadata={"settings": json.dumps(told)})
+            save_file(tensors, partial, metadata={"settings": json.dumps(settings)})
 
 
 def pixel_width(side: int) -> int:
-    """F of small images of that side: their three colours."""
+    """Return F for images scaled down to that side, with three colours."""
     return 3 * side**2
 
 
 def fit_pixels(batches: Iterable[Tensor], side: int) -> PixelFeatures:
-    """Whitening by the pixels of real images [B, 3, H, W] in [0, 1], made small.
+    """Fit pixel features to batches of real images [B, 3, H, W] in [0, 1].
+
+    Args:
+        batches: the images.
+        side: the side in pixels to which images are scaled down.
 
     Raises:
-        ValueError: fewer than two images, or a side that is not positive.
+        ValueError: there are fewer than two images, or the side is not positive.
     """
     if side < 1:
         raise ValueError(f"side = {side} is not positive")
     sums: Sums | None = None
     for images in batches:
-        pixels = _small(images, side)
+        pixels = _scaled_down(images, side)
         more = Sums(pixels.sum(0), pixels.T @ pixels, len(pixels))
         sums = more if sums is None else sums + more
     if sums is None:
-        raise ValueError("no images to fit pixels on")
+        raise ValueError("expected images to fit pixel features to, got none")
     statistics = sums.statistics()
     return PixelFeatures(statistics.mean, whitening(statistics.covariance), side)
 
@@ -115,35 +119,38 @@ FEATURES: Registry[Callable[[str], Features]] = Registry(
     },
     argument=":PATH",
 )
-"""What makes each kind of features, from a path."""
+"""The functions that make each kind of features from a path."""
 
 
 def load_features(name: str) -> Features:
-    """Features by name: inception:PATH (pytorch-fid's file), pixels:PATH (see `fit_pixels`), or
-    those of another package.
+    """Load features by name.
+
+    Args:
+        name: inception:PATH (pytorch-fid's file), pixels:PATH (see `fit_pixels`), or a kind that a
+            package registered.
 
     Raises:
-        ValueError: another kind, or a file that is not one of it.
+        ValueError: the kind is unknown, or the file is not of this kind.
     """
     _, load, path = FEATURES.load_with_argument(name)
     return load(path)
 
 
 def parse_features(name: str) -> tuple[str, str]:
-    """Kind and path of features by name.
+    """Split the name of features into kind and path.
 
     Raises:
-        ValueError: another kind, or no path.
+        ValueError: the kind is unknown, or there is no path.
     """
     kind, _, path = FEATURES.load_with_argument(name)
     return kind, path
 
 
 def load_pixels(path: str) -> PixelFeatures:
-    """The pixel features that `PixelFeatures.save` wrote.
+    """Load pixel features that `PixelFeatures.save` wrote.
 
     Raises:
-        ValueError: the file is not one of them.
+        ValueError: the file is not such a file.
     """
     file = read_tensors(path)
     try:
@@ -153,15 +160,15 @@ def load_pixels(path: str) -> PixelFeatures:
         raise ValueError(f"{path}: not pixel features") from None
     width = pixel_width(side) if type(side) is int else 0
     if mean.shape != (width,) or matrix.shape != 2 * mean.shape:
-        raise ValueError(f"{path}: not pixel features of a side of {side!r}")
+        raise ValueError(f"{path}: not pixel features with side = {side!r}")
     return PixelFeatures(mean, matrix, side)
 
 
 def quantised(images: Tensor) -> Tensor:
-    """Rounded to the 256 levels that an image file has; [0, 1] to [0, 1]."""
+    """Round pixels in [0, 1] to the 256 levels of image files."""
     return (images * 255).round() / 255
 
 
-def _small(images: Tensor, side: int) -> Tensor:
-    """[B, 3, H, W] to [B, 3 side^2], float64."""
+def _scaled_down(images: Tensor, side: int) -> Tensor:
+    """Scale images [B, 3, H, W] down and flatten them to [B, 3 side^2], float64."""
     return nn_functional.adaptive_avg_pool2d(images.double(), side).flatten(1)

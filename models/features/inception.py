@@ -1,8 +1,8 @@
-"""The Inception network of FID: the 2015 graph in PyTorch, 2,048 features an image.
+"""The Inception network of FID: the TensorFlow graph of 2015 in PyTorch, 2,048 features an image.
 
-It reads pytorch-fid's `pt_inception-2015-12-05-6726825d.pth`. Three things differ from the usual
-Inception v3, as in the TensorFlow graph: average pools do not count their padding, the last block
-pools by maximum, and images are resized to 299 pixels without antialiasing.
+It reads pytorch-fid's `pt_inception-2015-12-05-6726825d.pth`. Like that graph, it differs from the
+usual Inception v3 in three ways: average pools do not count their padding, the last block uses a
+maximum pool, and images are resized to 299 pixels without antialiasing.
 B: images.
 """
 
@@ -24,7 +24,7 @@ Kernel = int | tuple[int, int]
 
 
 class Convolution(nn.Module):
-    """Convolution, batch norm, ReLU; of a stride of 1, padded so that the size stays."""
+    """Convolution, batch norm and ReLU; padded to keep the size if the stride is 1."""
 
     def __init__(
         self, channels: int, to: int, kernel: Kernel = 1, stride: int = 1, padded: bool = True
@@ -45,7 +45,7 @@ def _average(x: Tensor) -> Tensor:
 
 
 class BlockA(nn.Module):
-    """35 x 35: 1 x 1, 5 x 5, 3 x 3 twice, pool."""
+    """A block at 35 x 35, with branches 1 x 1, 5 x 5, 3 x 3 twice, and pool."""
 
     def __init__(self, channels: int, pool: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """35 x 35 to 17 x 17."""
+    """A block from 35 x 35 to 17 x 17."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class BlockB(nn.Module):
 
 
 class BlockC(nn.Module):
-    """17 x 17: 1 x 1, 7 x 7 in two, 7 x 7 twice in four, pool."""
+    """A block at 17 x 17: 1 x 1, 7 x 7 in two convolutions, 7 x 7 twice in four, and pool."""
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """17 x 17 to 8 x 8."""
+    """A block from 17 x 17 to 8 x 8."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -125,7 +125,10 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """8 x 8: 1 x 1, 3 x 3 in two, 3 x 3 twice in two, pool; the last block pools by maximum."""
+    """A block at 8 x 8: 1 x 1, 3 x 3 in two convolutions, 3 x 3 twice, and a pool.
+
+    The pool takes maxima in the last block of the network, else averages.
+    """
 
     def __init__(self, channels: int, maximum: bool) -> None:
         super().__init__()
@@ -159,7 +162,7 @@ class BlockE(nn.Module):
 
 
 class Inception(nn.Module):
-    """Images [B, 3, H, W] in [0, 1] -> features [B, 2048]."""
+    """The whole network, from images [B, 3, H, W] in [0, 1] to features [B, 2048]."""
 
     num_features = FEATURES
 
@@ -195,18 +198,18 @@ class Inception(nn.Module):
 
 
 def load_inception(path: str | Path) -> Inception:
-    """The network from pytorch-fid's file, in evaluation mode, on the CPU.
+    """Load the network from pytorch-fid's file, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
-            tensors.
+        ValueError: the file does not exist or is not a checkpoint, or tensors are missing,
+            unexpected, misshapen or unusable.
     """
     state = read_tensors(path).tensors
     with torch.device("meta"):
         network = Inception()
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    # Files saved by a torch before 0.4.1 lack the counters, which evaluation does not need.
+    # Files saved before torch 0.4.1 lack the counters, which evaluation does not need.
     counters = {name for name in expected if name.endswith(".num_batches_tracked")}
     try:
         check_shapes(

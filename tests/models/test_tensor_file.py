@@ -48,16 +48,24 @@ def told(path: Path, content: Any) -> str:
         ({"model": RAW, "args": argparse.Namespace(lr=1.0), "fid": np.float64(3.0)}, RAW, ""),
         ({"model": {"state_dict": RAW}, "step": 1}, RAW, ""),
         ({"generator": RAW, "step": 1}, RAW, ""),
-        ({"model": RAW, "ema": EMA}, EMA, "'ema' are taken, not those under 'model'"),
-        ({"model": RAW, "model_ema": EMA}, EMA, "'model_ema' are taken, not those under 'model'"),
+        ({"model": RAW, "ema": EMA}, EMA, "uses the weights under 'ema', not those under 'model'"),
+        (
+            {"model": RAW, "model_ema": EMA},
+            EMA,
+            "uses the weights under 'model_ema', not those under 'model'",
+        ),
         (
             {"state_dict": RAW, "state_dict_ema": EMA, "optimizer": ADAM},
             EMA,
-            "'state_dict_ema' are taken, not those under 'state_dict'",
+            "uses the weights under 'state_dict_ema', not those under 'state_dict'",
         ),
         ({"ema": {"state_dict": EMA, "decay": 0.99}, "model": RAW}, EMA, "'ema' are taken"),
         ({"nat": RAW, "average": EMA, "optimiser": ADAM}, EMA, "'average' are taken"),
-        ({"vae": EMA, "module": RAW}, RAW, "'module' are taken, not those under 'vae'"),
+        (
+            {"vae": EMA, "module": RAW},
+            RAW,
+            "uses the weights under 'module', not those under 'vae'",
+        ),
         # EMA kept by parameter and without names is none that can be taken.
         ({"ema": {"shadow_params": [torch.ones(2)]}, "model": RAW}, RAW, ""),
     ],
@@ -110,14 +118,14 @@ def test_files_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     for content, line in (
         (ADAM, "it holds an optimiser's state, not weights"),
-        ({"optimizer": ADAM, "epoch": 1}, "it holds optimizer, epoch; weights are looked for"),
-        ({"generator": RAW, "discriminator": RAW}, "it holds generator, discriminator; weights"),
+        ({"optimizer": ADAM, "epoch": 1}, "or one of these with ema, got optimizer, epoch"),
+        ({"generator": RAW, "discriminator": RAW}, "got generator, discriminator"),
         ([torch.ones(2)], "not a state dict"),
         ({}, "not a state dict"),
         ({"position_ids": torch.arange(3)}, "not a state dict"),
-        ({"a": torch.ones(1), "epoch": 3}, "not a state dict ('epoch' is no tensor)"),
+        ({"a": torch.ones(1), "epoch": 3}, "not a state dict ('epoch' is not a tensor)"),
         ({"a.w": torch.ones(1), "a._orig_mod.w": torch.ones(1)}, "are the same tensor"),
-        (nn.Linear(2, 2), "it holds other objects, which are not read, or is damaged"),
+        (nn.Linear(2, 2), "it holds other objects, which are not read for safety, or is damaged"),
     ):
         assert line in told(tmp_path / "x.pth", content)
 
@@ -126,13 +134,22 @@ UNUSABLE: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "NaN": (lambda t: t.index_fill(0, torch.tensor(0), torch.nan), "holds NaN"),
     "infinity": (lambda t: t.index_fill(0, torch.tensor(0), torch.inf), "holds an infinity"),
     "half NaN": (lambda t: (t * torch.nan).half(), "holds NaN"),
-    "int8": (lambda t: t.to(torch.int8), "is int8, not of floating point; quantised models are"),
-    "bool": (lambda t: t > 0, "is bool, not of floating point"),
-    "complex": (lambda t: t.to(torch.complex64), "is complex64, not of floating point"),
-    "float8": (lambda t: t.to(torch.float8_e4m3fn), "is float8_e4m3fn, not of floating point"),
-    "meta": (lambda t: t.to("meta"), "is a meta tensor: the file holds its shape and no numbers"),
-    "sparse": (lambda t: t.to_sparse(), "is sparse_coo, not a dense tensor"),
-    "quantised": (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "is qint8, not of"),
+    "int8": (
+        lambda t: t.to(torch.int8),
+        "expected floating-point numbers, got int8; quantised models are",
+    ),
+    "bool": (lambda t: t > 0, "expected floating-point numbers, got bool"),
+    "complex": (lambda t: t.to(torch.complex64), "expected floating-point numbers, got complex64"),
+    "float8": (
+        lambda t: t.to(torch.float8_e4m3fn),
+        "expected floating-point numbers, got float8_e4m3fn",
+    ),
+    "meta": (lambda t: t.to("meta"), "is a meta tensor: the file holds its shape but no numbers"),
+    "sparse": (lambda t: t.to_sparse(), "expected a dense tensor, got a tensor of kind sparse_coo"),
+    "quantised": (
+        lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+        "expected floating-point numbers, got qint8",
+    ),
 }
 
 
@@ -144,7 +161,9 @@ def test_unusable_tensors_are_named(
     monkeypatch.chdir(tmp_path)
     spoil, line = UNUSABLE[kind]
     content = {"model": {**RAW, "b.weight": spoil(torch.ones(4))}}
-    assert f"x.pth: b.weight {line}" in told(tmp_path / "x.pth", content)
+    said = told(tmp_path / "x.pth", content)
+    assert "x.pth: b.weight" in said
+    assert line in said
 
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
@@ -213,7 +232,7 @@ def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
     assert read_tensors(path).tensors.keys() == RAW.keys()
     save_file(RAW, tmp_path / "x")
     (tmp_path / "x").replace(path)
-    with pytest.raises(ValueError, match="the path is not UTF-8"):
+    with pytest.raises(ValueError, match="safetensors opens only paths that are UTF-8"):
         read_tensors(path)
 
 

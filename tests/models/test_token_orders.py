@@ -125,5 +125,5 @@ def test_a_logit_is_the_confidence_without_its_normalisation() -> None:
 
 @pytest.mark.parametrize("order", ["halton", "halton-rolled"])
 def test_halton_needs_a_grid(order: str) -> None:
-    with pytest.raises(ValueError, match=f"token_order = '{order}' walks over a grid"):
+    with pytest.raises(ValueError, match=f"token_order = '{order}' needs a grid of tokens"):
         scores_of(dataclasses.replace(RULE, token_order=order), None)

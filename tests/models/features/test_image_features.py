@@ -58,5 +58,5 @@ def test_files_that_are_no_features(tmp_path: Path) -> None:
     for kind in ("pixels", "inception"):
         with pytest.raises(ValueError, match="not a checkpoint of tensors"):
             load_features(f"{kind}:{tmp_path / 'x'}")
-    with pytest.raises(ValueError, match="no images to fit pixels on"):
+    with pytest.raises(ValueError, match="expected images to fit pixel features to, got none"):
         fit_pixels([], 2)

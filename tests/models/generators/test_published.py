@@ -108,9 +108,9 @@ def _no_tensor(tensors: dict[str, Any]) -> None:
     [
         (_lacking, "lacks norm.weight"),
         (_unexpected, "has the unexpected extra.weight"),
-        (_misshapen, r"norm.bias has the shape \(5,\), not \(48,\)"),
+        (_misshapen, r"norm.bias: expected the shape \(48,\), got \(5,\)"),
         (_no_words, "not a NAT checkpoint: it lacks token_emb.word_embeddings.weight"),
-        (_no_tensor, "'norm.bias' is no tensor"),
+        (_no_tensor, "'norm.bias' is not a tensor"),
     ],
 )
 def test_another_state_dict_is_one_line(spoil: Any, line: str, tmp_path: Path) -> None:

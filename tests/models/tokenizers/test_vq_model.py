@@ -134,7 +134,7 @@ def _misshapen(weights: dict[str, Any]) -> None:
         (_lacking, "lacks (decoder.conv_out.weight|quantize.embedding.weight), "),
         (_unexpected, "has the unexpected loss.weight"),
         (_not_a_number, "decoder.conv_out.weight holds NaN"),
-        (_quantised, "decoder.conv_out.weight is I8, not of floating point"),
+        (_quantised, "decoder.conv_out.weight: expected floating-point numbers, got I8"),
         (_misshapen, "size mismatch for decoder.conv_out.weight"),
     ],
 )

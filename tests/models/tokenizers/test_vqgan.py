@@ -79,7 +79,7 @@ def test_a_larger_one_keeps_its_weights_through_the_public_file(tmp_path: Path) 
         (lambda s: s.update(loss=torch.zeros(1)), "has the unexpected loss"),
         (
             lambda s: s.update({"decoder.conv_out.bias": torch.zeros(4)}),
-            r"decoder.conv_out.bias has the shape \(4,\), not \(3,\)",
+            r"decoder.conv_out.bias: expected the shape \(3,\), got \(4,\)",
         ),
     ],
 )
