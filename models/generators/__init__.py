@@ -1,1 +1,1 @@
-"""The networks that predict tokens, one family a file."""
+"""Masked generators: the networks that predict tokens, one family a file."""

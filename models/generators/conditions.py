@@ -1,4 +1,4 @@
-"""What a generator is told of the images it makes: a class, a text, or whatever else it takes."""
+"""Conditions: what a generator gets to know of each image, such as its class or a text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Conditions:
-    """The conditions of B images: one or more tensors whose rows belong together.
+    """The conditions of B images: one or more tensors with a row for each image.
 
-    A class is one tensor [B]. A text may be three: states [B, C, E], a pooled vector [B, P] and a
-    mask [B, C]. Only the generator that made them knows what they mean.
+    Classes are one tensor [B]. Texts may be three: states [B, C, E], a pooled vector [B, P] and a
+    mask [B, C]. Only the generator that made the conditions knows what they mean.
 
         >>> texts = Conditions(torch.rand(4, 77, 768), torch.rand(4, 1280), torch.ones(4, 77))
         >>> states, pooled, mask = texts[:2].parts
@@ -24,7 +24,7 @@ class Conditions:
         parts: tensors [B, ...], at least one.
 
     Raises:
-        ValueError: no tensor, or tensors of different numbers of rows.
+        ValueError: there is no tensor, or the tensors have different numbers of rows.
     """
 
     def __init__(self, *parts: Tensor) -> None:
@@ -32,43 +32,43 @@ class Conditions:
         if not parts or None in rows or len(set(rows)) > 1:
             shapes = ", ".join(str(tuple(part.shape)) for part in parts) or "no tensor"
             raise ValueError(
-                f"conditions need one or more tensors with a row for each image, got {shapes}"
+                f"expected one or more tensors with a row for each image, got {shapes}"
             )
         self.parts = parts
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The device of the tensors."""
         return self.parts[0].device
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def __getitem__(self, rows: slice | Tensor) -> Self:
-        """The conditions of some images, chosen by a slice or by their numbers [N] int64."""
+        """Return the conditions of some images, given a slice or their indices [N] int64."""
         return type(self)(*(part[rows] for part in self.parts))
 
     def split(self, rows: int) -> list[Self]:
-        """In consecutive pieces of `rows` images; the last may have fewer."""
+        """Split into consecutive pieces of `rows` images; the last may have fewer."""
         pieces = zip(*(torch.split(part, rows) for part in self.parts), strict=True)
         return [type(self)(*piece) for piece in pieces]
 
     @classmethod
     def cat(cls, several: Sequence[Self]) -> Self:
-        """The rows of several conditions of the same kind, one behind the other."""
+        """Concatenate several conditions of the same kind."""
         together = zip(*(conditions.parts for conditions in several), strict=True)
         return cls(*(torch.cat(parts) for parts in together))
 
     @property
     def are_numbers(self) -> bool:
-        """Whether each is a single number, as a class is."""
+        """Whether each condition is a single number, like a class."""
         return len(self.parts) == 1 and self.parts[0].ndim == 1
 
     def distinct(self) -> tuple[Self, Tensor]:
-        """The different conditions, and for each image which of them it has, [B] int64.
+        """Return the distinct conditions, and the index [B] int64 among them of each image's.
 
-        Rows are compared where a condition is a single number, as a class is. Others, such as
-        texts, are all taken to differ.
+        Only conditions that are single numbers, like classes, are compared. All others, such as
+        texts, count as distinct.
         """
         if self.are_numbers:
             found, which = torch.unique(self.parts[0], return_inverse=True)
@@ -76,5 +76,5 @@ class Conditions:
         return self, torch.arange(len(self), device=self.device)
 
     def to(self, device: str | torch.device) -> Self:
-        """These conditions on a device."""
+        """Return these conditions on a device."""
         return type(self)(*(part.to(device) for part in self.parts))

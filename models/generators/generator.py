@@ -1,7 +1,8 @@
-"""The one face of masked image generators: all that decoding and measuring know of them.
+"""The protocol of masked generators: all that decoding and measuring know of them.
 
-A family is one file that implements `MaskedGenerator`; `models.testing.check_generator` tells
-whether it does. B: images at once, L: tokens an image, K: codebook size.
+A family of generators is one file that implements `MaskedGenerator`. docs/extending/captioned.py is
+a runnable example, and `models.testing.check_generator` checks an implementation.
+B: images at once, L: tokens per image, K: codebook size.
 """
 
 from __future__ import annotations
@@ -19,61 +20,69 @@ from models.generators.conditions import Conditions
 class MaskedGenerator(Protocol):
     """Predicts the masked tokens of images from the visible ones, and turns tokens into images.
 
-    It is in evaluation mode and computes on the device that `to` moved it to; tokens and
-    conditions are given on that device. It travels to other processes by pickle, from the CPU.
+    A generator is in evaluation mode. It computes on the device that `to` moved it to, and gets
+    tokens and conditions on that device. It is sent to other processes by pickle, from the CPU.
     """
 
     @property
     def tokens(self) -> int:
-        """L >= 1."""
+        """L >= 1, the number of tokens of an image."""
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Rows and columns (h, w) of an image's tokens, row by row, so that h * w = L; None where
-        the tokens are no grid."""
+        """Rows and columns (h, w) of the tokens with h * w = L; None if they are not a grid.
+
+        Tokens are listed row by row.
+        """
 
     @property
     def codebook_size(self) -> int:
-        """K >= 1."""
+        """K >= 1, the number of different tokens."""
 
     @property
     def mask_token(self) -> int:
-        """The number that stands for a masked token, outside [0, K)."""
+        """The number that stands for a masked token; it is outside [0, K)."""
 
     @property
     def num_conditions(self) -> int | None:
-        """How many classes, or texts, there are to generate for; None for a generator that takes
-        no condition."""
+        """The number of classes or texts to generate for; None if there are no conditions."""
 
     def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
-        """Logits of every position, [B, L, K], in any float type; without a column for the mask.
+        """Return the logits of every position, [B, L, K], in any float type.
 
-        An image's logits depend on nothing but its own tokens and condition.
+        There is no column for the mask token. The logits of an image depend only on its own tokens
+        and condition.
 
         Args:
             tokens: [B, L] int64, each in [0, K) or the mask token.
-            conditions: of B images.
+            conditions: the conditions of B images.
         """
 
     def conditions_of(self, drawn: Tensor) -> Conditions:
-        """The conditions of classes, or texts, by their numbers, on the device of the numbers.
+        """Return the conditions of classes or texts, given their numbers, on the numbers' device.
 
         Args:
-            drawn: [B] int64 in [0, num_conditions); all 0 for a generator that takes none.
+            drawn: [B] int64 in [0, num_conditions); all 0 if there are no conditions.
         """
 
     def null(self, conditions: Conditions) -> Conditions:
-        """The conditions of no class or text, for guidance, as many as these and like them."""
+        """Return the null conditions for guidance, which stand for no class or no text.
+
+        They have as many rows as `conditions`, of the same shapes and types.
+        """
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, L] in [0, K) to images in [0, 1]: [B, 3, H, W], or grey [B, H, W]."""
+        """Decode tokens [B, L] in [0, K) to images in [0, 1]: [B, 3, H, W], or grey [B, H, W]."""
 
     def flops(self) -> Mapping[str, int]:
-        """Floating-point operations of one image, a multiplication and an addition being two:
-        {"pass": of a forward pass, "decode": of `decode`}. What is not known is left out."""
+        """Return the floating-point operations for one image.
+
+        The key "pass" holds those of a forward pass, the key "decode" those of `decode`; an unknown
+        number is left out. A multiplication and an addition count as two.
+        """
 
     def hash(self) -> str:
-        """Names the weights and whatever else fixes the logits, as `sha256:` and 64 digits."""
+        """Return a hash of everything that determines the logits: `sha256:` and 64 digits."""
 
     def to(self, device: str | torch.device) -> Self:
-        """This generator, moved to a device."""
+        """Move this generator to a device, and return it."""

@@ -1,8 +1,8 @@
-"""NAT: a masked transformer with long skips (AutoNAT, section 5; U-ViT style), conditioned on a
-class or on the token states of a text encoder.
+"""NAT: a masked transformer with long skip connections (AutoNAT, section 5; in the style of U-ViT).
 
-Module names are those of the published checkpoints, so that a state dict moves both ways.
-B: images, L: tokens an image, C: tokens of the condition (a class is one), S: C + L, D: width,
+It is conditioned on a class or on the token states of a text encoder. Its modules have the names of
+the published checkpoints, so that state dicts can be exchanged.
+B: images, L: tokens per image, C: tokens of the condition (1 for a class), S: C + L, D: width,
 K: codebook size, E: width of a text encoder's states.
 """
 
@@ -29,18 +29,18 @@ class NATConfig:
     """Sizes of a NAT.
 
     Attributes:
-        codebook_size: K >= 1; the mask token is index K.
+        codebook_size: K >= 1; the mask token is K.
         tokens: L >= 1.
-        num_classes: classes >= 1; the null class is index num_classes. None for text.
+        num_classes: the number of classes >= 1; the null class is num_classes. None for texts.
         width: D, a multiple of num_heads.
-        depth: blocks besides the middle one, an even number >= 0.
-        num_heads: attention heads.
-        mlp_ratio: hidden width of the MLPs over D.
-        dropout: of the embeddings, in training, in [0, 1).
+        depth: the number of blocks besides the middle one, even and >= 0.
+        num_heads: the number of attention heads.
+        mlp_ratio: the hidden width of the MLPs divided by D.
+        dropout: the dropout of the embeddings in training, in [0, 1).
         context_width: E; None for classes.
 
     Raises:
-        ValueError: a size outside its range.
+        ValueError: a size is out of range.
     """
 
     codebook_size: int
@@ -56,8 +56,8 @@ class NATConfig:
     def __post_init__(self) -> None:
         if (self.num_classes is None) == (self.context_width is None):
             raise ValueError(
-                f"num_classes = {self.num_classes} and context_width = {self.context_width}: "
-                "a NAT takes a class or a text"
+                "expected either num_classes or context_width, got "
+                f"num_classes = {self.num_classes} and context_width = {self.context_width}"
             )
         condition = "num_classes" if self.context_width is None else "context_width"
         for name in ("codebook_size", "tokens", condition, "width", "num_heads", "mlp_ratio"):
@@ -74,22 +74,22 @@ class NATConfig:
             raise ValueError(f"dropout = {self.dropout} is outside [0, 1)")
 
     def to_json(self) -> dict[str, Any]:
-        """By name, without what does not apply."""
+        """Return the sizes by name, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, sizes: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """Make a config from sizes by name: the inverse of `to_json`.
 
         Raises:
-            TypeError: a name that is missing or unknown.
-            ValueError: a size outside its range.
+            TypeError: a name is missing or unknown.
+            ValueError: a size is out of range.
         """
         return cls(**{"num_classes": None, **sizes})
 
 
 class Embedding(nn.Module):
-    """Words plus learned positions, then LayerNorm and dropout: [B, N] -> [B, N, D]."""
+    """Embeds words and learned positions, then LayerNorm and dropout: [B, N] -> [B, N, D]."""
 
     def __init__(self, words: int, positions: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, words: Tensor) -> Tensor:
-        """[B, N] int64 to [B, N, D]."""
+        """Map [B, N] int64 to [B, N, D]."""
         x = self.word_embeddings(words) + self.position_embeddings.weight
         return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
 
@@ -114,9 +114,10 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, S, D] to [B, S, D]."""
+        """Map [B, S, D] to [B, S, D]."""
         qkv = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
-        # Laid out anew, for attention reads each many times: a tenth of a pass saved on the CPU.
+        # A contiguous copy, because attention reads each part many times: saves a tenth of a
+        # forward pass on the CPU.
         q, k, v = qkv.contiguous()
         x = F.scaled_dot_product_attention(q, k, v)
         return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
@@ -131,12 +132,12 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, S, D] to [B, S, D]."""
+        """Map [B, S, D] to [B, S, D]."""
         return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """A pre-norm block; with a skip it first joins its mirror block's output by a linear map."""
+    """A pre-norm block; with a skip it first merges in the output of its mirror block."""
 
     def __init__(self, config: NATConfig, skip: bool) -> None:
         super().__init__()
@@ -149,7 +150,7 @@ class Block(nn.Module):
             self.skip_linear = nn.Linear(2 * width, width)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """[B, S, D], and for a block with a skip its mirror's output [B, S, D], to [B, S, D]."""
+        """Map [B, S, D], and in a block with a skip the mirror block's output, to [B, S, D]."""
         if skip is not None:
             x = self.skip_linear(torch.cat([x, skip], dim=-1))
         x = x + self.attn(self.norm1(x))
@@ -166,13 +167,13 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 1, words))
 
     def forward(self, x: Tensor, words: Tensor) -> Tensor:
-        """[B, L, D] and [K + 1, D] to [B, L, K + 1]."""
+        """Map [B, L, D] and words [K + 1, D] to [B, L, K + 1]."""
         x = self.ln(F.gelu(self.fc(x)))
         return F.linear(x, words, self.bias[0, 0])
 
 
 class NAT(nn.Module):
-    """Predicts the token of every position from those that are visible and the class."""
+    """Predicts the token of every position from the visible tokens and the condition."""
 
     def __init__(self, config: NATConfig) -> None:
         super().__init__()
@@ -185,7 +186,7 @@ class NAT(nn.Module):
             self.context_embed = Embedding(config.num_classes + 1, 1, width, dropout)
         if config.context_width is not None:
             self.context_embed = nn.Linear(config.context_width, width)
-        # Of no text, for guidance; the published files do not have it.
+        # The states of the empty text, for guidance; the published files lack them.
         self.null_context: Tensor
         self.register_buffer("null_context", None, persistent=False)
         half = config.depth // 2
@@ -194,33 +195,36 @@ class NAT(nn.Module):
         self.out_blocks = nn.ModuleList(Block(config, skip=True) for _ in range(half))
         self.norm = nn.LayerNorm(width)
         self.mlm_layer = Head(width, words)
-        # U-ViT's deviation of 0.02 belongs to its widths; narrow networks learn far slower with it.
+        # U-ViT's deviation of 0.02 suits its widths; with it narrow networks learn far more slowly.
         std = 0.02 * math.sqrt(768 / width)
         self.apply(lambda module: _initialise(module, std))
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are; what it is given must be there too."""
+        """The device of the weights, on which inputs have to be."""
         return self.mlm_layer.bias.device
 
     def set_null_context(self, states: Tensor) -> None:
-        """The states [C, E] that a text encoder gives for no text.
+        """Set the states [C, E] that a text encoder gives for the empty text.
 
         Raises:
-            ValueError: not of that shape, of another width, or the NAT takes classes.
+            ValueError: the states have another shape or width, or the NAT takes classes.
         """
+        if self.config.context_width is None:
+            raise ValueError("a NAT that takes classes has no null context")
         if states.ndim != 2 or states.shape[1] != self.config.context_width:
             raise ValueError(
-                f"a null context of shape {tuple(states.shape)} is not one of width "
-                f"{self.config.context_width}"
+                f"expected a null context of shape (C, {self.config.context_width}), got "
+                f"{tuple(states.shape)}"
             )
         self.null_context = states.float().to(self.device)
 
     def without(self, conditions: Tensor, dropped: Tensor) -> Tensor:
-        """Conditions as in `forward`, where `dropped` [B] bool those of no class or text.
+        """Replace the conditions where `dropped` [B] bool is true by the null condition.
 
         Raises:
-            ValueError: texts, and the states of no text are not set or not of their shape.
+            ValueError: the conditions are texts, and the null context is not set or has another
+                shape.
         """
         if self.config.num_classes is not None:
             return conditions.masked_fill(dropped, self.null_class)
@@ -228,37 +232,37 @@ class NAT(nn.Module):
             raise ValueError("no null context is set: guidance and dropped texts need one")
         if conditions.shape[1:] != self.null_context.shape:
             raise ValueError(
-                f"texts of shape {tuple(conditions.shape)} do not fit the null context's "
-                f"{tuple(self.null_context.shape)}"
+                f"expected texts that each have the null context's shape "
+                f"{tuple(self.null_context.shape)}, got texts of shape {tuple(conditions.shape)}"
             )
         return torch.where(dropped[:, None, None], self.null_context, conditions)
 
     def null(self, conditions: Tensor) -> Tensor:
-        """Conditions of no class or text, as many as these."""
+        """Return as many null conditions as there are conditions."""
         return self.without(conditions, conditions.new_ones(len(conditions), dtype=torch.bool))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that decides its logits, by name: the weights, and the states of no text if set."""
+        """Return all tensors that determine the logits, by name: weights and null context."""
         state: dict[str, Tensor] = self.state_dict()
         return state if self.null_context is None else {**state, NULL_CONTEXT: self.null_context}
 
     def hash(self) -> str:
-        """SHA-256 of `tensors` with their names and shapes."""
+        """Return the SHA-256 of `tensors` with their names and shapes."""
         return tensors_hash(self.tensors())
 
     def forward(self, tokens: Tensor, conditions: Tensor) -> Tensor:
-        """Logits of every position.
+        """Predict the logits of every position.
 
         Args:
             tokens: [B, L] int64 in [0, K]; K is the mask token.
-            conditions: classes [B] int64 in [0, num_classes], num_classes being the null class;
-                or states of texts [B, C, E].
+            conditions: classes [B] int64 in [0, num_classes], where num_classes is the null class;
+                or the states of texts [B, C, E].
 
         Returns:
-            [B, L, K].
+            The logits, [B, L, K].
 
         Raises:
-            ValueError: conditions of another shape.
+            ValueError: the conditions have another shape.
         """
         context = self._embed(conditions)
         x = torch.cat([context, self.token_emb(tokens)], dim=1)
@@ -270,24 +274,28 @@ class NAT(nn.Module):
         for block in self.out_blocks:
             x = block(x, skips.pop())
         x = self.norm(x)[:, context.shape[1] :]
-        # Detached: the words learn from the input side only, as published.
+        # Detached, as published, so that the words are trained only through the input side.
         logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
         return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]
 
     def _embed(self, conditions: Tensor) -> Tensor:
-        """Conditions as in `forward` to [B, C, D]."""
+        """Map conditions, as in `forward`, to [B, C, D]."""
         width, shape = self.config.context_width, tuple(conditions.shape)
         if width is None:
             if conditions.ndim != 1:
-                raise ValueError(f"conditions of shape {shape} are not classes [B]")
+                raise ValueError(
+                    f"expected classes, of shape (B,), got conditions of shape {shape}"
+                )
             return self.context_embed(conditions[:, None])  # type: ignore[no-any-return]
         if conditions.ndim != 3 or shape[2] != width:
-            raise ValueError(f"conditions of shape {shape} are not states [B, C, {width}]")
+            raise ValueError(
+                f"expected texts, of shape (B, C, {width}), got conditions of shape {shape}"
+            )
         return self.context_embed(conditions)  # type: ignore[no-any-return]
 
 
 def _initialise(module: nn.Module, std: float) -> None:
-    """Truncated normal weights and no biases."""
+    """Initialise weights from a truncated normal distribution, and biases with 0."""
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.trunc_normal_(module.weight, std=std)
     if isinstance(module, nn.Linear) and module.bias is not None:

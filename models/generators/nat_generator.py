@@ -1,6 +1,6 @@
-"""NAT behind the face of all generators: its weights, what it is told, and its decoder.
+"""NAT as a `MaskedGenerator`: its weights, its conditions and its decoder.
 
-B: images, L: tokens an image, C: tokens of a text, E: width of its states, K: codebook size.
+B: images, L: tokens per image, C: tokens of a text, E: width of its states, K: codebook size.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from models.tokenizers.tokenizer import load_tokenizer
 class NATGenerator:
     """A NAT that generates for classes, or for the captions of token data.
 
-    Without weights it knows all but `__call__`, `null` and `hash`.
+    Without weights it can do everything except `__call__`, `null` and `hash`.
 
     Args:
-        config: sizes of the NAT.
-        decoder: turns its tokens into images.
-        prompts: whose captions it generates for; None for a NAT that takes classes.
-        nat: its weights, in evaluation mode.
+        config: the sizes of the NAT.
+        decoder: turns tokens into images.
+        prompts: the captions to generate for; None for a NAT that takes classes.
+        nat: the network with its weights, in evaluation mode.
 
     Raises:
-        ValueError: texts without prompts or classes with them, weights of other sizes, or a grid
-            that does not have the NAT's tokens.
+        ValueError: a NAT that takes texts has no prompts, one that takes classes has prompts, or
+            the decoder's grid does not have the NAT's number of tokens.
     """
 
     def __init__(
@@ -49,11 +49,14 @@ class NATGenerator:
     ) -> None:
         if (config.context_width is None) != (prompts is None):
             raise ValueError(
-                "a NAT that takes texts needs prompts, and one that takes classes has none"
+                "a NAT that takes texts needs prompts, and a NAT that takes classes has no prompts"
             )
         if decoder.grid is not None and math.prod(decoder.grid) != config.tokens:
             h, w = decoder.grid
-            raise ValueError(f"{config.tokens} tokens an image are no grid of {h} x {w}")
+            raise ValueError(
+                f"expected {h} x {w} = {h * w} tokens per image, as the decoder has, got "
+                f"{config.tokens}"
+            )
         self.config, self.decoder, self.prompts, self._nat = config, decoder, prompts, nat
         self.tokens, self.grid, self.codebook_size = (
             config.tokens,
@@ -64,7 +67,7 @@ class NATGenerator:
         self.num_conditions = config.num_classes if prompts is None else len(prompts.first)
 
     def with_weights(self, nat: NAT) -> Self:
-        """The same generator on other weights; the decoder is shared."""
+        """Return the same generator with other weights; both share the decoder."""
         return type(self)(self.config, self.decoder, self.prompts, nat)
 
     @property
@@ -80,7 +83,7 @@ class NATGenerator:
             RuntimeError: it has no weights.
         """
         if self._nat is None:
-            raise RuntimeError("the NAT has no weights: train or load them first (prepare)")
+            raise RuntimeError("the NAT has no weights: call prepare to train or load them")
         return self._nat
 
     def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
@@ -89,13 +92,13 @@ class NATGenerator:
         return logits
 
     def conditions_of(self, drawn: Tensor) -> Conditions:
-        """Classes [B], or the states [B, C, E] of each image's first caption."""
+        """Return the classes [B], or the states [B, C, E] of the first caption of each image."""
         if self.prompts is None:
             return Conditions(drawn)
         return Conditions(self.prompts.of_images(drawn.cpu().numpy()).to(drawn.device))
 
     def null(self, conditions: Conditions) -> Conditions:
-        """The null class, or the states of no text."""
+        """Return the null class or the states of the empty text, once for each image."""
         return Conditions(self.nat.null(conditions.parts[0]))
 
     def decode(self, tokens: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ class NATGenerator:
         return self.decoder.decode(tokens)
 
     def flops(self) -> Mapping[str, int]:
-        """See `MaskedGenerator.flops`; known without weights."""
+        """See `MaskedGenerator.flops`; weights are not needed."""
         context_tokens = 1 if self.prompts is None else self.prompts.states.shape[1]
         return {
             "pass": pass_flops(self.config, context_tokens),
@@ -111,11 +114,11 @@ class NATGenerator:
         }
 
     def hash(self) -> str:
-        """Of the weights, and of the states of no text where it takes texts."""
+        """Return a hash of the weights and, if it takes texts, of the states of the empty text."""
         return self.nat.hash()
 
     def to(self, device: str | torch.device) -> Self:
-        """This generator, moved to a device as far as it is loaded."""
+        """Move the loaded parts of this generator to a device, and return it."""
         if self._nat is not None:
             self._nat.to(device)
         self.decoder = self.decoder.to(device)
@@ -124,12 +127,13 @@ class NATGenerator:
 
 @functools.cache
 def pass_flops(config: NATConfig, context_tokens: int = 1) -> int:
-    """Floating-point operations of a NAT's forward pass of one image; with guidance a step takes
-    two passes.
+    """Count the floating-point operations of a NAT's forward pass for one image.
+
+    A step with guidance takes two forward passes.
 
     Args:
-        config: the network's sizes.
-        context_tokens: C, of texts.
+        config: the sizes of the network.
+        context_tokens: C, for texts.
     """
     with torch.device("meta"):
         nat = NAT(config).eval()
@@ -147,17 +151,16 @@ def load_nat_generator(
     num_heads: int = 8,
     prompts: str | Path | None = None,
 ) -> NATGenerator:
-    """A NAT from a published checkpoint, with the tokenizer that decodes its square of tokens.
+    """Load a NAT from a published checkpoint, with the tokenizer that decodes its square of tokens.
 
     Args:
-        path: of the checkpoint (see `models.generators.published.load_nat`).
+        path: the path of the checkpoint (see `models.generators.published.load_nat`).
         tokenizer: see `models.tokenizers.tokenizer.load_tokenizer`.
-        num_heads: attention heads, which no shape tells.
+        num_heads: the number of attention heads, which cannot be read from the checkpoint.
         prompts: a folder of token data with embedded captions, for a NAT that takes texts.
 
     Raises:
-        ValueError: a file that is missing or not what it should be, or files that do not fit
-            together.
+        ValueError: a file is missing or not valid, or the files do not fit together.
     """
     nat = load_nat(path, num_heads)
     side = math.isqrt(nat.config.tokens)
@@ -165,7 +168,8 @@ def load_nat_generator(
     codes = decoder.tokenizer.codebook_size
     if codes != nat.config.codebook_size:
         raise ValueError(
-            f"{tokenizer} has {codes} codes, but {path} has {nat.config.codebook_size}"
+            f"expected a tokenizer with {nat.config.codebook_size} codes, as {path} has, but "
+            f"{tokenizer} has {codes}"
         )
     texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
     if texts is not None:

@@ -14,19 +14,20 @@ from models.tensor_file import read_tensors
 
 
 def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
-    """A NAT from a published state dict; its sizes are read from the shapes. One that takes texts
-    still needs `set_null_context`.
+    """Load a NAT from a published state dict; its sizes are read from the shapes of the tensors.
+
+    A NAT that takes texts then still needs `set_null_context`.
 
     Args:
-        path: of torch.save or safetensors (see models.tensor_file).
-        num_heads: attention heads, which no shape tells (8 in the published models).
+        path: a file of torch.save or safetensors (see models.tensor_file).
+        num_heads: the number of attention heads, which no shape shows (8 in the published models).
 
     Returns:
         The NAT in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
-            tensors.
+        ValueError: the file does not exist or is not a checkpoint, or tensors are missing,
+            unexpected, misshapen or unusable.
     """
     state = read_tensors(path).tensors
     try:
@@ -37,10 +38,10 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
 
 
 def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
-    """A NAT of these sizes with these tensors, in evaluation mode.
+    """Make a NAT of these sizes with these tensors, in evaluation mode.
 
     Raises:
-        ValueError: missing, unexpected or misshapen tensors; the first few are named.
+        ValueError: tensors are missing, unexpected or misshapen; the first few are named.
     """
     with torch.device("meta"):
         nat = NAT(config)
@@ -51,10 +52,10 @@ def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) -> NATConfig:
-    """The sizes that these shapes, by published name, imply.
+    """Read the sizes of a NAT from the shapes of its tensors, by published name.
 
     Raises:
-        ValueError: a name that the sizes are read from is missing or has another rank.
+        ValueError: a tensor from which sizes are read is missing or has another rank.
     """
     text = "context_embed.weight" in shapes
     context = "context_embed.weight" if text else "context_embed.word_embeddings.weight"
@@ -68,7 +69,7 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) ->
         if name not in shapes:
             raise ValueError(f"not a NAT checkpoint: it lacks {name}")
         if len(shapes[name]) != rank:
-            raise ValueError(f"{name} has the shape {shapes[name]}, not one of rank {rank}")
+            raise ValueError(f"{name}: expected a shape of rank {rank}, got {shapes[name]}")
     words, width = shapes["token_emb.word_embeddings.weight"]
     blocks = {name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}
     return NATConfig(

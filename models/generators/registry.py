@@ -1,4 +1,4 @@
-"""Generators by name: ours, those of installed packages, and one's own."""
+"""Generators by name: built in, registered by packages, and users' own."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
     {"nat": "models.generators.nat_generator:load_nat_generator"},
     argument=":PATH",
 )
-"""What makes each kind of generator, from a path and settings by keyword."""
+"""The functions that make each kind of generator from a path and settings by keyword."""
 
 
 def load_generator(name: str, **settings: Any) -> MaskedGenerator:
-    """A generator by name.
+    """Load a generator by name.
 
         load_generator("nat:weights.pth", tokenizer="vqgan:vqgan.ckpt")
         load_generator("my_package.my_module:make", size="small")
 
     Args:
-        name: KIND:PATH, where a kind is built in or registered (see search.plugins), or
-            `package.module:make` of one's own, where `make` is a class or a function.
-        settings: what the kind, or `make`, takes by keyword beside the path.
+        name: KIND:PATH, where the kind is built in or registered (see search.plugins), or a user's
+            `package.module:make`, where `make` is a class or a function.
+        settings: the keyword arguments of the kind, besides the path, or of `make`.
 
     Returns:
         The generator in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: an unknown kind (the known ones are listed), a file that is not one of it, a
-            module that does not import, or a setting that it does not have.
+        ValueError: the kind is unknown (the known kinds are listed), the file is not of this kind,
+            the module does not import, or a setting is unknown.
     """
     kind, _, rest = name.partition(":")
     given: tuple[str, ...] = (rest,)
@@ -58,8 +58,7 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
 
 
 def _is_module(name: str) -> bool:
-    """Whether Python finds a module, or the package that it is said to lie in, from the current
-    folder too."""
+    """Whether Python finds the top-level package of a module, also in the current folder."""
     top = name.partition(".")[0]
     return (
         top.isidentifier() and PathFinder.find_spec(top, [*sys.path, str(Path.cwd())]) is not None

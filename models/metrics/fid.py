@@ -1,9 +1,9 @@
-"""FID, the Fréchet distance between the features of real and generated images: its value, its
-error, and its bias over n, from one pass over n generated images.
+"""FID, the Fréchet distance between the features of real and generated images.
 
-Of each group of images the sums are kept. From them: the standard error by the influence of each
-group, FID at smaller n as the mean over disjoint parts, and FID at infinite n by a line through
-those in 1/n. F: features an image, G: groups.
+The value, its standard error and its bias come from one pass over n generated images, of which only
+the sums of each group are kept. The influence of each group gives the standard error. FID at
+smaller n is a mean over disjoint parts; a line through these values over 1/n gives FID at infinite
+n. F: features per image, G: groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.metrics.frechet import Statistics, Sums, frechet_distance
 from models.metrics.metric import GROUPS, Estimate, RealImages
 
 PARTS = (2, 4)
-"""Into how many disjoint parts the groups are put for FID at smaller n."""
+"""The numbers of disjoint parts into which the groups are divided for FID at smaller n."""
 
 
 class FID:
@@ -29,18 +29,18 @@ class FID:
 
     name = "fid"
     error = (
-        "The standard error of FID is the infinitesimal jackknife's, by the influence of each "
-        f"of {GROUPS} groups of generated images."
+        "The standard error of FID is that of the infinitesimal jackknife, from the influence of "
+        f"each of {GROUPS} groups of generated images."
     )
     may_be_negative = False
     needs_real_features = False
 
     def images_needed(self, features: int) -> tuple[int, None]:
-        """More than features: below, their covariance is singular."""
+        """See `Metric`; with n <= F the covariance would be singular."""
         return features + 1, None
 
     def part(self, features: Tensor) -> Sums:
-        """Of features [B, F], in float64: memory does not grow with the images."""
+        """Return the sums of features [B, F] in float64; memory does not grow with the images."""
         found = features.double()
         return Sums(found.sum(0), found.T @ found, len(found))
 
@@ -49,22 +49,22 @@ class FID:
         return estimate(real.statistics, groups)
 
     def of_real_images(self, real: RealImages, images: int) -> float | None:
-        """By the distance between two halves of the real images."""
+        """See `Anchored`; derived from the distance between two halves of the real images."""
         halves = real.halves
         if halves is None and real.complete:
             halves = real.once("halves", mean_of_halvings)
         return None if halves is None else halves.at(images)
 
     def of_constant_image(self, real: RealImages, features: Tensor) -> float:
-        """Their features have no covariance."""
+        """See `Anchored`."""
         return constant_distance(real.statistics, features)
 
 
 def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
-    """FID from the sums of groups of images, in any number from 1, on the device of `real`.
+    """Estimate FID from the sums of one or more groups of images, on the device of `real`.
 
-    Not finite where the features are not. The standard error is the infinitesimal jackknife's
-    (Efron 1982, chapter 6) with a group in place of an image.
+    The value is not finite if the features are not. The standard error is that of the infinitesimal
+    jackknife (Efron 1982, chapter 6), with groups in place of single images.
     """
     whole = _sum(groups)
     statistics = whole.statistics()
@@ -92,7 +92,7 @@ def _sum(groups: Sequence[Sums]) -> Sums:
 
 
 def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
-    """The mean over disjoint parts of near equal size."""
+    """Return the mean FID over disjoint parts of nearly equal size."""
     cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
     fids = [
         float(frechet_distance(real, _sum(groups[a:b]).statistics()))
@@ -102,14 +102,14 @@ def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
 
 
 def _influences(real: Statistics, fake: Statistics, groups: Sequence[Sums]) -> Tensor:
-    """Of each group's mean image on FID; [G], mean 0.
+    """Return the influence of each group's mean features on FID; [G], with mean 0.
 
     d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
     C1^(1/2), which is linear in a group's sums.
     """
     root = real.root
     values, vectors = torch.linalg.eigh(root @ fake.covariance @ root)
-    # Directions without variance of their own have no derivative.
+    # The derivative does not exist in directions without variance.
     floor = values.max() * 1e-10
     inverse = torch.where(values > floor, values.clamp(min=floor).rsqrt(), 0.0)
     slope = -(root @ (vectors * inverse) @ vectors.T @ root)

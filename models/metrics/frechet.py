@@ -1,12 +1,13 @@
 """The Fréchet distance between the features of real and generated images ("FID").
 
-The sums are torchmetrics': float64, streamed, so that memory does not grow with n. The real side
-is precomputed, and the distance takes symmetric eigenvalues in float64 where torchmetrics takes
-eigenvalues of a matrix that is not symmetric. F: features an image.
+The sums are those of torchmetrics: float64 and streamed, so that memory does not grow with n. The
+statistics of the real images are precomputed. The distance uses eigenvalues of a symmetric matrix
+in float64, whereas torchmetrics uses those of a matrix that is not symmetric.
+F: features per image.
 
-Sums stay where the features were computed, and a distance is computed where its sums are: on the
-CPU, its eigenvalues would take longer than a GPU's features. Who holds the real side moves it there
-once (`Statistics.to`).
+Sums stay on the device of the features, and a distance is computed on the device of its sums,
+because eigenvalues on the CPU would take longer than features on a GPU. The statistics of the real
+images have to be moved to that device once (`Statistics.to`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ from models.hashes import numbers_hash
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean [F] and covariance [F, F] (over n - 1) of n images' features, float64; a published
-    file does not say n."""
+    """The statistics of the features of n images, float64.
+
+    Attributes:
+        mean: their mean, [F].
+        covariance: their covariance, with the divisor n - 1, [F, F].
+        images: n; None for a published file, which does not say.
+    """
 
     mean: Tensor
     covariance: Tensor
@@ -32,28 +38,30 @@ class Statistics:
 
     @functools.cached_property
     def root(self) -> Tensor:
-        """The symmetric root of the covariance; [F, F]."""
+        """The symmetric square root of the covariance; [F, F]."""
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
         return root
 
     def to(self, device: str | torch.device) -> Statistics:
-        """These statistics on a device; the same object where they are there. Their root is taken
-        anew there, so that it does not tell by its last digits where they were before."""
+        """Return these statistics on a device; the same object if they are there already.
+
+        The root is computed again there, so that its last digits depend on no other device.
+        """
         mean = self.mean.to(device)
         if mean is self.mean:
             return self
         return Statistics(mean, self.covariance.to(device), self.images)
 
     def hash(self) -> str:
-        """SHA-256 of the numbers."""
+        """Return the SHA-256 of the numbers."""
         n = () if self.images is None else (torch.tensor(self.images),)
         return numbers_hash(self.mean, self.covariance, *n)
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Of features [F], of their outer products [F, F], and how many images; float64."""
+    """The sums of features [F] and of their outer products [F, F], and how many images; float64."""
 
     features: Tensor
     outer: Tensor
@@ -65,27 +73,27 @@ class Sums:
         )
 
     def statistics(self) -> Statistics:
-        """Mean and covariance.
+        """Return mean and covariance.
 
         Raises:
-            ValueError: fewer than two images.
+            ValueError: there are fewer than two images.
         """
         if self.images < 2:
-            raise ValueError(f"{self.images} images have no covariance; at least 2 are needed")
+            raise ValueError(f"expected at least 2 images for a covariance, got {self.images}")
         mean = self.features / self.images
         centred = self.outer - self.images * torch.outer(mean, mean)
         return Statistics(mean, centred / (self.images - 1), self.images)
 
 
 class FrechetDistance(FrechetInceptionDistance):
-    """torchmetrics' FID with given real statistics.
+    """The FID of torchmetrics with given statistics of the real images.
 
     Args:
         features: a module from a batch of images to features [B, F], with `num_features` = F.
-        real: the real side.
+        real: the statistics of the real images.
 
     Raises:
-        ValueError: the statistics have another width than the features.
+        ValueError: statistics and features have different widths.
     """
 
     def __init__(self, features: nn.Module, real: Statistics) -> None:
@@ -93,12 +101,13 @@ class FrechetDistance(FrechetInceptionDistance):
         width = len(self.real_features_sum)
         if real.mean.shape != (width,) or real.covariance.shape != (width, width):
             raise ValueError(
-                f"the real statistics have the width {tuple(real.mean.shape)}, the features {width}"
+                f"expected statistics of {width} features, got a mean of shape "
+                f"{tuple(real.mean.shape)}"
             )
         self._real = real
 
     def take_sums(self) -> Sums:
-        """The sums of the generated images since the last call."""
+        """Return the sums of the generated images since the last call."""
         taken = Sums(
             self.fake_features_sum.clone(),
             self.fake_features_cov_sum.clone(),
@@ -108,7 +117,7 @@ class FrechetDistance(FrechetInceptionDistance):
         return taken
 
     def compute(self) -> Tensor:
-        """The distance, a float64 scalar; not finite where the features are not.
+        """Return the distance, a float64 scalar; not finite if the features are not.
 
         Raises:
             ValueError: fewer than two images were generated.
@@ -119,24 +128,24 @@ class FrechetDistance(FrechetInceptionDistance):
 
 
 def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
-    """Statistics of a tensor of images that fits into memory.
+    """Compute the statistics of images that fit into memory.
 
     Raises:
-        ValueError: fewer than two images.
+        ValueError: there are fewer than two images.
     """
     if len(images) < 2:
-        raise ValueError(f"{len(images)} images have no covariance; at least 2 are needed")
+        raise ValueError(f"expected at least 2 images for a covariance, got {len(images)}")
     with torch.inference_mode():
         found = features(images).double()
     return Statistics(found.mean(0), found.T.cov(), len(images))
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), a float64 scalar (Heusel et al. 2017, eq. 6),
-    of two sides on one device.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, eq. 6).
 
-    The trace of the root is the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2), which
-    is symmetric. NaN where a side is not finite.
+    The trace of the square root is the sum of the square roots of the eigenvalues of
+    C1^(1/2) C2 C1^(1/2), which is symmetric. Both statistics have to be on the same device. The
+    result is a float64 scalar; NaN if the statistics are not finite.
     """
     if not (fake.covariance.isfinite().all() and fake.mean.isfinite().all()):
         return torch.tensor(torch.nan, dtype=torch.float64)

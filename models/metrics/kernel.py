@@ -1,10 +1,9 @@
-"""The maximum mean discrepancy between the features of real and generated images, by any kernel:
-its estimate and its error from sums over pairs of images, group by group.
+"""The maximum mean discrepancy (MMD) between the features of real and generated images.
 
-MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), for generated x and real y (Gretton et al. 2012). All
-that is needed of n images are the sums of k between groups of them, so that leaving out a group
-costs nothing. The features are kept as they come, on the device where they were computed.
-n: generated images, N: real ones, F: features an image, G: groups.
+MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), for generated x and real y and any kernel k (Gretton
+et al. 2012). Value and error are computed from the sums of k between groups of images, so leaving
+out a group costs nothing. The features are kept unchanged on the device where they were computed.
+n: generated images, N: real images, F: features per image, G: groups.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from torch.nn import functional
 from models.metrics.metric import Estimate, KeptFeatures, RealImages, jackknife, spread_of
 
 MOST_NUMBERS = 2**29
-"""Features that are kept at most, n x F: 2 GiB in float32; 262,144 images of 2,048 features."""
+"""The most numbers n x F that are kept: 2 GiB in float32; 262,144 images of 2,048 features."""
 BLOCK = 2**22
-"""Pairs of images whose kernel is computed at once."""
+"""The number of pairs of images whose kernel is computed at a time."""
 PARTS = (2, 4)
-"""Into how many disjoint parts the groups are put for the value at smaller n."""
+"""The numbers of disjoint parts into which the groups are divided for the value at smaller n."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class KernelSums:
     """Sums of a kernel over pairs of images, float64.
 
     Attributes:
-        between: generated images of one group and of another, [G, G].
-        own: each generated image and itself, [G].
-        real: generated and real images, [G].
-        sizes: images of each group.
-        real_pairs: the mean over pairs of real images that the estimator takes.
+        between: the sums over pairs of generated images of two groups, [G, G].
+        own: the sums over pairs of a generated image with itself, by group, [G].
+        real: the sums over pairs of a generated and a real image, by group, [G].
+        sizes: the number of images of each group.
+        real_pairs: the mean over those pairs of real images that the estimator uses.
         real_images: N.
     """
 
@@ -51,7 +50,7 @@ class KernelSums:
     real_images: int
 
     def distance(self, groups: Sequence[int], unbiased: bool) -> float:
-        """MMD^2 of some of the groups, by their numbers."""
+        """Return MMD^2 of some of the groups, given their indices."""
         chosen = list(groups)
         images = sum(self.sizes[i] for i in chosen)
         pairs = self.between[chosen][:, chosen].sum()
@@ -65,12 +64,12 @@ class KernelSums:
 
 
 class KernelDistance(ABC):
-    """What KID and MMD share (see `models.metrics.metric.Metric`); they give the kernel.
+    """The base of KID and MMD (see `models.metrics.metric.Metric`), which only add the kernel.
 
     Attributes:
-        unbiased: whether an image is not paired with itself, which makes the expectation
-            independent of n, and a value below 0 possible.
-        scale: what MMD^2 is multiplied with.
+        unbiased: whether pairs of an image with itself are left out. The expectation then does not
+            depend on n, but the value may be negative.
+        scale: the factor by which MMD^2 is multiplied.
     """
 
     name: str
@@ -81,8 +80,7 @@ class KernelDistance(ABC):
 
     @abstractmethod
     def kernel(self, one: Tensor, other: Tensor) -> Tensor:
-        """k of each of one side's features [A, F] and each of the other's [B, F]; [A, B]
-        float64."""
+        """Return k of all pairs of features [A, F] and [B, F]; [A, B] float64."""
 
     @property
     def may_be_negative(self) -> bool:
@@ -94,12 +92,15 @@ class KernelDistance(ABC):
         return 2, MOST_NUMBERS // features
 
     def part(self, features: Tensor) -> KeptFeatures:
-        """All of them."""
+        """See `Metric.part`; all features are kept."""
         return KeptFeatures(features)
 
     def estimate(self, real: RealImages, groups: Sequence[KeptFeatures]) -> Estimate:
-        """The distance, its error by the jackknife over the groups, and where it depends on n its
-        value at smaller n."""
+        """See `Metric.estimate`.
+
+        The standard error is that of the jackknife over groups. The value at smaller n is given
+        only if the metric depends on n.
+        """
         features = torch.cat([group.features for group in groups])
         if not features.isfinite().all():
             return Estimate(math.nan)
@@ -115,23 +116,23 @@ class KernelDistance(ABC):
             if not self.unbiased and parts <= count and len(features) // parts > 1
         )
         numbers = range(count)
-        enough = len(features) - max(sums.sizes) > 1  # what is left has a pair
+        enough = len(features) - max(sums.sizes) > 1  # without any one group, a pair is left
         error = jackknife(value, numbers) if enough else None
         return Estimate(value(numbers), error, smaller, spread_of(real, features))
 
     def of_real_images(self, real: RealImages, images: int) -> float:
-        """The expectation for images drawn as the real ones were."""
+        """See `Anchored`; the expectation for images from the same distribution."""
         if self.unbiased:
             return 0.0
         own, between = real.once(f"{self.name} means", self._real_means)
         count = len(real.known())
-        # Of the pairs of each side a share of 1/n and 1/N is an image and itself, which lie by so
-        # much closer than two images.
-        apart = count / (count - 1) * (own - between)
-        return self.scale * apart * (1 / images + 1 / count)
+        # A share of 1/n and 1/N of the pairs is an image with itself, whose kernel is larger by
+        # this excess than that of two different images.
+        excess = count / (count - 1) * (own - between)
+        return self.scale * excess * (1 / images + 1 / count)
 
     def of_constant_image(self, real: RealImages, features: Tensor) -> float:
-        """The same for any number of them."""
+        """See `Anchored`; it does not depend on the number of images."""
         return self.estimate(real, [KeptFeatures(features[None].expand(2, -1))]).value
 
     def _sums(self, real: RealImages, features: Tensor, sizes: tuple[int, ...]) -> KernelSums:
@@ -142,36 +143,46 @@ class KernelDistance(ABC):
         member = number.repeat_interleave(torch.tensor(sizes, device=features.device))
         belongs = functional.one_hot(member, groups).double()
         return KernelSums(
-            self._summed(features, belongs, features, belongs),
-            belongs.T @ self._own(features),
-            self._summed(features, belongs, known, belongs.new_ones(count, 1))[:, 0],
+            self._group_sums(features, belongs, features, belongs),
+            belongs.T @ self._kernel_with_itself(features),
+            self._group_sums(features, belongs, known, belongs.new_ones(count, 1))[:, 0],
             sizes,
             (count * between - own) / (count - 1) if self.unbiased else between,
             count,
         )
 
     def _real_means(self, features: Tensor) -> tuple[float, float]:
-        """Of an image with itself, and over all pairs, those included."""
+        """Return the mean kernel of an image with itself, and that of all pairs of real images."""
         ones = features.new_ones(len(features), 1, dtype=torch.float64)
-        total = float(self._summed(features, ones, features, ones))
-        return float(self._own(features).mean()), total / len(features) ** 2
+        total = float(self._group_sums(features, ones, features, ones))
+        return float(self._kernel_with_itself(features).mean()), total / len(features) ** 2
 
-    def _own(self, features: Tensor) -> Tensor:
-        """k of each image and itself; [n] float64."""
+    def _kernel_with_itself(self, features: Tensor) -> Tensor:
+        """Return the kernel of each image with itself; [n] float64."""
         rows = torch.split(features, 1024)
         return torch.cat([self.kernel(part, part).diagonal() for part in rows])
 
-    def _summed(self, one: Tensor, of_one: Tensor, other: Tensor, of_other: Tensor) -> Tensor:
-        """Sums of k between groups: sides [n, F] and [m, F], members [n, G] and [m, H]; [G, H]."""
+    def _group_sums(
+        self, one: Tensor, one_groups: Tensor, other: Tensor, other_groups: Tensor
+    ) -> Tensor:
+        """Return the sums of k between groups, [G, H].
+
+        Args:
+            one: features [n, F].
+            one_groups: 1 where an image of `one` belongs to a group, else 0; [n, G].
+            other: features [m, F].
+            other_groups: likewise for `other`; [m, H].
+        """
         size = max(1, BLOCK // max(1, len(other)))
-        found = one.new_zeros(of_one.shape[1], of_other.shape[1], dtype=torch.float64)
-        for rows, members in zip(torch.split(one, size), torch.split(of_one, size), strict=True):
-            found += members.T @ (self.kernel(rows, other) @ of_other)
+        found = one.new_zeros(one_groups.shape[1], other_groups.shape[1], dtype=torch.float64)
+        pieces = zip(torch.split(one, size), torch.split(one_groups, size), strict=True)
+        for rows, groups in pieces:
+            found += groups.T @ (self.kernel(rows, other) @ other_groups)
         return found
 
 
 def _mean_over_parts(value: Callable[[Sequence[int]], float], count: int, parts: int) -> float:
-    """The mean over disjoint parts of near equal size."""
+    """Return the mean over disjoint parts of nearly equal size."""
     cuts = np.linspace(0, count, parts + 1).round().astype(int)
     found = [value(range(a, b)) for a, b in itertools.pairwise(cuts)]
     return math.fsum(found) / parts

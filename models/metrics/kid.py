@@ -8,21 +8,21 @@ from models.metrics.kernel import KernelDistance
 
 
 class KID(KernelDistance):
-    """MMD^2 with the kernel (x.y / F + 1)^3, over all pairs of images at once.
+    """MMD^2 with the kernel (x.y / F + 1)^3, over all pairs of images.
 
-    The published number is a mean over subsets of 1,000 images; all pairs have the same
-    expectation and less noise. It is unbiased, so that n may be small, and falls below 0 where the
+    The published number is a mean over subsets of 1,000 images; using all pairs has the same
+    expectation and less noise. KID is unbiased, so n may be small, and it may be negative if the
     generated images are as good as real ones.
     """
 
     name = "kid"
     error = (
-        "The standard error of KID is the jackknife's, which leaves out one group of generated "
-        "images at a time."
+        "The standard error of KID is that of the jackknife, which leaves out one group of "
+        "generated images at a time."
     )
     unbiased = True
 
     def kernel(self, one: Tensor, other: Tensor) -> Tensor:
-        """(x.y / F + 1)^3; [A, B]."""
+        """Return (x.y / F + 1)^3; [A, B]."""
         cubed: Tensor = ((one @ other.T).double() / one.shape[1] + 1) ** 3
         return cubed

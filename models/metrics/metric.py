@@ -1,10 +1,10 @@
-"""What a metric is: from the features of generated images, and of real ones, to a number with its
-error. Lower is better for every metric here.
+"""The protocol of metrics: from features of generated and real images to a value with its error.
 
-Images come in batches, and in groups: each a fair sample of the whole (equal numbers a class), so
-that the groups' differences tell the number's error. A metric keeps of a batch what it needs (its
-*part*), parts are added, and an estimate is made from the parts of the groups. B: images of a
-batch, F: features an image, N: real images.
+Lower is better for every metric. Images come in batches and in groups. Each group is a
+representative sample of all images (with equal numbers of each class), so that the differences
+between groups give the standard error. A metric keeps what it needs of a batch (a *part*), parts
+are added, and an estimate is made from the parts of all groups. B: images of a batch, F: features
+per image, N: real images.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from search.plugins import Registry
 Made = TypeVar("Made")
 
 GROUPS = 20
-"""How many groups are worth having: more give the standard error no more weight."""
+"""The number of groups; with more, the standard error would be hardly more accurate."""
 
 
 class RealImages:
-    """The real images that generated ones are compared with.
+    """The real images with which generated images are compared.
 
     Attributes:
-        statistics: mean and covariance of their features.
-        features: of them or of a sample, [N, F]; None where only the statistics are known.
-        halves: what one half of them has against the other in FID; None where nobody says.
+        statistics: the mean and covariance of their features.
+        features: the features of all or a sample of them, [N, F]; None if only the statistics are
+            known.
+        halves: the FID between two halves of them; None if unknown.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class RealImages:
 
     @property
     def complete(self) -> bool:
-        """Whether the features are of all the images that the statistics are of."""
+        """Whether the features are those of all images of the statistics."""
         return self.features is not None and len(self.features) == self.statistics.images
 
     def known(self) -> Tensor:
-        """Their features.
+        """Return their features.
 
         Raises:
             ValueError: only the statistics are known.
@@ -60,8 +61,11 @@ class RealImages:
         return self.features
 
     def once(self, name: str, make: Callable[[Tensor], Made]) -> Made:
-        """What a metric derives from the real features alone: made when it is first asked for by
-        that name, and kept.
+        """Return what a metric derives from the real features alone, computed only once.
+
+        Args:
+            name: identifies the result.
+            make: computes it from the features [N, F] at the first call with this name.
 
         Raises:
             ValueError: the features are not known.
@@ -72,7 +76,7 @@ class RealImages:
         return found
 
     def to(self, device: str | torch.device) -> RealImages:
-        """These on a device; the same object where they are there."""
+        """Return the real images on a device; the same object if they are there already."""
         statistics = self.statistics.to(device)
         if statistics is self.statistics:
             return self
@@ -80,7 +84,7 @@ class RealImages:
         return RealImages(statistics, features, self.halves)
 
     def hash(self, with_features: bool = False) -> str:
-        """SHA-256 of the statistics' numbers, or of the features'."""
+        """Return the SHA-256 of the statistics, or of the features."""
         if with_features and self.features is not None:
             return numbers_hash(self.features)
         return self.statistics.hash()
@@ -90,12 +94,12 @@ class Part(Protocol):
     """What a metric keeps of some images."""
 
     def __add__(self, other: Self, /) -> Self:
-        """Of both images'."""
+        """Return the part of the images of both."""
 
 
 @dataclass(frozen=True)
 class KeptFeatures:
-    """A part for metrics that need the features themselves; [B, F], where they were computed."""
+    """A part for metrics that need the features [B, F] themselves; on the features' device."""
 
     features: Tensor
 
@@ -105,16 +109,16 @@ class KeptFeatures:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric of n images.
+    """The value of a metric for n images, and its error.
 
     Attributes:
-        value: of all images.
-        standard_error: of it, for other images of the same generator against the same real ones;
-            None where the groups do not tell.
-        value_at: (n, value of n images) for smaller n, falling n, each the mean over disjoint
-            parts; nothing for a metric that does not depend on n.
+        value: the value for all images.
+        standard_error: the standard error of the value over other images of the same generator,
+            with the same real images; None if it is unknown.
+        value_at: pairs (n, value of n images) for smaller n, in falling order, each a mean over
+            disjoint parts; empty for a metric that does not depend on n.
         spread: how much the images differ from each other: the total variance of their features
-            over that of the real images'; None where the metric does not say.
+            over that of the real images; None if the metric does not say.
     """
 
     value: float
@@ -125,16 +129,17 @@ class Estimate:
 
 @runtime_checkable
 class Metric(Protocol):
-    """A number that says how far generated images are from real ones; lower is better.
+    """Measures how far generated images are from real images; lower is better.
 
     Attributes:
-        name: labels the number wherever it stands: small letters, digits, `-` and `_`.
-        error: how the standard error is made, in one sentence.
-        may_be_negative: whether a value below 0 is possible.
-        needs_real_features: whether the real images' statistics do not suffice.
+        name: the label of the value everywhere: lower-case letters, digits, `-` and `_`.
+        error: how the standard error is computed, in one sentence.
+        may_be_negative: whether values below 0 are possible.
+        needs_real_features: whether it needs the features of the real images, not only their
+            statistics.
 
-    Example: the share of real images that have no generated one within their reach ("1 - recall"
-        of Kynkäänniemi et al. 2019, with one neighbour).
+    Example: the share of real images that have no generated image nearer than their nearest real
+        neighbour ("1 - recall" of Kynkäänniemi et al. 2019, with one neighbour).
 
         >>> def reach(real: Tensor) -> Tensor:
         ...     return torch.cdist(real, real).fill_diagonal_(torch.inf).amin(1)
@@ -171,28 +176,30 @@ class Metric(Protocol):
     needs_real_features: bool
 
     def images_needed(self, features: int) -> tuple[int, int | None]:
-        """The fewest images that it takes, and the most (None: any), for F features an image."""
+        """Return the smallest and the largest n (None for no limit), given F = `features`."""
 
     def part(self, features: Tensor) -> Any:
-        """What it keeps of a batch of generated images' features [B, F], on their device. Parts
-        are added by `+`, and say nothing of the images' order."""
+        """Return what is kept of a batch of generated images with features [B, F], on their device.
+
+        Parts can be added by `+`, and do not depend on the order of images.
+        """
 
     def estimate(self, real: RealImages, groups: Sequence[Any]) -> Estimate:
-        """The number, from the parts of one or more groups; all on one device.
+        """Estimate the value from the parts of one or more groups, which are all on one device.
 
-        The value is not finite where the features are not.
+        The value is not finite if the features are not.
         """
 
 
 @runtime_checkable
 class Anchored(Protocol):
-    """A metric that says what its numbers are worth."""
+    """A metric that knows anchors, with which its values can be compared."""
 
     def of_real_images(self, real: RealImages, images: int) -> float | None:
-        """Of so many real images, drawn anew; None where it is not known."""
+        """Return the value of `images` newly drawn real images; None if it is unknown."""
 
     def of_constant_image(self, real: RealImages, features: Tensor) -> float | None:
-        """Of images that are all alike and have these features [F]; None where it is not known."""
+        """Return the value of images that all have the features [F]; None if it is unknown."""
 
 
 METRICS: Registry[Callable[[], Metric]] = Registry(
@@ -206,34 +213,37 @@ METRICS: Registry[Callable[[], Metric]] = Registry(
 
 
 def load_metric(name: str) -> Metric:
-    """A metric by name: ours, a package's, or `package.module:Class`.
+    """Load a metric by name: built in, registered, or `package.module:Class`.
 
     Raises:
-        ValueError: there is none, or it is no metric.
+        ValueError: the name is unknown, or the class is not a metric.
     """
     found = METRICS.load(name)()
     if not isinstance(found, Metric):
-        lacking = [word for word in _required() if not hasattr(found, word)]
+        lacking = [word for word in _required_members() if not hasattr(found, word)]
         raise ValueError(f"metric {name}: {type(found).__name__} lacks {', '.join(lacking)}")
     if not is_metric_name(found.name):
         raise ValueError(
-            f"metric {name}: its name {found.name!r} is not of small letters, digits, - and _"
+            f"metric {name}: expected a name of lower-case letters, digits, - and _, got "
+            f"{found.name!r}"
         )
     return found
 
 
-def _required() -> list[str]:
+def _required_members() -> list[str]:
     attributes = [word for word in Metric.__annotations__ if not word.startswith("_")]
     return [*attributes, "images_needed", "part", "estimate"]
 
 
 def jackknife(value: Callable[[Sequence[Any]], float], groups: Sequence[Any]) -> float | None:
-    """The standard error of a value by its change when one group is left out (Efron 1982,
-    chapter 3); None for fewer than two groups.
+    """Return the standard error of a value by the jackknife (Efron 1982, chapter 3).
 
     Args:
-        value: of the groups that are left.
-        groups: of near equal size.
+        value: computes the value from some of the groups.
+        groups: groups of nearly equal size.
+
+    Returns:
+        The standard error; None for fewer than two groups, or if it is not finite.
     """
     count = len(groups)
     if count < 2:
@@ -245,14 +255,16 @@ def jackknife(value: Callable[[Sequence[Any]], float], groups: Sequence[Any]) ->
 
 
 def statistics_of(features: Tensor) -> Statistics:
-    """Mean and covariance of features [N, F], N >= 2."""
+    """Compute the mean and covariance of features [N, F], N >= 2."""
     found = features.double()
     return Statistics(found.mean(0), found.T.cov(), len(found))
 
 
 def spread_of(real: RealImages, features: Tensor) -> float | None:
-    """The total variance of features [n, F] over that of the real images'; None where it is not
-    finite."""
+    """Return the total variance of features [n, F] over that of the real images.
+
+    None if it is not finite.
+    """
     own = features.double().var(0).sum()
     ratio = float(own / real.statistics.covariance.trace())
     return ratio if math.isfinite(ratio) else None

@@ -1,5 +1,4 @@
-"""The MMD of CMMD (Jayasumana et al. 2024, "Rethinking FID: Towards a Better Evaluation Metric for
-Image Generation")."""
+"""The MMD of CMMD (Jayasumana et al. 2024, "Rethinking FID")."""
 
 from __future__ import annotations
 
@@ -11,22 +10,23 @@ SIGMA = 10.0
 
 
 class MMD(KernelDistance):
-    """1,000 times MMD^2 with the kernel exp(-|x - y|^2 / (2 SIGMA^2)), as published: an image is
-    paired with itself too, so that the number is never negative and falls with n.
+    """1,000 times MMD^2 with the kernel exp(-|x - y|^2 / (2 SIGMA^2)).
 
-    CMMD takes it on CLIP's features of unit length; here it is taken on any features, as they are.
+    As published, pairs of an image with itself are included, so that the value is never negative
+    and falls with n. CMMD uses features of CLIP of unit length; here any features are used, without
+    normalisation.
     """
 
     name = "mmd"
     error = (
-        "The standard error of MMD is the jackknife's, which leaves out one group of generated "
-        "images at a time."
+        "The standard error of MMD is that of the jackknife, which leaves out one group of "
+        "generated images at a time."
     )
     unbiased = False
     scale = 1000.0
 
     def kernel(self, one: Tensor, other: Tensor) -> Tensor:
-        """exp(-|x - y|^2 / (2 SIGMA^2)); [A, B]."""
+        """Return exp(-|x - y|^2 / (2 SIGMA^2)); [A, B]."""
         lengths = one.double().square().sum(1)[:, None] + other.double().square().sum(1)
         apart = lengths - 2 * (one @ other.T).double()
         near: Tensor = (apart.clamp(min=0) / (-2 * SIGMA**2)).exp()

@@ -1,6 +1,7 @@
-"""Real images' features in a file beside their statistics, for metrics that need them.
+"""A file with the features of real images beside their statistics, for metrics that need them.
 
-NAME.npz has them in NAME.features.safetensors, which says what statistics it belongs to.
+The features of NAME.npz are in NAME.features.safetensors, which holds the hash of the statistics
+that it belongs to.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ FORMAT = "autonat-features/1"
 
 
 class Sample:
-    """At most so many of features that come in batches, each as likely as any other.
+    """A uniform random sample of features that come in batches.
 
     Args:
-        most: how many are kept.
+        most: the largest size of the sample.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,45 +33,45 @@ class Sample:
         self._kept: Tensor | None = None
 
     def add(self, features: Tensor) -> None:
-        """More of them, [B, F]."""
+        """Add a batch of features [B, F]."""
         if not self._most:
             return
         more = torch.rand(len(features), generator=self._random, dtype=torch.float64)
         found = features.float().cpu()
         places = torch.cat([self._places, more])
         kept = found if self._kept is None else torch.cat([self._kept, found])
-        # In the order in which they came.
+        # Sorted, so that the sample keeps the order of arrival.
         first = places.argsort()[: self._most].sort().values
         self._places, self._kept = places[first], kept[first]
 
     def features(self) -> Tensor | None:
-        """Those that were kept, [N, F] float32; None where there were none."""
+        """Return the sample, [N, F] float32; None if there were no features."""
         return self._kept
 
 
 def features_file(reference: Path) -> Path:
-    """Where the features beside a file of statistics lie."""
+    """Return the path of the features that belong to a file of statistics."""
     return reference.with_suffix(".features.safetensors")
 
 
 def write_features(reference: Path, features: Tensor, statistics: Statistics) -> None:
-    """Write features [N, F] beside a file of statistics, whole or not at all."""
-    told = {"format": FORMAT, "statistics": statistics.hash()}
+    """Write features [N, F] beside a file of statistics, atomically."""
+    metadata = {"format": FORMAT, "statistics": statistics.hash()}
     with write_whole(features_file(reference)) as partial:
-        save_file({"features": features.contiguous()}, partial, metadata=told)
+        save_file({"features": features.contiguous()}, partial, metadata=metadata)
 
 
 def read_features(reference: Path, statistics: Statistics) -> Tensor:
-    """The features [N, F] that lie beside a file with these statistics.
+    """Read the features [N, F] beside a file with these statistics.
 
     Raises:
-        ValueError: there are none, or not of these statistics' images.
+        ValueError: there are no features, or they belong to other images.
     """
     path = features_file(reference)
     if not path.exists():
         raise ValueError(
-            f"{reference}: the metric needs features of the real images, and {path.name} does not "
-            "lie beside it; make both with autonat statistics --keep-features N"
+            f"{reference}: the metric needs features of the real images, but there is no "
+            f"{path.name} beside it; make both with autonat statistics --keep-features N"
         )
     file = read_tensors(path)
     features = file.tensors.get("features")
@@ -78,11 +79,11 @@ def read_features(reference: Path, statistics: Statistics) -> Tensor:
         raise ValueError(f"{path}: not a file of features")
     if features.ndim != 2 or len(features) < 2 or features.shape[1] != len(statistics.mean):
         raise ValueError(
-            f"{path}: features of the shape {tuple(features.shape)}, expected "
-            f"(2 or more, {len(statistics.mean)})"
+            f"{path}: expected features of shape (2 or more, {len(statistics.mean)}), got "
+            f"{tuple(features.shape)}"
         )
     if file.metadata.get("statistics") != statistics.hash():
-        raise ValueError(f"{path}: not of the images that {reference} is of")
+        raise ValueError(f"{path}: the features are not those of the images of {reference}")
     if not features.isfinite().all():
-        raise ValueError(f"{path}: features that are not finite")
+        raise ValueError(f"{path}: the features are not all finite")
     return features

@@ -1,7 +1,7 @@
-"""Statistics of the real images in a file: a .npz with `mu` [F] and `sigma` [F, F].
+"""Files of reference statistics: a .npz with the `mu` [F] and `sigma` [F, F] of real images.
 
-The public files hold nothing else. Ours say as well how they were made, so that the protocol
-travels with the numbers, and what a number against them is worth.
+Public files hold nothing else. Our files also hold the protocol, that is how the statistics were
+made, and anchors for the values measured with them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Made:
     """How statistics were made.
 
     Attributes:
-        features: in words.
-        features_hash: of their weights.
-        size: side of the images in pixels.
-        quantised: whether pixels were rounded to 8 bits; those of image files always are.
-        source: where the images came from, in words.
+        features: the features, in words.
+        features_hash: the hash of the features' weights.
+        size: the side of the images in pixels.
+        quantised: whether pixels were rounded to 8 bits, as those of image files always are.
+        source: the source of the images, in words.
     """
 
     features: str
@@ -45,13 +45,13 @@ class Made:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        statistics: of the real images.
-        made: how; None for a public file, which does not say.
-        halves: what one half of the real images has against the other; None where nobody says.
-        mean_image: [3, H, W] in [0, 1], or None where nobody says.
+        statistics: the statistics of the real images.
+        made: how they were made; None for a public file, which does not say.
+        halves: the FID between two halves of the real images; None if unknown.
+        mean_image: the mean of the real images, [3, H, W] in [0, 1]; None if unknown.
     """
 
     statistics: Statistics
@@ -61,18 +61,18 @@ class Reference:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Write it, whole or not at all."""
+    """Write a file atomically."""
     statistics = reference.statistics.to("cpu")
-    told: dict[str, Any] = {"images": statistics.images}
+    protocol: dict[str, Any] = {"images": statistics.images}
     if reference.made is not None:
-        told |= asdict(reference.made)
+        protocol |= asdict(reference.made)
     if reference.halves is not None:
-        told["halves"] = asdict(reference.halves)
+        protocol["halves"] = asdict(reference.halves)
     with write_whole(path) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = {
             "mu": statistics.mean.numpy(),
             "sigma": statistics.covariance.numpy(),
-            PROTOCOL: np.array(json.dumps(told)),
+            PROTOCOL: np.array(json.dumps(protocol)),
         }
         if reference.mean_image is not None:
             arrays[MEAN_IMAGE] = reference.mean_image.numpy()
@@ -83,28 +83,28 @@ def read_reference(path: str | Path) -> Reference:
     """Read a public file, or one of ours.
 
     Raises:
-        ValueError: no such file, or not statistics; what is wrong with them is named.
+        ValueError: the file does not exist or does not hold statistics; the line says why.
     """
     if (reason := not_a_file(path)) is not None:
         raise ValueError(f"{path}: {reason}")
     arrays = _arrays(path)
     lacking = [name for name in ("mu", "sigma") if name not in arrays]
     if lacking:
-        raise ValueError(f"{path}: lacks {' and '.join(lacking)}; it has {[*arrays]}")
+        raise ValueError(f"{path}: expected {' and '.join(lacking)} in the file, got {[*arrays]}")
     try:
-        images, made, halves = _told(arrays.get(PROTOCOL))
-        mean, covariance = _checked(arrays["mu"], arrays["sigma"])
-        mean_image = _image(arrays.get(MEAN_IMAGE))
+        images, made, halves = _read_protocol(arrays.get(PROTOCOL))
+        mean, covariance = _checked_statistics(arrays["mu"], arrays["sigma"])
+        mean_image = _checked_image(arrays.get(MEAN_IMAGE))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Reference(Statistics(mean, covariance, images), made, halves, mean_image)
 
 
 def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
-    """What is read of a .npz, by name, and the names of all else; nothing is unpickled.
+    """Read the known arrays of a .npz file; others are empty. Nothing is unpickled.
 
     Raises:
-        ValueError: not such a file.
+        ValueError: the file is not a .npz file of numbers.
     """
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -115,61 +115,66 @@ def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
             return {name: file[name] if name in known else np.empty(0) for name in file.files}
     except MemoryError:
         raise
-    except Exception:  # of any type: whatever the parsers of zip, .npy and its header stumble over
+    except Exception:  # of any type, because the parsers of zip, .npy and its header raise many
         raise ValueError(
             f"{path}: not a .npz file of numbers, or damaged; objects are not unpickled"
         ) from None
 
 
-def _told(
+def _read_protocol(
     protocol: npt.NDArray[Any] | None,
 ) -> tuple[int | None, Made | None, Halves | None]:
-    """How many images, how they were made, and what their halves have, where the file says so.
+    """Read the number of images, how they were made, and the FID between two halves of them.
 
     Raises:
-        ValueError: it says it in another way than `write_reference`.
+        ValueError: the protocol is not one that `write_reference` writes.
     """
     if protocol is None:
         return None, None, None
     try:
-        told = json.loads(str(protocol))
-        images, apart = told.pop("images", None), told.pop("halves", None)
-        halves = None if apart is None else Halves(**apart)
-        made = Made(**told) if told else None
+        content = json.loads(str(protocol))
+        images, distances = content.pop("images", None), content.pop("halves", None)
+        halves = None if distances is None else Halves(**distances)
+        made = Made(**content) if content else None
     except (json.JSONDecodeError, AttributeError, TypeError):
-        raise ValueError("its protocol is damaged, or not one that this version writes") from None
+        raise ValueError("its protocol is damaged or of an unknown version") from None
     if images is not None and (type(images) is not int or images < 2):
-        raise ValueError(f"its protocol has images = {images!r}, not an integer >= 2")
+        raise ValueError(f"its protocol: expected images >= 2, got {images!r}")
     fields: dict[str, Any] = {} if made is None else asdict(made)
     kinds: dict[str, type] = {"size": int, "quantised": bool}
     for name, value in fields.items():
         if type(value) is not kinds.get(name, str):
-            raise ValueError(f"its protocol has {name} = {value!r}")
+            expected = kinds.get(name, str).__name__
+            raise ValueError(f"its protocol: expected {name} of type {expected}, got {value!r}")
     if made is not None and made.size < 1:
-        raise ValueError(f"its protocol has size = {made.size}")
+        raise ValueError(f"its protocol: expected size >= 1, got {made.size}")
     return images, made, halves
 
 
-def _image(found: npt.NDArray[Any] | None) -> Tensor | None:
-    """The real images' mean, where the file holds it.
+def _checked_image(found: npt.NDArray[Any] | None) -> Tensor | None:
+    """Return the mean of the real images, if the file holds it.
 
     Raises:
-        ValueError: not an image.
+        ValueError: it is not an image.
     """
     if found is None:
         return None
     if found.ndim != 3 or len(found) != 3 or found.dtype.kind != "f":
-        raise ValueError(f"{MEAN_IMAGE} {found.dtype} {found.shape} is not an image")
+        raise ValueError(
+            f"{MEAN_IMAGE}: expected floats of shape (3, H, W), got {found.dtype} {found.shape}"
+        )
     if not (found.size and np.isfinite(found).all() and 0 <= found.min() <= found.max() <= 1):
-        raise ValueError(f"{MEAN_IMAGE} is not in [0, 1]")
+        raise ValueError(f"{MEAN_IMAGE}: expected values in [0, 1], got others")
     return torch.from_numpy(found.astype(np.float32))
 
 
-def _checked(mean: npt.NDArray[Any], covariance: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
-    """Both in float64.
+def _checked_statistics(
+    mean: npt.NDArray[Any], covariance: npt.NDArray[Any]
+) -> tuple[Tensor, Tensor]:
+    """Return mean and covariance in float64.
 
     Raises:
-        ValueError: not the mean and the covariance of anything.
+        ValueError: they cannot be a mean and a covariance.
     """
     for name, value in (("mu", mean), ("sigma", covariance)):
         if value.dtype.kind != "f":
@@ -178,7 +183,8 @@ def _checked(mean: npt.NDArray[Any], covariance: npt.NDArray[Any]) -> tuple[Tens
             raise ValueError(f"{name} is not finite")
     if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
         raise ValueError(
-            f"mu {mean.shape} and sigma {covariance.shape} are not a mean and a covariance"
+            "expected mu of shape (F,) and sigma of shape (F, F), got "
+            f"{mean.shape} and {covariance.shape}"
         )
     if not np.allclose(covariance, covariance.T, rtol=1e-4, atol=1e-8 * np.abs(covariance).max()):
         raise ValueError("sigma is not symmetric")
@@ -188,13 +194,13 @@ def _checked(mean: npt.NDArray[Any], covariance: npt.NDArray[Any]) -> tuple[Tens
 
 
 def _require_positive(covariance: Tensor) -> None:
-    """Refuse a covariance with a negative eigenvalue, beyond the rounding of a float32 file.
+    """Refuse a covariance with an eigenvalue that is negative beyond the rounding of float32.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is such an eigenvalue.
     """
     rounding = len(covariance) * torch.finfo(torch.float32).eps
-    # Cholesky is a tenth of the work of eigenvalues, which are asked only where it fails.
+    # Cholesky takes a tenth of the work of eigenvalues, which are computed only if it fails.
     ridge = covariance.diagonal().max().clamp(min=0) * rounding
     _, failed = torch.linalg.cholesky_ex(covariance + ridge * torch.eye(len(covariance)))
     if not failed:
@@ -202,6 +208,6 @@ def _require_positive(covariance: Tensor) -> None:
     values = torch.linalg.eigvalsh((covariance + covariance.T) / 2)
     if values[0] < -rounding * values[-1].clamp(min=0):
         raise ValueError(
-            f"sigma is no covariance: it has the eigenvalue {values[0]:.4g}, its largest being "
-            f"{values[-1]:.4g}"
+            f"sigma is not a covariance: its smallest eigenvalue is {values[0]:.4g}, and its "
+            f"largest is {values[-1]:.4g}"
         )

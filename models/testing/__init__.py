@@ -1,4 +1,4 @@
-"""Conformance suites for one's own generators, metrics and the like, to be called in pytest."""
+"""Conformance suites for users' own generators and metrics, to be called in pytest."""
 
 from models.testing.generators import check_generator
 from models.testing.metrics import check_metric

@@ -1,9 +1,9 @@
-"""Whether a generator keeps what `models.generators.generator.MaskedGenerator` promises.
+"""The conformance suite of generators: it checks the promises of `MaskedGenerator`.
 
     def test_my_generator() -> None:
         check_generator(MyGenerator(...))
 
-B: images at once, L: tokens an image, K: codebook size.
+B: images at once, L: tokens per image, K: codebook size.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from search.names import is_sha256
 from search.strategy import GenerationStrategy
 
 BATCH = 5
-"""Images that are asked for: more than one, and no round number."""
+"""The number of images in a batch."""
 ROUNDING = 1e-3
-"""Of the largest logit: what other shapes of a batch may change."""
+"""How much results may depend on the shape of a batch, relative to the largest value."""
 
 
 def check_generator(generator: MaskedGenerator, other: MaskedGenerator | None = None) -> None:
-    """Try everything that decoding and measuring ask of a generator.
+    """Check all that decoding and measuring require of a generator.
 
-    It is tried on this process's device, which is the GPU where there is one, and afterwards lies
-    on the CPU.
+    The checks run on the device of this process, which is the GPU if there is one. Afterwards the
+    generator is on the CPU.
 
     Args:
-        generator: with any weights, random ones too; small ones take seconds.
-        other: the same with other weights, to see that its hash tells them apart.
+        generator: a generator with any weights, such as random ones; a small one takes seconds.
+        other: the same generator with other weights, to check that the hash distinguishes them.
 
     Raises:
-        AssertionError: it breaks a promise; the line says which, and what was found.
+        AssertionError: a check fails; the message says what was expected and what was found.
     """
     _check_declaration(generator)
     where = torch.device(device())
@@ -62,26 +62,31 @@ def _check_declaration(generator: MaskedGenerator) -> None:
     tokens, codes, mask = generator.tokens, generator.codebook_size, generator.mask_token
     _require(tokens >= 1, f"tokens = {tokens}, expected 1 or more")
     _require(codes >= 1, f"codebook_size = {codes}, expected 1 or more")
-    _require(not 0 <= mask < codes, f"mask_token = {mask} is the number of a code in [0, {codes})")
+    _require(not 0 <= mask < codes, f"mask_token = {mask}, expected a number outside [0, {codes})")
     grid, count = generator.grid, generator.num_conditions
     if grid is not None:
         fits = len(grid) == 2 and grid[0] * grid[1] == tokens
-        _require(fits, f"grid = {grid!r} does not have the {tokens} tokens of an image")
+        _require(fits, f"grid = {grid!r}, expected (h, w) with h * w = {tokens} tokens")
     counted = count is None or (type(count) is int and count >= 1)
     _require(counted, f"num_conditions = {count!r}, expected None or an int of 1 or more")
     flops = generator.flops()
     for name, value in flops.items():
         known = name in ("pass", "decode") and type(value) is int and value >= 0
-        _require(known, f"flops() has {name!r}: {value!r}, expected 'pass' and 'decode', in ints")
+        _require(known, f"flops() has {name!r}: {value!r}, expected ints for 'pass' and 'decode'")
 
 
 def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Conditions) -> None:
-    """Rows are those of the numbers, whatever is cut out of them and put together again."""
+    """Check that rows stay with their numbers when conditions are indexed, split and joined."""
     kind = type(conditions).__name__
-    _require(isinstance(conditions, Conditions), f"conditions_of returned {kind}, not Conditions")
-    _require(len(conditions) == BATCH, f"{len(conditions)} conditions were made of {BATCH} numbers")
+    _require(
+        isinstance(conditions, Conditions), f"conditions_of returned {kind}, expected Conditions"
+    )
+    _require(
+        len(conditions) == BATCH,
+        f"conditions_of returned {len(conditions)} conditions, expected {BATCH}",
+    )
     on, where = conditions.device, drawn.device
-    _require(on == where, f"the conditions of numbers on {where} lie on {on}")
+    _require(on == where, f"the conditions of numbers on {where} are on {on}")
     turned = torch.arange(BATCH, device=where).flip(0)
     again = generator.conditions_of(drawn[turned])
     _require_same("conditions_of numbers in another order", again, conditions[turned])
@@ -89,29 +94,36 @@ def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Con
     _require_same("conditions split and joined", joined, conditions)
     _require_same("conditions moved and back", conditions.to("cpu").to(where), conditions)
     kinds, which = conditions.distinct()
-    _require_same("distinct conditions, laid out again", kinds[which], conditions)
+    _require_same("conditions put together from distinct ones", kinds[which], conditions)
 
 
 def _check_null(generator: MaskedGenerator, conditions: Conditions) -> None:
-    """Those of no class or text are alike, and fit beside the others."""
+    """Check that null conditions are all equal, and have the shapes and types of conditions."""
     null = generator.null(conditions)
-    _require(len(null) == BATCH, f"null returned {len(null)} conditions for {BATCH}")
+    _require(len(null) == BATCH, f"null returned {len(null)} conditions, expected {BATCH}")
     shapes = [[(p.dtype, p.shape[1:]) for p in found.parts] for found in (conditions, null)]
-    _require(shapes[0] == shapes[1], f"null has parts {shapes[1]}, the conditions {shapes[0]}")
+    _require(
+        shapes[0] == shapes[1],
+        f"null has parts {shapes[1]}, expected {shapes[0]} like the conditions",
+    )
     first = torch.zeros(BATCH, dtype=torch.int64, device=conditions.device)
-    _require_same("null of every image, which should be one and the same", null, null[first])
-    _require_same("null of one image", generator.null(conditions[:1]), null[:1])
+    _require_same("the null conditions of different images", null, null[first])
+    _require_same("the null condition of one image alone", generator.null(conditions[:1]), null[:1])
 
 
 def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Conditions) -> None:
     shown = tokens.clone()
     logits = generator(tokens, conditions)
-    _require(torch.equal(tokens, shown), "a forward pass changed the tokens that it was given")
+    _require(torch.equal(tokens, shown), "a forward pass changed its input tokens")
     shape = (BATCH, generator.tokens, generator.codebook_size)
-    _require(logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, not {shape}")
-    _require(logits.is_floating_point(), f"logits are {logits.dtype}, not floating-point numbers")
+    _require(
+        logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, expected {shape}"
+    )
+    _require(
+        logits.is_floating_point(), f"logits are {logits.dtype}, expected floating-point numbers"
+    )
     on, where = logits.device, tokens.device
-    _require(on == where, f"logits of tokens on {where} lie on {on}")
+    _require(on == where, f"logits of tokens on {where} are on {on}")
     logits = logits.float()
     _require(bool(logits.isfinite().all()), "logits are not all finite")
     same = torch.equal(generator(tokens, conditions).float(), logits)
@@ -121,7 +133,7 @@ def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Condit
     null = generator.null(conditions)
     both = Conditions.cat([conditions, null])
     guided = generator(torch.cat([tokens, tokens]), both).float()[:BATCH]
-    _require_close("logits beside those of no condition", guided, logits)
+    _require_close("logits of a batch with null conditions", guided, logits)
 
 
 def _check_images(generator: MaskedGenerator, tokens: Tensor) -> None:
@@ -130,13 +142,15 @@ def _check_images(generator: MaskedGenerator, tokens: Tensor) -> None:
     pictures = len(shape) == 3 or (len(shape) == 4 and shape[1] == 3)
     _require(
         pictures and shape[0] == BATCH,
-        f"images have the shape {shape}, not ({BATCH}, 3, H, W) or ({BATCH}, H, W)",
+        f"images have the shape {shape}, expected ({BATCH}, 3, H, W) or ({BATCH}, H, W)",
     )
-    _require(images.is_floating_point(), f"images are {images.dtype}, not floating-point numbers")
+    _require(
+        images.is_floating_point(), f"images are {images.dtype}, expected floating-point numbers"
+    )
     on, where = images.device, tokens.device
-    _require(on == where, f"images of tokens on {where} lie on {on}")
+    _require(on == where, f"images of tokens on {where} are on {on}")
     low, high = float(images.min()), float(images.max())
-    _require(0 <= low <= high <= 1, f"images reach from {low:g} to {high:g}, not within [0, 1]")
+    _require(0 <= low <= high <= 1, f"images have values in [{low:g}, {high:g}], expected [0, 1]")
     turned = torch.arange(BATCH, device=where).flip(0)
     _check_rows("images", images.float(), turned, lambda rows: generator.decode(tokens[rows]))
 
@@ -147,11 +161,14 @@ def _check_generation(generator: MaskedGenerator, conditions: Conditions) -> Non
     tokens = generate(generator, conditions, GenerationStrategy.maskgit(steps), random)
     low, high = int(tokens.min()), int(tokens.max())
     inside = 0 <= low <= high < generator.codebook_size
-    _require(inside, f"generated tokens reach from {low} to {high}")
+    _require(
+        inside,
+        f"generated tokens are in [{low}, {high}], expected [0, {generator.codebook_size})",
+    )
 
 
 def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -> None:
-    """On the CPU: its name stays while its weights do, and it travels."""
+    """Check, on the CPU, that the hash is stable and that a copy by pickle is the same."""
     name = generator.hash()
     _require(is_sha256(name), f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
     copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))
@@ -162,11 +179,11 @@ def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -
         logits = [g(tokens, g.conditions_of(numbers)).float() for g in (generator, copy)]
     _require_close("logits of a copy by pickle", logits[1], logits[0])
     if other is not None:
-        _require(other.hash() != name, "another's weights have the same hash")
+        _require(other.hash() != name, "the generator with other weights has the same hash")
 
 
 def _some_tokens(generator: MaskedGenerator, masked: float, where: str | None = None) -> Tensor:
-    """Random tokens [BATCH, L], a share of them masked."""
+    """Draw random tokens [BATCH, L], a share of which is masked."""
     random = torch.Generator().manual_seed(0)
     shape = (BATCH, generator.tokens)
     tokens = torch.randint(generator.codebook_size, shape, generator=random)
@@ -177,7 +194,7 @@ def _some_tokens(generator: MaskedGenerator, masked: float, where: str | None = 
 def _check_rows(
     what: str, whole: Tensor, turned: Tensor, again: Callable[[Tensor], Tensor]
 ) -> None:
-    """An image is the same in another order and alone."""
+    """Check that results of an image do not depend on the other images of the batch."""
     _require_close(f"{what} of a batch in another order", again(turned).float(), whole[turned])
     _require_close(f"{what} of one image alone", again(turned[:1]).float(), whole[turned[:1]])
 

@@ -1,7 +1,7 @@
-"""Whether a metric keeps what `models.metrics.metric.Metric` promises.
+"""The conformance suite of metrics: it checks the promises of `models.metrics.metric.Metric`.
 
 def test_my_metric() -> None:
-check_metric(MyMetric())
+    check_metric(MyMetric())
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from models.precision import device
 from search.names import is_metric_name
 
 FEATURES = 6
-"""An image, in the checks."""
+"""The number of features per image in the checks."""
 REAL_IMAGES = 300
 NOISE = (0.0, 0.5, 1.0, 2.0)
-"""Standard deviations of what is added to the features; the real ones have 1."""
+"""Standard deviations of noise added to the features, which have standard deviation 1."""
 
 
 def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4) -> None:
-    """Try everything that measuring asks of a metric, on Gaussian features of real and generated
-    images, on this process's device.
+    """Check all that measuring requires of a metric, with Gaussian features.
+
+    The checks run on the device of this process.
 
     Args:
-        metric: any.
-        repeats: draws of images whose spread is compared with the error that the metric states.
-        error_within: by how much of itself the mean stated error may differ from that spread.
+        metric: the metric.
+        repeats: how many draws of images are made, to compare the spread of the values with the
+            standard error that the metric gives.
+        error_within: by which share of the spread the mean standard error may differ from it.
 
     Raises:
-        AssertionError: it breaks a promise; the line says which, and what was found.
+        AssertionError: a check fails; the message says what was expected and what was found.
     """
     _check_declaration(metric)
     features = _drawn(REAL_IMAGES, 0)
@@ -46,25 +48,28 @@ def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4
     _check_real_images_are_near(metric, real, features)
     _check_noise(metric, real, images)
     _check_groups(metric, real, images, found)
-    _check_others(metric, real, images, found)
+    _check_special_inputs(metric, real, images, found)
     _check_error(metric, real, images, repeats, error_within)
 
 
 def _check_declaration(metric: Metric) -> None:
-    _require(isinstance(metric, Metric), f"{type(metric).__name__} is not a Metric")
+    _require(isinstance(metric, Metric), f"expected a Metric, got {type(metric).__name__}")
     _require(
         is_metric_name(metric.name),
-        f"name = {metric.name!r}, expected small letters, digits, '-' and '_' only",
+        f"name = {metric.name!r}, expected only lower-case letters, digits, '-' and '_'",
     )
-    told = isinstance(metric.error, str) and metric.error.endswith(".")
-    _require(told, f"error = {metric.error!r}, expected one sentence")
+    sentence = isinstance(metric.error, str) and metric.error.endswith(".")
+    _require(sentence, f"error = {metric.error!r}, expected one sentence")
     for name in ("may_be_negative", "needs_real_features"):
         value = getattr(metric, name)
         _require(isinstance(value, bool), f"{name} = {value!r}, expected True or False")
     for features in (1, FEATURES, 2048):
         fewest, most = metric.images_needed(features)
         fits = type(fewest) is int and fewest >= 1 and (most is None or most >= fewest)
-        _require(fits, f"images_needed({features}) = {(fewest, most)}, expected (1 or more, more)")
+        _require(
+            fits,
+            f"images_needed({features}) = {(fewest, most)}, expected (smallest n, largest n)",
+        )
 
 
 def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
@@ -72,7 +77,9 @@ def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
         value = getattr(found, name)
         known = type(value) is float or (value is None and name != "value")
         _require(known, f"the estimate's {name} is {value!r}, expected a Python float")
-    _require(math.isfinite(found.value), f"the value of sound features is {found.value}")
+    _require(
+        math.isfinite(found.value), f"the value of finite features is {found.value}, not finite"
+    )
     smaller = [n for n, _ in found.value_at]
     falling = smaller == sorted(set(smaller), reverse=True)
     _require(
@@ -84,24 +91,30 @@ def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
 def _check_real_images_are_near(metric: Metric, real: RealImages, features: Tensor) -> None:
     same = _estimate(metric, real, features).value
     far = _estimate(metric, real, features + 3).value
-    _require(same < far, f"the real images themselves have {same:g}, shifted ones {far:g}")
+    _require(
+        same < far,
+        f"expected a lower value for the real images than for shifted ones, got {same:g} and "
+        f"{far:g}",
+    )
     _require(
         abs(same) <= 0.05 * abs(far),
-        f"the real images themselves have {same:g}, expected about 0; shifted ones have {far:g}",
+        f"expected a value of about 0 for the real images themselves, got {same:g}; shifted ones "
+        f"have {far:g}",
     )
     low = min(same, far)
     allowed = metric.may_be_negative or low > -1e-6
-    _require(allowed, f"a value of {low:g}, though may_be_negative is False")
+    _require(allowed, f"may_be_negative is False, but a value is {low:g}")
 
 
 def _check_noise(metric: Metric, real: RealImages, images: int) -> None:
     values = [_estimate(metric, real, _drawn(images, 1, noise)).value for noise in NOISE]
     grows = values == sorted(values) and values[-1] > values[0]
-    _require(grows, f"values do not grow with noise: {', '.join(f'{v:g}' for v in values)}")
+    shown = ", ".join(f"{v:g}" for v in values)
+    _require(grows, f"expected values that grow with noise, got {shown}")
 
 
 def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
-    """Neither the images' order nor how they are cut into batches says anything."""
+    """Check that neither the order of images nor their division into batches matters."""
     made = _drawn(images, 1)
     groups = list(torch.tensor_split(made, GROUPS))
     turned = [metric.part(group.flip(0)) for group in reversed(groups)]
@@ -113,8 +126,8 @@ def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate
     _require_close("all images in one group", alone, found)
 
 
-def _check_others(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
-    """Single precision, broken features, the fewest images, and a copy in another process."""
+def _check_special_inputs(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
+    """Check the CPU, float32, features that are not finite, the smallest n, and a pickled copy."""
     single = metric.estimate(real.to("cpu"), _parts(metric, _drawn(images, 1).cpu()))
     _require_close("the CPU", single, found)
     floats = real.features.float() if real.features is not None else None
@@ -125,10 +138,16 @@ def _check_others(metric: Metric, real: RealImages, images: int, found: Estimate
     broken = _drawn(images, 1)
     broken[images // 2, 0] = math.nan
     value = _estimate(metric, real, broken).value
-    _require(not math.isfinite(value), f"features that are not finite have the value {value:g}")
+    _require(
+        not math.isfinite(value),
+        f"features that are not finite have the value {value:g}, expected NaN or infinity",
+    )
     fewest, _ = metric.images_needed(FEATURES)
     few = metric.estimate(real, [metric.part(_drawn(fewest, 1))])
-    _require(math.isfinite(few.value), f"{fewest} images, the fewest, have the value {few.value}")
+    _require(
+        math.isfinite(few.value),
+        f"expected a finite value for the smallest n = {fewest}, got {few.value}",
+    )
     copy: Metric = pickle.loads(pickle.dumps(metric))
     _require_close("a copy by pickle", _estimate(copy, real, _drawn(images, 1)), found)
 
@@ -140,17 +159,20 @@ def _check_error(
     stated = [one.standard_error for one in found if one.standard_error is not None]
     if not stated:
         return
-    _require(len(stated) == repeats, f"{len(stated)} of {repeats} estimates state an error")
+    _require(
+        len(stated) == repeats,
+        f"expected a standard error of all {repeats} estimates or none, got {len(stated)}",
+    )
     spread, mean = stdev(one.value for one in found), fmean(stated)
     _require(
         abs(mean - spread) <= within * spread,
-        f"the stated error is {mean:g} on average, but the values of {repeats} draws spread by "
-        f"{spread:g}",
+        f"the mean standard error is {mean:g}, but the values of {repeats} draws have a standard "
+        f"deviation of {spread:g}",
     )
 
 
 def _enough(metric: Metric) -> int:
-    """Images that fill the groups, and that the metric takes."""
+    """Return a number of images that fills the groups and that the metric accepts."""
     fewest, most = metric.images_needed(FEATURES)
     return min(max(300, GROUPS * fewest), most or 10**6)
 
@@ -164,7 +186,7 @@ def _parts(metric: Metric, features: Tensor) -> Sequence[object]:
 
 
 def _drawn(images: int, seed: int, noise: float = 0.0) -> Tensor:
-    """Features [n, FEATURES] of unit variance, with noise added."""
+    """Draw features [n, FEATURES] of unit variance, and add noise."""
     random = torch.Generator().manual_seed(seed)
     found, more = torch.randn((2, images, FEATURES), generator=random, dtype=torch.float64)
     noisy: Tensor = found + noise * more
@@ -173,7 +195,7 @@ def _drawn(images: int, seed: int, noise: float = 0.0) -> Tensor:
 
 def _require_close(what: str, found: Estimate, expected: Estimate, relative: float = 1e-5) -> None:
     close = math.isclose(found.value, expected.value, rel_tol=relative, abs_tol=1e-9)
-    _require(close, f"with {what} the value is {found.value!r}, not {expected.value!r}")
+    _require(close, f"with {what} the value is {found.value!r}, expected {expected.value!r}")
 
 
 def _require(kept: bool, line: str) -> None:

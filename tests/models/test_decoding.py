@@ -114,7 +114,9 @@ def test_texts_are_decoded_as_classes_are() -> None:
         generate(generator, null, s, torch.Generator().manual_seed(1)) for s in (plain, RULE)
     )
     assert torch.equal(one, other)
-    with pytest.raises(ValueError, match=r"null context of shape \(3, 4\) is not one of width 5"):
+    with pytest.raises(
+        ValueError, match=r"expected a null context of shape \(C, 5\), got \(3, 4\)"
+    ):
         nat.set_null_context(torch.zeros(3, 4))
 
 

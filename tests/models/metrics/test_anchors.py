@@ -59,8 +59,8 @@ def test_halves_by_their_sums() -> None:
         ((-1.0, 5, 5), "distance = -1.0 is not a number >= 0"),
         ((float("nan"), 5, 5), "distance = nan"),
         (("x", 5, 5), "distance = 'x'"),
-        ((1.0, 1, 5), "1 is not a number of images >= 2"),
-        ((1.0, 5, 2.5), "2.5 is not a number of images"),
+        ((1.0, 1, 5), "expected a number of images >= 2, got 1"),
+        ((1.0, 5, 2.5), "expected a number of images >= 2, got 2.5"),
     ],
 )
 def test_halves_that_cannot_be(values: Any, line: str) -> None:

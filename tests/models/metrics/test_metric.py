@@ -20,7 +20,10 @@ def test_ours_by_name() -> None:
     ("made", "said"),
     [
         (object, "metric mine: object lacks name, error, may_be_negative, needs_real_features"),
-        (type("Loud", (FID,), {"name": "FID"}), "its name 'FID' is not of small letters"),
+        (
+            type("Loud", (FID,), {"name": "FID"}),
+            "expected a name of lower-case letters, .*, got 'FID'",
+        ),
     ],
 )
 def test_what_is_no_metric_is_refused(

@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="make both with autonat statistics --keep-features N"):
         read_features(reference, STATISTICS)
     write_features(reference, FEATURES, STATISTICS)
-    with pytest.raises(ValueError, match="not of the images that .*r.npz is of"):
+    with pytest.raises(ValueError, match="the features are not those of the images of .*r.npz"):
         read_features(reference, statistics_of(FEATURES + 1))
     with pytest.raises(ValueError, match=r"shape \(40, 3\), expected \(2 or more, 2\)"):
         read_features(reference, statistics_of(FEATURES[:, :2]))

@@ -56,34 +56,41 @@ def test_what_a_number_is_worth_travels_too(tmp_path: Path) -> None:
 
 OURS = {"images": 40, **asdict(MADE)}
 BAD: dict[str, dict[str, Any]] = {
-    "lacks sigma": {"mu": np.zeros(3)},
-    "lacks mu and sigma": {"other": np.zeros(3)},
-    r"mu \(3,\) and sigma \(4, 4\) are not a mean": {"mu": np.zeros(3), "sigma": np.eye(4)},
+    "expected sigma in the file": {"mu": np.zeros(3)},
+    "expected mu and sigma in the file": {"other": np.zeros(3)},
+    r"expected mu .* and sigma .*, got \(3,\) and \(4, 4\)": {
+        "mu": np.zeros(3),
+        "sigma": np.eye(4),
+    },
     r"mu \(1, 3\) and": {"mu": np.zeros((1, 3)), "sigma": np.eye(3)},
     r"mu \(0,\) and": {"mu": np.zeros(0), "sigma": np.zeros((0, 0))},
     "sigma is not finite": {"mu": np.zeros(2), "sigma": np.full((2, 2), np.nan)},
     "mu is not finite": {"mu": np.array([0, np.inf]), "sigma": np.eye(2)},
     "sigma is not symmetric": {"mu": np.zeros(2), "sigma": np.array([[1.0, 2], [0, 1]])},
     "mu is not an array of floats": {"mu": np.zeros(2, int), "sigma": np.eye(2)},
-    "sigma is no covariance: it has the eigenvalue -1, its largest being 3": {
+    "sigma is not a covariance: its smallest eigenvalue is -1, and its largest is 3": {
         "mu": np.zeros(2),
         "sigma": np.array([[1.0, 2], [2, 1]]),
     },
-    "it has the eigenvalue -2": {"mu": np.zeros(2), "sigma": -2 * np.eye(2)},
+    "its smallest eigenvalue is -2": {"mu": np.zeros(2), "sigma": -2 * np.eye(2)},
     "objects are not unpickled": {"mu": np.array([{}], object), "sigma": np.eye(1)},
     "not unpickled": {**with_protocol(""), "protocol": np.array({"images": 3}, object)},
     "its protocol is damaged": with_protocol("{"),
-    "its protocol is damaged, or": with_protocol("[1]"),
-    "its protocol is damaged, or not": with_protocol(json.dumps({**OURS, "new": 1})),
-    "has images = '40'": with_protocol(json.dumps({**OURS, "images": "40"})),
-    "has images = 1, not": with_protocol(json.dumps({"images": 1})),
-    "its protocol has size = 0": with_protocol(json.dumps({**OURS, "size": 0})),
-    "its protocol has quantised = 'no'": with_protocol(json.dumps({**OURS, "quantised": "no"})),
+    "its protocol is damaged or of an": with_protocol("[1]"),
+    "its protocol is damaged or of an unknown": with_protocol(json.dumps({**OURS, "new": 1})),
+    "expected images >= 2, got '40'": with_protocol(json.dumps({**OURS, "images": "40"})),
+    "expected images >= 2, got 1": with_protocol(json.dumps({"images": 1})),
+    "its protocol: expected size >= 1, got 0": with_protocol(json.dumps({**OURS, "size": 0})),
+    "its protocol: expected quantised of type bool, got 'no'": with_protocol(
+        json.dumps({**OURS, "quantised": "no"})
+    ),
     "halves: distance = -1 is not a number": with_protocol(
         json.dumps({"halves": {"distance": -1, "first": 2, "second": 2}})
     ),
-    "its protocol is damaged, or not one": with_protocol(json.dumps({"halves": {"a": 1}})),
-    r"mean_image float64 \(2, 2\) is not an image": {
+    "its protocol is damaged or of an unknown version": with_protocol(
+        json.dumps({"halves": {"a": 1}})
+    ),
+    r"mean_image: expected floats of shape \(3, H, W\), got float64 \(2, 2\)": {
         **with_protocol("{}"),
         "mean_image": np.zeros((2, 2)),
     },
@@ -91,7 +98,9 @@ BAD: dict[str, dict[str, Any]] = {
         **with_protocol("{}"),
         "mean_image": np.full((3, 2, 2), 2.0),
     },
-    "its protocol has features = None": with_protocol(json.dumps({**OURS, "features": None})),
+    "its protocol: expected features of type str, got None": with_protocol(
+        json.dumps({**OURS, "features": None})
+    ),
 }
 
 

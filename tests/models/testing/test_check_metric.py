@@ -85,16 +85,16 @@ class Uncertain(FID):
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (Named, "name = 'My metric', expected small letters"),
+        (Named, "name = 'My metric', expected only lower-case letters"),
         (Silent, "error = '', expected one sentence"),
         (Demanding, "images_needed\\(1\\) = \\(10, 5\\)"),
-        (Negative, "though may_be_negative is False"),
-        (Upside, "the real images themselves have"),
-        (Biased, "expected about 0"),
+        (Negative, "may_be_negative is False, but a value is"),
+        (Upside, "expected a lower value for the real images"),
+        (Biased, "expected a value of about 0"),
         (Ordered, "with the images in another order the value is"),
         (Forgiving, "features that are not finite have the value"),
         (Tensors, "expected a Python float"),
-        (Sure, "the stated error is"),
+        (Sure, "the mean standard error is"),
         (Uncertain, "value_at has n = "),
     ],
 )
