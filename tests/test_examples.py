@@ -10,8 +10,10 @@ import pytest
 from search.plugins import Registry
 
 MODULES = (
+    "models.features.features",
     "models.generators.conditions",
     "models.metrics.metric",
+    "models.tokenizers.tokenizer",
     "search.plugins",
     "search.strategy",
     "search.training_strategy",

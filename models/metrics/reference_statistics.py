@@ -164,7 +164,7 @@ def _checked_image(found: npt.NDArray[Any] | None) -> Tensor | None:
             f"{MEAN_IMAGE}: expected floats of shape (3, H, W), got {found.dtype} {found.shape}"
         )
     if not (found.size and np.isfinite(found).all() and 0 <= found.min() <= found.max() <= 1):
-        raise ValueError(f"{MEAN_IMAGE}: expected values in [0, 1], got others")
+        raise ValueError(f"{MEAN_IMAGE}: expected finite values in [0, 1]")
     return torch.from_numpy(found.astype(np.float32))
 
 

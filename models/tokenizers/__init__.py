@@ -1,1 +1,1 @@
-"""Images to tokens and back, one tokenizer a file."""
+"""Tokenizers: from images to tokens and back, one kind a file."""

@@ -1,4 +1,4 @@
-"""What tokenizers share: the check of what they are given, and the nearest code of a vector."""
+"""Functions that tokenizers share: a check of images, and the nearest code of a vector."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ BLOCK = 4096
 
 
 def check_images(images: Tensor, factor: int) -> None:
-    """Refuse what cannot be tokenised.
+    """Refuse images that cannot be tokenised.
 
     Raises:
-        ValueError: not [B, 3, H, W], or a side that is no multiple of the factor.
+        ValueError: the shape is not [B, 3, H, W], or a side is not a multiple of the factor.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3:
-        raise ValueError(f"images of the shape {shape} are not [B, 3, H, W]")
+        raise ValueError(f"expected images of shape [B, 3, H, W], got {shape}")
     if shape[2] % factor or shape[3] % factor:
-        raise ValueError(f"images of {shape[2]} x {shape[3]} pixels are no multiples of {factor}")
+        raise ValueError(
+            f"expected images whose sides are multiples of {factor} pixels, got "
+            f"{shape[2]} x {shape[3]}"
+        )
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the code of least squared distance, in float32 whatever autocast says.
+    """Return the index of the code with the smallest squared distance.
 
     Args:
         vectors: [N, D].
         codebook: [K, D].
 
     Returns:
-        [N] int64 in [0, K); of equal distances the first.
+        The indices, [N] int64 in [0, K); the first of codes at equal distances.
     """
-    # |v - c|^2 less |v|^2, in blocks: no [N, K, D] is ever there. Half precision takes other codes.
+    # |v - c|^2 - |v|^2 in blocks, so that no tensor [N, K, D] is made. Always in float32, because
+    # half precision would find other codes.
     with torch.autocast(vectors.device.type, enabled=False):
         codes = codebook.float()
         norms = codes.square().sum(1)

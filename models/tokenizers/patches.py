@@ -1,6 +1,6 @@
-"""A tokenizer that needs no download: patches of pixels, quantised by k-means of one's own images.
+"""A tokenizer that needs no download: patches of pixels, quantised by k-means on the user's images.
 
-P: values of a patch, factor x factor x 3; the rest as in models.tokenizers.tokenizer.
+P: numbers of a patch, factor x factor x 3; other letters as in models.tokenizers.tokenizer.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from search.files import write_whole
 
 FORMAT = "autonat-patches/1"
 POOL = 10
-"""Distinct patches a code that k-means begins with; with fewer the codes are worse."""
+"""The number of distinct patches per code with which k-means begins; fewer give worse codes."""
 
 
 class PatchTokenizer(nn.Module):
-    """A tokenizer (see models.tokenizers.tokenizer); a code is a patch.
+    """A tokenizer (see models.tokenizers.tokenizer) whose codes are patches of pixels.
 
     Args:
-        patches: [K, P] in [0, 1].
-        factor: pixels a side of a patch.
-        seed: that the patches were fitted with, for the record.
+        patches: the codes, [K, P] in [0, 1].
+        factor: the side of a patch in pixels.
+        seed: the seed with which the patches were fitted; only recorded.
     """
 
     patches: Tensor
@@ -47,17 +47,17 @@ class PatchTokenizer(nn.Module):
 
     @classmethod
     def fit(cls, batches: Iterable[Tensor], factor: int, codebook_size: int, seed: int) -> Self:
-        """Codes by mini-batch k-means over all patches of the images, in one pass.
+        """Fit codes by mini-batch k-means to all patches of the images, in one pass.
 
         Args:
-            batches: images [B, 3, H, W] in [0, 1]; what it yields decides the codes, so it
-                should be shuffled.
-            factor: pixels a side of a patch, >= 1; the images' sides are multiples.
+            batches: images [B, 3, H, W] in [0, 1]; the codes depend on their order, so they should
+                be shuffled.
+            factor: the side of a patch in pixels, >= 1; the sides of images are multiples of it.
             codebook_size: K >= 1.
-            seed: of k-means.
+            seed: the seed of k-means.
 
         Raises:
-            ValueError: a value outside its range, or fewer distinct patches than codes.
+            ValueError: a value is out of range, or there are fewer distinct patches than codes.
         """
         for name, value in (("factor", factor), ("codebook_size", codebook_size)):
             if value < 1:
@@ -66,22 +66,22 @@ class PatchTokenizer(nn.Module):
         pool: Counter[bytes] = Counter()
         for images in batches:
             check_images(images, factor)
-            patches = _patches(images.float().cpu(), factor).numpy()
+            patches = _patches_of(images.float().cpu(), factor).numpy()
             if means is not None:
                 means.partial_fit(patches)
                 continue
             pool.update(patch.tobytes() for patch in patches)
             if len(pool) >= POOL * codebook_size:
-                means = _begin(pool, codebook_size, seed)
+                means = _first_means(pool, codebook_size, seed)
         if means is None:
-            means = _begin(pool, codebook_size, seed)
+            means = _first_means(pool, codebook_size, seed)
         return cls(torch.from_numpy(means.cluster_centers_).clamp(0, 1), factor, seed)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
         check_images(images, self.factor)
-        found = nearest(_patches(images, self.factor), self.patches)
+        found = nearest(_patches_of(images, self.factor), self.patches)
         return found.view(len(images), *(side // self.factor for side in images.shape[2:]))
 
     @torch.no_grad()
@@ -92,65 +92,71 @@ class PatchTokenizer(nn.Module):
         )
 
     def hash(self) -> str:
-        """SHA-256 of the codes."""
+        """Return the SHA-256 of the codes."""
         return tensors_hash(self.state_dict())
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
-        told = {
+        """Write the tokenizer to a file, atomically."""
+        settings = {
             "format": FORMAT,
             "factor": self.factor,
             "codebook_size": self.codebook_size,
             "seed": self.seed,
         }
         with write_whole(path) as partial:
-            save_file({"patches": self.patches}, partial, metadata={"settings": json.dumps(told)})
+            metadata = {"settings": json.dumps(settings)}
+            save_file({"patches": self.patches}, partial, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read it.
+        """Load a tokenizer from a file.
 
         Raises:
-            ValueError: no such file, or not one that `save` wrote.
+            ValueError: the file does not exist, or is not one that `save` wrote.
         """
         file = read_tensors(path)
         try:
-            told = json.loads(file.metadata["settings"])
-            form, patches = told["format"], file.tensors["patches"]
-            factor, seed = told["factor"], told.get("seed")
+            settings = json.loads(file.metadata["settings"])
+            form, patches = settings["format"], file.tensors["patches"]
+            factor, seed = settings["factor"], settings.get("seed")
         except (KeyError, TypeError, json.JSONDecodeError):
             raise ValueError(f"{path}: not a patch tokenizer") from None
         if form != FORMAT:
-            raise ValueError(f"{path}: format = {form!r} is not {FORMAT!r}")
+            raise ValueError(f"{path}: format = {form!r} is unknown; known: {FORMAT!r}")
         if type(factor) is not int or patches.ndim != 2 or patches.shape[1] != 3 * factor**2:
-            raise ValueError(f"{path}: codes {tuple(patches.shape)} are not patches of {factor!r}")
+            raise ValueError(
+                f"{path}: expected codes of shape (K, 3 * factor^2) with factor = {factor!r}, got "
+                f"{tuple(patches.shape)}"
+            )
         return cls(patches, factor, seed)
 
 
-def _begin(pool: Counter[bytes], codebook_size: int, seed: int) -> MiniBatchKMeans:
-    """The first step of k-means, over distinct patches and how often each was seen.
+def _first_means(pool: Counter[bytes], codebook_size: int, seed: int) -> MiniBatchKMeans:
+    """Take the first step of k-means over distinct patches, weighted by how often each was seen.
 
     Raises:
-        ValueError: fewer of them than codes.
+        ValueError: there are fewer distinct patches than codes.
     """
     if len(pool) < codebook_size:
-        raise ValueError(f"{len(pool)} distinct patches are too few for {codebook_size} codes")
+        raise ValueError(
+            f"expected at least {codebook_size} distinct patches for as many codes, got {len(pool)}"
+        )
     means = MiniBatchKMeans(
         codebook_size,
         random_state=seed,
         n_init=1,
         init_size=POOL * codebook_size,
-        # A rare code stays. Given to a random patch, by default, it would go to the background:
-        # of 64 codes of letters on white paper 9 would be left.
+        # Keeps rare codes. By default they would be replaced by random patches, mostly of the
+        # background: of 64 codes for letters on white paper only 9 would be left.
         reassignment_ratio=0.0,
         compute_labels=False,
     )
     patches = np.frombuffer(b"".join(pool), np.float32).reshape(len(pool), -1)
-    # The last digits of its first distances depend on BLAS's number of threads.
+    # The last digits of the first distances depend on the number of threads of BLAS.
     with threadpool_limits(1, user_api="blas"):
         return means.partial_fit(patches, sample_weight=np.fromiter(pool.values(), np.float32))
 
 
-def _patches(images: Tensor, factor: int) -> Tensor:
-    """[B, 3, H, W] to [B h w, P]."""
+def _patches_of(images: Tensor, factor: int) -> Tensor:
+    """Cut images [B, 3, H, W] into patches [B h w, P]."""
     return rearrange(images, "b c (h y) (w x) -> (b h w) (c y x)", y=factor, x=factor)

@@ -1,8 +1,8 @@
-"""diffusers' VQModel as a tokenizer, from a local folder; it needs the extra `diffusers`.
+"""The VQModel of diffusers as a tokenizer, from a local folder; needs the extra `diffusers`.
 
-No VQModel says which numbers stand for black and white. Those of latent diffusion work in [-1, 1].
-aMUSEd's and Meissonic's work in [0, 1] both ways (their pipelines normalise nothing); they, and no
-others that we know, set `lookup_from_codebook`.
+A VQModel does not say which numbers stand for black and white. Models of latent diffusion use
+[-1, 1]. The models of aMUSEd and Meissonic use [0, 1] for input and output (their pipelines do not
+normalise); these, and no others that we know of, set `lookup_from_codebook`.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from models.tokenizers.codebook import check_images, nearest
 LATENT_DIFFUSION = (-1.0, 1.0)
 AMUSED = (0.0, 1.0)
 FIELD = "image_range"
-"""A field that one may add to config.json where the rule above is wrong: [black, white]."""
+"""A field [black, white] to add to config.json if the rule above is wrong for a model."""
 
 
 class VQModelTokenizer(nn.Module):
-    """A tokenizer (see models.tokenizers.tokenizer) on a VQModel.
+    """A tokenizer (see models.tokenizers.tokenizer) that uses a VQModel.
 
     Args:
         model: a diffusers.VQModel.
-        image_range: its black and its white.
+        image_range: the numbers that stand for black and white in the model.
 
     Raises:
-        ValueError: its images are not of 3 channels, or its white is not above its black.
+        ValueError: the model's images do not have 3 channels, or white is not above black.
     """
 
     def __init__(self, model: Any, image_range: tuple[float, float]) -> None:
         super().__init__()
         if not image_range[0] < image_range[1]:
-            raise ValueError(f"image_range = {image_range} is not a black and a white above it")
+            raise ValueError(f"expected image_range = (black, white > black), got {image_range}")
         channels = model.config.in_channels, model.config.out_channels
         if channels != (3, 3):
-            raise ValueError(f"its images have {channels} channels in and out, not 3")
+            raise ValueError(f"expected a model with 3 channels in and out, got {channels}")
         self.model = model.eval()
         self.codebook_size = int(model.config.num_vq_embeddings)
         self.factor = 2 ** (len(model.config.block_out_channels) - 1)
@@ -65,7 +65,7 @@ class VQModelTokenizer(nn.Module):
         """See `Tokenizer.decode`."""
         model = self.model
         shape = (*tokens.shape, model.quantize.embedding.embedding_dim)
-        # aMUSEd's looks its codes up itself.
+        # aMUSEd's model looks up the codes itself.
         own = model.config.lookup_from_codebook
         given = tokens if own else model.quantize.get_codebook_entry(tokens, shape)
         images: Tensor = model.decode(given, force_not_quantize=True, shape=shape).sample
@@ -73,27 +73,29 @@ class VQModelTokenizer(nn.Module):
         return ((images.float() - black) / (white - black)).clamp(0, 1)
 
     def hash(self) -> str:
-        """SHA-256 of the weights, and of the range where it is not latent diffusion's."""
+        """Return the SHA-256 of the weights, and of the range if it is not latent diffusion's."""
         weights = tensors_hash(self.state_dict())
         if self.image_range == LATENT_DIFFUSION:
             return weights
-        told = f"{weights} {list(self.image_range)}".encode()
-        return f"sha256:{hashlib.sha256(told).hexdigest()}"
+        text = f"{weights} {list(self.image_range)}".encode()
+        return f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
 def load_vq_model(
     folder: str | Path, image_range: tuple[float, float] | None = None
 ) -> VQModelTokenizer:
-    """From a folder that `VQModel.save_pretrained` wrote, or a clone of a hub's; safetensors only.
+    """Load a VQModel from a folder written by `VQModel.save_pretrained`, or a clone from the hub.
+
+    Only safetensors are read.
 
     Args:
-        folder: with config.json and the weights.
-        image_range: the model's black and white; by default config.json's field of that name,
-            which one may add, else [0, 1] of models that look up their codes themselves (aMUSEd,
-            Meissonic), and [-1, 1] of all others.
+        folder: the folder with config.json and the weights.
+        image_range: the numbers that stand for black and white. By default the field of this name
+            in config.json; without one, [0, 1] for models that look up the codes themselves
+            (aMUSEd, Meissonic) and [-1, 1] for all others.
 
     Raises:
-        ValueError: diffusers is not installed, or no VQModel lies there, with all its weights.
+        ValueError: diffusers is not installed, or the folder holds no complete VQModel.
     """
     try:
         from diffusers import VQModel
@@ -101,7 +103,7 @@ def load_vq_model(
         raise ValueError("diffusers is not installed: pip install 'autonat[diffusers]'") from None
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json of a VQModel")
-    # It would say that our own field is ignored.
+    # It would warn that it ignores our field.
     logging.getLogger("diffusers.configuration_utils").setLevel(logging.ERROR)
     try:
         check_types(folder, "diffusion_pytorch_model")
@@ -110,23 +112,23 @@ def load_vq_model(
             folder,
             local_files_only=True,
             use_safetensors=True,
-            low_cpu_mem_usage=False,  # else it advises, at length, to install accelerate
+            low_cpu_mem_usage=False,  # else a long message recommends to install accelerate
             output_loading_info=True,
         )
-        # What is missing would be random, and only warned about.
+        # Missing weights would be random, with no more than a warning.
         check_names(info["missing_keys"], info["unexpected_keys"])
         check_tensors(model.state_dict())
         return VQModelTokenizer(model, image_range or _image_range(model))
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        # The first line of torch's is a heading.
+        # The first line of torch's errors is only a heading, so the second is shown, too.
         line = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         raise ValueError(f"{folder}: not a VQModel ({line})") from None
 
 
 def _image_range(model: Any) -> tuple[float, float]:
-    told = model.config.get(FIELD)
-    if told is None:
+    given = model.config.get(FIELD)
+    if given is None:
         return AMUSED if model.config.lookup_from_codebook else LATENT_DIFFUSION
-    if not (isinstance(told, list) and len(told) == 2 and {*map(type, told)} <= {int, float}):
-        raise ValueError(f"{FIELD} = {told!r} is not [black, white]")
-    return float(told[0]), float(told[1])
+    if not (isinstance(given, list) and len(given) == 2 and {*map(type, given)} <= {int, float}):
+        raise ValueError(f"expected {FIELD} = [black, white], got {given!r}")
+    return float(given[0]), float(given[1])

@@ -1,8 +1,8 @@
-"""MaskGIT's VQGAN: images to codes and back (convolutions only, no attention).
+"""MaskGIT's VQGAN: from images to codes and back (convolutions only, no attention).
 
-Module names are those of the public PyTorch checkpoint. Two of MaskGIT's habits are kept, for the
-weights were trained with them: a block's shortcut is taken from its own output, and images are
-halved by averaging.
+Its modules have the names of the public PyTorch checkpoint. Two peculiarities of MaskGIT are kept,
+because the weights were trained with them: the shortcut of a block starts from its own output, and
+images are halved by averaging.
 B: images, H, W: pixels, h, w: codes, D: width of a code, K: codebook size.
 """
 
@@ -33,8 +33,9 @@ class VQGANConfig:
     Attributes:
         codebook_size: K.
         code_width: D.
-        channels: of each level, from pixels to codes; each level but the last halves the image.
-        blocks: residual blocks a level.
+        channels: the channels of each level, from pixels to codes; each level but the last halves
+            the image.
+        blocks: the number of residual blocks of a level.
     """
 
     codebook_size: int
@@ -56,7 +57,7 @@ class ResidualBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(to, to, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H, W]."""
+        """Map [B, C, H, W] to [B, C', H, W]."""
         found = self.conv1(F.silu(self.norm1(x)))
         found = self.conv2(F.silu(self.norm2(found)))
         if hasattr(self, "nin_shortcut"):
@@ -65,7 +66,7 @@ class ResidualBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks between two changes of size; `upsample` where one follows in the decoder."""
+    """The blocks between two changes of size; in the decoder possibly with an upsampling."""
 
     def __init__(self, channels: int, to: int, blocks: int, upsample: bool = False) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class Level(nn.Module):
             self.upsample = nn.ModuleDict({"conv": nn.Conv2d(to, to, 3, padding=1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H, W], or twice the size."""
+        """Map [B, C, H, W] to [B, C', H, W], or to twice the height and width."""
         for block in self.block:
             x = block(x)
         if hasattr(self, "upsample"):
@@ -83,7 +84,7 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
-    """[B, 3, H, W] in [0, 1] -> [B, D, h, w]."""
+    """Maps images [B, 3, H, W] in [0, 1] to [B, D, h, w]."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class Encoder(nn.Module):
         self.conv_out = nn.Conv2d(channels[-1], config.code_width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 3, H, W] to [B, D, h, w]."""
+        """Map [B, 3, H, W] to [B, D, h, w]."""
         x = self.conv_in(x)
         for i, level in enumerate(self.down):
             x = level(F.avg_pool2d(x, 2) if i else x)
@@ -108,7 +109,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[B, D, h, w] -> [B, 3, H, W], about [0, 1]."""
+    """Maps [B, D, h, w] to images [B, 3, H, W], approximately in [0, 1]."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
@@ -124,7 +125,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(channels[0], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, D, h, w] to [B, 3, H, W]."""
+        """Map [B, D, h, w] to [B, 3, H, W]."""
         x = self.conv_in(x)
         for block in self.mid.values():
             x = block(x)
@@ -170,15 +171,15 @@ class VQGAN(nn.Module):
         return self.decoder(codes).float().clamp(0, 1)  # type: ignore[no-any-return]
 
     def hash(self) -> str:
-        """SHA-256 of the weights."""
+        """Return the SHA-256 of the weights."""
         return tensors_hash(self.state_dict())
 
 
 def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
-    """The sizes that these shapes, by public name, imply.
+    """Read the sizes of a VQGAN from the shapes of its tensors, by public name.
 
     Raises:
-        ValueError: a name that the sizes are read from is missing or has another rank.
+        ValueError: a tensor from which sizes are read is missing or has another rank.
     """
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
@@ -186,7 +187,7 @@ def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
         if found is None:
             raise ValueError(f"not a VQGAN checkpoint: it lacks {name}")
         if len(found) != rank:
-            raise ValueError(f"{name} has the shape {found}, not one of rank {rank}")
+            raise ValueError(f"{name}: expected a shape of rank {rank}, got {found}")
         return found
 
     words, width = shape("quantize.embedding.weight", 2)
@@ -196,22 +197,22 @@ def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
         shape(f"encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(len(levels))
     )
     if not channels or not all(n % GROUPS == 0 for n in channels):
-        raise ValueError(f"its levels have {channels} channels, not multiples of {GROUPS}")
+        raise ValueError(f"expected levels with multiples of {GROUPS} channels, got {channels}")
     return VQGANConfig(words, width, channels, len(blocks))
 
 
 def load_vqgan(path: str | Path) -> VQGAN:
-    """MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
+    """Load MaskGIT's VQGAN from the public PyTorch checkpoint; its sizes are read from the shapes.
 
     Args:
-        path: of torch.save or safetensors (see models.tensor_file).
+        path: a file of torch.save or safetensors (see models.tensor_file).
 
     Returns:
         The VQGAN in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no such file, not a checkpoint, or missing, unexpected, misshapen or unusable
-            tensors.
+        ValueError: the file does not exist or is not a checkpoint, or tensors are missing,
+            unexpected, misshapen or unusable.
     """
     state = read_tensors(path).tensors
     try:

@@ -1,1 +1,1 @@
-"""How a generator is trained, and how a trained one is kept."""
+"""Training of NATs, and checkpoints of trained ones."""

@@ -1,4 +1,4 @@
-"""Trained NATs on disk: safetensors with the network's sizes, in a folder named by a hash."""
+"""Trained NATs on disk: safetensors with the sizes of the network, in folders named by a hash."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SETTINGS = "settings.json"
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """A short name for JSON values: equal settings, equal name."""
+    """Return a short hash of JSON settings: equal settings have equal hashes."""
     text = json.dumps(settings, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
-    """Write the settings, for people to read, then the weights, whole or not at all."""
+    """Write the settings, for people to read, and then the weights, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     state = {name: tensor.contiguous() for name, tensor in nat.tensors().items()}
@@ -36,10 +36,10 @@ def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
 
 
 def load_nat_folder(folder: Path) -> NAT:
-    """The NAT saved in a folder, in evaluation mode, on the CPU.
+    """Load the NAT saved in a folder, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: no checkpoint there, or not one of a NAT; the file is named.
+        ValueError: there is no checkpoint of a NAT; the line names the file.
     """
     path = folder / WEIGHTS
     file = read_tensors(path)
@@ -58,7 +58,7 @@ def load_nat_folder(folder: Path) -> NAT:
 
 
 def store_nat(lab: Path, nat: NAT, settings: Mapping[str, Any]) -> str:
-    """Put weights into a lab's store, once; their hash."""
+    """Put weights into the store of a lab, if they are not there already; return their hash."""
     checkpoint = nat.hash()
     folder = stored_folder(lab, checkpoint)
     if not (folder / WEIGHTS).exists():
@@ -67,21 +67,23 @@ def store_nat(lab: Path, nat: NAT, settings: Mapping[str, Any]) -> str:
 
 
 def stored_folder(lab: Path, checkpoint: str) -> Path:
-    """Where weights of that hash lie, if they do.
+    """Return the folder for weights with that hash, which need not exist.
 
     Raises:
-        ValueError: not a hash.
+        ValueError: `checkpoint` is not a hash.
     """
     if not is_sha256(checkpoint):
-        raise ValueError(f"checkpoint = {checkpoint!r} is not sha256: and 64 hexadecimal digits")
+        raise ValueError(
+            f"checkpoint: expected sha256: and 64 hexadecimal digits, got {checkpoint!r}"
+        )
     return lab / "weights" / checkpoint.removeprefix("sha256:")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What `save_nat` wrote beside the weights.
+    """Read the settings that `save_nat` wrote beside the weights.
 
     Raises:
-        ValueError: nothing that can be read.
+        ValueError: they do not exist or cannot be read.
     """
     try:
         found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))

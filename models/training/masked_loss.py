@@ -1,6 +1,6 @@
-"""A training step's images and masks, and their loss (AutoNAT, section 4.1).
+"""The images and masks of a training step, and their loss (AutoNAT, section 4.1).
 
-B: images, L: tokens an image.
+B: images, L: tokens per image.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ VALIDATION_BATCH = 512
 
 @dataclass(frozen=True)
 class Share:
-    """One worker's part of every batch: the images rank, rank + world, …
+    """One worker's share of every batch: the images rank, rank + world, …
 
-    Several workers are processes of torch's default group; their gradients add up to those of one
-    that has the whole batch.
+    Several workers are processes of torch's default group. Their gradients add up to those of one
+    worker with the whole batch.
     """
 
     rank: int = 0
@@ -41,14 +41,14 @@ WHOLE = Share()
 
 @dataclass(frozen=True)
 class Batch:
-    """What a network sees at once, on its device.
+    """The images that a network sees at once, on its device.
 
     Attributes:
         tokens: [B, L] int64.
-        masked: [B, L] bool, at least one an image.
-        conditions: classes [B] int64, some of them the null class.
-        weight: these masked positions over those of a worker's share of the step, on average.
-        seed: of the dropouts.
+        masked: which tokens are masked, [B, L] bool, at least one per image.
+        conditions: classes [B] int64, some of them the null class; or states of texts.
+        weight: the number of masked positions over the average number of a worker's share.
+        seed: the seed of the dropouts.
     """
 
     tokens: Tensor
@@ -66,10 +66,10 @@ def draw_batch(
     step: int,
     share: Share = WHOLE,
 ) -> list[Batch]:
-    """A step's microbatches of one worker.
+    """Draw the microbatches of one worker for a step.
 
-    Images and masks are drawn whole and on the CPU: any device and number of workers meets the
-    same.
+    Images and masks of the whole batch are drawn on the CPU, so that they are the same on any
+    device and for any number of workers.
     """
     length, size = nat.config.tokens, settings.batch_size
     seed = derived_seed("training", settings.seed, step)
@@ -94,12 +94,12 @@ def draw_batch(
 
 
 def batch_loss(forward: nn.Module, nat: NAT, batch: Batch, label_smoothing: float) -> Tensor:
-    """Cross entropy on a batch's masked positions, their mean; a scalar.
+    """Return the mean cross entropy over the masked positions of a batch, a scalar.
 
     Args:
-        forward: the network, or what spreads it over workers.
+        forward: the network, or the wrapper that distributes it over workers.
         nat: the network itself.
-        batch: what it sees.
+        batch: the images.
         label_smoothing: in [0, 1).
     """
     logits = forward(batch.tokens.masked_fill(batch.masked, nat.mask_token), batch.conditions)
@@ -109,14 +109,16 @@ def batch_loss(forward: nn.Module, nat: NAT, batch: Batch, label_smoothing: floa
 
 @torch.inference_mode()
 def validation_loss(nat: NAT, tokens: Rows, conditions: Rows, repeats: int = 4) -> float:
-    """Cross entropy on masked positions under uniform mask ratios, whatever the NAT was trained
-    with, so that training strategies compare; masks are the same at every call.
+    """Return the mean cross entropy over masked positions under uniform mask ratios.
+
+    The mask ratios are uniform whatever the NAT was trained with, so that training strategies can
+    be compared. The masks are the same at every call.
 
     Args:
-        nat: in evaluation mode.
-        tokens: [N, L] int64, images that were not trained on.
-        conditions: classes [N] int64.
-        repeats: masks an image.
+        nat: the network, in evaluation mode.
+        tokens: images that were not used for training, [N, L] int64.
+        conditions: classes [N] int64, or states of texts.
+        repeats: the number of masks for each image.
     """
     plain = TrainingSettings(TrainingStrategy("uniform"), label_smoothing=0.0, class_dropout=0.0)
     losses = []
@@ -131,18 +133,21 @@ def validation_loss(nat: NAT, tokens: Rows, conditions: Rows, repeats: int = 4) 
 
 
 def _draw_masks(settings: TrainingSettings, batch: int, length: int) -> tuple[Tensor, Tensor]:
-    """Masked positions [B, L] and images without their condition [B], both bool, from torch's
-    global generator."""
+    """Draw from torch's global generator which positions are masked and which conditions dropped.
+
+    Returns:
+        Masked positions [B, L], and images that get the null condition [B], both bool.
+    """
     ratios = settings.strategy.mask_ratios(torch.rand(batch, dtype=torch.float64).numpy())
     counts = torch.from_numpy(np.clip(np.round(length * ratios), 1, length))
-    # A random permutation's first n places are n random positions.
+    # The first n places of a random permutation are n random positions.
     masked = torch.rand(batch, length).argsort(dim=1).argsort(dim=1) < counts[:, None]
     return masked, torch.rand(batch) < settings.class_dropout
 
 
 @contextmanager
 def own_generator(seed: int) -> Iterator[None]:
-    """Torch's global generators, the CPU's and each GPU's, seeded, and given back as they were."""
+    """Seed torch's global generators of CPU and GPUs within the block, then restore them."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

@@ -1,6 +1,6 @@
-"""What a training reads: rows by their numbers, in memory or on disk.
+"""Rows of data for training by their numbers, in memory or on disk.
 
-B: rows asked for at once.
+B: rows read at once.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from torch import Tensor
 
 
 class Rows(Protocol):
-    """Rows by number; a tensor is one."""
+    """Rows by number, such as a tensor."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return the number of rows."""
 
     def __getitem__(self, numbers: Tensor, /) -> Tensor:
-        """Rows [B, ...] by their numbers [B] int64."""
+        """Return the rows [B, ...] with these numbers [B] int64."""
 
 
 class MappedRows:
-    """Some rows of an array on disk; only those that are asked for are read.
+    """Some rows of an array on disk, each of which is read only when it is needed.
 
     Args:
-        array: [N, ...], memory-mapped.
-        chosen: [M] int64, which of its rows these are.
-        dtype: of what is given back.
+        array: a memory-mapped array [N, ...].
+        chosen: the numbers of the chosen rows, [M] int64.
+        dtype: the type of the returned tensors.
     """
 
     def __init__(

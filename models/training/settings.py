@@ -1,4 +1,4 @@
-"""How a NAT is trained: the settings of AutoNAT's section 4.1."""
+"""The settings of a NAT's training (AutoNAT, section 4.1)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from models.precision import check_precision
 from search.training_strategy import TrainingStrategy
 
 TRAINING_PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Without float16, whose gradients need scaling."""
+"""Precisions for training; float16 is missing, because its gradients would need scaling."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a NAT is trained. The defaults are the published ones for ImageNet-256.
+    """The settings of a NAT's training. The defaults are those published for ImageNet-256.
 
     Attributes:
         strategy: the distribution of mask ratios.
-        steps: optimiser steps.
-        batch_size: images a step.
-        learning_rate: of AdamW, after warmup_steps of linear warm-up.
-        betas: of AdamW.
-        weight_decay: of AdamW.
-        label_smoothing: in [0, 1).
-        class_dropout: chance that a class is replaced by the null class, in [0, 1).
-        ema_decay: of the average of weights that is returned, in [0, 1).
-        seed: of the weights, batches, masks and dropouts.
-        precision: of the network: float32, tf32 or bfloat16 (see models.precision).
-        microbatch: images at once, whose gradients add up to the batch's; None: all.
+        steps: the number of optimiser steps.
+        batch_size: the number of images a step.
+        learning_rate: the learning rate of AdamW after the warm-up.
+        warmup_steps: the number of steps in which the learning rate rises linearly from 0.
+        betas: the betas of AdamW.
+        weight_decay: the weight decay of AdamW.
+        label_smoothing: the label smoothing, in [0, 1).
+        class_dropout: the probability that a condition is replaced by the null condition, in
+            [0, 1).
+        ema_decay: the decay of the moving average of weights that is returned, in [0, 1).
+        seed: the seed of the weights, batches, masks and dropouts.
+        precision: the precision of the network: float32, tf32 or bfloat16 (see models.precision).
+        microbatch: the number of images whose gradients are computed at once; None for the whole
+            batch.
 
     Raises:
-        ValueError: a value outside its range.
+        ValueError: a value is out of range.
     """
 
     strategy: TrainingStrategy
@@ -64,4 +67,4 @@ class TrainingSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1)")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas = {self.betas} are not both in [0, 1)")
+            raise ValueError(f"expected both betas in [0, 1), got {self.betas}")

@@ -1,7 +1,7 @@
-"""Trains a NAT on token grids (AutoNAT, section 4.1 and its published settings).
+"""Trains a NAT on tokens of images (AutoNAT, section 4.1, and its published settings).
 
-Every step's randomness derives from (seed, step) alone, so that a run killed at any moment goes
-on from its last checkpoint to the same weights as one that was not.
+The randomness of every step derives only from (seed, step), so that a run that was killed and then
+resumed from its last checkpoint reaches the same weights as one that was not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def train(
     null_context: Tensor | None = None,
     share: Share = WHOLE,
 ) -> NAT:
-    """Train to the end; see `train_in_rungs`."""
+    """Train to the end, and return the trained NAT; see `train_in_rungs`."""
     *_, trained = train_in_rungs(
         config,
         settings,
@@ -69,28 +69,29 @@ def train_in_rungs(
     null_context: Tensor | None = None,
     share: Share = WHOLE,
 ) -> Iterator[NAT]:
-    """Train, going on from the folder's checkpoint where there is one.
+    """Train a NAT, and yield it at each rung; resume from the folder's checkpoint if it has one.
 
     Args:
-        config: the network's sizes.
+        config: the sizes of the network.
         settings: how to train.
         tokens: [N, L] int64 in [0, K).
         conditions: classes [N] int64, or states of texts [N, C, E].
-        folder: for the checkpoint, which is kept; one folder a (config, settings, start).
+        folder: the folder of the checkpoint, which is kept; use one folder for each combination of
+            config, settings and start.
         report: called with (steps done, steps, loss as text).
-        rungs: growing numbers of steps; a checkpoint that has more behind it than the first (see
-            `steps_behind`) is no checkpoint for it.
-        start: weights to go on from in place of new ones, those of a network of these sizes.
-        null_context: states of no text [C, E], of a NAT that takes texts.
-        share: of several workers, which one this is; the first writes the checkpoint.
+        rungs: increasing numbers of steps. A checkpoint with more steps than the first rung (see
+            `steps_behind`) cannot be resumed.
+        start: a NAT of these sizes whose weights are the initial weights; None for random ones.
+        null_context: the states of the empty text [C, E], for a NAT that takes texts.
+        share: which of several workers this is; the first one writes the checkpoint.
 
     Yields:
-        At each rung the averaged weights, on the training's device, in evaluation mode; they
-        change with the next.
+        The NAT with averaged weights at each rung, on the device of the training, in evaluation
+        mode; its weights change when the training continues.
 
     Raises:
-        ValueError: the loss is not finite; the folder's checkpoint is not one of this network, or
-            beyond the first rung.
+        ValueError: the loss is not finite, or the folder's checkpoint is of another network or has
+            more steps than the first rung.
     """
     with own_generator(settings.seed):
         nat = NAT(config).train()
@@ -109,7 +110,9 @@ def train_in_rungs(
     )
     done = _resume(folder / CHECKPOINT, nat, average, optimiser)
     if done > rungs[0]:
-        raise ValueError(f"{folder / CHECKPOINT} has {done} steps behind it, more than {rungs[0]}")
+        raise ValueError(
+            f"{folder / CHECKPOINT}: expected a checkpoint of at most {rungs[0]} steps, got {done}"
+        )
     forward: nn.Module = nat if share.world == 1 else DistributedDataParallel(nat)
     for rung in rungs:
         for step in range(done, rung):
@@ -136,7 +139,7 @@ def _step(
     batches: Sequence[Batch],
     step: int,
 ) -> Tensor:
-    """One step of the optimiser; the loss of this worker's images, as their share of the whole."""
+    """Take one step of the optimiser; return the loss of this worker's images, weighted."""
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
     optimiser.zero_grad(set_to_none=True)
@@ -144,7 +147,7 @@ def _step(
     for number, batch in enumerate(batches):
         waiting: AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(forward, DistributedDataParallel) and number + 1 < len(batches):
-            # Gradients meet those of the other workers once, behind the last microbatch.
+            # Gradients are exchanged between workers only once, after the last microbatch.
             waiting = forward.no_sync()
         with own_generator(batch.seed), waiting:
             with computing_in(settings.precision):
@@ -171,7 +174,7 @@ def _save(
 
 
 def steps_behind(folder: Path) -> int:
-    """How many steps the checkpoint in a folder has behind it; 0 without one that can be read."""
+    """Return the steps of the checkpoint in a folder; 0 if there is none that can be read."""
     try:
         return int(load_torch(folder / CHECKPOINT)["step"])
     except (LookupError, TypeError, ValueError):
@@ -179,7 +182,7 @@ def steps_behind(folder: Path) -> int:
 
 
 def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
-    """Load a checkpoint if there is one; the number of steps that it has behind it."""
+    """Load a checkpoint if there is one, and return its number of steps."""
     if not path.exists():
         return 0
     try:

@@ -94,7 +94,7 @@ BAD: dict[str, dict[str, Any]] = {
         **with_protocol("{}"),
         "mean_image": np.zeros((2, 2)),
     },
-    r"mean_image is not in \[0, 1\]": {
+    r"mean_image: expected finite values in \[0, 1\]": {
         **with_protocol("{}"),
         "mean_image": np.full((3, 2, 2), 2.0),
     },

@@ -99,9 +99,9 @@ def test_the_range_is_said_by_config_or_caller(tmp_path: Path) -> None:
     assert load_vq_model(tmp_path, (-1.0, 1.0)).image_range == (-1.0, 1.0)
     assert torch.equal(pickle.loads(pickle.dumps(found)).encode(IMAGES), found.encode(IMAGES))
     for told, line in (
-        ("[0,1]", r"image_range = '\[0,1\]' is not \[black, white\]"),
-        ([1, 0], r"image_range = \(1.0, 0.0\) is not a black and a white above it"),
-        ([0, True], "is not .black, white"),
+        ("[0,1]", r"expected image_range = \[black, white\], got '\[0,1\]'"),
+        ([1, 0], r"expected image_range = \(black, white > black\), got \(1.0, 0.0\)"),
+        ([0, True], "expected image_range = .black, white"),
     ):
         path.write_text(json.dumps({**config, "image_range": told}))
         with pytest.raises(ValueError, match=f"{tmp_path}: not a VQModel .*{line}"):

@@ -327,7 +327,7 @@ SEARCH = (
         (("--what", "generation", "--training-steps", "9"), "training_steps = 9 does not apply"),
         (("--training-budget", "500"), "training_budget = 500 steps is less than one training"),
         (("--fine-tune-from", "sha256:" + "0" * 64), "nat.safetensors: No such file or directory"),
-        (("--fine-tune-from", "best"), "checkpoint = 'best' is not sha256:"),
+        (("--fine-tune-from", "best"), "expected sha256: and 64 hexadecimal digits, got 'best'"),
         (
             ("--optimiser", "coarse-to-fine"),
             "coarse-to-fine searches generation strategies, not tr",
