@@ -1,1 +1,1 @@
-"""Real images, as files, as tokens and as statistics; captions."""
+"""Data for training and measuring: real images as files, tokens and statistics, and captions."""

@@ -12,10 +12,11 @@ from models.regular_files import not_a_file
 
 
 def mapped_array(path: Path) -> npt.NDArray[Any]:
-    """The array in a .npy file, read where it is needed.
+    """Map the array of a .npy file into memory; parts are read when they are needed.
 
     Raises:
-        ValueError: no such file, not one of .npy, of Python objects, damaged or cut off.
+        ValueError: the file does not exist, is not a .npy file, holds Python objects, or is
+            damaged.
     """
     if (reason := not_a_file(path)) is not None:
         raise ValueError(f"{path}: {reason}")
@@ -23,8 +24,8 @@ def mapped_array(path: Path) -> npt.NDArray[Any]:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except MemoryError:
         raise
-    except Exception:  # of any type: whatever the parser of its header stumbles over
+    except Exception:  # of any type, because the parser of the header raises many
         raise ValueError(f"{path}: not a .npy array of numbers, or damaged or cut off") from None
     if not isinstance(found, np.ndarray):
-        raise ValueError(f"{path}: a .npz of several arrays, not one of .npy")
+        raise ValueError(f"{path}: expected a .npy file, got a .npz file of several arrays")
     return found

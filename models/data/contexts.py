@@ -1,8 +1,9 @@
-"""Captions as a text encoder's states, computed once and read from disk while training.
+"""The states of captions by a text encoder, computed once and read from disk in training.
 
-In a folder of token data `contexts.npy` holds [1 + captions, C, E] float16: row 0 is that of no
-text, then the captions in the order of captions.parquet. `contexts.json` says what made them and is
-written last. N: images, C: tokens a caption, E: width of a state.
+In a folder of token data, `contexts.npy` holds [1 + captions, C, E] float16: row 0 belongs to the
+empty text, the other rows to the captions in the order of captions.parquet. `contexts.json` records
+how they were made, and is written last.
+N: images, C: tokens per caption, E: width of a state.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ FORMAT = "autonat-contexts/1"
 
 @dataclass(frozen=True)
 class TextContexts:
-    """States of a folder's captions.
+    """The states of the captions of token data.
 
     Attributes:
         data: the images and their captions.
-        states: [1 + captions, C, E] float16, memory-mapped; row 0 is that of no text.
-        first: [N] int64, row of each image's first caption.
-        counts: [N] int64, how many it has.
-        encoder: its name.
-        encoder_hash: of its weights.
+        states: [1 + captions, C, E] float16, memory-mapped; row 0 belongs to the empty text.
+        first: the row of each image's first caption, [N] int64.
+        counts: the number of captions of each image, [N] int64.
+        encoder: the name of the text encoder.
+        encoder_hash: the hash of its weights.
     """
 
     data: TokenData
@@ -53,65 +54,70 @@ class TextContexts:
     encoder_hash: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process the folder travels, not its content."""
+        """Pickle only the folder, not its content."""
         return type(self).open, (self.data,)
 
     @property
     def null(self) -> Tensor:
-        """Of no text, [C, E] float32."""
+        """The states of the empty text, [C, E] float32."""
         return torch.from_numpy(self.states[0].astype(np.float32))
 
     def of_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The rows of states that training data's rows see: an image its first caption, its mirror
-        image the second where there is one."""
+        """Return the rows of states that belong to rows of training data.
+
+        An image gets its first caption, its mirror image the second one if there is one.
+        """
         images, mirrored = rows // 2, rows % 2
         return self.first[images] + np.minimum(mirrored, self.counts[images] - 1)
 
     def of_images(self, images: npt.NDArray[np.int64]) -> Tensor:
-        """The states [B, C, E] float32 of the first captions of images, by their numbers [B]."""
+        """Return the states [B, C, E] float32 of the first captions of images with numbers [B]."""
         return torch.from_numpy(self.states[self.first[images]]).float()
 
     @classmethod
     def open(cls, data: TokenData) -> Self:
-        """Those that lie beside the tokens.
+        """Open the states beside the tokens.
 
         Raises:
-            ValueError: there are none, or they do not fit the captions.
+            ValueError: there are none, or they do not belong to the captions.
         """
         path = data.folder / SETTINGS
         if not path.exists():
-            raise ValueError(f"{data.folder}: no contexts; autonat embed makes them")
-        told, states = _read(path), _mapped(data.folder / CONTEXTS)
-        first, counts = _places(data)
-        if told["data"] != data.hash():
+            raise ValueError(f"{data.folder}: no contexts; run autonat embed to make them")
+        settings, states = _read_settings(path), _mapped(data.folder / CONTEXTS)
+        first, counts = _caption_rows(data)
+        if settings["data"] != data.hash():
             raise ValueError(
                 f"{path}: made for other captions; delete it and run autonat embed again"
             )
         if len(states) != 1 + counts.sum():
-            raise ValueError(f"{data.folder / CONTEXTS}: {states.shape} does not fit the captions")
-        return cls(data, states, first, counts, told["encoder"], told["encoder_hash"])
+            raise ValueError(
+                f"{data.folder / CONTEXTS}: expected {1 + counts.sum()} rows, one more than "
+                f"captions, got the shape {states.shape}"
+            )
+        return cls(data, states, first, counts, settings["encoder"], settings["encoder_hash"])
 
 
 def store_contexts(
     data: TokenData, encoder: TextEncoder, batch: int, report: Report
 ) -> TextContexts:
-    """Encode a folder's captions, or go on doing so; what is encoded is not encoded again.
+    """Encode the captions of token data, or resume doing so after an interruption.
 
     Args:
-        data: with captions.
-        encoder: which.
-        batch: captions at once, >= 1.
+        data: the images and their captions.
+        encoder: the text encoder.
+        batch: the number of captions encoded at once, >= 1.
         report: called with (captions done, captions, "").
 
     Raises:
-        ValueError: no captions, images without one, contexts of another encoder, states that
-            float16 does not hold, or a folder that cannot be written or holds too little.
+        ValueError: an image has no caption, the folder has contexts of another encoder, a state is
+            too large for float16, or the folder cannot be written or its disk is too small.
     """
     captions = data.captions()
     if captions is None:
         raise ValueError(f"{data.folder}: its images have no captions")
-    _places(data)
-    told = {
+    _caption_rows(data)
+    settings = {
         "format": FORMAT,
         "data": data.hash(),
         "encoder": encoder.name,
@@ -120,41 +126,45 @@ def store_contexts(
     texts = ["", *captions["caption"].tolist()]
     shape = (len(texts), encoder.tokens, encoder.width)
     if (data.folder / SETTINGS).exists():
-        _same(data.folder / SETTINGS, told, shape, data.folder / CONTEXTS)
+        _require_same(data.folder / SETTINGS, settings, shape, data.folder / CONTEXTS)
         return TextContexts.open(data)
     try:
-        states, done = _begun(data.folder, told, shape)
+        states, done = _partial_states(data.folder, settings, shape)
         for start in range(done, len(texts), batch):
             report(start, len(texts), "")
-            states[start : start + batch] = _halved(encoder.encode(texts[start : start + batch]))
+            states[start : start + batch] = _to_float16(
+                encoder.encode(texts[start : start + batch])
+            )
             states.flush()
             done = min(len(texts), start + batch)
-            write_text(data.folder / BEGUN, json.dumps({**told, "shape": shape, "done": done}))
+            write_text(data.folder / BEGUN, json.dumps({**settings, "shape": shape, "done": done}))
         report(len(texts), len(texts), "")
         if (partial := data.folder / PARTIAL).exists():
             os.replace(partial, data.folder / CONTEXTS)
-        write_text(data.folder / SETTINGS, json.dumps(told))
+        write_text(data.folder / SETTINGS, json.dumps(settings))
         (data.folder / BEGUN).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"{data.folder}: {error.strerror or error}") from None
     return TextContexts.open(data)
 
 
-def _begun(
-    folder: Path, told: dict[str, Any], shape: tuple[int, ...]
+def _partial_states(
+    folder: Path, settings: dict[str, Any], shape: tuple[int, ...]
 ) -> tuple[np.memmap[Any, np.dtype[np.float16]], int]:
-    """The array to fill, and how many of its rows are."""
+    """Return the array to fill, and how many of its rows are filled already."""
     partial = folder / PARTIAL
     if (folder / BEGUN).exists():
-        begun = _read(folder / BEGUN)
-        if begun | told == begun and begun.get("shape") == list(shape):
+        begun = _read_settings(folder / BEGUN)
+        if begun | settings == begun and begun.get("shape") == list(shape):
             done = begun.get("done")
             if type(done) is not int or not 0 <= done <= shape[0]:
-                raise ValueError(f"{folder / BEGUN}: done = {done!r} is not a number of rows")
-            # A run may have ended between its last name and its settings.
+                raise ValueError(
+                    f"{folder / BEGUN}: expected done in [0, {shape[0]}], the rows, got {done!r}"
+                )
+            # A run may have ended after it renamed the array and before it wrote the settings.
             whole = done == shape[0] and not partial.exists()
             path = folder / CONTEXTS if whole else partial
-            # One that is cut off or gone is begun anew.
+            # An array that is missing or damaged is started anew.
             with contextlib.suppress(OSError, ValueError):
                 return np.lib.format.open_memmap(path, mode="r+"), done
     states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
@@ -163,10 +173,10 @@ def _begun(
 
 
 def _reserve(path: Path) -> None:
-    """Take the file's space on disk: a mapped file that finds none later kills the process.
+    """Reserve the file's space on disk; if a mapped file runs out of space later, the process dies.
 
     Raises:
-        ValueError: there is not that much.
+        ValueError: there is not enough space.
     """
     size = path.stat().st_size
     try:
@@ -174,19 +184,19 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         path.unlink()
-        raise ValueError(f"{path}: {size / 1e9:.2f} GB: {error.strerror}") from None
+        raise ValueError(f"{path}: cannot reserve {size / 1e9:.2f} GB ({error.strerror})") from None
 
 
-def _halved(states: Tensor) -> npt.NDArray[np.float16]:
+def _to_float16(states: Tensor) -> npt.NDArray[np.float16]:
     half = states.half()
     if not half.isfinite().all():
         largest = states.abs().max().item()
-        raise ValueError(f"a text encoder's state of {largest:.4g} is beyond float16")
+        raise ValueError(f"expected states of the text encoder that fit float16, got {largest:.4g}")
     found: npt.NDArray[np.float16] = half.numpy()
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -197,32 +207,40 @@ def _read(path: Path) -> dict[str, Any]:
         or found.get("format") != FORMAT
         or not all(isinstance(found.get(name), str) for name in names)
     ):
-        raise ValueError(f"{path}: not of the format {FORMAT}")
+        raise ValueError(f"{path}: expected the format {FORMAT}, got another")
     return found
 
 
 def _mapped(path: Path) -> npt.NDArray[np.float16]:
     states = mapped_array(path)
     if states.ndim != 3 or states.dtype != np.float16 or not len(states):
-        raise ValueError(f"{path}: {states.dtype} of shape {states.shape} is not states of texts")
-    for row in (0, -1):  # as of tokens; to read all may take an hour
+        raise ValueError(
+            f"{path}: expected float16 of shape (1 + captions, C, E), got {states.dtype} of shape "
+            f"{states.shape}"
+        )
+    for row in (0, -1):  # only two rows, because reading all may take an hour
         if not np.isfinite(states[row]).all():
             raise ValueError(f"{path}: row {row % len(states)} holds NaN or an infinity")
     found: npt.NDArray[np.float16] = states
     return found
 
 
-def _same(path: Path, told: dict[str, Any], shape: tuple[int, ...], states: Path) -> None:
-    theirs, found = _read(path), _mapped(states).shape
+def _require_same(
+    path: Path, settings: dict[str, Any], shape: tuple[int, ...], states: Path
+) -> None:
+    theirs, found = _read_settings(path), _mapped(states).shape
     for name in ("data", "encoder_hash"):
-        if theirs.get(name) != told[name]:
-            raise ValueError(f"{path}: made with another {name}; delete it to make them anew")
+        if theirs.get(name) != settings[name]:
+            raise ValueError(f"{path}: made with another {name}; delete it to make contexts anew")
     if found != shape:
-        raise ValueError(f"{states}: {found} is not {shape}; delete it to make them anew")
+        raise ValueError(
+            f"{states}: expected the shape {shape}, got {found}; delete {path} to make contexts "
+            "anew"
+        )
 
 
-def _places(data: TokenData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Each image's first caption's row among the states, and how many captions it has."""
+def _caption_rows(data: TokenData) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the row of each image's first caption among the states, and its number of captions."""
     captions = data.captions()
     if captions is None:
         raise ValueError(f"{data.folder}: its images have no captions")

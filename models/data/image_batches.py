@@ -1,4 +1,4 @@
-"""Images of a source in batches of one size, decoded ahead in processes of their own."""
+"""Decodes batches of a source's images ahead of time, in separate processes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of a batch's images.
+    """The decoded images of a batch.
 
     Attributes:
-        pixels: [n, size, size, 3] of those that can be used.
-        faults: for each image of the batch the reason why it cannot be used, or "".
+        pixels: the pixels of the usable images, [n, size, size, 3].
+        faults: for each image of the batch, the reason why it cannot be used, or "".
     """
 
     pixels: Pixels
@@ -34,12 +34,12 @@ class Decoded:
 
 
 def batches_of(items: Sequence[Item], batch: int) -> list[Sequence[Item]]:
-    """Runs of that many items; the last may be shorter."""
+    """Split items into batches of that size; the last may be smaller."""
     return [items[start : start + batch] for start in range(0, len(items), batch)]
 
 
 class _Decoder(Dataset[Pixels | str]):
-    """Decodes the items that its sampler hands over, so that no worker holds the whole list."""
+    """Decodes items that come from the sampler, so that no worker needs the whole list."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -57,8 +57,9 @@ class _Decoder(Dataset[Pixels | str]):
 
 
 def decode_batches(batches: list[Sequence[Item]], size: int, workers: int) -> Iterator[Decoded]:
-    """Batches decoded ahead by the workers (0: this process), in order."""
-    # Arrays travel through pipes: a container's shared memory is often too small for tensors.
+    """Yield decoded batches in order; workers decode ahead (0: this process decodes)."""
+    # numpy arrays go through pipes. Tensors would need shared memory, which is often too small in
+    # containers.
     decoder = _Decoder(size)
     loader: DataLoader[Pixels | str] = DataLoader(
         decoder,
@@ -71,7 +72,7 @@ def decode_batches(batches: list[Sequence[Item]], size: int, workers: int) -> It
 
 
 def _end_with_driver(_: int) -> None:
-    """A worker would wait for ever to be heard by a driver that was killed."""
+    """End this worker with the driver; else it would wait for ever for a killed driver."""
     driver = multiprocessing.parent_process()
 
     def wait() -> None:
@@ -83,5 +84,5 @@ def _end_with_driver(_: int) -> None:
 
 
 def to_floats(pixels: Pixels, device: str = "cpu") -> Tensor:
-    """[n, H, W, 3] in 0 ... 255 to [n, 3, H, W] in [0, 1]."""
+    """Convert pixels [n, H, W, 3] in 0 … 255 to a tensor [n, 3, H, W] in [0, 1]."""
     return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255

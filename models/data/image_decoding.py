@@ -1,4 +1,4 @@
-"""How an image file becomes an array of one size."""
+"""Decodes image files to arrays of one size."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffI
 from models.data.image_sources import Item, UnusableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is decoded. Pillow knows others, some of which start programs."""
+"""The formats that are decoded. Pillow knows others, some of which start other programs."""
 
 
 def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
-    """Read and decode an image to [size, size, 3] as ADM does: RGB, the short side halved (box
-    filter) while it is at least twice the size, then scaled to it (bicubic), the centre cut out.
-    EXIF's orientation is ignored.
+    """Read and decode an image to [size, size, 3], in the same way as ADM.
+
+    The image is converted to RGB and halved (box filter) while its short side is at least twice the
+    size; then it is scaled to the size (bicubic), and its centre is cut out. The orientation of
+    EXIF is ignored.
 
     Raises:
-        UnusableImage: not an image, cut off, or its short side is below the size.
+        UnusableImage: it is not an image, it is cut off, or its short side is below the size.
     """
     content = item.read()
     try:
@@ -31,7 +33,7 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
             return _centre(_rgb(image), size)
     except UnusableImage:
         raise
-    except Exception as error:  # of any type: whatever Pillow's parsers stumble over
+    except Exception as error:  # of any type, because Pillow's parsers raise many
         reason = " ".join(str(error).split()) or type(error).__name__
         if reason.startswith("cannot identify"):
             reason = "not an image" if content else "empty file"
@@ -39,30 +41,30 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """8 bits a channel; alpha is dropped, as ADM does.
+    """Convert to RGB with 8 bits a channel; alpha is dropped, as ADM does.
 
     Raises:
-        UnusableImage: its numbers have no white: integers of 32 bits, or floats.
+        UnusableImage: the pixels are integers of 32 bits or floats, for which white is undefined.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         image = _of_8_bits(image)
-    elif image.mode in ("I", "F"):  # Pillow would cut them off at 255
+    elif image.mode in ("I", "F"):  # Pillow would clip them at 255
         kind = "floating-point" if image.mode == "F" else "32-bit or signed"
-        raise UnusableImage(f"{kind} pixels, and nothing says which number is white")
-    elif image.mode == "P" and "transparency" in image.info:  # says what Pillow would warn of
+        raise UnusableImage(f"{kind} pixels, for which no number is known to be white")
+    elif image.mode == "P" and "transparency" in image.info:  # done here to avoid Pillow's warning
         image = image.convert("RGBA")
     return image.convert("RGB")
 
 
 def _of_8_bits(image: Image.Image) -> Image.Image:
-    """From a grey image of 9 to 16 bits, which Pillow would cut off at 255, to white."""
+    """Convert a grey image of 9 to 16 bits, which Pillow would clip at 255, to 8 bits."""
     bits, white_is_0 = 16, False
     if isinstance(image, TiffImageFile):
         bits, white_is_0 = (
             image.tag_v2[BITSPERSAMPLE][0],
             image.tag_v2[PHOTOMETRIC_INTERPRETATION] == 0,
         )
-    # Of a PGM Pillow has spread the file's range over 16 bits.
+    # For a PGM file, Pillow has scaled the values to 16 bits already.
     levels = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     return Image.fromarray(255 - levels if white_is_0 else levels)
 

@@ -1,7 +1,6 @@
-"""Where images come from: an image folder, COCO or CC3M.
+"""Sources of images: an image folder, COCO or CC3M.
 
-A source lists its images once, in an order of its own; an image is read and decoded where it is
-needed, in any process.
+A source lists its images once, in a fixed order. Any process can then read and decode an image.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ TAR_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class UnusableImage(ValueError):
-    """An image that is skipped; its message is the reason."""
+    """An image that is skipped; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image that a source lists.
+    """An image in the list of a source.
 
     Attributes:
-        name: within the source, as people know it, and as it can be written (see `printable`).
-        path: the file, or the tar that holds it.
-        label: its class.
-        captions: of the image; more than one at times.
-        offset: first byte within the tar.
-        size: bytes within the tar; None for a file of its own.
-        fault: why the image cannot be used, if the source knows already.
+        name: its name within the source, in printable characters (see `printable`).
+        path: the file, or the tar that contains it.
+        label: its class, or None.
+        captions: its captions, possibly several.
+        offset: its first byte within the tar.
+        size: its number of bytes within the tar; None for a separate file.
+        fault: the reason why the image cannot be used, if the source knows one already.
     """
 
     name: str
@@ -50,7 +49,7 @@ class Item:
     fault: str | None = None
 
     def read(self) -> bytes:
-        """The image's bytes.
+        """Read the bytes of the image file.
 
         Raises:
             UnusableImage: it cannot be read.
@@ -67,13 +66,13 @@ class Item:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Images in order.
+    """A list of images.
 
     Attributes:
         kind: "folder", "COCO", "TSV" or "tars".
-        place: what was given, for people to read.
-        items: at least one.
-        class_names: by class; empty where there are no classes.
+        place: the place of the images, for people to read.
+        items: the images in order, at least one.
+        class_names: the names of the classes; empty if there are no classes.
     """
 
     kind: str
@@ -87,7 +86,7 @@ class ImageSource:
 
     @property
     def usable(self) -> int:
-        """How many images can be used, as far as the list tells; decoding may find fewer."""
+        """The number of images without a known fault; decoding may find fewer."""
         return sum(item.fault is None for item in self.items)
 
     @property
@@ -96,7 +95,7 @@ class ImageSource:
         return self.kind != "folder"
 
     def hash(self) -> str:
-        """SHA-256 of what is listed: names, classes and captions. Not of the images themselves."""
+        """Return the SHA-256 of the list: names, classes and captions, but not image contents."""
         digest = hashlib.sha256(json.dumps([self.kind, self.class_names]).encode())
         for item in self.items:
             digest.update(json.dumps([item.name, item.label, item.captions]).encode())
@@ -106,32 +105,35 @@ class ImageSource:
 def open_source(
     images: Path, captions: Path | None = None, report: Report = lambda *_: None
 ) -> ImageSource:
-    """The source that is meant by what is given.
+    """Open a source of images.
 
     Args:
-        images: a folder of images, or of img2dataset's tars, or one tar.
-        captions: a COCO JSON (.json), or lines of caption<TAB>file (.tsv); names are relative to
-            the folder. Tars hold their own.
+        images: a folder of images, a folder of img2dataset's tars, or one tar.
+        captions: a .json file of COCO, or a .tsv file with lines of caption<TAB>file, where names
+            are relative to the folder. Tars contain their own captions.
         report: called with (tars read, tars, "").
 
     Raises:
-        ValueError: missing, empty or unreadable, or files that do not hold what they should.
+        ValueError: a file or folder is missing, empty, unreadable or of another format.
     """
     try:
         tars = [images] if images.is_file() else sorted(images.glob("*.tar"))
         if not images.is_file():
-            os.listdir(images)  # a glob of a folder that cannot be read is only empty
+            os.listdir(images)  # unlike a glob, this fails if the folder cannot be read
     except OSError as error:
         raise ValueError(f"{images}: {error.strerror}") from None
     if not any(tar.is_file() for tar in tars):
         tars = []
     if captions is None:
-        return _tars(images, tars, report) if tars else _folder(images)
+        return _tar_source(images, tars, report) if tars else _folder_source(images)
     if tars:
-        raise ValueError(f"{images}: tars hold their own captions; {captions} is not needed")
-    readers = {".json": _coco, ".tsv": _tsv}
+        raise ValueError(f"{images}: tars contain their own captions; remove {captions}")
+    readers = {".json": _coco_source, ".tsv": _tsv_source}
     if captions.suffix.lower() not in readers:
-        raise ValueError(f"{captions}: captions are a .json of COCO or a .tsv of caption<TAB>file")
+        raise ValueError(
+            f"{captions}: expected captions in a .json file of COCO or a .tsv file of "
+            "caption<TAB>file"
+        )
     if (reason := not_a_file(captions)) is not None:
         raise ValueError(f"{captions}: {reason}")
     try:
@@ -142,8 +144,8 @@ def open_source(
         raise ValueError(f"{captions}: not UTF-8 text") from None
 
 
-def _folder(root: Path) -> ImageSource:
-    """Classes are the sub-folders, sorted, with all that lies below them."""
+def _folder_source(root: Path) -> ImageSource:
+    """List a folder whose sorted sub-folders, with everything below them, are the classes."""
     files = [(file.split(os.sep, 1), file, fault) for file, fault in files_below(root)]
     names = sorted({parts[0] for parts, _, fault in files if len(parts) > 1 and fault is None})
     labels = {name: label for label, name in enumerate(names)}
@@ -151,14 +153,17 @@ def _folder(root: Path) -> ImageSource:
     for parts, file, fault in files:
         label = labels.get(parts[0]) if len(parts) > 1 else None
         if fault is None and names and label is None:
-            fault = "in no class's folder"
-        told = None if fault is None else printable(fault)
-        items.append(Item(printable(file), str(root / file), label, fault=told))
+            fault = "not in a folder of a class"
+        reason = None if fault is None else printable(fault)
+        items.append(Item(printable(file), str(root / file), label, fault=reason))
     return ImageSource("folder", printable(str(root)), items, tuple(map(printable, names)))
 
 
-def _coco(root: Path, path: Path) -> ImageSource:
-    """COCO's captions: `images` with id and file_name, `annotations` with image_id and caption."""
+def _coco_source(root: Path, path: Path) -> ImageSource:
+    """List the images of COCO's captions.
+
+    The file has `images` with id and file_name, and `annotations` with image_id and caption.
+    """
     content = read_json(path)
     try:
         files = {image["id"]: image["file_name"] for image in content["images"]}
@@ -167,42 +172,50 @@ def _coco(root: Path, path: Path) -> ImageSource:
         for annotation in content["annotations"]:
             captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not captions as COCO has them ({error})") from None
+        raise ValueError(f"{path}: not captions in the format of COCO ({error})") from None
     if len(files) < listed:
-        raise ValueError(f"{path}: an id is that of two images")
+        raise ValueError(f"{path}: two images have the same id")
     for unknown in captions.keys() - files.keys():
-        raise ValueError(f"{path}: a caption's image_id = {unknown!r} is not among the images")
+        raise ValueError(f"{path}: a caption has image_id = {unknown!r}, but no image has this id")
     by_file: dict[str, list[Any]] = {}
     for number, file in files.items():
         if not isinstance(file, str) or not file:
-            raise ValueError(f"{path}: the image of id = {number!r} has the file_name {file!r}")
+            raise ValueError(
+                f"{path}: expected a file_name of the image with id = {number!r}, got {file!r}"
+            )
         by_file.setdefault(os.path.normpath(file), []).extend(captions.get(number, []))
     items = [_captioned(file, root / file, texts) for file, texts in by_file.items()]
     return ImageSource("COCO", printable(f"{root}, {path.name}"), items)
 
 
-def _tsv(root: Path, path: Path) -> ImageSource:
-    """Lines of caption<TAB>file; a file that comes again has several captions."""
+def _tsv_source(root: Path, path: Path) -> ImageSource:
+    """List the images of lines caption<TAB>file; a file on several lines has several captions."""
     captions: dict[str, list[Any]] = {}
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             caption, tab, file = line.strip("\r\n").rpartition("\t")
             if line.strip() and not tab:
-                raise ValueError(f"{path}, line {number}: not caption<TAB>file")
+                raise ValueError(f"{path}, line {number}: expected caption<TAB>file")
             if "://" in file:
-                raise ValueError(f"{path}, line {number}: a URL; img2dataset fetches such images")
+                raise ValueError(
+                    f"{path}, line {number}: expected a file, got a URL; fetch such images with "
+                    "img2dataset"
+                )
             if tab:
                 captions.setdefault(os.path.normpath(file.strip()), []).append(caption)
     items = [_captioned(file, root / file, texts) for file, texts in captions.items()]
     return ImageSource("TSV", printable(f"{root}, {path.name}"), items)
 
 
-def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
-    """Tars as img2dataset makes them: KEY.jpg, KEY.txt with the caption, KEY.json with all."""
+def _tar_source(place: Path, tars: list[Path], report: Report) -> ImageSource:
+    """List the images of tars made by img2dataset.
+
+    These contain KEY.jpg, KEY.txt with the caption, and KEY.json with all fields.
+    """
     items: list[Item] = []
-    taken: dict[str, str] = {}
+    listed: dict[str, str] = {}
     for done, path in enumerate(tars, 1):
-        known = taken.setdefault(os.path.realpath(path), path.name)
+        known = listed.setdefault(os.path.realpath(path), path.name)
         fault = not_a_file(path)
         if fault is None and known != path.name:
             fault = f"the same as {known}, which is listed already"
@@ -212,7 +225,7 @@ def _tars(place: Path, tars: list[Path], report: Report) -> ImageSource:
         try:
             items += _members(path)
         except (tarfile.TarError, EOFError):
-            raise ValueError(f"{path}: not a tar, or cut off") from None
+            raise ValueError(f"{path}: not a tar file, or cut off") from None
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         report(done, len(tars), "")
@@ -236,14 +249,14 @@ def _members(path: Path) -> Iterator[Item]:
     for key, member in images.items():
         name = f"{path.name}/{member.name}"
         if not member.isfile():
-            yield Item(printable(name), str(path), fault="a link within its tar, not a file")
+            yield Item(printable(name), str(path), fault="a link within the tar, not a file")
             continue
         texts = [_caption(captions.get(key, {}))]
         yield _captioned(name, path, texts, offset=member.offset_data, size=member.size)
 
 
 def _caption(texts: dict[str, str]) -> str:
-    """The caption in KEY.txt, else that in KEY.json."""
+    """Return the caption in KEY.txt, or else the one in KEY.json."""
     if ".txt" in texts:
         return texts[".txt"]
     try:
@@ -257,8 +270,8 @@ def _caption(texts: dict[str, str]) -> str:
 def _captioned(
     name: str, path: Path, texts: list[Any], offset: int = 0, size: int | None = None
 ) -> Item:
-    """An image with those of its captions that are text."""
-    # JSON may hold halves of characters, which no file of text can.
+    """Make an item whose captions are those texts that are not empty."""
+    # JSON may contain surrogates, which cannot be written to a text file.
     plain = [text.encode("utf-8", "replace").decode() for text in texts if isinstance(text, str)]
     captions = tuple(" ".join(text.split()) for text in plain if text.strip())
     fault = None if captions else "no caption"

@@ -1,4 +1,4 @@
-"""The files below a folder of pictures: each once, however links lead to it."""
+"""Lists the files below a folder of pictures, each only once, even if several links lead to it."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ HIDDEN = "."
 
 
 def files_below(root: Path) -> list[tuple[str, str | None]]:
-    """Names below the root of all files that are not hidden, folder by folder, and why one is not
-    taken, if that is known. Links are followed; what they lead to is taken once, by its own name
-    where it has one below the root.
+    """List the names below the root of all files that are not hidden, folder by folder.
+
+    Links are followed. A file that is reached several times is used once, under its own name if
+    that is below the root.
+
+    Returns:
+        Pairs of a name and the reason why the file is skipped, or None.
 
     Raises:
-        ValueError: a folder that cannot be read.
+        ValueError: a folder cannot be read.
     """
     found = _Listing(root).found
     return [(name, found[name]) for name in sorted(found, key=_folder_by_folder)]
 
 
 def printable(name: str) -> str:
-    r"""A name as it can be written anywhere; bytes that are not UTF-8, and control characters, are
-    \xNN."""
+    r"""Make a name printable: bytes that are not UTF-8, and control characters, become \xNN."""
     return re.sub("[\0-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: _escaped(found[0]), name)
 
 
 def _escaped(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is not UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # Python's form of a byte that is not UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class _Listing:
-    """What lies below a root: first by its own names, then by links, in their order."""
+    """The files below a root: first those with their own names, then those found by links."""
 
     def __init__(self, root: Path) -> None:
         self.found: dict[str, str | None] = {}
         self._root = root
-        self._folders: dict[str, str] = {}  # real path -> name
-        self._linked: dict[str, str] = {}  # likewise, of files that links lead to
+        self._folders: dict[str, str] = {}  # name of each folder by its real path
+        self._linked: dict[str, str] = {}  # name of each linked file by its real path
         links = self._walk("", os.path.realpath(root))
         while links:
             more: list[str] = []
@@ -50,7 +53,7 @@ class _Listing:
             links = more
 
     def _walk(self, inside: str, real: str) -> list[str]:
-        """Take a folder and all below it; the links there."""
+        """List a folder and everything below it, and return the links found there."""
         links: list[str] = []
         waiting = [(inside, real)]
         while waiting:
@@ -70,7 +73,7 @@ class _Listing:
 
     def _follow(self, name: str) -> list[str]:
         target = os.path.realpath(self._root / name)
-        if self._known(target) is not None:
+        if self._listed_name(target) is not None:
             self._skip(name, target)
         elif os.path.isdir(target):
             return self._walk(name, target)
@@ -79,8 +82,8 @@ class _Listing:
             self._linked[target] = name
         return []
 
-    def _known(self, target: str) -> str | None:
-        """The name by which something is listed already."""
+    def _listed_name(self, target: str) -> str | None:
+        """Return the name under which a real path is listed already, or None."""
         folder, base = os.path.split(target)
         if target in self._folders:
             return self._folders[target] or os.curdir
@@ -89,7 +92,7 @@ class _Listing:
         return self._linked.get(target)
 
     def _skip(self, name: str, target: str) -> None:
-        self.found[name] = f"the same as {self._known(target)}, which is listed already"
+        self.found[name] = f"the same as {self._listed_name(target)}, which is listed already"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -101,6 +104,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _folder_by_folder(name: str) -> list[tuple[bool, str]]:
-    """Sorts a folder's files before what lies in its sub-folders."""
+    """Sort key that puts the files of a folder before those of its sub-folders."""
     *folders, file = name.split(os.sep)
     return [*((True, folder) for folder in folders), (False, file)]

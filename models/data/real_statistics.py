@@ -1,4 +1,4 @@
-"""Statistics of a source's real images: the reference that FID compares with."""
+"""Makes reference statistics, with which FID is computed, from the real images of a source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.precision import device
 from search.progress import Report, Reports
 
 PIXELS = "pixels"
-"""Features that are fitted on the images, and lie beside the statistics."""
+"""The name of features that are fitted to the images and stored beside the statistics."""
 
 
 def real_statistics(
@@ -40,38 +40,38 @@ def real_statistics(
 
     Args:
         source: the images.
-        features: a name of `load_features`, or "pixels", which are fitted first and written to
-            `pixels_file(path)`.
-        size: side of the images in pixels.
-        path: of the .npz file.
-        side: of fitted features' small images.
-        batch: images at once.
-        workers: processes that decode; 0: this one.
-        report: gives, for a task by name, what is called with (images done, images, a note).
-        keep: of how many images, drawn at random, the features are written beside (see
-            `models.metrics.real_features`); 0: of none.
+        features: a name for `load_features`, or "pixels" for features that are fitted first and
+            written to `pixels_file(path)`.
+        size: the side of the images in pixels.
+        path: the path of the .npz file to write.
+        side: the side in pixels of the scaled-down images of fitted features.
+        batch: the number of images at once.
+        workers: the number of processes that decode images; 0 for this process.
+        report: makes the report of a task, given its name.
+        keep: the number of images, drawn at random, whose features are written beside the
+            statistics (see `models.metrics.real_features`).
 
     Returns:
-        What was written, and NAME: REASON of the images that were skipped.
+        The written reference, and "NAME: REASON" of each skipped image.
 
     Raises:
-        ValueError: unknown features, or fewer images than a covariance needs.
+        ValueError: the features are unknown, or there are too few images for a covariance.
     """
     skipped: list[str] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     if features == PIXELS:
         width = pixel_width(side)
         _require_images(source, source.usable, width)
-        images = _images(source, size, batch, workers, [], report("fitting"), width)
+        images = _usable_images(source, size, batch, workers, [], report("fitting"), width)
         fitted = fit_pixels(images, side)
         fitted.save(pixels_file(path))
         features = f"{PIXELS}:{pixels_file(path)}"
     network = load_features(features).to(device())
     _require_images(source, source.usable, network.num_features)
-    told = report("measuring images")
-    images = _images(source, size, batch, workers, skipped, told, network.num_features)
+    measuring, width = report("measuring images"), network.num_features
+    images = _usable_images(source, size, batch, workers, skipped, measuring, width)
     sample = Sample(keep)
-    found = _sums(network, images, sample)
+    found = _sum_features(network, images, sample)
     sums = found.whole
     place = f"{source.kind} {source.place}"
     made = Made(network.description, network.hash(), size, True, place)
@@ -82,7 +82,7 @@ def real_statistics(
     )
     halves = halves_of(found.half, rest)
     reference = Reference(sums.statistics(), made, halves, found.mean_image)
-    features_file(path).unlink(missing_ok=True)  # of other statistics
+    features_file(path).unlink(missing_ok=True)  # it belongs to former statistics
     write_reference(path, reference)
     if (kept := sample.features()) is not None:
         write_features(path, kept, reference.statistics)
@@ -90,24 +90,24 @@ def real_statistics(
 
 
 def _require_images(source: ImageSource, images: int, features: int) -> None:
-    """Said before anything is decoded, where the list alone tells.
+    """Refuse too few images; called before decoding with what is known from the list, and after it.
 
     Raises:
-        ValueError: fewer images than a covariance of so many features needs.
+        ValueError: there are too few images for a covariance of so many features.
     """
     if images <= features:
         raise ValueError(
-            f"{source.place}: {images} images are too few: the covariance of {features} features "
-            f"is singular below {features + 1}"
+            f"{source.place}: expected at least {features + 1} images, because the covariance of "
+            f"{features} features is singular below that, got {images}"
         )
 
 
 def pixels_file(path: Path) -> Path:
-    """Where fitted features lie."""
+    """Return the path of fitted features."""
     return path.with_suffix(".pixels.safetensors")
 
 
-def _images(
+def _usable_images(
     source: ImageSource,
     size: int,
     batch: int,
@@ -116,10 +116,10 @@ def _images(
     report: Report,
     features: int,
 ) -> Iterator[Tensor]:
-    """Batches [B, 3, size, size] in [0, 1] of what can be used; the rest is noted in `skipped`.
+    """Yield batches [B, 3, size, size] in [0, 1] of usable images; note the others in `skipped`.
 
     Raises:
-        ValueError: behind the last of them, where all were too few for so many features.
+        ValueError: after the last batch, if there were too few images for so many features.
     """
     done = 0
     batches = batches_of(source.items, batch)
@@ -136,16 +136,16 @@ def _images(
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Of all images, and of a half of them that was drawn at random; and their mean [3, H, W]."""
+class _FeatureSums:
+    """The sums of all images and of a random half of them, and the mean image [3, H, W]."""
 
     whole: Sums
     half: Sums
     mean_image: Tensor
 
 
-def _sums(features: Features, batches: Iterator[Tensor], sample: Sample) -> _Found:
-    """Streamed: memory does not grow with the images."""
+def _sum_features(features: Features, batches: Iterator[Tensor], sample: Sample) -> _FeatureSums:
+    """Sum the features batch by batch, so that memory does not grow with the images."""
     width = features.num_features
     whole = half = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
     pixels = torch.zeros(()).double()
@@ -157,7 +157,7 @@ def _sums(features: Features, batches: Iterator[Tensor], sample: Sample) -> _Fou
             sample.add(found)
             half += _sums_of(found[torch.rand(len(found), generator=generator) < 0.5])
             pixels = pixels + images.double().sum(0)
-    return _Found(whole, half, (pixels / whole.images).float().clamp(0, 1))
+    return _FeatureSums(whole, half, (pixels / whole.images).float().clamp(0, 1))
 
 
 def _sums_of(found: Tensor) -> Sums:

@@ -1,6 +1,6 @@
-"""Frozen text encoders: captions to token states, from a local folder; it needs the extra `text`.
+"""Frozen text encoders: from captions to token states; needs the extra `text`.
 
-B: captions, C: tokens a caption, E: width of a state.
+B: captions, C: tokens per caption, E: width of a state.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models.tensor_file import check_tensors, check_types
 
 KINDS = ("clip", "transformer")
 UNUSED = ("pooler.", "decoder.")
-"""Weights that no token state of an encoder depends on."""
+"""Weights on which the token states of an encoder do not depend."""
 FAILURES = (
     OSError,
     ValueError,
@@ -30,14 +30,14 @@ FAILURES = (
     RuntimeError,
     SafetensorError,
 )
-"""What transformers raises where a folder holds something else than was asked for."""
+"""The errors that transformers raises if a folder does not contain what it should."""
 
 
 class TextEncoder:
     """Encodes captions.
 
     Attributes:
-        name: as `load_text_encoder` was given it.
+        name: the name that was given to `load_text_encoder`.
         tokens: C.
         width: E.
     """
@@ -46,17 +46,19 @@ class TextEncoder:
         self.name, self.tokens = name, tokens
         self._tokenizer, self._model = tokenizer, model.eval().requires_grad_(False).to(device())
         self._clip = name.startswith("clip:")
-        # The longest caption there is: what fails on it would fail in the middle of a long run.
+        # Tried with the longest possible caption, so that it does not fail later in a long run.
         states = self.encode(["a " * tokens])
         if states.ndim != 3 or states.shape[1] != tokens:
-            raise ValueError(f"its states {tuple(states.shape[1:])} are not one for each token")
+            raise ValueError(
+                f"expected a state for each of {tokens} tokens, got {tuple(states.shape[1:])}"
+            )
         self.width = states.shape[2]
 
     @torch.inference_mode()
     def encode(self, captions: list[str]) -> Tensor:
-        """The last hidden states [B, C, E] float32, on the CPU; longer captions are cut.
+        """Return the last hidden states [B, C, E] float32, on the CPU; long captions are cut.
 
-        CLIP's are kept whole, as published; of other encoders the padding's states are zero.
+        For CLIP the states of the padding are kept, as published; for other encoders they are 0.
         """
         words = self._tokenizer(
             captions,
@@ -73,23 +75,24 @@ class TextEncoder:
         return found
 
     def hash(self) -> str:
-        """SHA-256 of the weights that states depend on."""
+        """Return the SHA-256 of the weights on which the states depend."""
         state = self._model.state_dict()
         return tensors_hash({n: state[n] for n in state if not n.startswith(UNUSED)})
 
 
 def load_text_encoder(name: str, tokens: int) -> TextEncoder:
-    """An encoder by name: clip:FOLDER (the text half of a CLIP) or transformer:FOLDER (any encoder
-    that transformers' AutoModel loads; of an encoder-decoder such as T5 the encoder). Only
-    safetensors are read; it computes in float32, whatever the file's precision.
+    """Load a text encoder by name.
+
+    Only safetensors are read. The encoder computes in float32, whatever the precision of the file.
 
     Args:
-        name: of the encoder.
-        tokens: C >= 1, at most what the encoder knows; 77 for CLIP.
+        name: clip:FOLDER (the text encoder of a CLIP) or transformer:FOLDER (any encoder that
+            AutoModel of transformers loads; the encoder of an encoder-decoder such as T5).
+        tokens: C >= 1, at most the number of positions of the encoder, which is 77 for CLIP.
 
     Raises:
-        ValueError: another kind, no such model, weights or tokenizer missing from its folder, or
-            more tokens than it knows.
+        ValueError: the kind is unknown, the folder lacks the model, weights or tokenizer, or the
+            encoder has fewer positions.
     """
     kind, _, folder = name.partition(":")
     if kind not in KINDS or not folder:
@@ -105,7 +108,7 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     reads: Any = AutoTokenizer
     try:
         check_types(folder, "model")
-        with _quiet():
+        with _silent_transformers():
             tokenizer = reads.from_pretrained(folder, local_files_only=True)
             model, loading = made_by.from_pretrained(
                 folder,
@@ -124,11 +127,11 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     except FAILURES as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(f"{folder}: not a text encoder ({line})") from None
-    raise ValueError(f"tokens = {tokens} is outside [1, {most}], what {folder} knows")
+    raise ValueError(f"tokens = {tokens} is outside [1, {most}], the positions of {folder}")
 
 
 def _require_files(folder: str, tokenizer: Any, missing: set[str]) -> None:
-    """Refuse what transformers only warns of: it would make up missing weights and words."""
+    """Refuse missing weights or words, for which transformers would only warn."""
     names = sorted(name for name in missing if not name.startswith(UNUSED))
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -139,8 +142,8 @@ def _require_files(folder: str, tokenizer: Any, missing: set[str]) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' own bars and reports of loading."""
+def _silent_transformers() -> Iterator[None]:
+    """Silence the progress bars and messages of transformers within the block."""
     from transformers.utils import logging
 
     theirs: Any = logging

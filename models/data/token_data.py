@@ -1,9 +1,10 @@
-"""Images as tokens on disk: a folder that a NAT trains from without holding it in memory.
+"""Token data: a folder of images as tokens, from which training reads without loading all of it.
 
-`tokens.npy` is the public layout: [rows, 1 + L] integers, the class in column 0 (0 where there are
-no classes), the tokens behind it; rows 2i and 2i + 1 are image i and its mirror image.
-`settings.json` tells what they are, and is written last: a folder without it is not whole.
-`captions.parquet`, where images have captions: columns image (0 ... N - 1, rising) and caption.
+`tokens.npy` has the public layout: [rows, 1 + L] integers, with the class in column 0 (0 if there
+are no classes), followed by the tokens. Rows 2i and 2i + 1 are image i and its mirror image.
+`settings.json` describes the tokens. It is written last, so that a folder without it is incomplete.
+`captions.parquet` exists if images have captions, with the columns image (0 … N - 1, rising) and
+caption.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ TOKENS = "tokens.npy"
 SETTINGS = "settings.json"
 CAPTIONS = "captions.parquet"
 BLOCK_BYTES = 1 << 26
-"""Of an array that is streamed, at once."""
+"""The number of bytes of a streamed array that are read at once."""
 
 Array = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """What the tokens are.
+    """A description of the tokens.
 
     Attributes:
         codebook_size: K; tokens are in [0, K).
         grid: rows and columns (h, w) of an image's tokens; L = h * w.
-        image_size: side of the images in pixels, if known.
-        tokenizer: its name, if known.
-        tokenizer_hash: its hash, if known.
-        class_names: by class; empty where there are no classes.
-        source: where the images came from, for people to read.
-        skipped: images of the source that could not be used.
+        image_size: the side of the images in pixels, if known.
+        tokenizer: the name of the tokenizer, if known.
+        tokenizer_hash: the hash of the tokenizer, if known.
+        class_names: the names of the classes; empty if there are no classes.
+        source: the source of the images, for people to read.
+        skipped: the number of images of the source that could not be used.
 
     Raises:
-        ValueError: a value of another type, or outside its range.
+        ValueError: a value is of another type or out of range.
     """
 
     codebook_size: int
@@ -69,26 +70,27 @@ class TokenSettings:
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name} = {value!r} is not an integer >= {lowest}")
         if len(self.grid) != 2 or not all(type(n) is int and n >= 1 for n in self.grid):
-            raise ValueError(f"grid = {self.grid!r} is not two positive integers")
-        if not all(isinstance(name, str) for name in self.class_names):
-            raise ValueError("class_names are not all text")
+            raise ValueError(f"expected grid = two positive integers, got {self.grid!r}")
+        for name in self.class_names:
+            if not isinstance(name, str):
+                raise ValueError(f"expected class_names that are strings, got {name!r}")
 
     @property
     def tokens(self) -> int:
-        """L."""
+        """L, the number of tokens of an image."""
         return math.prod(self.grid)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """From what `settings.json` holds.
+        """Make settings from the content of `settings.json`.
 
         Raises:
-            ValueError: a missing field, or one that is not valid.
+            ValueError: a field is missing or not valid.
         """
         fields = {}
         for name in cls.__dataclass_fields__:
             if name not in value:
-                raise ValueError(f"lacks the field {name!r}")
+                raise ValueError(f"the field {name!r} is missing")
             fields[name] = value[name]
         for name in ("grid", "class_names"):
             if not isinstance(fields[name], list):
@@ -98,11 +100,11 @@ class TokenSettings:
 
 
 class TokenData:
-    """Tokens in a folder, memory-mapped.
+    """The tokens in a folder, memory-mapped.
 
     Attributes:
-        folder: where they lie.
-        settings: what they are.
+        folder: the folder.
+        settings: the description of the tokens.
         tokens: [rows, L] integers in [0, K), a view of the file.
         classes: [rows] integers, a view of the file.
     """
@@ -114,32 +116,32 @@ class TokenData:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Map the tokens; only the first and last rows are read, `check` reads them all.
+        """Open a folder; only the first and last rows are read, and `check` reads all.
 
         Raises:
-            ValueError: files that are missing or do not fit together; one line names what.
+            ValueError: a file is missing or not valid, or the files do not fit together.
         """
         folder = Path(folder)
-        told = _read_json(folder / SETTINGS)
-        if told.get("format") != FORMAT:
-            line = f"format = {told.get('format')!r} is unknown; known: {FORMAT}"
+        content = _read_json(folder / SETTINGS)
+        if content.get("format") != FORMAT:
+            line = f"format = {content.get('format')!r} is unknown; known: {FORMAT}"
             raise ValueError(f"{folder / SETTINGS}: {line}")
         try:
-            settings = TokenSettings.from_json(told)
-            if not isinstance(told.get("hash"), str):
-                raise ValueError("lacks the hash")
+            settings = TokenSettings.from_json(content)
+            if not isinstance(content.get("hash"), str):
+                raise ValueError("the field 'hash' is missing")
         except ValueError as error:
             raise ValueError(f"{folder / SETTINGS}: {error}") from None
         rows = _mapped(folder / TOKENS)
-        if rows.shape[1] != 1 + settings.tokens or len(rows) / 2 != told.get("images"):
+        if rows.shape[1] != 1 + settings.tokens or len(rows) / 2 != content.get("images"):
             h, w = settings.grid
             raise ValueError(
-                f"{folder / TOKENS}: the shape {rows.shape} does not fit {told.get('images')} "
-                f"images of {h} x {w} tokens and their mirror images"
+                f"{folder / TOKENS}: expected the classes and {h} x {w} tokens of "
+                f"{content.get('images')} images and their mirror images, got {rows.shape}"
             )
         for block in (rows[:2], rows[-2:]):
             _check_rows(folder / TOKENS, block, settings)
-        return cls(folder, settings, rows, told["hash"])
+        return cls(folder, settings, rows, content["hash"])
 
     @classmethod
     def from_public(
@@ -152,27 +154,33 @@ class TokenData:
         tokenizer: str | None = None,
         tokenizer_hash: str | None = None,
     ) -> Self:
-        """Copy a public .npy into a folder of its own; classes are named by their numbers.
+        """Copy a public .npy file into a new folder; classes are named by their numbers.
 
         Args:
-            path: of [rows, 1 + L] integers, L a square; an image's two rows follow each other.
-            folder: to make; it must hold no tokens yet.
+            path: a file of [rows, 1 + L] integers, where L is a square number and the two rows of
+                an image are adjacent.
+            folder: the folder to make; it must not contain tokens yet.
             codebook_size: K.
-            factor: pixels a side of what a token stands for, if known.
-            tokenizer: its name, if known.
-            tokenizer_hash: its hash, if known.
+            factor: the side in pixels of the square that a token stands for, if known.
+            tokenizer: the name of the tokenizer, if known.
+            tokenizer_hash: the hash of the tokenizer, if known.
 
         Raises:
-            ValueError: not such an array, or the folder holds tokens.
+            ValueError: the file is not such an array, or the folder contains tokens.
         """
         tokens, classes = read_public(path, codebook_size)
         side = math.isqrt(tokens.shape[1])
         if side * side != tokens.shape[1]:
-            raise ValueError(f"{path}: {tokens.shape[1]} tokens an image are not a square")
+            raise ValueError(
+                f"{path}: expected a square number of tokens per image, got {tokens.shape[1]}"
+            )
         if len(tokens) % 2:
-            raise ValueError(f"{path}: {len(tokens)} rows are not images and their mirror images")
+            raise ValueError(
+                f"{path}: expected two rows for each image and its mirror image, got "
+                f"{len(tokens)} rows"
+            )
         if (Path(folder) / TOKENS).exists():
-            raise ValueError(f"{folder} holds {TOKENS} already")
+            raise ValueError(f"{folder} already contains {TOKENS}")
         settings = TokenSettings(
             codebook_size,
             (side, side),
@@ -194,18 +202,18 @@ class TokenData:
         blocks: Iterable[Array],
         captions: Sequence[Sequence[str]] | None = None,
     ) -> Self:
-        """Write a folder, `settings.json` last.
+        """Write a folder, with `settings.json` last.
 
         Args:
-            folder: is made where it is missing.
-            settings: what the tokens are.
+            folder: the folder, which is made if it is missing.
+            settings: the description of the tokens.
             images: N.
             blocks: arrays [*, 1 + L] that together are the 2N rows.
-            captions: of each of the N images.
+            captions: the captions of each of the N images.
 
         Raises:
-            ValueError: no images, other numbers of rows or captions, a class or token out of range,
-                or a folder that cannot be written.
+            ValueError: there are no images, the number of rows or captions is wrong, a class or
+                token is out of range, or the folder cannot be written.
         """
         folder = Path(folder)
         if images < 1:
@@ -218,61 +226,66 @@ class TokenData:
             if captions is not None:
                 _write_captions(folder / CAPTIONS, images, captions)
             rows, texts = _mapped(folder / TOKENS), _read_captions(folder / CAPTIONS, images)
-            told = {
+            content = {
                 "format": FORMAT,
                 **asdict(settings),
                 "images": images,
                 "hash": _content_hash(rows, texts),
             }
-            write_text(folder / SETTINGS, json.dumps(told, indent=2) + "\n")
+            write_text(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
         except OSError as error:
             raise ValueError(f"{folder}: {error.strerror or error}") from None
         return cls.open(folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process the folder travels, not its content."""
+        """Pickle only the folder, not its content."""
         return type(self).open, (self.folder,)
 
     @property
     def images(self) -> int:
-        """N; there are twice as many rows."""
+        """N, the number of images; there are twice as many rows."""
         return len(self._rows) // 2
 
     @property
     def num_classes(self) -> int:
-        """0 where there are no classes."""
+        """The number of classes; 0 if there are none."""
         return len(self.settings.class_names)
 
     def captions(self) -> pd.DataFrame | None:
-        """Columns image (0 ... N - 1, rising) and caption; None where images have none.
+        """Return a table with the columns image (0 … N - 1, rising) and caption.
+
+        None if the images have no captions.
 
         Raises:
-            ValueError: not such a table.
+            ValueError: the file is not such a table.
         """
         return _read_captions(self.folder / CAPTIONS, self.images)
 
     def hash(self) -> str:
-        """SHA-256 of rows and captions, whatever the width of their integers; as it was when they
-        were written."""
+        """Return the SHA-256 of rows and captions, as recorded when they were written.
+
+        It does not depend on the type of the integers.
+        """
         return self._digest
 
     def check(self) -> None:
-        """Read everything.
+        """Read and check everything.
 
         Raises:
-            ValueError: a class or token out of range, or content that is not what was written.
+            ValueError: a class or token is out of range, or the content has changed since it was
+                written.
         """
         for block in _blocks(self._rows):
             _check_rows(self.folder / TOKENS, block, self.settings)
         if _content_hash(self._rows, self.captions()) != self._digest:
-            raise ValueError(f"{self.folder}: the content is not what was written there")
+            raise ValueError(f"{self.folder}: the content has changed since it was written")
 
 
 def read_public(path: str | Path, codebook_size: int) -> tuple[Array, Array]:
-    """Tokens [rows, L] and classes [rows] of a public .npy, memory-mapped; all of it is checked.
+    """Map the tokens [rows, L] and classes [rows] of a public .npy file, and check all of them.
 
     Raises:
-        ValueError: not a 2-D array of integers, or a class or token out of range.
+        ValueError: the file is not a 2-D array of integers, or a class or token is out of range.
     """
     rows = _mapped(Path(path))
     for block in _blocks(rows):
@@ -283,9 +296,13 @@ def read_public(path: str | Path, codebook_size: int) -> tuple[Array, Array]:
 def _mapped(path: Path) -> Array:
     rows = mapped_array(path)
     if rows.dtype.kind not in "iu" or rows.ndim != 2:
-        raise ValueError(f"{path}: not a 2-D array of integers")
+        raise ValueError(
+            f"{path}: expected a 2-D array of integers, got {rows.ndim}-D of {rows.dtype}"
+        )
     if rows.shape[0] < 1 or rows.shape[1] < 2:
-        raise ValueError(f"{path}: the shape {rows.shape} has no tokens")
+        raise ValueError(
+            f"{path}: expected one row and two columns or more, got the shape {rows.shape}"
+        )
     return rows
 
 
@@ -311,7 +328,7 @@ def _check_tokens(path: str | Path, block: Array, codebook_size: int) -> None:
 
 
 def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterable[Array]) -> None:
-    # uint16 would hold more, but torch can hardly compute with it.
+    # int16 rather than uint16, with which torch can hardly compute.
     highest = max(settings.codebook_size, len(settings.class_names)) - 1
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if highest <= np.iinfo(t).max)
     shape = (2 * images, 1 + settings.tokens)
@@ -320,19 +337,21 @@ def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterab
         done = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):
-                raise ValueError(f"rows {block.shape} from row {done} do not fit {rows.shape}")
+                raise ValueError(
+                    f"expected rows that fill {rows.shape}, got {block.shape} at row {done}"
+                )
             if len(block):
                 _check_rows(path, block, settings)
             rows[done : done + len(block)] = block
             done += len(block)
         if done < len(rows):
-            raise ValueError(f"{done} rows are not {len(rows)}")
+            raise ValueError(f"expected {len(rows)} rows, got {done}")
         rows.flush()
 
 
 def _write_captions(path: Path, images: int, captions: Sequence[Sequence[str]]) -> None:
     if len(captions) != images:
-        raise ValueError(f"captions of {len(captions)} images are not of {images}")
+        raise ValueError(f"expected captions of {images} images, got those of {len(captions)}")
     counts = [len(texts) for texts in captions]
     table = pd.DataFrame(
         {
@@ -349,13 +368,15 @@ def _read_captions(path: Path, images: int) -> pd.DataFrame | None:
         return None
     try:
         found = pd.read_parquet(path, columns=["image", "caption"])
-    except (OSError, ValueError, KeyError):  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError):  # includes pyarrow's errors, which are ValueErrors
         raise ValueError(f"{path}: not a table of captions") from None
     image = found["image"].to_numpy()
     if image.dtype.kind not in "iu" or found["caption"].isna().any():
         raise ValueError(f"{path}: not a table of captions")
     if len(image) and (image[0] < 0 or image[-1] >= images or (np.diff(image) < 0).any()):
-        raise ValueError(f"{path}: image does not rise within 0 ... {images - 1}")
+        raise ValueError(
+            f"{path}: expected numbers in the column image that rise from 0 to {images - 1}"
+        )
     return found
 
 

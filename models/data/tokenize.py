@@ -1,7 +1,7 @@
-"""Turns images into token data: decoded in parallel, encoded in batches, kept in shards.
+"""Turns images into token data: they are decoded in parallel, encoded in batches, kept in shards.
 
-A shard is a run of the source's images, written whole or not at all; a run that was killed does
-again only the shard that it was at. The shards are merged at the end, in the source's order.
+A shard holds consecutive images of the source and is written atomically, so a run that was killed
+repeats at most one shard. In the end the shards are merged in the order of the source.
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ RUN = "tokenize.json"
 SHARDS = "shards"
 SKIPPED = "skipped.tsv"
 FIT = "patches"
-"""The tokenizer that is fitted on the images, and lies beside the tokens."""
+"""The name of the tokenizer that is fitted to the images and stored beside the tokens."""
 
 FITTED = "tokenizer.safetensors"
 FIT_IMAGES = 2048
-"""What a tokenizer is fitted on at most, drawn from the whole source."""
+"""The most images to which a tokenizer is fitted, drawn from the whole source."""
 
 
 @dataclass(frozen=True)
 class Tokenizing:
-    """A run, which another one can go on with.
+    """The settings of a run, which can be interrupted and resumed.
 
     Attributes:
         source: the images.
-        tokenizer: a name that `load_tokenizer` knows; "patches" is fitted on the images first.
-        size: side of the images in pixels.
-        folder: for the token data.
-        factor: side of a patch in pixels, where patches are fitted.
-        codebook_size: K, where patches are fitted.
-        batch: images encoded at once, each with its mirror image.
-        workers: processes that decode; 0: this one.
-        shard_images: images of the source in a shard.
+        tokenizer: a name for `load_tokenizer`, or "patches" for a tokenizer that is first fitted to
+            the images.
+        size: the side of the images in pixels.
+        folder: the folder for the token data.
+        factor: the side of a patch in pixels, if patches are fitted.
+        codebook_size: K, if patches are fitted.
+        batch: the number of images encoded at once, each with its mirror image.
+        workers: the number of processes that decode images; 0 for this process.
+        shard_images: the number of the source's images in a shard.
 
     Raises:
-        ValueError: a number outside its range.
+        ValueError: a number is out of range.
     """
 
     source: ImageSource
@@ -77,14 +78,15 @@ class Tokenizing:
 
 
 def tokenize(run: Tokenizing, report: Reports) -> TokenData:
-    """Make token data, or go on making it; what is done already is not done again.
+    """Make token data, or resume an interrupted run.
 
     Args:
-        run: what to make.
-        report: gives, for a task by name, what is called with (images done, images, a note).
+        run: the settings of the run.
+        report: makes the report of a task, given its name.
 
     Raises:
-        ValueError: the folder holds something else, the tokenizer cannot be used, or no image can.
+        ValueError: the folder contains something else, the tokenizer cannot be used, or no image
+            can be used.
     """
     tokenizer = None if run.tokenizer == FIT else load_tokenizer(run.tokenizer)
     factor = run.factor if tokenizer is None else tokenizer.factor
@@ -96,7 +98,7 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
         _claim(run, tokenizer)
         if not (run.folder / SETTINGS).exists():
             if tokenizer is None:
-                tokenizer = _fitted(run, report("fitting patches"))
+                tokenizer = _fitted_tokenizer(run, report("fitting patches"))
             _encode_shards(run, tokenizer, report("tokenizing"))
             _merge(run, tokenizer)
     except OSError as error:
@@ -106,41 +108,50 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
 
 
 def take_public(path: Path, tokenizer: str, folder: Path) -> TokenData:
-    """Token data from a public .npy, whose tokens a tokenizer of `load_tokenizer` made.
+    """Make token data from a public .npy file of tokens.
+
+    Args:
+        path: the file.
+        tokenizer: the name of the tokenizer that made the tokens, for `load_tokenizer`.
+        folder: the folder for the token data.
 
     Raises:
-        ValueError: not such a file, the tokenizer cannot be used, or the folder holds tokens.
+        ValueError: the file does not contain tokens, the tokenizer cannot be used, or the folder
+            contains tokens.
     """
     if tokenizer == FIT:
-        raise ValueError(f"{path} holds tokens: name the tokenizer that made them, not {FIT}")
+        raise ValueError(
+            f"{path} already contains tokens: expected the name of the tokenizer that made them, "
+            f"got {FIT}"
+        )
     found = load_tokenizer(tokenizer)
     return TokenData.from_public(
         path,
         folder,
         found.codebook_size,
         factor=found.factor,
-        tokenizer=_absolute(tokenizer),
+        tokenizer=_with_absolute_path(tokenizer),
         tokenizer_hash=found.hash(),
     )
 
 
 def tokenizer_of(data: TokenData) -> Tokenizer:
-    """The tokenizer that token data were made with, to decode them.
+    """Load the tokenizer with which token data were made, to decode them.
 
     Raises:
-        ValueError: none is known, it cannot be loaded, or it is not the same any more.
+        ValueError: the tokenizer is unknown, cannot be loaded, or has changed.
     """
     name = data.settings.tokenizer
     if name is None:
-        raise ValueError(f"{data.folder}: the tokens' tokenizer is not known")
+        raise ValueError(f"{data.folder}: the tokenizer of the tokens is unknown")
     found = load_tokenizer(f"{FIT}:{data.folder / FITTED}" if name == FIT else name)
     if found.hash() != data.settings.tokenizer_hash:
-        raise ValueError(f"{name} is not the tokenizer that {data.folder} was made with")
+        raise ValueError(f"{name} is not the tokenizer with which {data.folder} was made")
     return found
 
 
 def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
-    """Make the folder this run's, or see that it is."""
+    """Record the run in its folder, or check that the folder belongs to this run."""
     ours: dict[str, Any] = {
         "tokenizer": run.tokenizer.partition(":")[0],
         "size": run.size,
@@ -156,38 +167,38 @@ def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             if (run.folder / TOKENS).exists():
-                raise ValueError(f"{run.folder} holds token data from elsewhere")
+                raise ValueError(f"{run.folder} contains token data that this run did not make")
             write_text(path, json.dumps(ours, indent=2) + "\n")
         theirs = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path}: not JSON") from None
     for name in dict.fromkeys([*theirs, *ours]):
         if theirs.get(name) != ours.get(name):
-            line = f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-            raise ValueError(f"{run.folder} is another run's: {line}; choose another folder")
+            line = f"{name} was {theirs.get(name)!r} and is now {ours.get(name)!r}"
+            raise ValueError(f"{run.folder} belongs to another run: {line}; choose another folder")
 
 
 def _require_patches(run: Tokenizing) -> None:
-    """Said before anything is decoded, where the list alone tells.
+    """Refuse too few patches before anything is decoded.
 
     Raises:
-        ValueError: fewer patches than codes.
+        ValueError: the images have fewer patches than there are codes.
     """
     images = min(run.source.usable, FIT_IMAGES)
     patches = images * (run.size // run.factor) ** 2
     if 0 < patches < run.codebook_size:
         raise ValueError(
-            f"{run.source.place}: {patches} patches of {images} images are too few for "
-            f"{run.codebook_size} codes"
+            f"{run.source.place}: expected at least {run.codebook_size} patches for as many codes, "
+            f"got {patches} patches of {images} images"
         )
 
 
-def _fitted(run: Tokenizing, report: Report) -> Tokenizer:
-    """The patches fitted on the images, once."""
+def _fitted_tokenizer(run: Tokenizing, report: Report) -> Tokenizer:
+    """Load the tokenizer fitted to the images; fit it first if it does not exist yet."""
     path = run.folder / FITTED
     if not path.exists():
         items = run.source.items
-        # Shuffled: k-means would forget the first class over the last.
+        # Shuffled, because k-means would forget the first classes by the end.
         sample = random.Random(0).sample(items, min(len(items), FIT_IMAGES))
         fitting = replace(run, source=replace(run.source, items=sample))
         batches = _fit_batches(fitting, report)
@@ -212,7 +223,7 @@ def _encode_shards(run: Tokenizing, tokenizer: Tokenizer, report: Report) -> Non
     items, step = run.source.items, run.shard_images
     (run.folder / SHARDS).mkdir(exist_ok=True)
     starts = range(0, len(items), step)
-    known = {start: _faults(run, start) for start in starts}
+    known = {start: _shard_faults(run, start) for start in starts}
     missing = [start for start, faults in known.items() if faults is None]
     done = sum(len(faults) for faults in known.values() if faults is not None)
     skipped = sum(bool(fault) for faults in known.values() for fault in faults or ())
@@ -237,9 +248,9 @@ def _note(skipped: int) -> str:
 
 
 def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
-    """Token data out of all shards, and the list of what was skipped."""
+    """Write token data from all shards, and the list of skipped images."""
     items, starts = run.source.items, range(0, len(run.source.items), run.shard_images)
-    faults = [fault for start in starts for fault in _faults(run, start) or ()]
+    faults = [fault for start in starts for fault in _shard_faults(run, start) or ()]
     skipped = [(item.name, fault) for item, fault in zip(items, faults, strict=True) if fault]
     write_text(
         run.folder / SKIPPED,
@@ -253,7 +264,7 @@ def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
         codebook_size=tokenizer.codebook_size,
         grid=(side, side),
         image_size=run.size,
-        tokenizer=_absolute(run.tokenizer),
+        tokenizer=_with_absolute_path(run.tokenizer),
         tokenizer_hash=tokenizer.hash(),
         class_names=run.source.class_names,
         source=f"{run.source.kind} {run.source.place}",
@@ -265,13 +276,13 @@ def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
     TokenData.write(run.folder, settings, len(kept), rows, captions)
 
 
-def _absolute(tokenizer: str) -> str:
+def _with_absolute_path(tokenizer: str) -> str:
     kind, colon, path = tokenizer.partition(":")
     return f"{kind}:{Path(path).resolve()}" if colon else kind
 
 
 def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
-    """Rows [2n, 1 + L] of the n usable images of a batch, each before its mirror image."""
+    """Encode the n usable images of a batch to rows [2n, 1 + L], each before its mirror image."""
     labels = [i.label or 0 for i, fault in zip(batch, decoded.faults, strict=True) if not fault]
     if not labels:
         side = decoded.pixels.shape[1] // tokenizer.factor
@@ -295,26 +306,26 @@ def _write_shard(
         np.savez(file, rows=rows, faults=np.array(faults, dtype=np.str_))
 
 
-def _faults(run: Tokenizing, start: int) -> list[str] | None:
-    """The faults of a shard's images; None if it is not there, or damaged."""
-    found = _of_shard(run, start, "faults")
+def _shard_faults(run: Tokenizing, start: int) -> list[str] | None:
+    """Return the faults of a shard's images; None if the shard is missing or damaged."""
+    found = _shard_array(run, start, "faults")
     return None if found is None else [str(fault) for fault in found]
 
 
 def _shard_rows(run: Tokenizing, start: int) -> npt.NDArray[np.int32]:
-    found = _of_shard(run, start, "rows")
+    found = _shard_array(run, start, "rows")
     if found is None:
         path = _shard_path(run, start)
-        raise ValueError(f"{path}: cannot be read; without it, run again")
+        raise ValueError(f"{path}: cannot be read; delete it and run the command again")
     return found
 
 
-def _of_shard(run: Tokenizing, start: int, name: str) -> npt.NDArray[Any] | None:
+def _shard_array(run: Tokenizing, start: int, name: str) -> npt.NDArray[Any] | None:
     try:
         with np.load(_shard_path(run, start), allow_pickle=False) as file:
             found: npt.NDArray[Any] = file[name]
             return found
     except MemoryError:
         raise
-    except Exception:  # of any type: whatever the parsers of zip and .npy stumble over
+    except Exception:  # of any type, because the parsers of zip and .npy raise many
         return None

@@ -94,7 +94,7 @@ def test_a_run_that_was_ended_goes_on(minilm: TextEncoder, data: TokenData, at: 
 
     with pytest.raises(KeyboardInterrupt):
         store_contexts(data, minilm, 2, end)
-    with pytest.raises(ValueError, match="no contexts; autonat embed makes them"):
+    with pytest.raises(ValueError, match="no contexts; run autonat embed to make them"):
         TextContexts.open(data)
     told: list[int] = []
     resumed = store_contexts(data, minilm, 2, lambda done, *_: told.append(done))

@@ -196,10 +196,22 @@ def test_colours_of_16_bits_are_those_of_8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (tiff(whole(2**31 - 1, "<u4"), 32), "32-bit or signed pixels, and nothing says which"),
-        (tiff(whole(255, "<i4"), 32, kind=2), "32-bit or signed pixels, and nothing says which"),
-        (tiff(whole(255, "<i2"), 16, kind=2), "32-bit or signed pixels, and nothing says which"),
-        (tiff(LEVELS.astype("<f4"), 32, kind=3), "floating-point pixels, and nothing says which"),
+        (
+            tiff(whole(2**31 - 1, "<u4"), 32),
+            "32-bit or signed pixels, for which no number is known to be white",
+        ),
+        (
+            tiff(whole(255, "<i4"), 32, kind=2),
+            "32-bit or signed pixels, for which no number is known to be white",
+        ),
+        (
+            tiff(whole(255, "<i2"), 16, kind=2),
+            "32-bit or signed pixels, for which no number is known to be white",
+        ),
+        (
+            tiff(LEVELS.astype("<f4"), 32, kind=3),
+            "floating-point pixels, for which no number is known to be white",
+        ),
         (b"Pf 64 64 -1.0\n" + LEVELS.astype("<f4").tobytes(), "floating-point pixels, and"),
     ],
     ids=["unsigned 32", "signed 32", "signed 16", "float TIFF", "PFM"],

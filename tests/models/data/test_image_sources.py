@@ -54,7 +54,7 @@ def test_classes_are_the_sorted_sub_folders(tmp_path: Path) -> None:
         ("zebra/a.jpg", 1),
         ("zebra/b.jpg", 1),
     ]
-    with pytest.raises(UnusableImage, match="in no class's folder"):
+    with pytest.raises(UnusableImage, match="not in a folder of a class"):
         load_image(source.items[0], 8)
 
 
@@ -133,22 +133,22 @@ def test_a_file_that_is_listed_twice_has_both_captions(tmp_path: Path) -> None:
     [
         (
             '{"images": [{"id": 1, "file_name": null}], "annotations": []}',
-            "the image of id = 1 has the file_name None",
+            "expected a file_name of the image with id = 1, got None",
         ),
         ("{", "not JSON"),
         ("[" * 100_000, "captions.json: it is nested too deeply"),
-        ("[]", "not captions as COCO has them"),
-        ('{"images": []}', "not captions as COCO has them .'annotations'"),
-        ('{"images": [{"id": 1}], "annotations": []}', "not captions as COCO has them"),
+        ("[]", "not captions in the format of COCO"),
+        ('{"images": []}', "not captions in the format of COCO .'annotations'"),
+        ('{"images": [{"id": 1}], "annotations": []}', "not captions in the format of COCO"),
         ('{"images": [], "annotations": []}', "no images"),
         (
             '{"images": [], "annotations": [{"image_id": 7, "caption": "x"}]}',
-            "a caption's image_id = 7 is not among the images",
+            "a caption has image_id = 7, but no image has this id",
         ),
         (
             '{"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], '
             '"annotations": []}',
-            "an id is that of two images",
+            "two images have the same id",
         ),
     ],
 )
@@ -173,8 +173,8 @@ def test_a_tsv_of_captions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"a dog\tx.jpg\nno tab\n", "captions.tsv, line 2: not caption<TAB>file"),
-        (b"a dog\thttp://x.org/1.jpg\n", "line 1: a URL; img2dataset fetches such images"),
+        (b"a dog\tx.jpg\nno tab\n", "captions.tsv, line 2: expected caption<TAB>file"),
+        (b"a dog\thttp://x.org/1.jpg\n", "line 1: expected a file, got a URL"),
         (b"", "no images"),
         (b"\xff\xfe\t\xff\n", "not UTF-8 text"),
     ],
@@ -221,11 +221,11 @@ def test_tars_of_img2dataset(tmp_path: Path, photo: Image.Image) -> None:
 def test_tars_that_are_none(tmp_path: Path, photo: Image.Image) -> None:
     tarred(tmp_path / "0.tar", {f"{i}.jpg": encoded(photo) for i in range(3)})
     whole = (tmp_path / "0.tar").read_bytes()
-    with pytest.raises(ValueError, match=r"tars hold their own captions; x.json is not needed"):
+    with pytest.raises(ValueError, match=r"tars contain their own captions; remove x.json"):
         open_source(tmp_path, Path("x.json"))
     for content in (b"", b"no tar", whole[: len(whole) // 2]):
         (tmp_path / "0.tar").write_bytes(content)
-        with pytest.raises(ValueError, match="0.tar: not a tar, or cut off"):
+        with pytest.raises(ValueError, match="0.tar: not a tar file, or cut off"):
             open_source(tmp_path)
 
 
@@ -234,7 +234,9 @@ def test_places_without_images(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=line):
             open_source(place)
     put(tmp_path / "1.jpg")
-    with pytest.raises(ValueError, match=r"captions.csv: captions are a .json of COCO or a .tsv"):
+    with pytest.raises(
+        ValueError, match=r"captions.csv: expected captions in a .json file of COCO or a .tsv"
+    ):
         open_source(tmp_path, tmp_path / "captions.csv")
     with pytest.raises(ValueError, match=r"captions.json: No such file"):
         open_source(tmp_path, tmp_path / "captions.json")
@@ -306,7 +308,7 @@ def test_tars_once_each_and_no_pipe_among_them(tmp_path: Path, photo: Image.Imag
     found = [(item.name, item.fault) for item in open_source(tars).items]
     assert found == [
         ("0.tar/a.png", None),
-        ("0.tar/b.png", "a link within its tar, not a file"),
+        ("0.tar/b.png", "a link within the tar, not a file"),
         ("1.tar", "the same as 0.tar, which is listed already"),
         ("2.tar", "a named pipe (FIFO), not a regular file"),
         ("3.tar", "a broken link"),

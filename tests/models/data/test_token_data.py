@@ -93,8 +93,8 @@ def test_captions_by_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "line"),
     [
-        ({"image": [0, 50], "caption": ["a", "b"]}, "image does not rise within 0 ... 49"),
-        ({"image": [3, 1], "caption": ["a", "b"]}, "image does not rise within 0 ... 49"),
+        ({"image": [0, 50], "caption": ["a", "b"]}, "in the column image that rise from 0 to 49"),
+        ({"image": [3, 1], "caption": ["a", "b"]}, "in the column image that rise from 0 to 49"),
         ({"image": [1, 3], "caption": ["a", None]}, "not a table of captions"),
         ({"image": ["1"], "caption": ["a"]}, "not a table of captions"),
         ({"picture": [1]}, "not a table of captions"),
@@ -117,16 +117,16 @@ def test_captions_that_are_none(tmp_path: Path, table: dict[str, Any], line: str
         ({"codebook_size": 0}, "codebook_size = 0 is not an integer >= 1"),
         ({"codebook_size": "many"}, "codebook_size = 'many' is not an integer"),
         ({"codebook_size": 5}, r"token \d+ is outside \[0, 5\)"),
-        ({"grid": [4, 5]}, "does not fit 50 images of 4 x 5 tokens"),
+        ({"grid": [4, 5]}, "expected the classes and 4 x 5 tokens of 50 images"),
         ({"grid": 4}, "grid = 4 is not a list"),
-        ({"grid": [16]}, r"grid = \(16,\) is not two positive integers"),
-        ({"images": 49}, "does not fit 49 images"),
-        ({"images": None}, "does not fit None images"),
-        ({"hash": ...}, "lacks the hash"),
+        ({"grid": [16]}, r"expected grid = two positive integers, got \(16,\)"),
+        ({"images": 49}, "tokens of 49 images"),
+        ({"images": None}, "tokens of None images"),
+        ({"hash": ...}, "the field 'hash' is missing"),
         ({"class_names": ["cat"]}, r"class \d is outside \[0, 1\)"),
         ({"class_names": None}, "class_names = None is not a list"),
         ({"skipped": -1}, "skipped = -1"),
-        ({"tokenizer": ...}, "lacks the field 'tokenizer'"),
+        ({"tokenizer": ...}, "the field 'tokenizer' is missing"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path: Path, changed: dict[str, Any], line: str) -> None:
@@ -161,7 +161,10 @@ def test_files_that_are_missing_or_broken(tmp_path: Path) -> None:
 
 def test_the_full_check_finds_what_opening_does_not(tmp_path: Path) -> None:
     written(tmp_path)
-    for change, line in ((5000, "token 5000 is outside"), (0, "not what was written")):
+    for change, line in (
+        (5000, "token 5000 is outside"),
+        (0, "the content has changed since it was written"),
+    ):
         changed = rows()
         changed[40, 7] = change
         np.save(tmp_path / TOKENS, changed)
@@ -172,9 +175,9 @@ def test_the_full_check_finds_what_opening_does_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blocks", "line"),
     [
-        ([rows()[:-1]], "99 rows are not 100"),
-        ([rows(), rows()], "do not fit"),
-        ([rows()[:, 1:]], "do not fit"),
+        ([rows()[:-1]], "expected 100 rows, got 99"),
+        ([rows(), rows()], "expected rows that fill"),
+        ([rows()[:, 1:]], "expected rows that fill"),
         ([rows() - 1], "token -1 is outside"),
         ([rows() + 1], "is outside"),
     ],
@@ -198,19 +201,19 @@ def test_a_public_file(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "data" / TOKENS), rows())
     assert (data.settings.grid, data.num_classes, data.images) == ((4, 4), 3, 50)
     assert data.hash() == written(tmp_path / "own").hash()
-    with pytest.raises(ValueError, match="holds tokens.npy already"):
+    with pytest.raises(ValueError, match="already contains tokens.npy"):
         TokenData.from_public(tmp_path / "public.npy", tmp_path / "data", 1024)
 
 
 @pytest.mark.parametrize(
     ("array", "line"),
     [
-        (rows() * 1.0, "not a 2-D array of integers"),
-        (rows()[0], "not a 2-D array of integers"),
-        (rows()[:0], "has no tokens"),
-        (rows()[:, :1], "has no tokens"),
-        (rows()[:, :-1], "15 tokens an image are not a square"),
-        (rows()[:-1], "99 rows are not images and their mirror images"),
+        (rows() * 1.0, "expected a 2-D array of integers, got"),
+        (rows()[0], "expected a 2-D array of integers, got"),
+        (rows()[:0], "expected one row and two columns or more"),
+        (rows()[:, :1], "expected one row and two columns or more"),
+        (rows()[:, :-1], "expected a square number of tokens per image, got 15"),
+        (rows()[:-1], "expected two rows for each image .*, got 99"),
         (rows() + 1000, r"token \d+ is outside \[0, 1024\)"),
         (rows() - [[1, *[0] * 16]], "class -1 is negative"),
         (np.array([[{}]]), "not a .npy array"),  # a pickle inside

@@ -40,7 +40,7 @@ FAULTS = {
     "china/text.jpg": "not an image",
     "flower/empty.png": "empty file",
     "flower/small.png": f"short side 15 is below {SIZE}",
-    "stray.png": "in no class's folder",
+    "stray.png": "not in a folder of a class",
 }
 
 
@@ -264,13 +264,13 @@ def test_other_images_and_other_tokenizers_are_refused(
 ) -> None:
     source = open_source(pictures)
     fewer = replace(source, items=source.items[1:])
-    with pytest.raises(ValueError, match="another run's: images_hash was 'sha256:"):
+    with pytest.raises(ValueError, match="belongs to another run: images_hash was 'sha256:"):
         tokenize(run_of(pictures, made.folder, source=fewer), quiet)
     named = f"patches:{made.folder / FITTED}"
-    with pytest.raises(ValueError, match="another run's: factor was 4 and is None"):
+    with pytest.raises(ValueError, match="belongs to another run: factor was 4 and is now None"):
         tokenize(run_of(pictures, made.folder, tokenizer=named), quiet)
     shutil.copy(made.folder / TOKENS, tmp_path)
-    with pytest.raises(ValueError, match="holds token data from elsewhere"):
+    with pytest.raises(ValueError, match="contains token data that this run did not make"):
         tokenize(run_of(pictures, tmp_path), quiet)
 
 
@@ -283,7 +283,7 @@ def test_a_tokenizer_that_is_not_the_same_any_more(
     with pytest.raises(ValueError, match="is not the tokenizer"):
         tokenizer_of(TokenData.open(tmp_path / "data"))
     public = TokenData.from_public(made.folder / TOKENS, tmp_path / "public", 32)
-    with pytest.raises(ValueError, match="tokenizer is not known"):
+    with pytest.raises(ValueError, match="the tokenizer of the tokens is unknown"):
         tokenizer_of(public)
 
 
@@ -331,7 +331,7 @@ def test_a_public_file_of_tokens(autonat: Autonat, made: TokenData, tmp_path: Pa
     assert tokenizer_of(taken).hash() == tokenizer_of(made).hash()
     code, _, err = autonat(*words, "--tokenizer", "patches")
     assert (code, err.count("autonat: ")) == (2, 1)
-    assert "name the tokenizer that made them" in err
+    assert "expected the name of the tokenizer that made them" in err
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on(
@@ -438,7 +438,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
         ),
         (
             ["{pictures}", "--tokenizer", "patches:{fitted}", "--size", "4000"],
-            "all 65 images were skipped; the first: stray.png: in no class's folder",
+            "all 65 images were skipped; the first: stray.png: not in a folder of a class",
         ),
     ],
 )

@@ -84,7 +84,7 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     behind = done(killed)
     assert 3 <= behind < 201
-    with pytest.raises(ValueError, match="no contexts; autonat embed makes them"):
+    with pytest.raises(ValueError, match="no contexts; run autonat embed to make them"):
         TextContexts.open(killed)
     encoder = load_text_encoder(ENCODER[1], 8)
     began: list[int] = []

@@ -148,7 +148,7 @@ def test_texts_are_trained_on_and_generated_for(
 
 
 def test_a_text_objective_without_states(image_settings: dict[str, Any], squares: Path) -> None:
-    with pytest.raises(ValueError, match="no contexts; autonat embed makes them"):
+    with pytest.raises(ValueError, match="no contexts; run autonat embed to make them"):
         ImagesObjective(**image_settings | {"data": str(squares / "texts")})
 
 
