@@ -1,4 +1,4 @@
-"""Names that people give: what they may hold, and what files are called after them."""
+"""Checks of the names that people give, and the names of files derived from them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import Any
 from search.reading import shown
 
 LONGEST_SEARCH_NAME = 100
-"""Letters; MLflow allows 250 for the names of runs, which begin with the search's name."""
+"""The most letters of a search's name. MLflow allows 250 for runs, whose names begin with it."""
 
 
 def require_search_name(name: str, half_round: bool = False) -> None:
-    """Check the name of a new search: it names a folder, begins studies' names and is a shell word.
+    """Check the name of a new search, which names a folder and studies, and is typed in shells.
 
     Args:
-        name: of the search.
-        half_round: whether the search is half a round of an alternation, whose name may be longer:
-            it is the alternation's, which was checked, and an ending.
+        name: the name of the search.
+        half_round: whether the search is half a round of an alternation. Its name may be longer,
+            because it consists of the alternation's name, which was checked, and an ending.
 
     Raises:
-        ValueError: it is too long, holds another character, or begins with '.', '_' or '-'.
+        ValueError: the name is too long, contains a character that is not allowed, or begins with
+            '.', '_' or '-'.
     """
     if len(name) > LONGEST_SEARCH_NAME and not half_round:
         raise ValueError(
@@ -32,16 +33,16 @@ def require_search_name(name: str, half_round: bool = False) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(
-            f"name = {shown(name)} is no name of a search: it may hold the letters A-Z and a-z, "
-            "digits, '.', '_' and '-', and begins with a letter or a digit"
+            f"name = {shown(name)} is not a valid name of a search: expected the letters A-Z and "
+            "a-z, digits, '.', '_' and '-', beginning with a letter or a digit"
         )
 
 
 def derived_search_name(objective: str, steps: int, problem: Mapping[str, Any]) -> str:
-    """The name of a search that was given none: the same problem has the same name.
+    """Derive the name of a search that was given none; the same problem has the same name.
 
     Args:
-        objective: its name.
+        objective: the name of the objective.
         steps: T.
         problem: what is searched and how, as JSON values.
     """
@@ -52,30 +53,30 @@ def derived_search_name(objective: str, steps: int, problem: Mapping[str, Any]) 
 
 
 def require_existing_search_name(name: str) -> None:
-    """Check the name of a search that may be there: earlier versions took letters of any language.
+    """Check the name of a search that may exist; earlier versions allowed letters of any language.
 
     Raises:
-        ValueError: a search of that name cannot exist.
+        ValueError: no search can have this name.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(
-            f"{name!r} is no name of a search: it has letters, digits, '.', '_' and '-', and "
-            "begins with a letter or a digit"
+            f"{name!r} is not a valid name of a search: expected letters, digits, '.', '_' and "
+            "'-', beginning with a letter or a digit"
         )
 
 
 def is_metric_name(name: object) -> bool:
-    """Whether a metric may be called that: small letters, digits, - and _ only."""
+    """Whether a metric may have this name: lower-case letters, digits, - and _ only."""
     return isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) is not None
 
 
 def is_sha256(name: object) -> bool:
-    """Whether it is a hash as we write them: "sha256:" and 64 hexadecimal digits."""
+    """Whether it is a hash in our format: "sha256:" and 64 hexadecimal digits."""
     return isinstance(name, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", name) is not None
 
 
 def file_stem(name: str) -> str:
-    """The name of a file for a method or a control, without its ending; every file system takes it.
+    """Return a file name, without ending, for a method or control, valid on every file system.
 
     "rule of thumb" becomes "rule-of-thumb", and "spsa:SPSA" becomes "spsa-SPSA".
     """
@@ -83,14 +84,14 @@ def file_stem(name: str) -> str:
 
 
 def require_distinct(where: str, values: Iterable[Hashable]) -> None:
-    """Refuse a list that names something twice.
+    """Refuse a list that contains a value twice.
 
     Args:
-        where: the flag or setting with the list, for the error line.
-        values: of the list.
+        where: the flag or setting of the list, for the error line.
+        values: the values of the list.
 
     Raises:
-        ValueError: a value is there more than once.
+        ValueError: a value occurs more than once.
     """
     for value, count in Counter(values).items():
         if count > 1:

@@ -59,8 +59,12 @@ def told(path: Path, content: Any) -> str:
             EMA,
             "uses the weights under 'state_dict_ema', not those under 'state_dict'",
         ),
-        ({"ema": {"state_dict": EMA, "decay": 0.99}, "model": RAW}, EMA, "'ema' are taken"),
-        ({"nat": RAW, "average": EMA, "optimiser": ADAM}, EMA, "'average' are taken"),
+        (
+            {"ema": {"state_dict": EMA, "decay": 0.99}, "model": RAW},
+            EMA,
+            "uses the weights under 'ema'",
+        ),
+        ({"nat": RAW, "average": EMA, "optimiser": ADAM}, EMA, "uses the weights under 'average'"),
         (
             {"vae": EMA, "module": RAW},
             RAW,

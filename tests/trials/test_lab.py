@@ -18,7 +18,7 @@ def test_to_look_makes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["..", "../../x", "/etc", "", ".hidden", "a/b", "a\n", "-x"])
 def test_what_is_no_name_of_a_search(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="is no name of a search"):
+    with pytest.raises(ValueError, match="is not a valid name of a search"):
         Lab.at(tmp_path).results(name)
 
 

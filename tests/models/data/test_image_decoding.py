@@ -212,7 +212,7 @@ def test_colours_of_16_bits_are_those_of_8(tmp_path: Path) -> None:
             tiff(LEVELS.astype("<f4"), 32, kind=3),
             "floating-point pixels, for which no number is known to be white",
         ),
-        (b"Pf 64 64 -1.0\n" + LEVELS.astype("<f4").tobytes(), "floating-point pixels, and"),
+        (b"Pf 64 64 -1.0\n" + LEVELS.astype("<f4").tobytes(), "floating-point pixels, for which"),
     ],
     ids=["unsigned 32", "signed 32", "signed 16", "float TIFF", "PFM"],
 )

@@ -129,7 +129,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--lab /proc/nowhere", "lab /proc/nowhere: "),
         ("--resume nothing", "no search 'nothing' in sqlite"),
         (f"--name {'a' * 101}", "expected at most 100 letters, got 101"),
-        ("--name ../x", "name = '../x' is no name of a search: it may hold the letters"),
+        ("--name ../x", "name = '../x' is not a valid name of a search: expected the letters"),
         ("--record-url sqlite:///:memory:", "a database in memory is lost when the command ends"),
         ("--record-url sqlite:///x.db --tracking-uri sqlite:///./x.db", "would hold both the rec"),
     ],
