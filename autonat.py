@@ -1,6 +1,6 @@
-"""AutoNAT for Python: `import autonat`, then `autonat.search(...)`; docs/python.md shows it.
+"""The Python interface: `import autonat`, then `autonat.search(...)`; docs/python.md has examples.
 
-These are names of what lies elsewhere, each imported when it is first asked for.
+Each name is imported from another module when it is first used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PLACES = {
     "OBJECTIVES": "trials.objectives.objective",
     "Lab": "trials.lab",
 }
-"""Which module each name is of."""
+"""The module of each name."""
 
 __all__ = list(PLACES)
 

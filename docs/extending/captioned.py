@@ -1,7 +1,7 @@
-"""A generator as somebody else would write it, in one file: captions are three tensors, tokens are
-a line and no grid, and the mask token is not the one behind the last code.
+"""A generator of your own in one file. Its captions are three tensors, its tokens are a sequence
+rather than a grid, and its mask token is not the one after the last code.
 
-B: images, L: tokens an image, K: codebook size, C: words of a caption, D: width.
+B: images, L: tokens per image, K: codebook size, C: words of a caption, D: width.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ L, K, MASK, C, D = 12, 9, 15, 4, 16
 
 
 class Network(nn.Module):
-    """Tokens attend to each other and to the words of a caption; [B, L] -> [B, L, K]."""
+    """Lets tokens attend to each other and to the words of a caption: [B, L] -> [B, L, K]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Network(nn.Module):
         self.pixels = nn.Linear(L, 3 * 6 * 6)
 
     def forward(self, tokens: Tensor, states: Tensor, pooled: Tensor, padding: Tensor) -> Tensor:
-        """Logits of tokens [B, L], told states [B, C, D], pooled [B, D], padding [B, C] bool."""
+        """Predict logits from tokens [B, L], states [B, C, D], pooled [B, D], padding [B, C]."""
         x = self.words(tokens) + self.places.weight + pooled[:, None]
         x = x + self.reads(x, states, states, key_padding_mask=padding)[0]
         return self.head(self.mixes(x))  # type: ignore[no-any-return]
@@ -57,41 +57,41 @@ class Captioned:
         self.lengths = 1 + torch.arange(1 + captions) % C
 
     def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
-        """Logits [B, L, K]."""
+        """Predict the logits [B, L, K]."""
         logits: Tensor = self.network(tokens, *conditions.parts)
         return logits
 
     def conditions_of(self, drawn: Tensor) -> Conditions:
-        """Of the captions of these numbers."""
+        """Return the conditions of the captions with these numbers."""
         return self._captions(drawn + 1)
 
     def null(self, conditions: Conditions) -> Conditions:
-        """Of the empty caption."""
+        """Return the conditions of the empty caption."""
         return self._captions(conditions.parts[0].new_zeros(len(conditions), dtype=torch.int64))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Images [B, 3, 6, 6]."""
+        """Decode tokens to images [B, 3, 6, 6]."""
         return self.network.pixels(tokens / K).sigmoid().view(-1, 3, 6, 6)  # type: ignore[no-any-return]
 
     def flops(self) -> Mapping[str, int]:
-        """Counted."""
+        """Count the floating-point operations for one image."""
         one = torch.zeros(1, L, dtype=torch.int64)
-        told = self.conditions_of(torch.zeros(1, dtype=torch.int64)).to("cpu")
+        caption = self.conditions_of(torch.zeros(1, dtype=torch.int64)).to("cpu")
         network = Network().eval()
         return {
-            "pass": counted_flops(lambda: network(one, *told.parts)),
+            "pass": counted_flops(lambda: network(one, *caption.parts)),
             "decode": counted_flops(lambda: network.pixels(one.float())),
         }
 
     def hash(self) -> str:
-        """Of the weights and the captions."""
+        """Return a hash of the weights and the captions."""
         digest = hashlib.sha256()
         for tensor in (*self.network.state_dict().values(), self.states, self.lengths):
             digest.update(tensor.cpu().numpy().tobytes())
         return f"sha256:{digest.hexdigest()}"
 
     def to(self, device: str | torch.device) -> Self:
-        """Moved."""
+        """Move the network to a device."""
         self.network.to(device)
         return self
 
@@ -103,7 +103,7 @@ class Captioned:
 
 
 class CaptionedObjective(GeneratorObjective[Captioned]):
-    """The generator measured on whitened pixels; what is real here is noise."""
+    """Measures the generator on whitened pixels, against random "real" images."""
 
     def __init__(self, *, seed: int = 0, metric: str = "fid") -> None:
         real = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""A metric of one's own: the share of real images that no generated one comes close to, which is
+"""A metric of your own: the share of real images that no generated image comes close to, which is
 1 - recall of Kynkäänniemi et al. (2019) with one neighbour."""
 
 from collections.abc import Sequence
@@ -10,23 +10,23 @@ from models.metrics.metric import Estimate, KeptFeatures, RealImages, jackknife
 
 
 class Missed:
-    """Close is what lies no farther from a generated image than from the next real one."""
+    """A real image is missed if its nearest real neighbour is nearer than any generated image."""
 
     name = "missed"
-    error = "The jackknife's, over groups of the generated images."
+    error = "The standard error is that of the jackknife over groups of generated images."
     may_be_negative = False
     needs_real_features = True
 
     def images_needed(self, features: int) -> tuple[int, int]:
-        """At least two, and no more than a matrix of distances can have rows."""
+        """Return at least two images, and at most as many as fit into a matrix of distances."""
         return 2, 10_000
 
     def part(self, features: Tensor) -> KeptFeatures:
-        """The features themselves."""
+        """Keep the features themselves."""
         return KeptFeatures(features)
 
     def estimate(self, real: RealImages, groups: Sequence[KeptFeatures]) -> Estimate:
-        """In [0, 1]."""
+        """Estimate the share, in [0, 1]."""
         near = real.once("near", reach)
 
         def value(kept: Sequence[KeptFeatures]) -> float:
@@ -40,5 +40,5 @@ class Missed:
 
 
 def reach(real: Tensor) -> Tensor:
-    """How far the next real image is, [N] of [N, F]."""
+    """Return the distance [N] of each real image [N, F] to its nearest real neighbour."""
     return torch.cdist(real, real).fill_diagonal_(torch.inf).amin(1)

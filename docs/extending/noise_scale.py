@@ -1,4 +1,4 @@
-"""A fifth schedule, and an objective that heeds it."""
+"""A fifth schedule, and an objective that uses it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,20 +18,20 @@ register(
 
 
 class Noisy:
-    """Pretends to be a generator that wants little noise in its first step.
+    """Pretends to be a generator that needs little noise in its first step.
 
-    It is searched by `bounds`: --bounds noise_scale=0.1:10:log.
+    The schedule is searched if it has bounds: --bounds noise_scale=0.1:10:log.
     """
 
     tokens = 16
     heeds = ("noise_scale",)
 
     def describe(self) -> Mapping[str, Any]:
-        """What a strategy file says of it."""
+        """Return what a strategy file records of the objective."""
         return {"dataset": "none"}
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
-        """Lowest at a noise of 0.3."""
+        """Return a value that is lowest at a noise of 0.3."""
         scales = strategy.schedule("noise_scale") or (1.0,)
         value = 5 + abs(scales[0] - 0.3) + 50 / images + seed % 97 / 1000
         return Measurement(value, None, images, strategy.forward_passes(), 0.0)

@@ -1,4 +1,4 @@
-"""SPSA (Spall 1992) as somebody's own optimiser: two probes a step along a random direction."""
+"""An optimiser of your own: SPSA (Spall 1992), with two probes a step along a random direction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.optimiser import DONE, WAIT, Budget, Probe, Signal, TrainingBudget, 
 
 
 class SPSA:
-    """Moves along the difference of two probes on either side of where it stands."""
+    """Moves along the difference of two probes on either side of the current point."""
 
     searches = ("generation", "training", "joint")
 
@@ -30,7 +30,7 @@ class SPSA:
         self.ledger = Ledger()
 
     def ask(self) -> Probe | Signal:
-        """The start, then pairs of probes; WAIT until both of a pair are known."""
+        """Return the start, then pairs of probes; WAIT until both of a pair are known."""
         number = len(self.ledger)
         if number == self.budget.evaluations:
             return DONE
@@ -53,15 +53,15 @@ class SPSA:
         return self.ledger.ask(probe)
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
-        """Keep what came of a probe."""
+        """Keep the result of a probe."""
         self.ledger.tell(probe, result)
 
     def direction(self, pair: int) -> Vector:
-        """Of a pair: 1 or -1 in every coordinate."""
+        """Draw the direction of a pair: 1 or -1 in every coordinate."""
         return np.random.default_rng([self.seed, pair]).choice([-1.0, 1.0], len(self.here))
 
     def move(self, first: int, pair: int) -> None:
-        """Step down the slope that a pair shows; a failed one shows none."""
+        """Step down the slope between the probes of a pair, unless one of them failed."""
         values = self.ledger.value(first), self.ledger.value(first + 1)
         if values[0] is not None and values[1] is not None:
             slope = np.sign(values[0] - values[1]) * self.direction(pair)

@@ -1,4 +1,4 @@
-"""An objective of one's own: anything that measures a strategy."""
+"""An objective of your own: any class that measures a strategy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from autonat import GenerationStrategy, Measurement
 
 
 class Steep:
-    """Pretends to be a generator that likes high guidance in its last step.
+    """Pretends to be a generator that needs high guidance in its last step.
 
     Args:
-        wanted: the guidance scale that it likes.
+        wanted: the best guidance scale.
     """
 
     tokens = 16
@@ -23,11 +23,11 @@ class Steep:
         self.wanted = wanted
 
     def describe(self) -> Mapping[str, Any]:
-        """What a strategy file says of it."""
+        """Return what a strategy file records of the objective."""
         return {"dataset": "none", "protocol": {"features": "made up"}}
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
-        """A value with a bias of 50/n and a standard error of 4/sqrt(n), as FID has them."""
+        """Return a value with a bias of 50/n and a standard error of 4/sqrt(n), similar to FID."""
         error = 4 / images**0.5
         apart = abs(strategy.guidance_scale[-1] - self.wanted)
         value = 9 + apart + 50 / images + error * np.random.default_rng(seed).normal()

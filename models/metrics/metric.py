@@ -145,7 +145,7 @@ class Metric(Protocol):
         ...     return torch.cdist(real, real).fill_diagonal_(torch.inf).amin(1)
         >>> class Missed:
         ...     name = "missed"
-        ...     error = "The jackknife's, over groups of the generated images."
+        ...     error = "The standard error is that of the jackknife over groups of images."
         ...     may_be_negative = False
         ...     needs_real_features = True
         ...
