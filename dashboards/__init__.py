@@ -1,1 +1,1 @@
-"""Looking: Plotly figures, the HTML report, and the two dashboards that others built."""
+"""Plotly figures, the HTML report, and opening the MLflow UI and optuna-dashboard."""

@@ -1,7 +1,7 @@
-"""The figures of the report: strategies and evaluations in, Plotly figures out.
+"""The figures of the report, as Plotly figures of strategies and evaluations.
 
-Every figure takes its series by label, and one colour a label, so that a method looks the same in
-all of them. Backgrounds are transparent and text is left to the page's style sheet.
+Every figure gets its series by label, and a colour for each label, so that a method looks the same
+in all figures. Backgrounds are transparent, and the style sheet of the page sets the text.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from search.schedules import SCHEDULES, STANDARD
 from search.strategy import GenerationStrategy, schedules_of
 
 SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539")
-"""For searches; they differ in hue and lightness, and so for colour-blind readers too."""
+"""The colours of searches; they differ in hue and in lightness, for colour-blind readers."""
 CONTROL_COLOUR = "#7d828a"
-"""For everything that was not searched."""
+"""The colour of everything that was not searched."""
 RULE_OF_THUMB = "rule of thumb"
 CHANCE = 1000.0
-"""A remask temperature above it leaves the order to chance alone, whatever its value."""
+"""A remask temperature above this makes the order of tokens purely random."""
 
 FID_TICKS = [m * 10.0**k for k in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
-"""Ticks of a log axis; Plotly's own write 20 as 2."""
+"""Ticks of a log axis; Plotly's own ticks would label 20 as 2."""
 
 _INK, _RULE = "#33373d", "rgba(125, 130, 138, 0.28)"
 _DASHES = ("dot", "dashdot", "longdash", "longdashdot")
@@ -36,8 +36,13 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 
 
 class FinalTest(NamedTuple):
-    """FIDs on seeds that no search saw: their mean (NaN: no number), its standard error or None,
-    and each of them."""
+    """The values on seeds that no search saw.
+
+    Attributes:
+        value: their mean; NaN if there is no number.
+        standard_error: the standard error of the mean, or None.
+        values: the value of each seed.
+    """
 
     value: float
     standard_error: float | None
@@ -45,7 +50,7 @@ class FinalTest(NamedTuple):
 
 
 def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, str]:
-    """One colour a method: its own for a search, grey for a control."""
+    """Choose a colour for each method: a separate one for each search, grey for all controls."""
     own = {
         method: SEARCH_COLOURS[i % len(SEARCH_COLOURS)]
         for i, method in enumerate(dict.fromkeys(searches))
@@ -56,21 +61,22 @@ def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, 
 def schedules(
     strategies: Mapping[str, GenerationStrategy], tokens: int, colour: Mapping[str, str]
 ) -> go.Figure:
-    """The schedules over the steps t = 0 … T-1, the rule of thumb dashed beneath.
+    """Draw the schedules over the steps t = 0 … T-1, with the rule of thumb dashed below them.
 
     A value above CHANCE is drawn at the upper edge, so that it does not flatten the others.
 
     Args:
-        strategies: by label, all of the same T, at least one.
-        tokens: L, for the counts in force.
-        colour: one a label.
+        strategies: the strategies by label, at least one, all of the same T.
+        tokens: L, for the counts of masked tokens.
+        colour: the colour of each label.
 
     Raises:
-        ValueError: nothing given, several T, or more steps than tokens.
+        ValueError: there is no strategy, they have different T, or there are more steps than
+            tokens.
     """
     lengths = sorted({s.steps for s in strategies.values()})
     if len(lengths) != 1:
-        raise ValueError(f"schedules of one T are drawn together, not of T = {lengths}")
+        raise ValueError(f"expected schedules of one T, got T = {lengths}")
     (steps,) = lengths
     drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
     names = schedules_of(drawn.values())
@@ -82,13 +88,13 @@ def schedules(
         row, column = i // 2 + 1, i % 2 + 1
         length = SCHEDULES[schedule].length(steps)
         if length == 0:
-            _say(figure, "no value: the only step fixes it", row, column)
+            _write_in_panel(figure, "no value, because T = 1", row, column)
         values = [value for s in drawn.values() for value in s.schedule(schedule)]
         edge = 1.1 * max((value for value in values if value <= CHANCE), default=CHANCE)
         for j, (label, strategy) in enumerate(drawn.items()):
             if length:
                 line = _schedule_line(label, strategy, schedule, tokens, colour, j, edge)
-                # One legend for all: that of a schedule which has values at every T.
+                # All panels share the legend of a schedule that has values at every T.
                 figure.add_trace(line.update(showlegend=i == len(STANDARD) - 1), row, column)
         figure.update_xaxes(
             range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), row=row, col=column
@@ -103,13 +109,13 @@ def schedules(
 def best_fid(
     evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str], metric: str = "FID"
 ) -> go.Figure:
-    """The best FID so far against the images generated so far; every evaluation as a faint point.
+    """Draw the best value so far against the images generated so far, and each evaluation faintly.
 
     Args:
-        evaluations: by label; rows in order of finish, columns at least fid, images, state. A
-            failed evaluation counts its images and has no FID.
-        colour: one a label.
-        metric: what the values are.
+        evaluations: a table for each label, with rows in order of finish and at least the columns
+            fid (the value), images and state. A failed evaluation has images but no value.
+        colour: the colour of each label.
+        metric: the label of the metric.
     """
     figure = go.Figure()
     shown: list[float] = []
@@ -148,12 +154,12 @@ def best_fid(
 def final_test(
     tests: Mapping[str, FinalTest], colour: Mapping[str, str], metric: str = "FID"
 ) -> go.Figure:
-    """The values of the final test as dots with one standard error, the lowest on top.
+    """Draw the values of the final test as dots with one standard error, the lowest at the top.
 
     Args:
-        tests: by label.
-        colour: one a label.
-        metric: what the values are.
+        tests: the final tests by label.
+        colour: the colour of each label.
+        metric: the label of the metric.
     """
     ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
     figure = go.Figure()
@@ -199,9 +205,9 @@ def _schedule_line(
     style = colour.get(label, CONTROL_COLOUR)
     dash = _DASHES[place % len(_DASHES)] if style == CONTROL_COLOUR else "solid"
     name = html.escape(label)
-    hover, told = "%{customdata:.4g} at step %{x}", values
+    hover, hover_values = "%{customdata:.4g} at step %{x}", values
     if SCHEDULES[schedule].masks:
-        told = strategy.masked_counts(tokens)[:-1]
+        hover_values = strategy.masked_counts(tokens)[:-1]
         hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
     return go.Scatter(
         x=list(range(len(values))),
@@ -211,13 +217,13 @@ def _schedule_line(
         mode="lines+markers",
         line={"color": style, "width": 2, "dash": "dash" if label == RULE_OF_THUMB else dash},
         marker={"color": style, "size": 6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-        customdata=told,
+        customdata=hover_values,
         hovertemplate=f"{hover}<extra>{name}</extra>",
     )
 
 
 def _evaluation_texts(table: pd.DataFrame) -> list[str]:
-    """What a point says when pointed at: whichever of these columns there are."""
+    """Return the hover texts of points, from those of these columns that exist."""
     known = [c for c in ("probe", "step", "role", "images", "seed") if c in table]
     return [
         "<br>".join(f"{c}: {html.escape(str(v))}" for c, v in zip(known, row, strict=True))
@@ -226,14 +232,14 @@ def _evaluation_texts(table: pd.DataFrame) -> list[str]:
 
 
 def _fid_axis(fids: Iterable[float]) -> dict[str, Any]:
-    """Bad strategies are worse by factors, so FIDs that differ by factors get a log scale."""
+    """Return the settings of an axis of values: a log scale if they differ by a factor of two."""
     finite = [fid for fid in fids if math.isfinite(fid)]
     if not finite or min(finite) <= 0 or max(finite) < 2 * min(finite):
         return {}
     return {"type": "log", "tickvals": FID_TICKS, "tickformat": "~g"}
 
 
-def _say(figure: go.Figure, words: str, row: int, column: int) -> None:
+def _write_in_panel(figure: go.Figure, words: str, row: int, column: int) -> None:
     figure.add_scatter(
         x=[0],
         y=[0.5],
@@ -247,7 +253,7 @@ def _say(figure: go.Figure, words: str, row: int, column: int) -> None:
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
-    """The house's look: no background, and text as the page has it."""
+    """Apply the common style: no background, and the text style of the page."""
     axis = {
         "gridcolor": _RULE,
         "linecolor": _RULE,

@@ -1,4 +1,4 @@
-"""How numbers are written, in tables and in sentences."""
+"""Formats numbers for tables and sentences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dashboards.input import Result
 
 ERRORS = {
     "seeds": "± the standard error of the mean over the seeds",
-    "measurement": "± of one measurement: the standard error that it states of itself",
+    "measurement": "± of one seed: the standard error that the measurement itself gives",
 }
-"""In words, by where a final test's standard error is from."""
+"""Explanations of a final test's standard error, by its source."""
 
 
 def with_error(value: float, error: float | None) -> str:
-    """A number with its standard error, both to the error's second digit."""
+    """Format a number with its standard error, both to the second digit of the error."""
     if not math.isfinite(value):
         return "no number"
     if error is None or not 0 < error < math.inf:
@@ -25,12 +25,12 @@ def with_error(value: float, error: float | None) -> str:
 
 
 def gigaflops(flops: int | None) -> str:
-    """Floating-point operations in units of 1e9."""
+    """Format floating-point operations in units of 1e9."""
     return "" if flops is None else f"{flops / 1e9:,.3g}"
 
 
 def difference(result: Result, best: Result) -> str:
-    """How far a result lies above the best one, and whether that is inside the noise."""
+    """Say how far a result is above the best one, and whether that is inside the noise."""
     if result is best:
         return "best"
     gap = result.value - best.value
@@ -44,10 +44,10 @@ def difference(result: Result, best: Result) -> str:
 
 
 def combined_error(one: Result, other: Result) -> float | None:
-    """The standard error of the difference of two results, sqrt(se_1^2 + se_2^2).
+    """Return the standard error of the difference of two results, sqrt(se_1^2 + se_2^2).
 
     Returns:
-        The error, or None where one of the two is not known.
+        The error, or None if one of the two is unknown.
     """
     if not one.standard_error or not other.standard_error:
         return None
@@ -59,14 +59,16 @@ def is_noise(gap: float, combined: float | None) -> bool:
     return combined is not None and abs(gap) <= 2 * combined
 
 
-def tests_said(results: Iterable[Result]) -> list[str]:
-    """The final tests that the results went through, one in an honest comparison, and what
-    the errors of their FIDs are."""
+def describe_tests(results: Iterable[Result]) -> list[str]:
+    """Describe the final tests of the results, and the sources of their standard errors.
+
+    In a fair comparison there is only one.
+    """
     found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}
     for r in results:
         found.setdefault((r.test_images, r.test_seeds), set()).add(r.standard_error_from)
     return [
-        f"n = {n:,} images an evaluation, seed{'s' * (len(seeds) != 1)} "
+        f"n = {n:,} images per seed, seed{'s' * (len(seeds) != 1)} "
         + ", ".join(str(s) for s in seeds)
         + "".join(f"; {ERRORS[kind]}" for kind in ERRORS if kind in kinds)
         for (n, seeds), kinds in found.items()
@@ -74,5 +76,5 @@ def tests_said(results: Iterable[Result]) -> list[str]:
 
 
 def _digits(error: float) -> int:
-    """Decimals that show an error > 0 to its second digit."""
+    """Return the number of decimals that show an error > 0 to its second digit."""
     return max(0, 1 - math.floor(math.log10(error)))

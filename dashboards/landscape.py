@@ -1,4 +1,4 @@
-"""Training strategies against FID: where in their space a search trained, and what came of it."""
+"""The figure of training strategies: the points in their space and the resulting values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ FINISHED, STOPPED = "circle", "x-thin-open"
 
 
 def landscape(trainings: pd.DataFrame, family: str, metric: str = "FID") -> go.Figure:
-    """The trainings over their parameters, by colour where there are two, else one panel each.
+    """Draw the trainings over their parameters.
+
+    With two parameters the value is a colour; otherwise each parameter has a panel.
 
     Args:
-        trainings: a row a training, with columns for each parameter of the family, fid, state
-            ("COMPLETE", "PRUNED": stopped early, or "FAIL"), training_steps, and round where
-            there are several.
-        family: the distribution's name.
-        metric: what the values are.
+        trainings: a row for each training, with the columns fid (the value), state ("COMPLETE",
+            "PRUNED" if it was stopped early, or "FAIL"), training_steps, a column for each
+            parameter of the distribution, and round if there are several rounds.
+        family: the name of the distribution.
+        metric: the label of the metric.
     """
     shown = trainings[trainings["state"] != "FAIL"]
     parameters = list(distribution(family).parameters)
@@ -44,10 +46,10 @@ def landscape(trainings: pd.DataFrame, family: str, metric: str = "FID") -> go.F
 def _points(shown: pd.DataFrame, x: str, y: pd.Series, metric: str, coloured: bool) -> go.Scatter:
     finished = shown["state"] == "COMPLETE"
     fid, title = shown["fid"], metric
-    if "round" in shown:  # rounds measure with generation strategies of their own
+    if "round" in shown:  # each round measures with another generation strategy
         fid = fid - shown.where(finished).groupby(shown["round"])["fid"].transform("min")
         title = f"{metric} above<br>its round's<br>lowest"
-    # One value far above all others would leave one colour to the rest.
+    # If one value is far above all others, these should not all get the same colour.
     ceiling = fid[finished].quantile(0.9) if finished.any() else None
     colour = {
         "color": fid,
@@ -66,12 +68,12 @@ def _points(shown: pd.DataFrame, x: str, y: pd.Series, metric: str, coloured: bo
             "line": {"width": 1.2},
             **(colour if coloured else {}),
         },
-        text=_texts(shown, metric),
+        text=_hover_texts(shown, metric),
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _texts(shown: pd.DataFrame, metric: str) -> Sequence[str]:
+def _hover_texts(shown: pd.DataFrame, metric: str) -> Sequence[str]:
     rounds = shown["round"] if "round" in shown else [None] * len(shown)
     rows = zip(shown["fid"], shown["state"], shown["training_steps"], rounds, strict=True)
     return [

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that opens anywhere, offline."""
+"""The report of a comparison: a single HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dashboards import figures, samples
 from dashboards.cautions import meanings, warnings
 from dashboards.formatting import (
     combined_error,
+    describe_tests,
     difference,
     gigaflops,
     is_noise,
-    tests_said,
     with_error,
 )
 from dashboards.input import Anchor, Result
@@ -33,14 +33,14 @@ from search.strategy import GenerationStrategy, schedules_of
 
 
 class Trainings(NamedTuple):
-    """The trainings of a search; the table is as `landscape` takes it."""
+    """The trainings of a search, with a table as described in `landscape`."""
 
     mask_ratio_distribution: str
     table: pd.DataFrame
 
 
 SAMPLE_WIDTH = 480
-"""Pixels across a sample grid, at least."""
+"""The smallest width of a grid of samples, in pixels."""
 
 
 def write_report(
@@ -53,22 +53,23 @@ def write_report(
     trainings: Trainings | None = None,
     anchors: Sequence[Anchor] = (),
 ) -> Path:
-    """Write the report, all of it or nothing.
+    """Write the report, atomically.
 
     Args:
-        path: of the HTML file; its folder exists.
-        results: one a method and T, at least one.
-        title: of the page.
-        tokens: L, the tokens of an image.
-        facts: what was searched, on which data, under which protocol, in the order to show.
-        trainings: where models were trained for evaluations.
-        anchors: what stands beside the results, so that they can be judged.
+        path: the path of the HTML file; its folder must exist.
+        results: the result of each method and T, at least one.
+        title: the title of the page.
+        tokens: L, the number of tokens of an image.
+        facts: what was searched, on which data and under which protocol, in the order to show.
+        trainings: the trainings, if models were trained for evaluations.
+        anchors: reference values with which the results can be compared.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no result, two of the same method and T, or the file cannot be written.
+        ValueError: there is no result, two results have the same method and T, or the file cannot
+            be written.
     """
     named = _labelled(results)
     metric = metric_label(results[0].metric)
@@ -85,7 +86,7 @@ def write_report(
         summary=_summary(named),
         standing=_standing(results),
         warnings=warnings(results, anchors),
-        tests=tests_said(results),
+        tests=describe_tests(results),
         metric=metric,
         errors_known=any(r.standard_error is not None for r in results),
         rows=_rows(named, colour, anchors),
@@ -113,31 +114,31 @@ def write_report(
 
 
 def _labelled(results: Sequence[Result]) -> dict[str, Result]:
-    """The results by method, with T in the name where several were searched."""
+    """Return the results by label: the method, with T if several were searched."""
     if not results:
-        raise ValueError("a report needs at least one result")
+        raise ValueError("expected at least one result for a report, got none")
     several = len({r.method for r in results}) < len(results)
     named: dict[str, Result] = {}
     for result in results:
         label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
         if label in named:
-            raise ValueError(f"two results of {label}")
+            raise ValueError(f"expected one result of {label}, got two")
         named[label] = result
     return named
 
 
 def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
-    """The lowest FID first, those without one last."""
+    """Sort the results by value, lowest first; results without a number are last."""
     return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
 def _summary(named: Mapping[str, Result]) -> str:
-    """The finding in a sentence."""
+    """Return the main finding in a sentence."""
     label, best = _ranked(named)[0]
     if not math.isfinite(best.value):
         return "No method gave a number in the final test."
     number = with_error(best.value, best.standard_error)
-    said = f"Lowest {metric_label(best.metric)} in the final test: {label} with {number}"
+    finding = f"Lowest {metric_label(best.metric)} in the final test: {label} with {number}"
     rule = next(
         (
             r
@@ -147,23 +148,24 @@ def _summary(named: Mapping[str, Result]) -> str:
         None,
     )
     if rule is None or rule is best or not math.isfinite(rule.value):
-        return said + "."
+        return finding + "."
     inside = is_noise(rule.value - best.value, combined_error(rule, best))
     noise = ", a difference inside the noise" if inside else ""
-    return said + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
+    return (
+        finding + f"; the rule of thumb has {with_error(rule.value, rule.standard_error)}{noise}."
+    )
 
 
 def _standing(results: Sequence[Result]) -> str:
-    """The end of the summary: how search and controls compare, where all went through one final
-    test."""
-    said = standing(results) if len(tests_said(results)) == 1 else None
-    return "" if said is None else f"; {said}."
+    """Return the end of the summary: how searches and controls compare in the same final test."""
+    sentence = standing(results) if len(describe_tests(results)) == 1 else None
+    return "" if sentence is None else f"; {sentence}."
 
 
 def _rows(
     named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
-    """The rows of the final table, with the anchors where they stand among the results."""
+    """Make the rows of the final table, sorted by value, anchors included."""
     rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
     rows += [
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
@@ -175,7 +177,7 @@ def _rows(
 def _row(
     label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A row of the final table; numbers as text."""
+    """Make a row of the final table, with numbers as text."""
     best = _ranked(named)[0][1]
     failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
     return {
@@ -201,7 +203,7 @@ def _row(
 def _schedules(
     named: Mapping[str, Result], tokens: int, colour: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """For each T that was searched, the figure and the numbers in it; controls of that T too."""
+    """Make a figure for each T that was searched, and its numbers; controls of this T included."""
     sections = []
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
         drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
@@ -231,7 +233,7 @@ def _schedules(
 def _best_fid(
     named: Mapping[str, Result], colour: Mapping[str, str], metric: str
 ) -> list[dict[str, Any]]:
-    """For each T that was searched, the figure."""
+    """Make a figure for each T that was searched."""
     searches = {label: r for label, r in named.items() if len(r.evaluations)}
     return [
         {
@@ -253,7 +255,7 @@ def _best_fid(
 
 
 def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The sample grids, the lowest FID first."""
+    """Make the grids of samples, the lowest value first."""
     return [
         {
             "label": label,

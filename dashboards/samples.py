@@ -1,4 +1,4 @@
-"""Generated images side by side, as one PNG."""
+"""Puts generated images side by side in one PNG."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ GAP = 128
 
 
 def grid(images: npt.NDArray[Any], columns: int | None = None) -> npt.NDArray[np.uint8]:
-    """Images [n, H, W] or [n, H, W, 3], uint8, n >= 1, as one with a gap of a pixel around each.
+    """Arrange images on one sheet, with a gap of one pixel around each.
 
     Args:
-        images: read row by row.
-        columns: images a row; by default as square as can be.
+        images: uint8 [n, H, W] or [n, H, W, 3], n >= 1, placed row by row.
+        columns: the number of images in a row; by default the sheet is as square as possible.
 
     Raises:
-        ValueError: another shape or type, no image, or columns < 1.
+        ValueError: the shape or type is another, there is no image, or columns < 1.
     """
     coloured = images.ndim == 4 and images.shape[3] == 3
     if images.dtype != np.uint8 or not (images.ndim == 3 or coloured) or images.size == 0:
         raise ValueError(
-            f"images are {images.dtype} {list(images.shape)}, not uint8 [n, H, W] or [n, H, W, 3]"
+            "expected images as uint8 [n, H, W] or [n, H, W, 3], got "
+            f"{images.dtype} {list(images.shape)}"
         )
     n, height, width = images.shape[:3]
     columns = math.ceil(math.sqrt(n)) if columns is None else columns
@@ -43,8 +44,11 @@ def grid(images: npt.NDArray[Any], columns: int | None = None) -> npt.NDArray[np
 
 
 def png(sheet: npt.NDArray[np.uint8], least_width: int = 0) -> bytes:
-    """A PNG file of an image [H, W] or [H, W, 3], its pixels repeated until it is `least_width`
-    wide, so that small images stay sharp wherever they are shown."""
+    """Encode an image [H, W] or [H, W, 3] as a PNG file.
+
+    Pixels are repeated until the image is at least `least_width` wide, so that small images stay
+    sharp when they are shown enlarged.
+    """
     times = max(1, math.ceil(least_width / sheet.shape[1]))
     file = io.BytesIO()
     Image.fromarray(sheet.repeat(times, axis=0).repeat(times, axis=1)).save(

@@ -1,4 +1,4 @@
-"""Opens the dashboards that others built: the MLflow UI and optuna-dashboard, on loopback."""
+"""Opens the MLflow UI and optuna-dashboard on this machine."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from typing import IO
 
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
 START_SECONDS = 120
-"""How long a server may take until it answers; MLflow needs ten seconds on two slow cores."""
+"""The time in seconds that a server has to answer; MLflow needs ten seconds on two slow cores."""
 STOP_SECONDS = 10
-"""How long a server may take to stop before it is killed."""
+"""The time in seconds that a server has to stop before it is killed."""
 
 
 def dashboard_commands(
@@ -33,15 +33,15 @@ def dashboard_commands(
     host: str = "127.0.0.1",
     ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
 ) -> tuple[str, str]:
-    """The shell commands that open the MLflow UI and optuna-dashboard.
+    """Return the shell commands that open the MLflow UI and optuna-dashboard.
 
     Args:
         record_url: the Optuna storage, as an SQLAlchemy URL.
-        tracking_uri: MLflow's; of a server (http, https) the first command is its address, for
-            there is nothing to start.
+        tracking_uri: the tracking URI of MLflow. If it is a server (http, https), its address is
+            returned in place of the first command, because there is nothing to start.
         artifacts: the folder of MLflow's artifacts.
-        host: to bind to.
-        ports: of MLflow and of optuna-dashboard.
+        host: the host to bind to.
+        ports: the ports of MLflow and of optuna-dashboard.
     """
     mlflow = (
         tracking_uri
@@ -58,19 +58,20 @@ def open_dashboards(
     host: str = "127.0.0.1",
     ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
 ) -> None:
-    """Start both servers, print their addresses, stay until Ctrl-C or SIGTERM, then stop them.
+    """Start both servers, print their addresses, wait for Ctrl-C or SIGTERM, and stop them.
 
-    A port that is taken gives way to a free one. Call it from the main thread.
+    If a port is taken, a free one is used. This must be called from the main thread.
 
     Args:
         record_url: the Optuna storage, as an SQLAlchemy URL.
-        tracking_uri: MLflow's; of a server (http, https) only the address is printed.
+        tracking_uri: the tracking URI of MLflow. If it is a server (http, https), only its address
+            is printed.
         artifacts: the folder of MLflow's artifacts.
-        host: to bind to.
-        ports: of MLflow and of optuna-dashboard.
+        host: the host to bind to.
+        ports: the ports of MLflow and of optuna-dashboard.
 
     Raises:
-        ValueError: a server stopped by itself or never answered; its last lines are in the message.
+        ValueError: a server stopped or did not answer; the message contains its last lines.
     """
     mlflow_port = _free_port(host, ports[0])
     optuna_port = _free_port(host, ports[1], besides=mlflow_port)
@@ -87,7 +88,7 @@ def open_dashboards(
             _wait_until_answering(server, address, started.values())
         print(f"MLflow            {tracking_uri}")
         print(f"optuna-dashboard  http://{host}:{optuna_port}/dashboard")
-        print("Ctrl-C stops what was started here.", flush=True)
+        print("Ctrl-C stops the servers that were started here.", flush=True)
         while True:
             _check_alive(started.values())
             time.sleep(0.5)
@@ -100,16 +101,16 @@ class _Server:
     log: IO[bytes]
 
     def last_lines(self, count: int = 5) -> str:
-        """What it said last."""
+        """Return the last lines of its log."""
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-count:]) or "(it said nothing)"
+        return "\n".join(lines[-count:]) or "(its log is empty)"
 
 
 @contextlib.contextmanager
 def _running(name: str, command: Sequence[str]) -> Iterator[_Server]:
-    """A server with all its processes in a session of their own, so that none outlives it."""
-    # MLflow's job workers and usage reports have no place in a viewer on one machine.
+    """Run a server in a session of its own, so that all its processes can be ended with it."""
+    # A viewer on one machine needs neither MLflow's job workers nor its usage reports.
     environment = os.environ | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -141,7 +142,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does."""
+    """Let SIGTERM interrupt the block like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -187,13 +188,13 @@ def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) ->
 
 
 def _optuna_command(record_url: str, host: str, port: int) -> list[str]:
-    # wsgiref serves from threads of one process; gunicorn's forks share a database connection.
+    # wsgiref uses threads of one process; the forks of gunicorn would share a database connection.
     options = ["--host", host, "--port", str(port), "--server", "wsgiref"]
     return [_script("optuna-dashboard"), record_url, *options]
 
 
 def _script(name: str) -> str:
-    """The command of that name in this Python's environment, on the PATH or not."""
+    """Return the command of that name in this Python's environment, or else on the PATH."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name
 
@@ -203,10 +204,10 @@ def _is_server(tracking_uri: str) -> bool:
 
 
 def _free_port(host: str, wanted: int, besides: int | None = None) -> int:
-    """The wanted port, or a free one if it is taken."""
+    """Return the wanted port, or a free one if it is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            # As the servers do: a port whose last connections are only closing is free.
+            # Like the servers, treat a port as free if its last connections are just closing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             found: int = probe.getsockname()[1]

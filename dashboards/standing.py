@@ -1,4 +1,4 @@
-"""What may be said in a sentence of a search's methods and controls together."""
+"""Sentences that compare the methods of a search with the controls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from search.controls import best_control, best_searched
 
 
 def standing(results: Sequence[Result]) -> str | None:
-    """How the best of the searched methods compares with the best control.
+    """Say how the best searched method compares with the best control.
 
     Returns:
-        A sentence, or None where there is no searched method or no control.
+        A sentence, or None if there is no searched method or no control.
     """
     found, control = best_searched(results), best_control(results)
     if found is None or control is None:
@@ -34,12 +34,12 @@ def standing(results: Sequence[Result]) -> str | None:
         return f"{found.method} ends below the best control, {control.method}, by {by}"
     return (
         f"no method beats the best control: {control.method}, which needs no search, ends below "
-        f"{found.method}, the best of those searched, by {by}"
+        f"{found.method}, the best searched method, by {by}"
     )
 
 
 def same_first(names: Sequence[str]) -> str:
-    """That all methods began with the strategies of these names."""
+    """Say that all methods first measured the strategies with these names."""
     *most, last = names
     if not most:
         return f"every method measured the same strategy first: the {last}"

@@ -58,14 +58,14 @@ def test_controls_are_drawn_apart_and_chance_does_not_flatten_the_others() -> No
 
 def test_one_step_has_two_empty_schedules_and_says_so() -> None:
     figure = schedules({"tpe": GenerationStrategy((), (), (0.8,), (0.1,))}, 64, {"tpe": "red"})
-    assert sum("only step" in (trace.text or ("",))[0] for trace in figure.data) == 2
+    assert sum("because T = 1" in (trace.text or ("",))[0] for trace in figure.data) == 2
     assert [len(t.y) for t in figure.data if t.name == "tpe"] == [1, 1]
 
 
 def test_schedules_of_several_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"not of T = \[4, 8\]"):
+    with pytest.raises(ValueError, match=r"got T = \[4, 8\]"):
         schedules({"a": RULE, "b": GenerationStrategy.maskgit(4)}, 64, {"a": "red", "b": "blue"})
-    with pytest.raises(ValueError, match=r"not of T = \[\]"):
+    with pytest.raises(ValueError, match=r"got T = \[\]"):
         schedules({}, 64, {})
 
 

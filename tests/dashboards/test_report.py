@@ -48,7 +48,7 @@ def test_it_says_everything_and_loads_nothing(tmp_path: Path, results: Results) 
     text = re.sub(r"\s+", " ", page)
     for words in (
         *("Lowest FID in the final test: tpe with", "the rule of thumb has", "one step"),
-        *("n = 2,000 images an evaluation, seeds 1, 2, 3, 4, 5", "48,000", "generator"),
+        *("n = 2,000 images per seed, seeds 1, 2, 3, 4, 5", "48,000", "generator"),
     ):
         assert words in text
     tags = Tags()
@@ -139,7 +139,7 @@ def test_bad_calls_are_one_line(tmp_path: Path, results: Results) -> None:
     found = results({"tpe": 3.9})
     with pytest.raises(ValueError, match="at least one result"):
         written(path, [])
-    with pytest.raises(ValueError, match="two results of tpe, T = 8"):
+    with pytest.raises(ValueError, match="expected one result of tpe, T = 8, got two"):
         written(path, [found[0], found[0]])
     with pytest.raises(ValueError, match=r"report .*absent.*: No such file or directory"):
         written(tmp_path / "absent" / "r.html", found)

@@ -37,7 +37,7 @@ def test_a_png_repeats_pixels_until_it_is_wide_enough() -> None:
     [((2, 4, 4), float), ((4, 4), np.uint8), ((2, 4, 4, 2), np.uint8), ((0, 4, 4), np.uint8)],
 )
 def test_what_is_no_list_of_images_is_refused(shape: tuple[int, ...], dtype: type) -> None:
-    with pytest.raises(ValueError, match=r"not uint8 \[n, H, W\] or \[n, H, W, 3\]"):
+    with pytest.raises(ValueError, match=r"expected images as uint8 \[n, H, W\] or \[n, H, W, 3\]"):
         grid(np.zeros(shape, dtype))
 
 

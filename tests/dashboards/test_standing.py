@@ -32,7 +32,7 @@ def with_fid(result: MethodResult, fid: float) -> MethodResult:
         (
             6.0,
             "no method beats the best control: more remask noise, which needs no search, ends "
-            "below tpe, the best of those searched, by 1.000\xa0±\xa00.042",
+            "below tpe, the best searched method, by 1.000\xa0±\xa00.042",
         ),
     ],
 )

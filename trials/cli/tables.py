@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from dashboards.cautions import meanings, warnings
-from dashboards.formatting import ERRORS, difference, gigaflops, tests_said, with_error
+from dashboards.formatting import ERRORS, describe_tests, difference, gigaflops, with_error
 from dashboards.standing import same_first, standing
 from search.measurement import metric_label
 from trials.cli.printing import out, print_json
@@ -116,7 +116,7 @@ def _notes_on_results(
     best_first: Sequence[MethodResult], anchors: Sequence[Anchor], said: list[str]
 ) -> list[str]:
     """The lines that explain the columns and rows of the table, and warn of its numbers."""
-    tests = tests_said(best_first)
+    tests = describe_tests(best_first)
     lines = [f"final test on seeds that no search saw: {test}" for test in tests]
     if len(tests) > 1:
         lines.append(

@@ -94,7 +94,7 @@ def test_no_point_is_beaten_by_what_the_final_test_knows(autonat: Autonat, searc
     other = json.loads(autonat("front", "s", "--json", "--seeds", "9")[1])["front"]
     assert {point["fid_se_from"] for point in other} == {"measurement"}
     code, out, _ = autonat("front", "s", "--seeds", "9")
-    assert "± of one measurement" in out
+    assert "± of one seed" in out
 
 
 def test_models_trained_for_their_strategies_have_no_front(autonat: Autonat) -> None:
