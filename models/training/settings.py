@@ -67,4 +67,4 @@ class TrainingSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1)")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"expected both betas in [0, 1), got {self.betas}")
+            raise ValueError(f"betas = {self.betas}: expected two numbers in [0, 1)")

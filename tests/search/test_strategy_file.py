@@ -222,7 +222,11 @@ def test_the_very_first_files_lack_what_came_later() -> None:
 @pytest.mark.parametrize(
     ("where", "value", "line"),
     [
-        (("generation", "token_order"), "halton", "unknown field 'token_order'"),
+        (
+            ("generation", "token_order"),
+            "halton",
+            "generation has the field 'token_order', which autonat-strategy/1",
+        ),
         (("generation", "mask_ratio", 0), 1, "mask_ratio[0] = 1.0 is outside [0, 1)"),
         (("generation",), None, "generation must be an object"),
         (("test", "value"), 1.0, "test has the unknown field 'value'"),

@@ -106,7 +106,9 @@ def test_a_run_that_was_ended_goes_on(minilm: TextEncoder, data: TokenData, at: 
 
 def test_another_encoder_is_refused(minilm: TextEncoder, data: TokenData) -> None:
     store_contexts(data, minilm, 2, quiet)
-    with pytest.raises(ValueError, match=r"\(5, 8, 384\) is not \(5, 6, 384\); delete it"):
+    with pytest.raises(
+        ValueError, match=r"expected the shape \(5, 6, 384\), got \(5, 8, 384\); delete"
+    ):
         store_contexts(data, load_text_encoder(MINILM, 6), 2, quiet)
 
 

@@ -109,7 +109,9 @@ def test_no_space_is_one_line_before_anything_is_encoded(
 
     monkeypatch.setattr(contexts.os, "posix_fallocate", full)
     encoder = Lengths()
-    with pytest.raises(ValueError, match=rf"{PARTIAL}: 0\.00 GB: No space left on device"):
+    with pytest.raises(
+        ValueError, match=rf"{PARTIAL}: cannot reserve 0\.00 GB \(No space left on device"
+    ):
         store(data, encoder)
     assert encoder.seen == []
     assert not (data.folder / PARTIAL).exists()

@@ -245,10 +245,10 @@ def test_a_run_that_is_done_is_not_done_again(pictures: Path, made: TokenData) -
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
-        ({"size": 8}, "size was 16 and is 8"),
-        ({"factor": 8}, "factor was 4 and is 8"),
-        ({"codebook_size": 16}, "codebook_size was 32 and is 16"),
-        ({"shard_images": 9}, "shard_images was 8 and is 9"),
+        ({"size": 8}, "size was 16 and is now 8"),
+        ({"factor": 8}, "factor was 4 and is now 8"),
+        ({"codebook_size": 16}, "codebook_size was 32 and is now 16"),
+        ({"shard_images": 9}, "shard_images was 8 and is now 9"),
         ({"size": 18}, "size = 18 is not a multiple of the tokenizer's factor 4"),
     ],
 )

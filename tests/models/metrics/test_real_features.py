@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     write_features(reference, FEATURES, STATISTICS)
     with pytest.raises(ValueError, match="the features are not those of the images of .*r.npz"):
         read_features(reference, statistics_of(FEATURES + 1))
-    with pytest.raises(ValueError, match=r"shape \(40, 3\), expected \(2 or more, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(2 or more, 2\), got \(40, 3\)"):
         read_features(reference, statistics_of(FEATURES[:, :2]))
     save_file({"other": FEATURES}, features_file(reference))
     with pytest.raises(ValueError, match="not a file of features"):

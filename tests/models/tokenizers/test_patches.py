@@ -115,7 +115,7 @@ def test_too_few_patches() -> None:
         ValueError, match="expected at least 2 distinct patches for as many codes, got 1"
     ):
         PatchTokenizer.fit([torch.zeros(2, 3, 8, 8)], 4, 2, seed=0)
-    with pytest.raises(ValueError, match="0 distinct patches"):
+    with pytest.raises(ValueError, match="distinct patches for as many codes, got 0"):
         PatchTokenizer.fit([], 4, 2, seed=0)
     with pytest.raises(ValueError, match="factor = 0 is not positive"):
         PatchTokenizer.fit([], 0, 2, seed=0)

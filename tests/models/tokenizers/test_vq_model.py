@@ -159,7 +159,7 @@ def test_another_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "no JSON" / "config.json").write_text("{")
     for name, line in (
         ("kl", "size mismatch"),
-        ("grey", r"\(1, 1\) channels"),
+        ("grey", r"3 channels in and out, got \(1, 1\)"),
         ("cut", f"{WEIGHTS} is damaged or cut off"),
         ("no JSON", "not a valid JSON"),
     ):

@@ -129,7 +129,7 @@ def test_betas_are_a_setting_and_the_usual_ones_keep_their_key(
     assert key()["training"]["betas"] == (0.99, 0.99)
     assert key(betas=(0.99, 0.99)) == key()
     assert key(betas=(0.9, 0.99))["training"]["betas"] == (0.9, 0.99)
-    with pytest.raises(ValueError, match=r"expected both betas in \[0, 1\), got \(0.9, 1.0\)"):
+    with pytest.raises(ValueError, match=r"betas = \(0.9, 1.0\): expected two numbers in \[0, 1\)"):
         key(betas=(0.9, 1.0))
 
 
