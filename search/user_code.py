@@ -18,8 +18,8 @@ OURS = ("search", "models", "trials", "dashboards", "autonat")
 """The names of autonat's own packages."""
 LONGEST = 500
 """The most characters of an error message that are shown."""
-_found_names: dict[str, None] = {}
-"""The names that `own_code` found, in their order."""
+_used_names: dict[str, None] = {}
+"""The names that `note_own_code` was told, in their order."""
 
 
 def own_code(kind: str, name: str) -> Any:
@@ -55,13 +55,19 @@ def own_code(kind: str, name: str) -> Any:
     if not callable(found):
         hint = _shadowing_hint(module_name.partition(".")[0])
         raise ValueError(f"{kind} {name}: {module_name} has no class {class_name!r}{hint}")
-    _found_names[name] = None
+    note_own_code(name)
     return found
 
 
+def note_own_code(name: str) -> None:
+    """Remember that this process uses a user's `package.module:Class`, so that its file is sent to
+    the workers. `own_code` does so for everything that it finds."""
+    _used_names[name] = None
+
+
 def own_names() -> list[str]:
-    """Return the names, `package.module:Class`, of all users' code that this process imported."""
-    return list(_found_names)
+    """Return the names, `package.module:Class`, of all users' code that this process uses."""
+    return list(_used_names)
 
 
 def in_one_line(error: BaseException) -> str:

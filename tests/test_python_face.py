@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -52,6 +53,37 @@ def test_the_notebook_runs() -> None:
             assert cell["outputs"] == []
             exec("".join(cell["source"]), there)  # noqa: S102 - our own notebook
     assert Path("best.json").exists()
+
+
+DOTS = """
+import autonat
+import numpy as np
+
+class Dots:
+    tokens = 16
+    def describe(self):
+        return {"dataset": "dots"}
+    def evaluate(self, strategy, images, seed):
+        return autonat.Measurement(float(seed % 97), None, images, strategy.forward_passes(), 0.0)
+    def sample(self, strategy, images, seed):
+        shown = np.zeros((images, 4, 4), np.uint8)
+        shown[:, 0, : strategy.steps] = 200 + seed
+        return shown
+"""
+
+
+def test_an_instance_is_searched_on_ray_and_shows_its_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers get its module, which lies beside the script."""
+    (folder / "dots.py").write_text(DOTS)
+    monkeypatch.syspath_prepend(str(folder))
+    dots = importlib.import_module("dots").Dots()
+    found = autonat.search(dots, name="dots", **(SMALL | {"runner": "ray", "workers": 1}))
+    images = found.sample(3, seed=5)
+    assert images.shape == (3, 4, 4)
+    assert (images == 205).sum() == 3 * found.best.steps
+    assert (autonat.load("dots").sample(3, seed=5) == images).all()
 
 
 def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

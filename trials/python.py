@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import FinalTest, StrategyFile
+from search.user_code import note_own_code
 from trials.lab import Lab
 from trials.objectives.objective import (
     OBJECTIVES,
@@ -254,4 +255,6 @@ def _name_of(objective: Objective) -> str:
     own = f"{made_by.__module__}:{made_by.__qualname__}"
     name = next((name for name, place in OBJECTIVES.sources().items() if place == own), own)
     accepted(name, objective)
+    if name == own:
+        note_own_code(own)
     return name

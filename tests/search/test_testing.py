@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from docs.extending.spsa import SPSA
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Probe, Signal
 from search.registry import (
@@ -16,9 +17,8 @@ from search.registry import (
     searches_of,
 )
 from search.testing import CHECKS, Case, check_optimiser
-from tests.search.own.spsa import SPSA
 
-SPSA_NAME = "tests.search.own.spsa:SPSA"
+SPSA_NAME = "docs.extending.spsa:SPSA"
 
 
 def test_an_optimiser_in_one_file() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,30 @@ from search.user_code import OURS, in_one_line, is_installed, module_location
 
 
 def user_modules(name: str) -> list[Path]:
-    """What to send to the workers for an objective `package.module:Class`, which is imported: its
-    file or package and, of what lies beside it, whatever these import, anywhere in their code.
+    """The files and folders to send to the workers for an objective `package.module:Class`, which
+    is imported: its own and those beside it that its code imports. The code of a script or a
+    notebook itself travels with the objective's pickle.
 
     Raises:
-        ValueError: something of that is no Python source, and in no package.
+        ValueError: one of them is no Python source, and in no package.
     """
     if ":" not in name:
         return []
     waiting = [name.partition(":")[0].partition(".")[0]]
-    first = module_location(waiting[0])
-    if first is None or is_installed(first):
-        return [] if first is None else [first]
+    if waiting == ["__main__"]:
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        folder = Path.cwd() if script is None else Path(script).resolve().parent
+        waiting = [module for module in sys.modules if "." not in module]
+    else:
+        first = module_location(waiting[0])
+        if first is None or is_installed(first):
+            return [] if first is None else [first]
+        folder = first.parent
     found: dict[str, Path] = {}
     while waiting:
         module = waiting.pop()
         location = module_location(module)
-        if module in {*found, *OURS} or location is None or location.parent != first.parent:
+        if module in {*found, *OURS} or location is None or location.parent != folder:
             continue
         if location.is_file() and location.suffix != ".py":
             raise ValueError(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from docs.extending import captioned
 from models.decoding import generate
 from models.generators.registry import GENERATORS, load_generator
 from models.testing import check_generator
 from search.strategy import GenerationStrategy
 from search.user_code import own_names
-from tests.models.testing import captioned
 
 FILES = Path(__file__).parents[1] / "files"
 NAT = f"nat:{FILES / 'nat.pth'}"

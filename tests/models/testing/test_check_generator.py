@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from docs.extending.captioned import MASK, Captioned, K, L
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
@@ -17,7 +18,6 @@ from models.generators.nat_generator import NATGenerator
 from models.testing import check_generator
 from models.tokenizers.decoder import GreyLevels
 from tests.models.prompts import six_prompts
-from tests.models.testing.captioned import MASK, Captioned, K, L
 
 
 def nat_of_classes(seed: int) -> MaskedGenerator:

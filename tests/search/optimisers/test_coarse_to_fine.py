@@ -67,6 +67,20 @@ def test_it_believes_what_is_true(asked: list[tuple[Probe, float]]) -> None:
     assert believed == pytest.approx(truth(strategy), abs=0.4)
 
 
+def test_values_below_zero_are_searched_as_those_above() -> None:
+    """KID and MMD may be negative: it asks the same of values that are all lower by as much."""
+
+    def strategies(shift: float) -> list[GenerationStrategy]:
+        optimiser, found = CoarseToFine(SPACE, Budget(4_000, 100), 3, TOKENS), []
+        while isinstance(probe := optimiser.ask(), Probe):
+            value = round(noisy(probe) * 1024) / 1024 - shift  # exact, whatever is taken off
+            optimiser.tell(probe, Measurement(value, None, probe.images, 12, 0.0, metric="kid"))
+            found.append(probe.strategy)
+        return found
+
+    assert strategies(64.0) == strategies(0.0)
+
+
 def test_seeds_come_in_blocks_and_the_best_is_measured_anew_in_each(
     asked: list[tuple[Probe, float]],
 ) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from docs.extending import captioned
+from docs.extending.captioned import Captioned
 from models.features.features import WhitenedPixels
 from models.metrics.metric import RealImages, statistics_of
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
-from tests.models.testing import captioned
-from tests.models.testing.captioned import Captioned
 from trials.lab import Lab
 from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective

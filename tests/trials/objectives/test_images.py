@@ -66,6 +66,28 @@ def test_published_checkpoints_are_measured(published: dict[str, Any], tmp_path:
     assert objective.sample(FOUR, 3, 1).shape == (3, 32, 32, 3)
 
 
+@pytest.mark.parametrize("metric", ["kid", "mmd"])
+def test_another_metric_takes_the_features_that_were_kept(
+    published: dict[str, Any], autonat: Autonat, squares: Path, tmp_path: Path, metric: str
+) -> None:
+    """They are of the images that the statistics are of, drawn from all of them."""
+    asked = {**published, "metric": metric}
+    with pytest.raises(ValueError, match="make both with autonat statistics --keep-features N"):
+        ImagesObjective(**asked).check(Space(FOUR), 40)
+    reference = tmp_path / "kept.npz"
+    words = ("--out", reference, "--features", published["features"], "--size", 16, "--workers", 0)
+    code, _, err = autonat("statistics", squares / "pictures", *words, "--keep-features", 50)
+    assert code == 0, err
+    asked["reference"] = str(reference)
+    objective = ImagesObjective(**asked)
+    assert describe("images", asked, objective)["protocol"]["metric"] == metric
+    objective.prepare(tmp_path, quiet)
+    measured = objective.evaluate(FOUR, 40, 1)
+    assert measured.metric == metric
+    assert measured.finite
+    assert measured.standard_error is not None
+
+
 def test_rounding_to_8_bits_is_another_protocol(published: dict[str, Any], tmp_path: Path) -> None:
     found = []
     for quantise in (False, True):

@@ -96,6 +96,13 @@ def test_too_few_evaluations_make_no_table(tmp_path: Path) -> None:
         tabulate([record], tmp_path / "few.parquet")
 
 
+def test_a_metric_without_a_logarithm_makes_no_table(tmp_path: Path) -> None:
+    settings = {"objective": {"tokens": 64}, "protocol": {"metric": "kid"}}
+    record = Record.create(f"sqlite:///{tmp_path / 'r.db'}", "x-tpe", settings)
+    with pytest.raises(ValueError, match="study x-tpe was measured in KID: a table is of FID"):
+        tabulate([record], tmp_path / "kid.parquet")
+
+
 def without_attributes(frame: pd.DataFrame) -> pd.DataFrame:
     frame.attrs = {}
     return frame

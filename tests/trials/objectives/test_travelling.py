@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 import textwrap
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -254,6 +257,21 @@ def test_what_a_module_imports_beside_it_travels(write: Write, tmp_path: Path) -
     names = {"m.py", "tinynet.py", "helper.py", "late", "of_late.py", "namespace"}
     assert set(user_modules("m:Generator")) == {tmp_path / name for name in names}
     assert user_modules("digits") == []
+
+
+def test_of_a_script_or_a_notebook_what_it_imported_beside_it_travels(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own classes are in the pickle, and need no module."""
+    write("beside.py", "")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("beside")
+    script = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert user_modules("__main__:Mine") == [tmp_path / "beside.py"]  # a notebook
+    script.__file__ = str(tmp_path / "script.py")
+    monkeypatch.chdir("/")
+    assert user_modules("__main__:Mine") == [tmp_path / "beside.py"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,21 @@ SMALL = (
     *("search", "--objective", "simulated", "--runner", "local", "--steps", "2"),
     *("--budget", "400", "--images", "100", "--test-images", "200"),
 )
+
+
+MINE = """
+from search.measurement import Measurement
+
+class Mine:
+    tokens = 16
+    def __init__(self, *, metric="fid"):
+        self.metric = metric
+    def describe(self):
+        return {"dataset": "mine", "protocol": {"metric": self.metric}}
+    def evaluate(self, strategy, images, seed):
+        passes = strategy.forward_passes()
+        return Measurement(seed % 7 - 3.0, None, images, passes, 0.0, metric=self.metric)
+"""
 
 
 def rows(text: str) -> list[tuple[str | None, str]]:
@@ -58,3 +74,15 @@ def test_two_protocols_share_no_table(autonat: Autonat) -> None:
     assert (code, out) == (2, "")
     said = "B and A have different protocols of FID: their numbers cannot be compared"
     assert err == f"autonat: {said}\n"
+
+
+def test_two_metrics_share_no_table(autonat: Autonat) -> None:
+    Path("mine.py").write_text(MINE)
+    for metric in ("kid", "missed"):
+        words = laid_over(SMALL[1:], "--objective", "mine:Mine", "--set", f"metric={metric}")
+        assert autonat("search", *words, "--optimiser", "random", "--name", metric)[0] == 0
+    code, out, err = autonat("compare", "kid", "missed")
+    assert (code, out) == (2, "")
+    said = "kid was measured in KID, missed in missed: their numbers cannot be compared"
+    assert err == f"autonat: {said}\n"
+    assert "final test KID" in autonat("compare", "kid")[1]

@@ -16,7 +16,7 @@ from trials.searches.settings import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 
-OPTIMISER = "tests.search.own.spsa:SPSA"
+OPTIMISER = "docs.extending.spsa:SPSA"
 SMALL = ("--runner", "local", "--workers", "1", "--steps", "3", "--budget", "1500")
 SMALL += ("--images-per-evaluation", "100", "--test-images", "100", "--test-seeds", "1")
 OBJECTIVE = """
