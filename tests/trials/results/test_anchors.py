@@ -6,10 +6,12 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboards.cautions import warnings
+from models.metrics.reference_statistics import read_reference
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
@@ -110,9 +112,11 @@ def test_digits_lie_between_real_images_and_a_constant_one(trained: DigitsObject
     assert 0.4 < measured.spread < 2
 
 
-def test_images_know_it_from_their_reference(trained_images: ImagesObjective) -> None:
+def test_images_know_it_from_their_reference(
+    trained_images: ImagesObjective, image_settings: dict[str, Any]
+) -> None:
     found = trained_images.anchors(100)
-    mean = trained_images._real.mean_image
+    mean = read_reference(image_settings["reference"]).mean_image
     assert mean is not None
     assert mean.shape == (3, 16, 16)
     assert 0 < found[REAL_IMAGES] < found[CONSTANT_IMAGE]

@@ -20,7 +20,7 @@ from setuptools.dist import Distribution  # type: ignore[import-untyped]
 from trials.cli.main import app
 
 ROOT = Path(__file__).parents[3]
-CLUSTERS = ROOT / "trials" / "clusters"
+CLUSTERS = ROOT / "trials" / "runners" / "clusters"
 LAUNCHERS = ["aws", "gcp", "on-premise"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GPUS_OF = {"g5.xlarge": 1, "m6i.xlarge": 0}
