@@ -16,7 +16,8 @@ from trials.objectives.simulated import SimulatedObjective
 
 
 class Counted(SimulatedObjective):
-    """Measures as the simulated objective does.
+    """Measures as the simulated objective does. While a file named like the marks with ".gate" at
+    the end exists, evaluations that have begun wait.
 
     Args:
         marks: file that every evaluation adds a line to when it begins and when it ends.
@@ -45,6 +46,8 @@ class Counted(SimulatedObjective):
         asked = json.dumps([strategy.to_json(), images, seed], sort_keys=True)
         key = hashlib.sha256(asked.encode()).hexdigest()[:16]
         self._mark("begin", key)
+        while Path(f"{self._marks}.gate").exists():
+            time.sleep(0.1)
         if self._first("hang", key, self._hang):
             time.sleep(3600)
         if self._first("greedy", key, self._greedy):

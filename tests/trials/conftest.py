@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from mlflow.tracking import MlflowClient
 from ray.cluster_utils import Cluster
 
@@ -27,16 +25,17 @@ from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 
+FILES = Path(__file__).parent / "files"
+
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> DigitsObjective:
-    """The digits objective as the demo trains it, once for all processes of a test run."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+    """The digits objective with the weights that `autonat train digits` gives, kept in a file
+    because training takes minutes. Settings that differ from the file's are trained anew."""
+    lab = tmp_path_factory.mktemp("digits") / "lab"
+    shutil.copytree(FILES / "digits", lab)
     objective = DigitsObjective()
-    with FileLock(folder / "digits.lock"):
-        objective.prepare(folder / "digits", lambda *_: None)
+    objective.prepare(lab, lambda *_: None)
     return objective
 
 

@@ -30,10 +30,11 @@ def unharmed(outcome: Outcome, tries: int) -> bool:
     return True
 
 
-def test_a_driver_killed_20_times_at_random_moments(tmp_path: Path) -> None:
-    outcome = driver_killed(tmp_path, 20, "local", 5.0, FEW, 1.0)
-    assert unharmed(outcome, 20)
-    assert outcome.again <= 20  # what was in flight
+def test_a_driver_killed_at_random_moments(tmp_path: Path) -> None:
+    """Six times; benchmarks.faults kills it twenty times, on Ray."""
+    outcome = driver_killed(tmp_path, 6, "local", 5.0, FEW, 1.0)
+    assert unharmed(outcome, 6)
+    assert outcome.again <= 6  # what was in flight
     assert len(outcome.recovery) > 1  # some lives measured something
 
 

@@ -122,7 +122,7 @@ def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
     assert all({"alpha", "beta"} <= set(c.data.params) for c in children)
 
 
-@pytest.mark.parametrize("evaluations", [3, 9, 30])
+@pytest.mark.parametrize("evaluations", [3, 30])
 def test_interrupted_and_resumed_equals_not_interrupted(
     autonat: Autonat,
     whole: Path,
