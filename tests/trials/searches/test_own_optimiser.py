@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.extending.spsa import SPSA
 from search.registry import OPTIMISERS_BY_NAME
 from search.schedules import SCHEDULES
 from search.strategy_file import StrategyFile
-from tests.search.own.spsa import SPSA
 from trials.searches.settings import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
