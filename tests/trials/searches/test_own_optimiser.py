@@ -74,7 +74,7 @@ def test_an_optimiser_of_ones_own(autonat: Autonat, tmp_path: Path) -> None:
     assert file.search is not None
     assert file.search["optimiser"] == OPTIMISER
     assert file.search["settings"] == {"gain": 0.1, "width": 0.05}
-    ours = lab / "results" / "own" / "tests.search.own.spsa-SPSA.json"
+    ours = lab / "results" / "own" / "docs.extending.spsa-SPSA.json"
     former = ours.with_name(f"{OPTIMISER}.json")  # of earlier versions
     for there in (ours, ours.rename(former)):
         target = tmp_path / f"{there.stem}.exported.json"
