@@ -1,1 +1,1 @@
-"""Writing what came of a search for people: strategy files, the report, MLflow's runs."""
+"""Publishing the results of a search: strategy files, the report, and MLflow's runs."""

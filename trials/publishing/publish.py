@@ -1,7 +1,4 @@
-"""Writes what came of a search for people: strategy files, the report, MLflow's parent runs.
-
-Belongs to the command line, and looks up at dashboards as that does.
-"""
+"""Publishes the results of a search: strategy files, the report, and its runs in MLflow."""
 
 from __future__ import annotations
 
@@ -34,26 +31,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLES, SAMPLE_SEED = 40, 0
-UNMADE = "the report has no samples, for the objective could not be made again"
-UNANCHORED = "the FIDs of real images and of a constant image could not be measured"
+UNMADE = "the report has no samples, because the objective could not be made again"
+UNANCHORED = "the values of real images and of a constant image could not be measured"
 UNSAMPLED = "the report has no samples"
 UNREPORTED = "the report could not be written"
 
 Note = Callable[[str], None]
-"""Told in one line what could not be made of something that is optional."""
+"""Called with a line for each optional result that could not be made."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A search's results and where they lie.
+    """The published results of a search.
 
     Attributes:
-        results: one a method and control.
-        best: the strategy file of the search with the lowest final test.
-        report: the HTML report; None where it could not be made.
-        behind: evaluations that MLflow does not have yet.
-        first: names of the strategies that every method measured first, if they were told to.
-        anchors: what stands beside the results, so that they can be judged.
+        results: one for each method and control.
+        best: the path of the strategy file with the lowest final test.
+        report: the path of the HTML report; None where it could not be written.
+        behind: how many evaluations MLflow does not have yet.
+        first: names of the strategies that every method measured first, where all did so.
+        anchors: reference values by which the results can be judged.
     """
 
     results: list[MethodResult]
@@ -65,11 +62,11 @@ class Published:
 
 
 Show = Callable[[Published], None]
-"""Given what is published as soon as it is safe, without what is optional."""
+"""Called with the results as soon as their strategy files are written, before optional results."""
 
 
 def show_nothing(published: Published) -> None:
-    """A `Show` for a search whose results somebody else shows."""
+    """A `Show` that shows nothing, for callers that show the results themselves."""
 
 
 def publish(
@@ -81,20 +78,22 @@ def publish(
     show: Show,
     note: Note,
 ) -> Published:
-    """Write a search's strategy files below the lab, and show its results; then all that is
-    optional, each on its own: samples, the report, MLflow.
+    """Write the strategy files of a search and show its results; then make the optional results.
+
+    Each optional result is made on its own: the reference values, samples, the report, MLflow's
+    runs. A failure of one becomes a note.
 
     Args:
-        lab: of the project.
+        lab: the lab to publish in.
         name: of the search.
-        records: its studies.
-        objective: makes it, prepared; its samples go into the report.
-        mirror: not in use by another thread.
-        show: called once the strategy files are written, and what stands beside them is known.
-        note: told what of the rest could not be made.
+        records: of its studies.
+        objective: returns the prepared objective, whose samples go into the report.
+        mirror: of the search, not in use by another thread.
+        show: called when the strategy files are written and the reference values are known.
+        note: called with a line for each optional result that could not be made.
 
     Raises:
-        ValueError: no search has a measurement, or a strategy file cannot be written.
+        ValueError: no evaluation succeeded, or a strategy file cannot be written.
     """
     results = method_results(records)
     searches = [record for record in records if record.settings["kind"] == SEARCH]
@@ -112,13 +111,13 @@ def publish(
         published = Published(results, best, None, 0, first, recorded_anchors(records))
         show(published)
     away = _try_sync(mirror, records)
-    runs = "the strategy files could not be told their runs in MLflow"
+    runs = "the strategy files could not be updated with their runs in MLflow"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
     report = report_of(lab, name, published, made, {1: searches}, note)
     behind = sum(map(mirror.behind, records))
     if away is None:
         complete(lab, name, records, mirror, note)
-    elif not behind:  # which says it else
+    elif not behind:  # otherwise the caller reports how far behind it is
         note(f"{away}; autonat sync completes it")
     return dataclasses.replace(published, report=report, behind=behind)
 
@@ -131,8 +130,19 @@ def report_of(
     rounds: dict[int, list[Record]],
     note: Note,
 ) -> Path | None:
-    """Write the report of a search, or of an alternation's rounds, with samples; None and a note
-    where it cannot be written."""
+    """Write the report of a search, or of the rounds of an alternation, with samples.
+
+    Args:
+        lab: the lab to write it in.
+        name: of the search or alternation.
+        published: its results.
+        objective: generates the samples; None writes none.
+        rounds: the records of its studies by round; one search is round 1.
+        note: called with a line where the report or its samples could not be made.
+
+    Returns:
+        The path of the report, or None where it could not be written.
+    """
     from dashboards.report import write_report
 
     settings = rounds[1][0].settings
@@ -152,12 +162,15 @@ def report_of(
 
 
 def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:
-    """Something optional, or None and a note: a user's own code may raise anything.
+    """Try to make something optional; a user's own code may raise any error.
 
     Args:
-        failed: begins the note, as a whole sentence.
-        make: makes it.
-        note: told why it could not.
+        failed: the start of the note, a whole sentence.
+        make: returns the result.
+        note: called with the reason of a failure.
+
+    Returns:
+        The result, or None after a failure.
     """
     try:
         return make()
@@ -177,10 +190,10 @@ def _write_strategies(
     for record in records:
         method = record.settings.get("optimiser")
         if record.settings["kind"] == SEARCH and method in by_method:
-            run = {"tracking_uri": _told(lab), "run_id": mirror.parent(record)}
+            run = {"tracking_uri": _tracking_address(lab), "run_id": mirror.parent(record)}
             file = strategy_file(record, by_method[method], run, beside)
             written[method] = _with_known_run(file, find_strategy(folder, method))
-    best = min(written, key=lambda method: _rank(by_method[method]))
+    best = min(written, key=lambda method: _value_or_infinity(by_method[method]))
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
@@ -190,24 +203,26 @@ def _write_strategies(
             file.write(path)
             if former != path:
                 former.unlink(missing_ok=True)
-        # Last, for it says that a search has been published.
+        # Last, because best.json marks the search as published.
         written[best].write(folder / "best.json")
     except OSError as error:
         raise ValueError(
-            f"results {folder}: {error.strerror}; all is in the record, and autonat report {name} "
-            "writes them"
+            f"results {folder}: {error.strerror}; the record holds everything, and autonat report "
+            f"{name} writes them"
         ) from None
 
 
 def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
-    """With the run that the file of that path names for the same strategy, where MLflow, which
-    does not answer, was asked for none."""
+    """Keep the MLflow run that the file on disk names, where the new one names none.
+
+    MLflow may not have answered. The run is kept only if the file holds the same strategy.
+    """
     told = file.mlflow or {}
     if told.get("run_id") is not None or not path.is_file():
         return file
     try:
         before = StrategyFile.read(path)
-    except ValueError:  # whatever lies there is written over
+    except ValueError:  # not a strategy file; it will be overwritten
         return file
     known = before.mlflow or {}
     same_store = known.get("tracking_uri") == told.get("tracking_uri")
@@ -216,9 +231,11 @@ def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
     return file
 
 
-def _told(lab: Lab) -> str:
-    """MLflow's address for a strategy file; of a store in the lab, which may be moved, as seen
-    from there."""
+def _tracking_address(lab: Lab) -> str:
+    """The address of MLflow for a strategy file.
+
+    The address of a store in the lab, which may be moved, is relative to the lab.
+    """
     file = sqlite_file(lab.tracking_uri)
     if file is not None and lab.holds_tracking:
         return f"sqlite:///{file.resolve().relative_to(lab.folder)}"
@@ -226,8 +243,10 @@ def _told(lab: Lab) -> str:
 
 
 def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: Note) -> None:
-    """Bring MLflow up to a search's records, with its files, weights and final numbers; a note
-    where it does not answer."""
+    """Bring the runs of a search in MLflow up to date, and attach files, weights and final values.
+
+    A store that does not answer becomes a note.
+    """
     folder = lab.results(name)
     by_method = {result.method: result for result in method_results(records)}
     try:
@@ -239,16 +258,17 @@ def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: N
             files += _weights(lab, record, by_method)
             present = [file for file in files if file.exists()]
             mirror.finish(record, present, _metrics(record, by_method))
-    except ValueError as error:  # which costs one time-out, not one a study
+    except ValueError as error:  # stop at the first time-out, in place of one for each study
         note(str(error))
 
 
-def _rank(result: MethodResult) -> float:
+def _value_or_infinity(result: MethodResult) -> float:
     return result.value if math.isfinite(result.value) else math.inf
 
 
 def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
-    """The trainings of an alternation's rounds, or of one search."""
+    """The trainings of an alternation's rounds, or of one search; None where nothing was
+    trained."""
     import pandas as pd
 
     from dashboards.report import Trainings
@@ -267,7 +287,7 @@ def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
 
 
 def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list[Path]:
-    """The file of the weights that a search trained for its winner, if it did."""
+    """The file with the weights of the winner's model, where the search trained it."""
     result = results.get(record.settings.get("optimiser", ""))
     if result is None or result.checkpoint is None:
         return []
@@ -279,15 +299,18 @@ def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list
 def with_samples(
     results: list[MethodResult], objective: Objective | None, lab: Lab, note: Note
 ) -> list[MethodResult]:
-    """Results with the first images of their strategies, each by its own model where one was
-    trained for it; without them where there are none to be had, and a note for each reason."""
+    """Add samples to results: the first images of each strategy.
+
+    Where a model was trained for the strategy, that model generates them. A result whose samples
+    cannot be generated stays without, and each reason becomes a note.
+    """
     reasons: dict[str, None] = {}
 
-    def with_own(result: MethodResult) -> MethodResult:
+    def add_samples(result: MethodResult) -> MethodResult:
         images = attempt(UNSAMPLED, lambda: _sampled(result, objective, lab), reasons.setdefault)
         return dataclasses.replace(result, samples=images)
 
-    found = [with_own(result) for result in results]
+    found = [add_samples(result) for result in results]
     for reason in reasons:
         note(reason)
     return found
@@ -298,7 +321,7 @@ def _sampled(
 ) -> npt.NDArray[np.uint8] | None:
     if result.checkpoint is not None and isinstance(objective, Trains):
         objective = objective.with_checkpoint(lab.folder, result.checkpoint)
-    elif result.training is not None:  # it failed
+    elif result.training is not None:  # the model is not stored, because its test failed
         return None
     if not isinstance(objective, Samples):
         return None
@@ -306,8 +329,13 @@ def _sampled(
 
 
 def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
-    """Why MLflow has not all evaluations, or None; one that is away costs one time-out, not one a
-    study."""
+    """Bring MLflow up to date, stopping at the first error.
+
+    A store that does not answer costs one time-out, not one for each study.
+
+    Returns:
+        The error, or None.
+    """
     try:
         for record in records:
             mirror.sync(record)
@@ -317,7 +345,7 @@ def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
 
 
 def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:
-    """A parent run's own numbers."""
+    """The metrics of a study's own run."""
     result = results.get(record.settings.get("optimiser", ""))
     if result is None:
         return {}
@@ -346,7 +374,7 @@ def _budget(settings: dict[str, Any]) -> str:
 
 
 def facts_of(settings: dict[str, Any]) -> dict[str, str]:
-    """What the report says first."""
+    """The facts at the top of the report, by label."""
     objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
     facts = {
         "objective": str(objective["name"]),

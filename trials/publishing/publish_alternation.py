@@ -1,4 +1,4 @@
-"""Writes what came of an alternation for people: its report, and its run in MLflow."""
+"""Publishes the results of an alternation: its report, and its run in MLflow."""
 
 from __future__ import annotations
 
@@ -31,21 +31,22 @@ def publish_alternation(
     show: Show,
     note: Note,
 ) -> Published:
-    """Show what came of an alternation, whose best.json is written; then write its report, and
-    complete the run above its searches in MLflow.
+    """Show the results of an alternation, then write its report and complete its run in MLflow.
+
+    Its best.json was written before.
 
     Args:
-        lab: of the project.
+        lab: the lab to publish in.
         name: of the alternation.
-        rounds: at least one.
-        objective: makes what was trained.
-        mirror: not in use by another thread.
-        show: called first.
-        note: told what of the rest could not be made.
+        rounds: the finished rounds, at least one.
+        objective: returns the objective whose models were trained.
+        mirror: of the alternation, not in use by another thread.
+        show: called first, with the results.
+        note: called with a line for each optional result that could not be made.
 
     Returns:
-        Its results are the state before, and each round's winner; behind are its searches', not
-        the alternation itself.
+        The results of the alternation: the state before it, and each round's winner. Evaluations
+        of its searches that MLflow lacks are not counted.
     """
     trained = [search_records(lab.record_url, r.training) for r in rounds]
     results = round_results(lab, rounds)
@@ -55,13 +56,14 @@ def publish_alternation(
     show(published)
     made = attempt(UNMADE, objective, note)
     report = report_of(lab, name, published, made, dict(enumerate(trained, 1)), note)
-    with contextlib.suppress(ValueError):  # sync completes it
+    with contextlib.suppress(ValueError):  # autonat sync completes it
         complete_alternation(lab, name, rounds, mirror)
     return dataclasses.replace(published, report=report)
 
 
 def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirror) -> None:
-    """Bring the run above an alternation's searches up to date, and end it.
+    """Bring the run of an alternation in MLflow, above those of its searches, up to date and end
+    it.
 
     Raises:
         ValueError: MLflow does not answer.

@@ -1,4 +1,4 @@
-"""A search from its settings to what is published of it: what the command line and Python share."""
+"""Runs and publishes a search or an alternation, for the command line and for Python."""
 
 from __future__ import annotations
 
@@ -66,30 +66,29 @@ def search_and_publish(
     show: Show,
     note: Note,
 ) -> Published | None:
-    """Run a search and publish it. Of one that is finished, only what it publishes is made again,
-    for which no Ray is needed.
+    """Run a search and publish it. A finished search is only published again, without Ray.
 
     Args:
-        settings: completed where the search is resumed.
+        settings: of the search; completed where it is resumed.
         resume: resume the search of that name.
-        retry_failed: of what is resumed, measure again what failed.
-        objective: in place of the one that the settings name.
-        progress: not entered yet.
-        show: called as soon as the results are safe.
-        note: told what of the rest could not be made.
+        retry_failed: measure failed evaluations of the resumed search again.
+        objective: used in place of the one that the settings name.
+        progress: shows the progress; not entered yet.
+        show: called with the results as soon as their strategy files are written.
+        note: called with a line for each optional result that could not be made.
 
     Returns:
-        What was published, or None if the search was interrupted.
+        The published results, or None if the search was interrupted.
 
     Raises:
-        ValueError: as `launch` and `publish`.
+        ValueError: as in `launch` and `publish`.
     """
     name = settings.full_name()
     lab = settings.open_lab()
     publishing = f"{name}: publishing its files, its report and its runs in MLflow …"
     if resume and not retry_failed and is_finished(records := search_records(lab.record_url, name)):
         progress.say(publishing)
-        made = functools.partial(_objective, settings, lab, objective, progress)
+        made = functools.partial(_finished_objective, settings, lab, objective, progress)
         return publish(lab, name, records, made, Mirror(lab), show, note)
     with progress:
         launched = launch(
@@ -115,8 +114,12 @@ def alternate_and_publish(
     show: Show,
     note: Note,
 ) -> Published | None:
-    """Run an alternation and publish it. Failures are tried again in the half-round that it is in:
-    those before it are what it goes on from. See `search_and_publish`."""
+    """Run an alternation and publish it.
+
+    Failed evaluations are tried again only in the search that is in progress, since the following
+    ones start from the results of the finished ones. The arguments, the result and the errors are
+    those of `search_and_publish`.
+    """
     lab, behind = settings.open_lab(), 0
 
     def search_half(half: SearchSettings, resume_half: bool) -> Path | None:
@@ -149,10 +152,10 @@ def alternate_and_publish(
     return dataclasses.replace(published, behind=behind)
 
 
-def _objective(
+def _finished_objective(
     settings: SearchSettings, lab: Lab, given: Objective | None, progress: LiveProgress
 ) -> Objective:
-    """Of a search that is finished: prepared, unless its models are in the lab's store."""
+    """The objective of a finished search; it is prepared unless the search trained its models."""
     if settings.what != "generation":
         return given or load_objective(settings.objective, settings.objective_settings)
     with progress:

@@ -1,1 +1,1 @@
-"""What came of searches, read from their records: winners, final tests, comparisons, files."""
+"""The results of searches, read from their records: winners, final tests, comparisons."""

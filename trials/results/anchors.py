@@ -1,5 +1,7 @@
-"""What stands beside the FIDs of a search, so that they can be judged: what real images have, and
-one image for ever."""
+"""Reference values by which the results of a search can be judged.
+
+They are the values that real images have, and one image repeated again and again.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,13 @@ from trials.record.record import Record
 
 @dataclass(frozen=True)
 class Anchor:
-    """The FID of something that needs no generator, under a search's own protocol.
+    """A reference value that needs no generator, under the protocol of a search.
 
     Attributes:
         name: REAL_IMAGES or CONSTANT_IMAGE.
-        value: its FID.
-        images: n, as the final test has it.
-        search: the name of its search, where several are compared and differ in it.
+        value: in the metric of the search.
+        images: n, the same as in the final test.
+        search: the name of its search, where compared searches have different values; else None.
     """
 
     name: str
@@ -32,19 +34,19 @@ class Anchor:
 
     @property
     def label(self) -> str:
-        """The name, with its search where several are compared."""
+        """The name, preceded by that of its search where it has one."""
         return self.name if self.search is None else f"{self.search}/{self.name}"
 
 
 def note_anchors(records: list[Record], objective: Objective) -> None:
-    """Measure them, once a search, and write them into the record of its final test.
+    """Measure the reference values of a search once, and write them into the record of its test.
 
     Args:
         records: of one search.
-        objective: need not be prepared where models are trained for the evaluations.
+        objective: its objective; it need not be prepared where models are trained.
 
     Raises:
-        ValueError: the objective does not say what it should, or the record cannot be written.
+        ValueError: the objective returns something else, or the record cannot be written.
     """
     if not isinstance(objective, Anchors):
         return
@@ -55,7 +57,7 @@ def note_anchors(records: list[Record], objective: Objective) -> None:
 
 
 def recorded_anchors(records: list[Record]) -> list[Anchor]:
-    """Those that the records of a search hold; none in old ones."""
+    """The reference values in the records of a search; old records hold none."""
     return [
         Anchor(name, fid, record.settings["search"]["test_images"])
         for record in records
@@ -64,7 +66,7 @@ def recorded_anchors(records: list[Record]) -> list[Anchor]:
 
 
 def as_json(anchors: Sequence[Anchor]) -> list[dict[str, Any]]:
-    """For programs."""
+    """The reference values as JSON objects."""
     return [
         {
             **({} if anchor.search is None else {"search": anchor.search}),
@@ -80,10 +82,12 @@ def _checked(found: Any) -> dict[str, float]:
     try:
         plain = {str(name): float(fid) for name, fid in dict(found).items()}
     except (TypeError, ValueError):
-        raise ValueError(f"anchors gave {found!r}, not FIDs by name") from None
+        raise ValueError(f"anchors: expected values by name, got {found!r}") from None
     for name, fid in plain.items():
         if name not in (REAL_IMAGES, CONSTANT_IMAGE):
-            raise ValueError(f"anchors gave {name!r}; known: {REAL_IMAGES}, {CONSTANT_IMAGE}")
+            raise ValueError(
+                f"anchors: expected the names {REAL_IMAGES!r} and {CONSTANT_IMAGE!r}, got {name!r}"
+            )
         if not math.isfinite(fid):
-            raise ValueError(f"anchors gave {name} = {fid}, which is not finite")
+            raise ValueError(f"anchors: expected a finite value for {name!r}, got {fid}")
     return plain

@@ -18,18 +18,21 @@ from trials.results.rounds import recorded_rounds, round_results
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results, each with the name of its search, and what stands beside them. Controls and
-    anchors that are the same in all searches have no search's name, and stand there once."""
+    """The results and reference values of several searches.
+
+    Each carries the name of its search. Controls and reference values that are the same in all
+    searches are there once, without a name.
+    """
 
     results: list[MethodResult]
     anchors: list[Anchor]
 
 
 def compared(lab: Lab, names: Sequence[str]) -> Comparison:
-    """The final tests of searches and alternations side by side.
+    """Collect the final tests of searches and alternations.
 
     Args:
-        lab: of the project.
+        lab: the lab with their records.
         names: of searches and alternations, at least one.
 
     Raises:
@@ -71,10 +74,14 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
 
 
 def _controls_once(results: list[MethodResult], searches: int) -> list[MethodResult]:
-    """A control that all searches measured alike loses its search's name."""
+    """Keep a control that is the same in all searches only once, without a search's name."""
     kept: list[MethodResult] = []
     for result in results:
-        same = [r for r in results if not r.searched and _number(r) == _number(result)]
+        same = [
+            r
+            for r in results
+            if not r.searched and _measured_control(r) == _measured_control(result)
+        ]
         if result.searched or len(same) < searches:
             kept.append(result)
         elif result is same[0]:
@@ -82,13 +89,13 @@ def _controls_once(results: list[MethodResult], searches: int) -> list[MethodRes
     return kept
 
 
-def _number(result: MethodResult) -> tuple[object, ...]:
-    """All that makes a control's number."""
+def _measured_control(result: MethodResult) -> tuple[object, ...]:
+    """Everything that must agree for two controls to be the same measurement."""
     return result.method, result.strategy, result.test_images, result.test_seeds, result.values
 
 
 def _anchors_once(anchors: list[Anchor], searches: int) -> list[Anchor]:
-    """The same of anchors."""
+    """Keep a reference value that is the same in all searches only once, without a name."""
     kept: list[Anchor] = []
     for anchor in anchors:
         same = [a for a in anchors if dataclasses.replace(a, search=anchor.search) == anchor]

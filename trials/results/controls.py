@@ -1,4 +1,4 @@
-"""The controls of a search's final test: which is the best, and a strategy file for each."""
+"""The controls of a search's final test: the best of them, and a strategy file for each."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ BASELINES = (RULE_OF_THUMB, START)
 
 
 def controls_beside(results: Sequence[MethodResult]) -> ControlsBeside:
-    """What the strategy files of a search name beside their own numbers."""
+    """The controls that the strategy files of a search name beside their own values."""
     named = {result.method: result for result in results if not result.searched}
     baseline = next((named[name] for name in BASELINES if name in named), None)
-    return ControlsBeside(_told(baseline), _told(best_control(results)))
+    return ControlsBeside(_as_control(baseline), _as_control(best_control(results)))
 
 
 def control_file(
     settings: Mapping[str, Any], control: MethodResult, controls: ControlsBeside
 ) -> StrategyFile:
-    """The strategy file of a control, with everything that was in force.
+    """The strategy file of a control, with everything that decides its value.
 
     Args:
-        settings: of the record of one of the search's studies.
-        control: its result.
-        controls: of the same final test.
+        settings: of one of the search's studies.
+        control: the result of the control.
+        controls: the baseline and the best control of the same final test.
     """
     objective, training = settings["objective"], settings["training"]
     trained = None if training is None else TrainingStrategy.from_json(training)
@@ -49,7 +49,7 @@ def control_file(
     )
 
 
-def _told(control: MethodResult | None) -> Control | None:
+def _as_control(control: MethodResult | None) -> Control | None:
     if control is None or control.test is None:
         return None
     return Control(control.method, control.test)

@@ -1,7 +1,7 @@
-"""What a search's final test has measured, read from its record.
+"""The final test of a search, read from its record.
 
-Where failures were tried again, the record may hold evaluations of an earlier winner until the
-test has gone through them: they are none of the present one's.
+After failures were tried again, the record may still hold evaluations of an earlier winner. They
+are not part of the test of the present one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from trials.record.record import Record
 
 @dataclass(frozen=True)
 class Tested:
-    """What the final test measured of one strategy.
+    """The final test of one strategy.
 
     Attributes:
-        strategy: it.
+        strategy: the tested strategy.
         images: n of one evaluation.
-        training: of its model, where one was trained for it.
-        values: by seed; NaN where the evaluation failed.
-        measured: what the others gave.
+        training: how its model was trained, where one was trained for it.
+        values: the values by seed; NaN where the evaluation failed.
+        measured: the measurements of the evaluations that did not fail.
     """
 
     strategy: GenerationStrategy
@@ -38,30 +38,30 @@ class Tested:
     measured: list[Measurement]
 
     def final_test(self) -> FinalTest | None:
-        """The test, or None while a seed has no number."""
+        """The finished test, or None while a seed has no value."""
         if not self.values or not all(map(math.isfinite, self.values.values())):
             return None
         passes, first = self.strategy.forward_passes(), self.measured[0]
         return FinalTest.of(self.values, self.images, passes, first.standard_error, first.metric)
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
-        """Whether this is what it measures, up to the last digits."""
+        """Whether it tests this strategy and training, up to the last digits of their values."""
         return same_values(_values(strategy, training), _values(self.strategy, self.training))
 
     @property
     def checkpoint(self) -> str | None:
-        """Hash of the weights of the first model that was trained for it."""
+        """The hash of the weights of the first model that was trained for it, or None."""
         return next((m.checkpoint for m in self.measured if m.checkpoint is not None), None)
 
     @property
     def spread(self) -> float | None:
-        """The mean over the seeds, or None where one does not say."""
+        """The mean spread over the seeds, or None where a measurement has none."""
         spreads = [m.spread for m in self.measured if m.spread is not None]
         return math.fsum(spreads) / len(spreads) if len(spreads) == len(self.values) > 0 else None
 
 
 def final_tests(records: list[Record]) -> dict[str, Tested]:
-    """What the final test of a search has measured, by method and control."""
+    """The final tests in the records of a search, by the name of the method or control."""
     tests: dict[str, Tested] = {}
     for record in records:
         if record.settings["kind"] != TEST:
@@ -74,7 +74,7 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
             tests[name] = Tested(parsed, images, training, {}, [])
         for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
             measured, test = evaluation.measurement, tests.get(evaluation.probe.role)
-            if test is None or not test.is_of(*_asked(evaluation.probe)):
+            if test is None or not test.is_of(*_strategies_of(evaluation.probe)):
                 continue
             test.values[evaluation.probe.seed] = measured.value if measured else math.nan
             if measured is not None:
@@ -82,7 +82,7 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
     return tests
 
 
-def _asked(probe: Probe) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+def _strategies_of(probe: Probe) -> tuple[GenerationStrategy, TrainingStrategy | None]:
     return probe.strategy, None if probe.training is None else probe.training.strategy
 
 

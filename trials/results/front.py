@@ -1,7 +1,8 @@
-"""The Pareto front of FID and forward passes, measured on seeds that no search saw.
+"""The Pareto front of the metric and the forward passes, measured on seeds that no search used.
 
-What a search saw of a strategy was often chosen for being low, so it only says who is worth
-measuring. The front is then that of what was measured, the final test's own strategies included.
+The values that a search saw are biased low where they were chosen for being low, so they only
+select the strategies that are worth measuring. The front is that of the new measurements, which
+include those of the final test.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Measure = Callable[[GenerationStrategy], FinalTest]
 """Measures a strategy.
 
 Raises:
-    ValueError: its FID is not finite.
+    ValueError: the measurement failed.
 """
 
 
@@ -31,10 +32,10 @@ class Candidate:
     """A strategy that may be on the front.
 
     Attributes:
-        found_by: the optimiser, or the control's name.
-        strategy: it.
+        found_by: the name of the optimiser or the control.
+        strategy: the strategy.
         searched: whether a search found it.
-        search_value: what its search believes of it, chosen for being low; None for a control.
+        search_value: the estimate of its search, which is biased low; None for a control.
     """
 
     found_by: str
@@ -44,19 +45,19 @@ class Candidate:
 
     @property
     def forward_passes(self) -> int:
-        """An image."""
+        """Forward passes for each image."""
         return self.strategy.forward_passes()
 
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A strategy that no other of those measured beats in both FID and forward passes."""
+    """A strategy that no other measured one beats in both the metric and the forward passes."""
 
     candidate: Candidate
     test: FinalTest
 
     def to_json(self) -> dict[str, Any]:
-        """The test, and whose the strategy is."""
+        """The test, and who found the strategy, as JSON values."""
         found = self.candidate
         return {
             **self.test.printed(),
@@ -68,30 +69,31 @@ class FrontPoint:
 
 
 def candidates(records: list[Record]) -> list[Candidate]:
-    """Who is worth measuring: each method's winner, the controls, and the front of what the
-    searches saw; each strategy once.
+    """The strategies that are worth measuring, each once.
+
+    They are each method's winner, the controls, and the front of the values that the searches saw.
 
     Args:
         records: of one search (see `search_records`).
 
     Raises:
-        ValueError: nothing was measured, or models were trained for the evaluations.
+        ValueError: no evaluation succeeded, or models were trained for the evaluations.
     """
     searches = [record for record in records if record.settings["kind"] == SEARCH]
     for record in searches:
         what = what_is_searched(record.settings)
         if what != "generation":
             raise ValueError(
-                f"study {record.name} searched what = {what}, where every strategy has a model of "
-                "its own: a front is of generation strategies on one model"
+                f"study {record.name} searched what = {what}, in which every strategy has a model "
+                "of its own: a front needs generation strategies on one model"
             )
     winners = [
         Candidate(record.settings["optimiser"], best.strategy, True, best.value)
         for record in searches
         if (best := record.best()) is not None
     ]
-    believed = _believed_front(searches)
-    if not believed:
+    seen = _front_seen_by(searches)
+    if not seen:
         raise nothing_measured(records[0].settings["search_name"], records)
     known = {c.found_by for c in winners}
     controls = [
@@ -99,14 +101,14 @@ def candidates(records: list[Record]) -> list[Candidate]:
         for name, tested in final_tests(records).items()
         if name not in known
     ]
-    distinct = {c.strategy: c for c in reversed([*winners, *controls, *believed])}
+    distinct = {c.strategy: c for c in reversed([*winners, *controls, *seen])}
     return sorted(distinct.values(), key=lambda c: c.forward_passes)
 
 
 def tested_already(
     records: list[Record], images: int, seeds: Iterable[int]
 ) -> dict[GenerationStrategy, FinalTest]:
-    """What the final test of these records says, where it has this n and these seeds."""
+    """The final tests in these records that have this n and these seeds, by strategy."""
     tests = {t.strategy: t.final_test() for t in final_tests(records).values()}
     return {
         strategy: test
@@ -118,13 +120,13 @@ def tested_already(
 def measured_front(
     found: Iterable[Candidate], measure: Measure
 ) -> tuple[list[FrontPoint], list[tuple[Candidate, str]]]:
-    """The front of what is measured, by rising forward passes and falling FID.
+    """Measure candidates, and find the front by rising forward passes and falling values.
 
     Returns:
-        The front, and the candidates that have no number, with the reason.
+        The front, and the candidates whose measurement failed, each with the reason.
 
     Raises:
-        ValueError: no candidate has one; the first one's reason is said.
+        ValueError: every measurement failed; the first reason is named.
     """
     points, failed = [], []
     for candidate in found:
@@ -145,8 +147,9 @@ def measured_front(
     return front, failed
 
 
-def _believed_front(searches: list[Record]) -> list[Candidate]:
-    """The front of the means over the searches' evaluations of each strategy."""
+def _front_seen_by(searches: list[Record]) -> list[Candidate]:
+    """The front of the values that the searches saw, averaged over the evaluations of a
+    strategy."""
     fids: dict[tuple[str, GenerationStrategy], list[float]] = {}
     for record in searches:
         for done in record.evaluations:

@@ -1,7 +1,7 @@
-"""What lies in a lab: its searches, read from the record in a few questions, however large it is.
+"""The searches of a lab, read from the record with a few queries, however large it is.
 
-It asks the tables of Optuna's storage by itself, for Optuna takes longer to import than they to
-answer, and reads every trial.
+The queries go to the tables of Optuna's storage directly. Importing Optuna takes longer than they
+do, and Optuna would read every trial.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class Listed:
     """A search of a lab.
 
     Attributes:
-        name: of the search, or of an alternation, whose halves are searches of their own.
-        objective: its name.
-        what: is searched.
+        name: of the search, or of an alternation, whose searches are listed as well.
+        objective: the name of its objective.
+        what: what is searched.
         steps: T.
-        methods: in their order.
-        evaluations: done, the final test's and failed ones not counted.
-        failed: evaluations without a FID.
+        methods: the optimisers, in their order.
+        evaluations: successful evaluations, without those of the final test.
+        failed: failed evaluations.
         budgeted: evaluations that the budget pays for; fewer are made where a method converges.
-        state: "running"; "done", its final test included; or "interrupted".
-        search_value: the lowest FID that it saw, which was chosen for being low; None before that.
-        value: the lowest of its methods in the final test, the mean over seeds; None before that.
-        last: when its last evaluation ended, this machine's time; None before that.
-        alternation: that it is a half-round of, or None.
+        state: "running"; "done", when its final test is done; or "interrupted".
+        search_value: the lowest value that it saw, which is biased low; None before there is one.
+        value: the lowest mean of its methods in the final test; None before there is one.
+        last: when its last evaluation ended, in local time; None before there is one.
+        alternation: the name of the alternation of which it is half a round, or None.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Listed:
     alternation: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The entry as JSON values."""
         last = None if self.last is None else self.last.isoformat(" ", "seconds")
         names = {"search_value": "search_fid", "value": "fid"}
         told = {names.get(name, name): value for name, value in vars(self).items()}
@@ -78,13 +78,13 @@ class Listed:
 
 
 def searches(lab: Lab) -> list[Listed]:
-    """All searches of a lab's record, the one that did something last first.
+    """All searches in the record of a lab, the one with the latest evaluation first.
 
     Args:
-        lab: whose record need not be there yet.
+        lab: the lab; its record need not exist yet.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the record cannot be read.
     """
     url = lab.record_url
     file = sqlite_file(url)
@@ -128,7 +128,7 @@ def _studies(connection: Connection) -> list[_Study]:
     asked = ("format", "settings", ATTRIBUTE, RETRIED)
     for study, key, value in connection.execute(select(STUDIES).where(STUDIES.c.key.in_(asked))):
         told[study][key] = json.loads(value)
-    # Those of others, or not made to the end, have no format of ours.
+    # Studies of other programs, and incompletely created ones, lack our format.
     found = {
         study: _Study(
             a["settings"],
@@ -138,7 +138,7 @@ def _studies(connection: Connection) -> list[_Study]:
         for study, a in told.items()
         if is_our_format(a.get("format")) and "search_name" in a["settings"]
     }
-    counts = _counts({number: study.retried.superseded for number, study in found.items()})
+    valid = _not_superseded({number: study.retried.superseded for number, study in found.items()})
     sums = (
         select(
             TRIALS.c.study_id,
@@ -148,7 +148,7 @@ def _studies(connection: Connection) -> list[_Study]:
             func.max(TRIALS.c.datetime_complete),
         )
         .select_from(TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id))
-        .where(counts)
+        .where(valid)
         .group_by(TRIALS.c.study_id, TRIALS.c.state)
     )
     for number, state, count, lowest, last in connection.execute(sums):
@@ -166,7 +166,7 @@ def _studies(connection: Connection) -> list[_Study]:
                 VALUES, VALUES.c.trial_id == TRIALS.c.trial_id
             )
         )
-        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests), counts)
+        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests), valid)
     )
     for number, role, fid in connection.execute(fids):
         study = found[number]
@@ -175,9 +175,14 @@ def _studies(connection: Connection) -> list[_Study]:
     return list(found.values())
 
 
-def _counts(superseded: Mapping[int, Collection[int]]) -> ColumnElement[bool]:
-    """The condition that a trial is none of those, given by study; written out, for a statement
-    takes few parameters."""
+def _not_superseded(superseded: Mapping[int, Collection[int]]) -> ColumnElement[bool]:
+    """The condition that a trial is not superseded.
+
+    The numbers are written into the statement, because a statement takes few parameters.
+
+    Args:
+        superseded: the numbers of superseded trials, by study.
+    """
     void = (
         (TRIALS.c.study_id == study)
         & TRIALS.c.number.in_(
@@ -194,7 +199,7 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
     test = next((s for s in studies if s.settings["kind"] == TEST), None)
     search = studies[0].settings["search"]
     seen = min((study.lowest for study in of), default=math.inf)
-    reopened = test is not None and test.retried.reopened  # it may be of other winners
+    reopened = test is not None and test.retried.reopened  # its winners may change
     tested = {} if test is None or test.tested is None or reopened else test.tested
     seeds = len(search["test_seeds"])
     means = [
@@ -226,7 +231,8 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
 
 
 def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) -> Listed:
-    """An alternation as the sum of its halves; its numbers are those of its generation searches."""
+    """The entry of an alternation: it sums up its searches, with the values of the generation
+    ones."""
     search = study.settings["search"]
     generation = [half for half in halves if half.what == "generation"]
     running = study.driver is not None and study.driver.alive()

@@ -1,4 +1,4 @@
-"""What came of an alternation: its rounds, each with its two searches."""
+"""The results of an alternation: its rounds, each with its two searches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trials.results.results import MethodResult, method_results
 
 @dataclass(frozen=True)
 class Round:
-    """What came of a round.
+    """The result of one round.
 
     Attributes:
         training: the name of its training search.
-        generation: that of its generation search.
-        best: the strategy file of the latter's winner, with the model's checkpoint.
+        generation: the name of its generation search.
+        best: the strategy file of the generation search's winner, with the model's checkpoint.
     """
 
     training: str
@@ -38,7 +38,7 @@ def half_name(alternation: str, number: int, what: str) -> str:
 
 
 def recorded_rounds(lab: Lab, name: str) -> list[Round]:
-    """The rounds of an alternation that are done."""
+    """The finished rounds of an alternation."""
     rounds: list[Round] = []
     while True:
         number = len(rounds) + 1
@@ -50,11 +50,11 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
 
 
 def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
-    """What came of an alternation: the state before, and each round's winner.
+    """The results of an alternation: the state before it, called "before", and each round's winner.
 
     Args:
-        lab: of the project.
-        rounds: at least one.
+        lab: the lab with the record.
+        rounds: the finished rounds, at least one.
     """
     start = method_results(search_records(lab.record_url, rounds[0].training))
     results = [replace(next(r for r in start if r.method == START), method="before")]
@@ -72,10 +72,10 @@ def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
 
 
 def best_round(rounds: list[Round]) -> Round:
-    """The round of the lowest final test, the earlier of equals."""
+    """The round with the lowest final test; of equal ones, the earliest."""
     return min(rounds, key=round_value)
 
 
 def round_value(round_: Round) -> float:
-    """The final test of a round's winner; infinite where it has none."""
+    """The value of the final test of a round's winner; infinite where there is none."""
     return float("inf") if round_.best.test is None else round_.best.test.value

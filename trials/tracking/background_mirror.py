@@ -1,4 +1,4 @@
-"""The mirror of a search that runs, in a thread of its own, so that no store makes it wait."""
+"""Mirrors a running search in a thread of its own, so that the search never waits for MLflow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from trials.tracking.mirror import Ending, Mirror
 
 RETRY_SECONDS = 5.0
 FAR_BEHIND, PAUSE = 100, 0.02
-"""A search that is so many evaluations ahead of a store that answers pauses so many seconds after
-each: only where evaluations take less time than MLflow takes to write them."""
+"""A search that is more than FAR_BEHIND evaluations ahead of the store pauses PAUSE seconds after
+each. That happens only where evaluations are faster than MLflow can write them."""
 
 
 class BackgroundMirror:
-    """A mirror with a thread of its own: it follows the records of a running search.
+    """Follows the records of a running search with a mirror in a thread of its own.
 
     Args:
-        mirror: used by the thread alone until the end.
-        warn: told in one line when the store stops answering, and when it answers again.
-        finished: whether the search is done; asked at the end.
+        mirror: used only by the thread until the end.
+        warn: called with a line when the store stops answering, and when it answers again.
+        finished: returns whether the search is finished; called at the end.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class BackgroundMirror:
     ) -> None:
         self._mirror, self._warn, self._finished = mirror, warn, finished
         self._records: dict[str, Record] = {}
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._answers = False
         self._changed, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="mlflow-mirror", daemon=True)
         self._thread.start()
 
     def changed(self, record: Record) -> None:
-        """A record has something new. Far ahead of the store, this takes PAUSE seconds."""
+        """Note that a record has changed. If the store is far behind, this pauses the search."""
         self._records[record.study_id] = record
         self._changed.set()
         if self._answers and self._mirror.behind(record) > FAR_BEHIND:
@@ -57,8 +57,10 @@ class BackgroundMirror:
         self.close("FAILED" if failed else "FINISHED" if self._finished() else "KILLED")
 
     def close(self, how: Ending) -> None:
-        """End the thread after its current write, and say to a store that answers how the search
-        ended. What is missing then is for `Mirror.sync`."""
+        """End the thread after its current write, and mark the runs as ended if the store answers.
+
+        What is then missing is added by `Mirror.sync`.
+        """
         self._closing.set()
         self._changed.set()
         self._thread.join()
@@ -74,21 +76,23 @@ class BackgroundMirror:
             try:
                 for record in list(self._records.values()):
                     if not self._closing.is_set():
-                        self._bring_up(record)
+                        self._catch_up(record)
                         self._answers = True
                 if warned:
-                    self._warn("tracking: it answers again")
+                    self._warn("tracking: MLflow answers again")
                     warned = False
             except ValueError as error:
                 self._answers = False
                 if not warned:
-                    self._warn(f"{error}; the search runs on, autonat sync completes it later")
+                    self._warn(
+                        f"{error}; the search continues, and autonat sync completes MLflow later"
+                    )
                     warned = True
                 self._changed.set()
                 self._closing.wait(RETRY_SECONDS)
 
-    def _bring_up(self, record: Record) -> None:
-        if record.study_id not in self._begun:
+    def _catch_up(self, record: Record) -> None:
+        if record.study_id not in self._started:
             self._mirror.begin(record)
-            self._begun.add(record.study_id)
+            self._started.add(record.study_id)
         self._mirror.sync(record, self._closing.is_set)

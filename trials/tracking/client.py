@@ -1,4 +1,4 @@
-"""MLflow's store: a client that gives up soon, our experiment, and where its artifacts lie."""
+"""Access to the MLflow store: a client, autonat's experiment, and the place of its artifacts."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ RUNS = sqlalchemy.table("runs", sqlalchemy.column("artifact_uri"))
 
 
 def tracking_client(uri: str) -> MlflowClient:
-    """A client that gives up soon, for we retry ourselves, and does not write to stdout.
+    """A client with short time-outs, since callers retry, and without output on stdout.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: a database that does not answer; MLflow itself would go on
-            asking for minutes.
+        sqlalchemy.exc.SQLAlchemyError: a database does not answer, for which MLflow itself would
+            retry for minutes.
         ValueError: the database holds Optuna's tables.
     """
     from mlflow.tracking import MlflowClient
@@ -67,10 +67,10 @@ def store_error(uri: str, error: Exception) -> str:
 
 
 def connect(lab: Lab) -> tuple[MlflowClient, str]:
-    """A client of a lab's store, and the id of our experiment there, made if it is missing.
+    """A client of a lab's store, and the id of autonat's experiment, created if it is missing.
 
     Raises:
-        Exception: the store does not answer, in whatever words.
+        Exception: any error of a store that does not answer.
     """
     client = tracking_client(lab.tracking_uri)
     anchor(lab)
@@ -82,13 +82,13 @@ def connect(lab: Lab) -> tuple[MlflowClient, str]:
 
 
 def anchor(lab: Lab) -> str | None:
-    """Let MLflow find the artifacts of a lab that was moved or copied where they are now.
+    """Make MLflow find the artifacts of a lab that was moved or copied.
 
-    MLflow keeps absolute addresses, an experiment's own and one a run, and would go on writing to
-    the old place. Only a store that lies in the lab has moved with it.
+    MLflow stores absolute addresses, one for the experiment and one for each run, and would keep
+    writing to the old place. Only a store in the lab itself is changed.
 
     Returns:
-        Why MLflow cannot find them, where the lab may only be read.
+        None, or why MLflow cannot find the artifacts in a lab that cannot be written.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the store cannot be read, or another error in writing it.
@@ -117,7 +117,7 @@ def anchor(lab: Lab) -> str | None:
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
             raise
         return (
-            f"lab {lab.folder} was moved here and cannot be written: MLflow looks for the files of "
+            f"lab {lab.folder} was moved and cannot be written, so MLflow looks for the files of "
             f"its runs in {there}"
         )
     finally:

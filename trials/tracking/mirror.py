@@ -1,8 +1,8 @@
-"""The mirror of the record in MLflow: a parent run a study, a child run an evaluation.
+"""Mirrors the record in MLflow: a parent run for each study, a child run for each evaluation.
 
-What is missing there is found by comparing with the record, so the same code mirrors a running
-search, one that is resumed, and, with `autonat sync`, one whose server was away. It never stops a
-search: whatever a store raises becomes one line, and is tried again.
+What MLflow lacks is found by comparing it with the record, so the same code mirrors a running
+search, a resumed one and, with `autonat sync`, one whose MLflow server was down. It never stops a
+search: any error of the store becomes one line, and the write is tried again later.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from trials.tracking.client import connect, store_error
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 TRIAL_TAG = "autonat.trial"
-"""The evaluation's number: a probe that failed and was tried again has two."""
+"""The number of the evaluation; a probe that failed and was tried again has several evaluations."""
 ALTERNATION_TAG = "autonat.alternation"
 PAGE = 1000
 LONGEST_RUN_NAME = 250
 
 Ending = Literal["FINISHED", "KILLED", "FAILED"]
-"""Of a study: it is done, it was interrupted, or an error ended it."""
+"""How a study ended: it is done, it was interrupted, or an error stopped it."""
 
 
 class Mirror:
-    """Writes records to one MLflow store. Used from one thread at a time.
+    """Writes records to the MLflow store of a lab. It may be used by one thread at a time.
 
     Args:
-        lab: names the store; where that is a database, artifacts lie in the lab.
+        lab: names the store; if that is a database, artifacts are kept in the lab.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -53,11 +53,11 @@ class Mirror:
         self._cut_off: set[str] = set()
 
     def sync(self, record: Record, stopped: Callable[[], bool] = lambda: False) -> int:
-        """Bring MLflow up to the record.
+        """Bring MLflow up to date with a record.
 
         Args:
             record: of a study.
-            stopped: asked before every evaluation whether to leave the others for later.
+            stopped: called before each evaluation; True leaves the remaining ones for later.
 
         Returns:
             How many evaluations were added.
@@ -65,38 +65,39 @@ class Mirror:
         Raises:
             ValueError: the store does not answer.
         """
-        with self._in_one_line():
+        with self._errors_in_one_line():
             return self._sync(record, stopped)
 
     def begin(self, record: Record) -> None:
-        """Say that a study runs, again where it was interrupted or killed.
+        """Mark a study as running, also where it was interrupted or killed before.
 
         Raises:
             ValueError: the store does not answer.
         """
-        with self._in_one_line():
+        with self._errors_in_one_line():
             for run in (self._parent(record), *self._above(record)):
                 self._connected().update_run(run, status="RUNNING")
 
     def end(self, record: Record, how: Ending) -> None:
-        """Say that a study does not run any more, where MLflow still says that it does. What an
-        alternation's search did not end by itself ends the alternation as well.
+        """Mark a study as ended if MLflow shows it as running.
+
+        If the study did not finish, the alternation that it belongs to is marked as well.
 
         Raises:
             ValueError: the store does not answer.
         """
-        with self._in_one_line():
+        with self._errors_in_one_line():
             above = [] if how == "FINISHED" else self._above(record)
             for run in (self._parent(record), *above):
                 self._end(run, how)
 
     def end_alternation(self, name: str, how: Ending) -> None:
-        """As `end`, for the run above the searches of an alternation.
+        """Mark an alternation as ended if MLflow shows it as running.
 
         Raises:
             ValueError: the store does not answer.
         """
-        with self._in_one_line():
+        with self._errors_in_one_line():
             self._end(self._alternation(name), how)
 
     def _end(self, run: str, how: Ending) -> None:
@@ -105,13 +106,13 @@ class Mirror:
             client.set_terminated(run, how)
 
     def finish(self, record: Record, files: Iterable[Path], metrics: dict[str, float]) -> None:
-        """Attach files to a study's parent run, log its final metrics, and end it.
+        """Attach files to the parent run of a study, log its final metrics, and end it.
 
         Raises:
             ValueError: the store does not answer.
         """
         self.sync(record)
-        with self._in_one_line():
+        with self._errors_in_one_line():
             client, parent = self._connected(), self._parent(record)
             for file in files:
                 client.log_artifact(parent, str(file))
@@ -122,13 +123,12 @@ class Mirror:
     def finish_alternation(
         self, name: str, files: Iterable[Path], metrics: Mapping[str, Sequence[float]]
     ) -> None:
-        """Attach files to the run above the searches of an alternation, log its metrics, one
-        value a round, and end it.
+        """Attach files to the run of an alternation, log its metrics round by round, and end it.
 
         Raises:
             ValueError: the store does not answer.
         """
-        with self._in_one_line():
+        with self._errors_in_one_line():
             client, run = self._connected(), self._alternation(name)
             for file in files:
                 client.log_artifact(run, str(file))
@@ -138,16 +138,16 @@ class Mirror:
             client.set_terminated(run)
 
     def parent(self, record: Record) -> str | None:
-        """The run id of a study's parent run, once it is known."""
+        """The run id of a study's parent run; None while it is not known."""
         return self._parents.get(record.study_id)
 
     def behind(self, record: Record) -> int:
-        """How many evaluations of a record are not known to be mirrored."""
+        """How many evaluations of a record MLflow lacks, as far as is known."""
         return len(record.evaluations) - len(self._mirrored.get(record.study_id, ()))
 
     @contextlib.contextmanager
-    def _in_one_line(self) -> Iterator[None]:
-        """Whatever a store raises as one line, without its password."""
+    def _errors_in_one_line(self) -> Iterator[None]:
+        """Turn any error of the store into one line without its password."""
         try:
             yield
         except Exception as error:
@@ -163,11 +163,13 @@ class Mirror:
         for superseded in record.superseded:
             if superseded.number in mirrored:
                 client.delete_run(mirrored[superseded.number])
-                del mirrored[superseded.number]  # now that it is gone: else it is tried again
+                del mirrored[
+                    superseded.number
+                ]  # after the deletion, which is tried again if it fails
         added = 0
         for evaluation in record.evaluations:
             if evaluation.number not in mirrored and not stopped():
-                self._cut_off.add(record.study_id)  # should this not come to its end
+                self._cut_off.add(record.study_id)  # in case the next call fails half-way
                 run_id = self._add_child(client, parent, record, evaluation)
                 self._cut_off.discard(record.study_id)
                 mirrored[evaluation.number] = run_id
@@ -185,7 +187,8 @@ class Mirror:
         return self._parents[record.study_id]
 
     def _above(self, record: Record) -> list[str]:
-        """The run of the alternation that a search is a half-round of, if it is."""
+        """The run of the alternation that the study's search belongs to; empty where there is
+        none."""
         name = record.settings["search"].get("alternation")
         return [] if name is None else [self._alternation(name)]
 
@@ -219,7 +222,7 @@ class Mirror:
         return str(run.info.run_id)
 
     def _alternation(self, name: str) -> str:
-        """The run above the searches of an alternation."""
+        """The run of an alternation, above the runs of its searches; it is created if missing."""
         client = self._connected()
         record = Record.open(self._lab.record_url, alternation_study(name))
         query = f"tags.`{ALTERNATION_TAG}` = '{record.study_id}'"
@@ -232,12 +235,14 @@ class Mirror:
         return str(run.info.run_id)
 
     def _finished_children(self, record: Record) -> dict[int, str]:
-        """The finished child runs by their evaluations' numbers; one that was cut off is
-        deleted."""
+        """The ids of the finished child runs, by the numbers of their evaluations.
+
+        An unfinished child run, whose writing was cut off, is deleted.
+        """
         client = self._connected()
         query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` != 'parent'"
         finished: dict[int, str] = {}
-        # Of a probe with several evaluations, a run without the tag is that of the first.
+        # A run without the tag belongs to the first of several evaluations of its probe.
         recorded = (*record.evaluations, *record.superseded)
         first = {e.probe.number: e.number for e in sorted(recorded, key=lambda e: -e.number)}
         token: str | None = None
@@ -260,7 +265,7 @@ class Mirror:
         probe, result = evaluation.probe, evaluation.result
         ended = int(evaluation.finished.timestamp() * 1000)
         seconds = result.seconds if isinstance(result, Measurement) else 0.0
-        # All tags at once: each later call costs the store several transactions.
+        # All tags are set at once: each further call costs the store several transactions.
         tags = {
             STUDY_TAG: record.study_id,
             PROBE_TAG: str(probe.number),
@@ -271,7 +276,7 @@ class Mirror:
         values: dict[str, float] = {"images": evaluation.images}
         if isinstance(result, Measurement):
             metric = result.metric
-            # FIDs compare at equal n only: one that was stopped early goes by another name.
+            # Values compare only at equal n, so that of a stopped evaluation has another name.
             values |= {f"{metric}_stopped" if evaluation.stopped else metric: result.value}
             values["seconds"] = seconds
             values["forward_passes"] = result.forward_passes

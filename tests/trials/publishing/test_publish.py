@@ -115,7 +115,7 @@ def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
     assert published.report is None
     assert StrategyFile.read(published.best).test is not None
     assert seen.notes[:2] == [
-        "the report has no samples, for the objective could not be made again: "
+        "the report has no samples, because the objective could not be made again: "
         "KeyError: 'unforeseen'",
         "the report could not be written: KeyError: 'unforeseen'",
     ]

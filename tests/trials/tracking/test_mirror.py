@@ -181,7 +181,7 @@ def test_a_server_that_goes_away_and_comes_back(
         following.close("FINISHED")
         assert mirror.behind(record) == 0
         assert "the search runs on" in said[0]
-        assert said[1] == "tracking: it answers again"
+        assert said[1] == "tracking: MLflow answers again"
         probes = sorted(int(run.data.tags["autonat.probe"]) for run in children(lab, record))
     assert probes == list(range(10))
 
@@ -237,7 +237,7 @@ def test_a_store_may_raise_whatever_it_likes_and_is_told_once(
     until(lambda: len(calls) > 3)
     following.close("FINISHED")
     assert len(said) == 1
-    assert "KeyError: 'unforeseen'; the search runs on" in said[0]
+    assert "KeyError: 'unforeseen'; the search continues" in said[0]
 
 
 def test_a_child_that_was_not_finished_is_not_written_twice(
