@@ -134,7 +134,9 @@ def test_what_does_not_fit_is_refused_in_a_line(
 def test_a_lab_without_that_search_lists_its_own() -> None:
     with pytest.raises(ValueError, match="no search 'x' in .*; known: none"):
         autonat.load("x")
-    with pytest.raises(ValueError, match="a strategy alone does not say what measures it"):
+    with pytest.raises(
+        ValueError, match="expected one beside a strategy that is not from a file, got none"
+    ):
         autonat.evaluate(autonat.GenerationStrategy.maskgit(2))
 
 

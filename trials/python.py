@@ -1,6 +1,7 @@
-"""The face for Python: search, open a search again, measure a strategy. `import autonat` has it.
+"""The interface for Python: search, open a search again, measure a strategy.
 
-All of it goes the way of the command line, and is refused with the same lines, as `ValueError`.
+`import autonat` offers these names. They do what the command line does, and its error lines are the
+messages of `ValueError`.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Search:
-    """What came of a search.
+    """A search and its results.
 
     Attributes:
-        name: of the search, by which `load` and the command line know it.
-        lab: where it lies.
-        results: one a method and control, with the number of its final test.
-        anchors: what real images, and one image for ever, have under the same protocol.
-        objective: that was given as an instance; None where it is known by name.
+        name: of the search, for `load` and the command line.
+        lab: the lab that holds it.
+        results: one for each method and control, with the value of its final test.
+        anchors: reference values under the same protocol: those of real images, and of one image
+            repeated again and again.
+        objective: the objective, if it was given as an instance; None if it was given by name.
     """
 
     name: str
@@ -57,26 +59,28 @@ class Search:
 
     @property
     def folder(self) -> Path:
-        """Where its strategy files and its report lie."""
+        """The folder with its strategy files and its report."""
         return self.lab.results(self.name)
 
     @property
     def strategy_file(self) -> StrategyFile:
-        """The strategy with the lowest final test of those searched, with everything in force.
+        """The strategy file of the searched strategy with the lowest final test.
 
         Raises:
-            ValueError: it is not written; autonat report NAME writes it.
+            ValueError: the file does not exist; `autonat report NAME` writes it.
         """
         return StrategyFile.read(self.folder / "best.json")
 
     @property
     def best(self) -> GenerationStrategy:
-        """The strategy with the lowest final test of those searched."""
+        """The searched strategy with the lowest final test."""
         return self.strategy_file.generation
 
     def dataframe(self) -> pd.DataFrame:
-        """Every evaluation of every method, in order of finish: a column method, and those of a
-        record (see `trials.record.record.Record.frame`)."""
+        """All evaluations of all methods, in the order in which they finished.
+
+        The columns are `method` and those of `trials.record.record.Record.frame`.
+        """
         import pandas as pd
 
         of_methods = [r for r in self._records() if r.settings["kind"] == SEARCH]
@@ -85,8 +89,11 @@ class Search:
         return table[["method", *(name for name in table.columns if name != "method")]]
 
     def figures(self) -> dict[str, go.Figure]:
-        """Figures of Plotly: "schedules", "search" (the best so far against images generated) and
-        "final test"."""
+        """Plotly figures, by name.
+
+        "schedules" shows the best strategies, "search" the best value so far against the images
+        generated, and "final test" the final tests.
+        """
         from dashboards import figures
 
         named = {result.method: result for result in self.results}
@@ -107,25 +114,39 @@ class Search:
     def sample(
         self, images: int = 16, seed: int = 0, progress: bool = True
     ) -> npt.NDArray[np.uint8]:
-        """Images of the best strategy, uint8 [n, H, W] or [n, H, W, 3].
+        """Generate images with the best strategy.
+
+        Args:
+            images: n, how many.
+            seed: of the images.
+            progress: show the progress of preparing the objective.
+
+        Returns:
+            The images, uint8 [n, H, W] or [n, H, W, 3].
 
         Raises:
-            ValueError: the objective shows no images, or is not known by its name any more.
+            ValueError: the objective has no images to show, or its name is no longer known.
         """
         from trials.objectives.preparing import prepared
 
-        told = self.strategy_file.objective or {}
+        described = self.strategy_file.objective or {}
         with LiveProgress(progress) as shown:
-            made = prepared(told["name"], told["settings"], self.lab.folder, shown, self.objective)
+            made = prepared(
+                described["name"],
+                described["settings"],
+                self.lab.folder,
+                shown,
+                self.objective,
+            )
         if not isinstance(made, Samples):
-            raise lacks_method(told["name"], "sample")
+            raise lacks_method(described["name"], "sample")
         return sampled(made, self.best, images, seed)
 
     def _records(self) -> list[Record]:
         return search_records(self.lab.record_url, self.name)
 
     def __repr__(self) -> str:
-        """One line a result, the lowest first."""
+        """One line for each result, the lowest first."""
         rows = ranked(self.results)
         told = [
             f"  {r.method}: {r.value:.4g} ± {r.standard_error or float('nan'):.2g}" for r in rows
@@ -144,20 +165,20 @@ def search(
     """Search, test the winners on fresh seeds, and write strategy files and the report.
 
     Args:
-        objective: a name, `package.module:Class` or an instance of somebody's own.
-        resume: go on with the search of these settings, or of this `name`, where it was
-            interrupted; settings that are left out are what they were.
-        retry_failed: of what is resumed, measure again what failed.
-        progress: show how far it is, in a terminal or below a notebook's cell.
-        settings: whatever a study file may hold (`autonat search --help` lists them): steps,
-            budget, optimisers, objective_settings, runner ("ray" or "local"), lab …
+        objective: a name, `package.module:Class`, or an instance of your own class.
+        resume: resume the search of these settings, or of this `name`, where it was interrupted;
+            settings that are left out keep their recorded values.
+        retry_failed: measure failed evaluations of the resumed search again.
+        progress: show the progress, in a terminal or below a notebook's cell.
+        settings: all settings that a study file may hold (`autonat search --help` lists them):
+            steps, budget, optimisers, objective_settings, runner ("ray" or "local"), lab …
 
     Returns:
-        What came of it.
+        The search with its results.
 
     Raises:
-        ValueError: whatever is not valid, in one line, before anything costly starts.
-        KeyboardInterrupt: it was interrupted; `resume=True` goes on from there.
+        ValueError: a setting is not valid, which is found before anything costly starts.
+        KeyboardInterrupt: the search was interrupted; `resume=True` resumes it.
     """
     from trials.publishing.publish import show_nothing
     from trials.publishing.run import run_and_publish
@@ -169,7 +190,9 @@ def search(
     name = objective if isinstance(objective, str) else _name_of(objective)
     given = {"objective": name, **settings}
     if own is not None and "objective_settings" in settings:
-        raise ValueError("objective_settings: an instance has its settings already")
+        raise ValueError(
+            "objective_settings: expected none for an instance, which has its settings"
+        )
     asked = read_settings(given)
     if resume:
         asked = resumed_settings(asked.full_name(), given, None)
@@ -186,20 +209,25 @@ def search(
         note=lambda line: shown.say(f"note: {line}"),
     )
     if published is None:
-        raise KeyboardInterrupt(f"search {full} was interrupted; resume=True goes on from here")
+        raise KeyboardInterrupt(f"search {full} was interrupted; resume=True resumes it")
     lab = Lab.at(asked.lab, asked.record_url, asked.tracking_uri)
     return Search(full, lab, published.results, published.anchors, own)
 
 
 def load(name: str, lab: str | Path = "autonat-lab", record_url: str | None = None) -> Search:
-    """Open a search that lies in a lab, finished or not.
+    """Open a search in a lab, whether or not it is finished.
+
+    Args:
+        name: of the search.
+        lab: the folder of the lab.
+        record_url: the storage of the record; by default an SQLite file in the lab.
 
     Raises:
-        ValueError: there is none of that name; the known ones are listed.
+        ValueError: there is no search of that name; the known ones are listed.
     """
     without_chatter()
     where = Lab.at(Path(lab), record_url)
-    recorded_settings(where.record_url, name)  # or the known ones are listed
+    recorded_settings(where.record_url, name)  # raises where there is no such search
     records = search_records(where.record_url, name)
     return Search(name, where, method_results(records), recorded_anchors(records))
 
@@ -214,19 +242,19 @@ def evaluate(
     progress: bool = True,
     **settings: Any,
 ) -> FinalTest:
-    """Measure a strategy on seeds, in this process.
+    """Measure a strategy with several seeds, in this process.
 
     Args:
-        strategy: it, its strategy file, or that file's path.
+        strategy: the strategy, its strategy file, or the path of that file.
         objective: a name, `package.module:Class` or an instance; by default the strategy file's.
-        images: n, generated for each seed.
-        seeds: each >= 0.
-        lab: where trained models lie.
-        progress: show how far it is.
-        settings: of the objective, where it is named.
+        images: n, the images generated for each seed.
+        seeds: different whole numbers >= 0.
+        lab: the folder with trained models.
+        progress: show the progress.
+        settings: of the objective, where it is given by name.
 
     Raises:
-        ValueError: no objective is known, a setting that is not valid, or an evaluation failed.
+        ValueError: no objective is given, a setting is not valid, or an evaluation failed.
     """
     from trials.objectives.measured import replicate
     from trials.objectives.preparing import prepared
@@ -239,7 +267,9 @@ def evaluate(
     own = None if objective is None or isinstance(objective, str) else objective
     if objective is None:
         if told is None:
-            raise ValueError("objective: a strategy alone does not say what measures it")
+            raise ValueError(
+                "objective: expected one beside a strategy that is not from a file, got none"
+            )
         name, settings = str(told["name"]), {**told["settings"], **settings}
     else:
         name = objective if isinstance(objective, str) else _name_of(objective)
@@ -250,7 +280,7 @@ def evaluate(
 
 
 def _name_of(objective: Objective) -> str:
-    """What an instance is called in records: its registered name, or `module:Class`."""
+    """The name of an instance in records: its registered name, or `module:Class`."""
     made_by = type(objective)
     own = f"{made_by.__module__}:{made_by.__qualname__}"
     name = next((name for name, place in OBJECTIVES.sources().items() if place == own), own)

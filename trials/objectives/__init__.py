@@ -1,1 +1,1 @@
-"""What measures a strategy: the face, the objectives that come with autonat, and users' own."""
+"""Objectives: what measures a strategy. The protocol, and the objectives that come with autonat."""

@@ -18,27 +18,27 @@ from trials.objectives.nat_training import HELD_OUT, Examples, NATTraining
 from trials.objectives.yardstick import Yardstick
 
 CHUNK = 100
-"""Images generated at once: what fits a CPU's cache, and a multiple of the classes."""
+"""Images generated at once: they fit a CPU's cache, and are a multiple of the classes."""
 
 
 class DigitsObjective(NATObjective):
-    """Trains a NAT on the digits (once; it is cached) and measures strategies on it.
+    """Trains a NAT on the digits, once, and measures strategies on it.
 
     Args:
-        width: D of the NAT, even.
+        width: D, the width of the NAT, an even number.
         depth: its blocks besides the middle one.
         num_heads: its attention heads.
-        training_steps: of 64 images.
+        training_steps: steps of training, each of 64 images.
         training_seed: of the weights and batches.
-        mask_ratio_distribution: a name of search.training_strategy.
-        classes: "equal" numbers of each, or "random" ones as the paper has them, which makes FID
-            noisier.
-        checkpoint: hash of weights in the lab's store to measure, in place of training any.
-        metric: fid, kid, mmd, or one's own (see models.metrics.metric).
+        mask_ratio_distribution: the name of a distribution in search.training_strategy.
+        classes: "equal" numbers of each class, or "random" classes as in the paper, which makes
+            the metric noisier.
+        checkpoint: the hash of weights in the lab's store, to measure these in place of training.
+        metric: fid, kid, mmd, or your own (see models.metrics.metric).
         parameters: of the distribution, by name.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is outside its range.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class DigitsObjective(NATObjective):
             learning_rate=6e-3,
             warmup_steps=100,
             betas=(0.9, 0.99),
-            # With 17 words, smoothing of 0.1 would make a tenth of all sampled tokens noise.
+            # With only 17 codes, smoothing of 0.1 would turn a tenth of all sampled tokens into
+            # noise.
             label_smoothing=0.0,
             ema_decay=0.995,
             seed=training_seed,
@@ -83,10 +84,10 @@ class DigitsObjective(NATObjective):
 
 
 def yardstick(metric: str) -> Yardstick:
-    """Pixels and classes of all digits.
+    """The yardstick of the digits: a metric on their pixels and classes.
 
     Raises:
-        ValueError: an unknown metric.
+        ValueError: the metric is unknown.
     """
     known = load_metric(metric)
     with one_thread():
@@ -101,7 +102,7 @@ def yardstick(metric: str) -> Yardstick:
 
 
 def examples() -> Examples:
-    """The digits, every tenth held out."""
+    """The digits as training examples, of which every tenth is held out."""
     tokens, classes = digits()
     held_out = torch.arange(len(tokens)) % HELD_OUT == 0
     return Examples(

@@ -1,8 +1,8 @@
-"""Images are measured: by their features, against real images, in a metric.
+"""Measures images with a metric, by their features, against real images.
 
-Images come in chunks; their features are put into groups, whose parts the metric keeps. The size
-of a group is that of the largest n, and a multiple of the classes where the images suffice for
-that, so that each group is a fair sample of the whole.
+Images come in chunks. Their features are sorted into groups, and the metric keeps a part for each
+group, from which it estimates the error. The size of a group follows from the largest n. Where
+there are enough images it is a multiple of the classes, so that each group is a fair sample.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 
 
 class Evaluator:
-    """A metric, the features that it is taken on, and the real images.
+    """A metric, the features that it compares, and the real images.
 
     Args:
         metric: the metric.
-        features: of images.
-        real: the real side, of these features; with the features themselves where the metric
-            needs them.
+        features: computes the features of images.
+        real: the statistics of the real images in these features, with the features themselves
+            where the metric needs them.
     """
 
     def __init__(self, metric: Metric, features: Features, real: RealImages) -> None:
         self.metric, self.features, self.real = metric, features, real
 
     def check(self, images: int) -> None:
-        """Refuse an n that the metric cannot be taken at.
+        """Refuse an n for which the metric is not defined.
 
         Raises:
-            ValueError: too few images, or too many.
+            ValueError: there are too few images, or too many.
         """
         width = self.features.num_features
         fewest, most = self.metric.images_needed(width)
@@ -56,7 +56,7 @@ class Evaluator:
         self.features, self.real = self.features.to(where), self.real.to(where)
 
     def describe(self) -> dict[str, str]:
-        """What decides the number, as fields of a protocol."""
+        """What decides the value, as fields of a protocol."""
         return {
             "metric": self.metric.name,
             "features": self.features.description,
@@ -67,12 +67,12 @@ class Evaluator:
     def estimates(
         self, chunks: Iterable[Tensor], rungs: Sequence[int], classes: int
     ) -> Iterator[Estimate]:
-        """An estimate at each rung, from all images up to there.
+        """An estimate at each rung, from all images up to it.
 
         Args:
             chunks: of images in [0, 1], [<= chunk, ...], on this process's device.
-            rungs: growing n; the chunks hold as many images as the last says.
-            classes: that the images are of, in turn.
+            rungs: growing n; the chunks hold as many images as the last one.
+            classes: the number of classes, from which the images come in turn.
         """
         most = rungs[-1]
         size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
@@ -84,19 +84,23 @@ class Evaluator:
         for images in chunks:
             cuts = [end - made for end in sorted(stops) if made < end < made + len(images)]
             for some in torch.tensor_split(images, cuts):
-                taken = _added(taken, self.metric.part(self._features_of(some)))
+                taken = _joined(taken, self.metric.part(self._features_of(some)))
                 made += len(some)
                 if made % size and made not in rungs:
                     continue
-                rest, taken = _added(rest, taken), None
+                rest, taken = _joined(rest, taken), None
                 if made % size == 0:
                     groups, rest = [*groups, rest], None
                 if made in rungs:
                     yield self.metric.estimate(self.real, _with_rest(groups, rest))
 
     def anchors(self, images: int, constants: Sequence[Tensor]) -> Mapping[str, float]:
-        """What real images have, and the best of images that a generator could give for ever, as
-        far as the metric says so."""
+        """The values of real images and of the best constant image, if the metric knows them.
+
+        Args:
+            images: n, how many real images are compared with all of them.
+            constants: images that a generator could repeat; the lowest value counts.
+        """
         if not isinstance(self.metric, Anchored):
             return {}
         self.to(device())
@@ -109,7 +113,7 @@ class Evaluator:
         return {name: value for name, value in found.items() if value is not None}
 
     def _features_of(self, images: Tensor) -> Tensor:
-        """[B, F], of one precision on both sides where a metric compares them."""
+        """Features [B, F], in the precision of the real ones where the metric compares both."""
         found: Tensor = self.features(images)
         known = self.real.features
         if known is None or not self.metric.needs_real_features:
@@ -117,12 +121,12 @@ class Evaluator:
         return found.to(known.dtype)
 
 
-def _added(one: Any, other: Any) -> Any:
+def _joined(one: Any, other: Any) -> Any:
     return other if one is None else one + other
 
 
 def _with_rest(groups: list[Any], rest: Any) -> list[Any]:
-    """The images that fill no group of their own, in the last one."""
+    """The groups, with the images that do not fill a group of their own in the last one."""
     if rest is None:
         return groups
     return [*groups[:-1], groups[-1] + rest] if groups else [rest]

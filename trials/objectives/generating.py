@@ -1,5 +1,6 @@
-"""Images of any generator, drawn so that a seed names them: the first images of a large n are those
-of a small one, and every strategy meets the same noise.
+"""Draws images from any generator so that a seed determines them.
+
+The first images of a large n are those of a small n, and every strategy gets the same noise.
 
 B: images at once, L: tokens an image.
 """
@@ -21,25 +22,25 @@ from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
 CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
-"""How classes, or texts, are drawn, and how a protocol says it."""
+"""How classes, or texts, are drawn, each with the words for it in a protocol."""
 
 
 G = TypeVar("G", bound=MaskedGenerator)
 
 
 class Generating(Generic[G]):
-    """A generator, and how images are drawn from it.
+    """A generator, and the way in which images are drawn from it.
 
     Args:
-        generator: makes the images.
-        classes: "equal" numbers of each class (or text), or "random" ones as the paper has them,
-            which makes a metric noisier.
+        generator: generates the images.
+        classes: "equal" numbers of each class (or text), or "random" ones as in the paper, which
+            makes a metric noisier.
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
-        precision: in which tokens are generated (see models.precision).
+        precision: of the generation of tokens (see models.precision).
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is outside its range.
     """
 
     def __init__(
@@ -57,23 +58,25 @@ class Generating(Generic[G]):
         check_precision(precision)
         self.generator = generator
         self._classes, self._chunk, self._precision = classes, chunk, precision
-        self.rows_at_once: int | None = None  # all of a chunk, until memory says otherwise
+        self.rows_at_once: int | None = None  # the whole chunk, until memory runs out
 
     def with_generator(self, generator: G) -> Self:
-        """Another generator, from which images are drawn alike."""
+        """A copy that draws images in the same way from another generator."""
         found = copy.copy(self)
         found.generator = generator
         return found
 
     @property
     def classes(self) -> int:
-        """How many classes a fair group of images has in equal numbers; 1 where the generator takes
-        no condition, or texts, of which each is its own."""
+        """How many classes a fair sample of images contains in equal numbers.
+
+        It is 1 where the generator takes no condition, or texts.
+        """
         one = self.generator.conditions_of(torch.zeros(1, dtype=torch.int64, device=device()))
         return (self.generator.num_conditions or 1) if one.are_numbers else 1
 
     def describe(self) -> str:
-        """How the classes, or texts, are drawn, as a protocol says it."""
+        """How the classes, or texts, are drawn, in the words of a protocol."""
         return CLASS_DRAWS[self._classes]
 
     def to(self, where: str) -> None:
@@ -85,17 +88,17 @@ class Generating(Generic[G]):
 
         Args:
             strategy: T <= L steps.
-            images: n, of all chunks together.
-            seed: of the classes and of all noise.
+            images: n, the images of all chunks together.
+            seed: of the classes and all noise.
 
         Raises:
-            ValueError: more steps than tokens.
+            ValueError: there are more steps than tokens.
         """
         for tokens in self.tokens(strategy, images, seed):
             yield self.generator.decode(tokens)
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
-        """As `images`, before they are decoded: [B, L] int64."""
+        """The tokens of `images` before they are decoded, [B, L] int64."""
         self.to(device())
         for index, first in enumerate(range(0, images, self._chunk)):
             while (tokens := self._try_chunk(strategy, seed, index)) is None:
@@ -104,8 +107,11 @@ class Generating(Generic[G]):
             yield tokens[: images - first]
 
     def _try_chunk(self, strategy: GenerationStrategy, seed: int, index: int) -> Tensor | None:
-        """Tokens [chunk, L]; None where memory did not suffice, for another try in half as large
-        parts. A chunk has a source of noise of its own."""
+        """The tokens [chunk, L] of one chunk, which has a source of noise of its own.
+
+        Returns:
+            The tokens, or None where memory ran out; the next try uses parts of half the size.
+        """
         random = torch.Generator(device()).manual_seed(derived_seed("images", seed, index))
         conditions = self.generator.conditions_of(self._draw(index * self._chunk, random))
         try:
@@ -118,7 +124,7 @@ class Generating(Generic[G]):
             return None
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:
-        """Numbers of the classes, or texts, [chunk] of the images from number `first` on."""
+        """The class numbers [chunk], or text numbers, of the images from number `first` on."""
         count, chunk, where = self.generator.num_conditions or 1, self._chunk, random.device
         if self._classes == "random":
             return torch.randint(count, (chunk,), device=where, generator=random)
@@ -128,8 +134,11 @@ class Generating(Generic[G]):
 
 
 def _stride(classes: int, chunk: int) -> int:
-    """Classes in turn where a chunk holds them all; else by the golden section, so that those of
-    any run of images lie spread over all."""
+    """The step from the class of one image to that of the next.
+
+    It is 1 where a chunk contains all classes. Otherwise it is the golden section of the classes,
+    so that the classes of any run of images are spread evenly.
+    """
     stride = 1 if classes <= chunk else round(classes * 0.618)
     while math.gcd(stride, classes) > 1:
         stride += 1

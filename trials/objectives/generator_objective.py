@@ -1,4 +1,4 @@
-"""Measures strategies on any masked generator: the objective of whoever has one."""
+"""Measures strategies on any masked generator."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ G = TypeVar("G", bound=MaskedGenerator)
 class GeneratorObjective(Generic[G]):
     """Measures generation strategies on one generator.
 
-    Whoever has a generator behind `MaskedGenerator` has an objective in a few lines, and its name
-    on the command line is `package.module:Mine`:
+    For a generator of your own that implements `MaskedGenerator`, an objective takes a few lines.
+    Its name on the command line is `package.module:Mine`:
 
         class Mine(GeneratorObjective[MyGenerator]):
             def __init__(self, *, weights: Path, reference: Path, metric: str = "fid") -> None:
@@ -39,18 +39,18 @@ class GeneratorObjective(Generic[G]):
                 super().__init__(MyGenerator(weights), yardstick, dataset="my pictures")
 
     Args:
-        generator: makes the images.
+        generator: generates the images.
         yardstick: measures them.
         dataset: what the generator was trained on, in words.
-        conditions: what is drawn for an image, in words, for the protocol.
-        classes: "random" classes (or texts), as the paper has them, or "equal" numbers of each,
-            which makes a metric less noisy.
+        conditions: what is drawn for each image, in words, for the protocol.
+        classes: "random" classes (or texts), as in the paper, or "equal" numbers of each, which
+            makes a metric less noisy.
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
-        precision: in which tokens are generated (see models.precision).
+        precision: of the generation of tokens (see models.precision).
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is outside its range.
     """
 
     heeds = tuple(CHOICES)
@@ -71,7 +71,7 @@ class GeneratorObjective(Generic[G]):
         self.tokens = generator.tokens
 
     def check(self, space: Space, images: int) -> None:
-        """See `Checks.check`; also that the generator has the token orders asked for."""
+        """See `Checks.check`. It also checks that the generator supports the token orders."""
         self._yardstick.evaluator.check(images)
         grid = self._generating.generator.grid
         for order in space.choices.get("token_order", (space.start.token_order,)):
@@ -85,7 +85,7 @@ class GeneratorObjective(Generic[G]):
         """See `Objective.evaluate`.
 
         Raises:
-            ValueError: images that the metric cannot be taken of, or T > L.
+            ValueError: the metric is not defined for so many images, or T > L.
         """
         *_, last = self.evaluate_growing(strategy, (images,), seed)
         return last
@@ -96,7 +96,7 @@ class GeneratorObjective(Generic[G]):
         """See `Grows.evaluate_growing`.
 
         Raises:
-            ValueError: images that the metric cannot be taken of, or T > L.
+            ValueError: the metric is not defined for so many images, or T > L.
         """
         evaluator = self._yardstick.evaluator
         for images in rungs:
@@ -130,7 +130,7 @@ class GeneratorObjective(Generic[G]):
             return self._yardstick.evaluator.anchors(images, constants)
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
-        """The classes in turn; seeded as `evaluate`, so they are its images."""
+        """See `Samples.sample`. These are the images that `evaluate` measures with that seed."""
         with one_thread(), torch.inference_mode():
             self._move(device())
             made = list(self._images(strategy, images, seed))
@@ -141,7 +141,7 @@ class GeneratorObjective(Generic[G]):
         return found
 
     def _images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
-        """Chunks of images in [0, 1], as they are measured."""
+        """The images in [0, 1] as they are measured, a chunk at a time."""
         return self._yardstick.seen(self._generating.images(strategy, images, seed))
 
     def _described(
@@ -159,34 +159,37 @@ class GeneratorObjective(Generic[G]):
         }
 
     def _move(self, where: str) -> None:
-        """All that images are made and measured by, as far as it is loaded, to a device: that of
-        the process before it measures, the CPU before it travels."""
+        """Move everything that is loaded to a device.
+
+        That is the device of the process before it measures, and the CPU before it is sent to a
+        worker.
+        """
         self._generating.to(where)
         self._yardstick.to(where)
 
     def __getstate__(self) -> dict[str, Any]:
-        """To a worker it travels from the CPU, for the worker may have another device."""
+        """The state for a worker, on the CPU, because the worker may have another device."""
         self._move("cpu")
         return self.__dict__.copy()
 
 
 class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
-    """The objective `generator`: any generator by its name, measured by named features.
+    """The objective `generator`: a generator and features that are given by name.
 
     Args:
-        generator: KIND:PATH, or package.module:make of one's own (see
+        generator: KIND:PATH, or package.module:make of your own (see
             models.generators.registry).
         features: inception:PATH or pixels:PATH (see models.features.image_features).
-        reference: a .npz with mu and sigma of the real images.
-        metric: fid, kid, mmd, or one's own (see models.metrics.metric).
-        quantise: images are rounded to 8 bits before they are measured.
-        classes: "random", as the paper has them, or "equal" numbers.
+        reference: a .npz file with mu and sigma of the real images.
+        metric: fid, kid, mmd, or your own (see models.metrics.metric).
+        quantise: whether images are rounded to 8 bits before they are measured.
+        classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.
         precision: of generation (see models.precision).
-        settings: what the generator takes by keyword.
+        settings: keywords of the generator.
 
     Raises:
-        ValueError: a setting outside its range, or files that are missing or do not fit together.
+        ValueError: a setting is outside its range, or files are missing or do not fit together.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
-"""The images objective: a NAT on tokenised images, measured by FID or
-another metric.
+"""The objective `images`: a NAT on tokenised images, measured in FID or another metric.
 
-The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. Its
-tokens are decoded by the tokenizer, and compared with the real images' statistics.
+The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. The
+tokenizer decodes its tokens to images, which are compared with the statistics of real ones.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from trials.objectives.token_examples import TokenExamples
 from trials.objectives.yardstick import Yardstick
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
-"""Width, depth and heads of AutoNAT-S and -L; B lies between them and is ours."""
+"""Width, depth and heads of AutoNAT-S and AutoNAT-L; B is our own size between them."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class OwnTokenizer:
     """Loads a tokenizer by its name, or the one that token data were made with.
 
     Attributes:
-        name: see models.tokenizers.tokenizer; None for the data's own.
-        data: a folder of token data; a named tokenizer must be the data's.
+        name: as in models.tokenizers.tokenizer; None for the tokenizer of the data.
+        data: a folder of token data, which must be made with the tokenizer; None for none.
     """
 
     name: str | None
@@ -50,14 +49,14 @@ class OwnTokenizer:
         """The tokenizer.
 
         Raises:
-            ValueError: it cannot be loaded, or is not what the data were made with.
+            ValueError: it cannot be loaded, or the data were made with another one.
         """
         data = None if self.data is None else TokenData.open(self.data)
         if data is not None and self.name is None:
             return tokenizer_of(data)
         found = load_tokenizer(str(self.name))
         if data is not None and found.hash() != data.settings.tokenizer_hash:
-            raise ValueError(f"{self.name} is not what {data.folder} was tokenised with")
+            raise ValueError(f"{data.folder} was tokenised with another tokenizer than {self.name}")
         return found
 
 
@@ -66,7 +65,7 @@ class PublishedWeights:
     """Loads a NAT from a published checkpoint.
 
     Attributes:
-        training: of a NAT of the sizes that it must have.
+        training: the training of a NAT of the expected sizes.
         path: of the checkpoint.
     """
 
@@ -77,7 +76,7 @@ class PublishedWeights:
         """The NAT.
 
         Raises:
-            ValueError: not a checkpoint, or of another network.
+            ValueError: the file is not a checkpoint, or is of another network.
         """
         nat = load_nat(self.path, self.training.config.num_heads)
         self.training.check_network(nat.config, self.path)
@@ -91,41 +90,42 @@ class ImagesObjective(NATObjective):
 
     Args:
         features: inception:PATH or pixels:PATH (see models.features.image_features).
-        reference: a .npz with mu and sigma of the real images.
-        data: a folder of token data, to train on; with captions the NAT takes texts.
+        reference: a .npz file with mu and sigma of the real images.
+        data: a folder of token data to train on; with captions, the NAT takes texts.
         weights: a published checkpoint, in place of training.
-        tokenizer: of `weights` without data (see models.tokenizers.tokenizer); else the data's own.
-        grid: side of an image's tokens, without data.
-        num_classes: of `weights` without data.
-        prompts: token data whose captions are generated for; by default `data`.
+        tokenizer: needed with `weights` and without data (see models.tokenizers.tokenizer); by
+            default that of the data.
+        grid: the side of the square of tokens, needed without data.
+        num_classes: needed with `weights` and without data.
+        prompts: token data with the captions to generate for; by default `data`.
         size: S, B or L.
-        width: D, in place of the size's.
-        depth: blocks besides the middle one, in place of the size's.
-        num_heads: in place of the size's.
-        quantise: images are rounded to 8 bits before they are measured.
-        classes: "random", as the paper has them, or "equal" numbers of each.
+        width: D, in place of that of the size.
+        depth: blocks besides the middle one, in place of those of the size.
+        num_heads: attention heads, in place of those of the size.
+        quantise: whether images are rounded to 8 bits before they are measured.
+        classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.
-        precision: of generation (see models.precision), and of training where that can be.
+        precision: of generation (see models.precision), and of training where it is supported.
         training_steps: optimiser steps.
         training_seed: of the weights and batches.
-        batch_size: images a step.
-        microbatch: images at once in training; None: all.
+        batch_size: images of each step.
+        microbatch: images that are trained on at once; None for the whole batch.
         learning_rate: of AdamW.
         warmup_steps: of the learning rate.
-        betas: of AdamW; few steps on a small network
-            want a first one of 0.9, which forgets sooner.
+        betas: of AdamW. For few steps on a small network the first should be 0.9, which forgets
+            sooner.
         label_smoothing: in [0, 1).
-        class_dropout: chance that a condition is dropped, in [0, 1).
-        ema_decay: of the weights' average.
+        class_dropout: the probability that a condition is dropped, in [0, 1).
+        ema_decay: of the moving average of the weights.
         dropout: of the embeddings, in training.
-        mask_ratio_distribution: a name of search.training_strategy.
-        checkpoint: hash of weights in the lab's store to measure, in place of training any.
-        metric: fid, kid, mmd, or one's own (see models.metrics.metric); all but fid need a
+        mask_ratio_distribution: the name of a distribution in search.training_strategy.
+        checkpoint: the hash of weights in the lab's store, to measure these in place of training.
+        metric: fid, kid, mmd, or your own (see models.metrics.metric); kid and mmd need a
             reference with features (`autonat statistics --keep-features`).
         parameters: of the distribution, by name.
 
     Raises:
-        ValueError: a setting outside its range, or files that are missing or do not fit together.
+        ValueError: a setting is outside its range, or files are missing or do not fit together.
     """
 
     def __init__(
@@ -164,10 +164,12 @@ class ImagesObjective(NATObjective):
         **parameters: float,
     ) -> None:
         if (data is None) == (weights is None) and checkpoint is None:
-            raise ValueError(f"data = {data} and weights = {weights}: one of the two, not both")
+            raise ValueError(
+                f"expected either data or weights, got data = {data} and weights = {weights}"
+            )
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
-        # Workers start elsewhere.
+        # Workers start in another folder.
         self._data_folder = None if data is None else Path(data).resolve()
         self._tokenizer_name = tokenizer
         given = None if prompts is None else TokenData.open(Path(prompts).resolve())
@@ -197,8 +199,8 @@ class ImagesObjective(NATObjective):
             Yardstick(features, reference, metric=metric, quantise=quantise),
             training,
             published=None if weights is None else PublishedWeights(training, weights),
-            dataset=self._dataset_said(weights),
-            conditions=self._conditions_said(),
+            dataset=self._dataset_in_words(weights),
+            conditions=self._conditions_in_words(),
             classes=classes,
             chunk=chunk,
             precision=precision,
@@ -216,7 +218,7 @@ class ImagesObjective(NATObjective):
         num_classes: int | None,
         dropout: float,
     ) -> NATConfig:
-        """The sizes of the NAT: those of `size`, where none is given, and those of the tokens."""
+        """The sizes of the NAT, which follow from `size`, where not given, and from the tokens."""
         usual = SIZES[size]
         return NATConfig(
             self._find_codebook_size(),
@@ -230,18 +232,21 @@ class ImagesObjective(NATObjective):
         )
 
     def _training_of(self, config: NATConfig, settings: TrainingSettings) -> NATTraining:
-        """The training of that NAT on the token data."""
+        """The training of a NAT of these sizes on the token data."""
         null_context = None if self._prompts is None else self._prompts.null
         examples = TokenExamples(self._data_folder, self._prompts)
         return NATTraining(config, settings, examples, null_context)
 
     def check(self, space: Space, images: int) -> None:
-        """See `Checks.check`; also that tokenizer, features and statistics fit together."""
+        """See `Checks.check`. It also checks that tokenizer, features and statistics fit
+        together."""
         super().check(space, images)
         codes = self._decoder.tokenizer.codebook_size
         expected = self._generating.generator.codebook_size
         if codes != expected:
-            raise ValueError(f"the tokenizer has {codes} codes, the tokens {expected}")
+            raise ValueError(
+                f"expected a tokenizer with the {expected} codes of the tokens, got {codes} codes"
+            )
 
     def _find_grid(self, given: int | None) -> tuple[int, int]:
         if self._data is not None:
@@ -250,14 +255,17 @@ class ImagesObjective(NATObjective):
                 raise ValueError(f"grid = {given}, but {self._data_folder} has {found}")
             return found
         if given is None or given < 1:
-            raise ValueError(f"grid = {given}: without data the side of the tokens is needed")
+            raise ValueError(
+                f"grid: expected the side of the square of tokens, since there are no data, got "
+                f"{given}"
+            )
         return given, given
 
     def _find_codebook_size(self) -> int:
         if self._data is not None:
             return self._data.settings.codebook_size
         if self._tokenizer_name is None:
-            raise ValueError("tokenizer = None: without data it is needed")
+            raise ValueError("tokenizer: expected a name, since there are no data, got None")
         return self._decoder.tokenizer.codebook_size
 
     def _find_classes(self, given: int | None) -> int | None:
@@ -271,31 +279,31 @@ class ImagesObjective(NATObjective):
                 )
             return classes
         if given is None:
-            raise ValueError("num_classes = None: without data it is needed")
+            raise ValueError("num_classes: expected a number, since there are no data, got None")
         return given
 
     @functools.cached_property
     def _data(self) -> TokenData | None:
         return None if self._data_folder is None else TokenData.open(self._data_folder)
 
-    def _dataset_said(self, weights: str | None) -> str:
+    def _dataset_in_words(self, weights: str | None) -> str:
         if self._data is None:
             return f"of {Path(str(weights)).name}"
         return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
 
-    def _conditions_said(self) -> str:
+    def _conditions_in_words(self) -> str:
         texts = self._prompts
         return "classes" if texts is None else f"captions of {len(texts.first)} images"
 
     def __getstate__(self) -> dict[str, Any]:
-        """As `NATObjective.__getstate__`; a worker opens the data again if it trains."""
+        """The state for a worker, without the data, which a worker that trains opens again."""
         state = super().__getstate__()
         state.pop("_data", None)
         return state
 
 
 def _prompts(data: TokenData | None) -> TextContexts | None:
-    """The texts of a folder with captions."""
+    """The texts of token data with captions; None for data without captions."""
     if data is None or data.captions() is None:
         return None
     return TextContexts.open(data)

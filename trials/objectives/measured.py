@@ -1,7 +1,6 @@
-"""The boundary between an objective and all else: whatever comes back from it becomes a
-measurement in plain numbers, or a failure with its reason.
+"""The boundary of objectives: what they return becomes a measurement in plain numbers or a failure.
 
-Every runner measures through here, and so do the commands that measure without one.
+Every runner measures through this module, and so do the commands that measure without a runner.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from trials.objectives.objective import Grows, Objective, describe, require_heed
 
 @runtime_checkable
 class Measures(Protocol):
-    """Whatever measures whole probes, what they train included, in place of an objective."""
+    """Something that measures whole probes, including their training, in place of an objective."""
 
     def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
-        """A measurement at each rung; rungs grow, and the last is what the probe asks for."""
+        """A measurement at each rung. Rungs grow, and the last is what the probe asks for."""
 
 
 def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement | Failure:
-    """Measure a probe; whatever goes wrong becomes a Failure with its reason."""
+    """Measure a probe; any error becomes a Failure with its reason."""
     *_, last = grow_probe(objective, probe, (amount_asked(probe),))
     return last
 
@@ -39,10 +38,10 @@ def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement
 def grow_probe(
     objective: Objective | Measures, probe: Probe, rungs: tuple[int, ...]
 ) -> Iterator[Measurement | Failure]:
-    """Measure a probe at growing n, or after growing training; a Failure is the last."""
+    """Measure a probe at growing n, or after growing training; a Failure ends the results."""
     measurements = _measurements(objective, probe, rungs)
     for amount in rungs:
-        result = _at(amount, probe, lambda: next(measurements))
+        result = _measure_rung(amount, probe, lambda: next(measurements))
         yield result
         if isinstance(result, Failure):
             return
@@ -52,19 +51,19 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     """What an objective returned, in Python's own numbers.
 
     Args:
-        found: for a strategy, and with n images.
-        strategy: that was to be measured.
-        images: n.
+        found: the result of a measurement.
+        strategy: the strategy that was to be measured.
+        images: n, the images that were to be generated.
 
     Returns:
-        The measurement; NumPy's and torch's scalars have become numbers.
+        The measurement, with the scalars of NumPy and torch as Python numbers.
 
     Raises:
-        ValueError: it is no measurement, a value is no number or outside its range, or it is of
-            another n or another number of forward passes than what was asked.
+        ValueError: it is not a measurement, a value is not a number or is outside its range, or it
+            states another n or another number of forward passes than asked for.
     """
     if not isinstance(found, Measurement):
-        raise ValueError(f"evaluate returned {type(found).__name__}, not a Measurement")
+        raise ValueError(f"evaluate: expected a Measurement, got {type(found).__name__}")
     error, loss, checkpoint = found.standard_error, found.validation_loss, found.checkpoint
     spread = found.spread
     if not (isinstance(found.metric, str) and found.metric):
@@ -75,7 +74,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
         images=_whole("images", found.images),
         forward_passes=_whole("forward_passes", found.forward_passes),
         seconds=_number("seconds", found.seconds, least=0),
-        value_at=_value_at(found.value_at, images),
+        value_at=_values_at_smaller_n(found.value_at, images),
         training_steps=_whole("training_steps", found.training_steps),
         validation_loss=None if loss is None else _number("validation_loss", loss),
         checkpoint=None if checkpoint is None else str(checkpoint),
@@ -87,7 +86,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     passes = strategy.forward_passes()
     if plain.forward_passes != passes:
         raise ValueError(
-            f"forward_passes = {plain.forward_passes}, but the strategy takes {passes} an image"
+            f"forward_passes = {plain.forward_passes}, but the strategy needs {passes} an image"
         )
     return plain
 
@@ -123,8 +122,16 @@ def _measurements(
         yield objective.evaluate(probe.strategy, probe.images, probe.seed)
 
 
-def _at(amount: int, probe: Probe, measure: Callable[[], object]) -> Measurement | Failure:
-    """What is measured at a rung: after so many training steps, else with so many images."""
+def _measure_rung(
+    amount: int, probe: Probe, measure: Callable[[], object]
+) -> Measurement | Failure:
+    """Measure at one rung.
+
+    Args:
+        amount: training steps where the probe trains a model, else images.
+        probe: what was asked for.
+        measure: returns what the objective measured at the rung.
+    """
     trains = probe.training is not None
     try:
         found = measure()
@@ -163,13 +170,13 @@ def _whole(name: str, value: Any) -> int:
     return int(number)
 
 
-def _value_at(points: Any, images: int) -> tuple[tuple[int, float], ...]:
-    """Values at smaller n."""
+def _values_at_smaller_n(points: Any, images: int) -> tuple[tuple[int, float], ...]:
+    """Check the values at smaller n."""
     try:
         pairs = [(_whole("n of value_at", n), _number("value_at", value)) for n, value in points]
     except TypeError:
         raise ValueError(
-            f"value_at = {repr(points)[:80]} does not hold pairs of n and a value"
+            f"value_at: expected pairs of n and a value, got {repr(points)[:80]}"
         ) from None
     for n, _ in pairs:
         if not 0 < n < images:
@@ -178,7 +185,7 @@ def _value_at(points: Any, images: int) -> tuple[tuple[int, float], ...]:
 
 
 def _plain(value: Any) -> Any:
-    """The Python number of a scalar of NumPy's, torch's or their kin."""
+    """The Python number of a scalar of NumPy, torch or similar libraries."""
     item = getattr(value, "item", None)
     return item() if callable(item) and getattr(value, "ndim", None) == 0 else value
 
@@ -190,10 +197,10 @@ def replicate(
     seeds: list[int],
     report: Report,
 ) -> tuple[FinalTest, list[Measurement]]:
-    """Measure a strategy on several seeds in this process.
+    """Measure a strategy with several seeds in this process.
 
     Returns:
-        The test, and what was measured with each seed.
+        The test, and the measurement with each seed.
 
     Raises:
         ValueError: no seed, one that is named twice, more steps than tokens, an evaluation that

@@ -1,4 +1,4 @@
-"""Measures strategies on a NAT that the objective trains itself, or takes from a lab's store."""
+"""Measures strategies on a NAT that the objective trains, or loads from a lab's store."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from trials.objectives.yardstick import Yardstick
 
 
 class NATObjective(GeneratorObjective[NATGenerator]):
-    """A `GeneratorObjective` whose NAT has no weights before `prepare`, and that can train others.
+    """A `GeneratorObjective` whose NAT gets its weights in `prepare`, and that can train others.
 
     Args:
         generator: the NAT, without weights.
         yardstick: measures its images.
         training: trains NATs of these sizes.
-        published: gives weights to measure, in place of training any.
-        checkpoint: hash of weights in the lab's store to measure, in place of both.
-        more: see `GeneratorObjective`.
+        published: returns published weights, to measure these in place of training.
+        checkpoint: the hash of weights in the lab's store, to measure these in place of both.
+        more: the other arguments of `GeneratorObjective`.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is outside its range.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class NATObjective(GeneratorObjective[NATGenerator]):
 
     @property
     def batch_size(self) -> int:
-        """Images of a training step."""
+        """Images of each training step."""
         return self._training.settings.batch_size
 
     def prepare(self, lab: Path, report: Report, share: Share = WHOLE) -> None:
-        """Load the published weights, or train the NAT, or load it from the lab where these
-        settings were trained before.
+        """Load the published weights, or train the NAT, or load it from the lab if it was trained.
 
-        Of several workers that train together each does this with a share; the first writes.
+        Of several workers that train together, each calls this with its share of the batch, and the
+        first one writes.
         """
         if self._checkpoint is not None:
             nat, self._strategy = self._training.stored(lab, self._checkpoint)
@@ -71,7 +71,7 @@ class NATObjective(GeneratorObjective[NATGenerator]):
         self._generating = self._with_weights(nat)
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Objective.describe`; known without weights."""
+        """See `Objective.describe`. It is known without weights."""
         generator = self._generating.generator
         if not generator.loaded:
             return self._described(None, None)
@@ -92,20 +92,20 @@ class NATObjective(GeneratorObjective[NATGenerator]):
     ) -> Iterator[Trained]:
         """See `Trains.train`. Every tenth image is held out for the validation loss."""
         for made in self._training.in_rungs(strategy, seed, rungs, folder, lab, start):
-            # The training goes on with weights of its own.
-            objective = self._on(copy.deepcopy(made.nat), strategy)
+            # The training continues with its own weights, so they are copied.
+            objective = self._measuring(copy.deepcopy(made.nat), strategy)
             yield Trained(objective, made.validation_loss, made.seconds, made.checkpoint)
 
     def with_checkpoint(self, lab: Path, checkpoint: str) -> Self:
         """See `Trains.with_checkpoint`.
 
         Raises:
-            ValueError: there is none, or it is of another network.
+            ValueError: there are no such weights, or they are of another network.
         """
-        return self._on(*self._training.stored(lab, checkpoint))
+        return self._measuring(*self._training.stored(lab, checkpoint))
 
-    def _on(self, nat: NAT, strategy: TrainingStrategy) -> Self:
-        """This objective on other weights, and what they were trained with."""
+    def _measuring(self, nat: NAT, strategy: TrainingStrategy) -> Self:
+        """A copy that measures other weights, which were trained with this strategy."""
         found = copy.copy(self)
         found._generating, found._strategy = self._with_weights(nat), strategy
         return found

@@ -1,7 +1,8 @@
-"""How the NAT of an objective is trained, and where its weights are kept.
+"""Trains the NAT of an objective, and keeps its weights.
 
-A lab's folder `models` holds what the settings of objectives trained, by a hash of the settings;
-its store, the folder `weights`, what searches of training strategies trained, by its own hash.
+The folder `models` of a lab holds the weights that objectives trained in `prepare`, by a hash of
+their settings. The folder `weights`, the lab's store, holds those that searches of training
+strategies trained, by a hash of the weights.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from search.progress import Report
 from search.training_strategy import TrainingStrategy
 
 HELD_OUT = 10
-"""Trainings of a search hold out every tenth image."""
+"""The trainings of a search hold out every tenth image."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,11 @@ class Examples:
     """What a NAT is trained on.
 
     Attributes:
-        name: of the data, as part of the key of what was trained on them.
-        whole: tokens [N, L] in [0, K) and conditions [N, ...], for a model that is not searched.
-        training: what a search's trainings see of them.
-        held_out: what they do not see.
+        name: identifies the data in the key of what was trained on them.
+        whole: all tokens [N, L] in [0, K) and conditions [N, ...], for a model that is not
+            searched.
+        training: the part on which the trainings of a search train.
+        held_out: the other part, on which their validation loss is computed.
     """
 
     name: str
@@ -55,13 +57,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class TrainedNAT:
-    """What a training made so far.
+    """A NAT after some of its training.
 
     Attributes:
-        nat: the weights, which change with the next rung.
+        nat: the NAT, whose weights change with the next rung.
         validation_loss: on examples that it was not trained on.
-        seconds: of training, all of it so far.
-        checkpoint: hash of its weights, once they are stored; None before the last rung.
+        seconds: of the whole training up to here.
+        checkpoint: the hash of its weights, once they are stored; None before the last rung.
     """
 
     nat: NAT
@@ -72,14 +74,14 @@ class TrainedNAT:
 
 @dataclass(frozen=True)
 class NATTraining:
-    """Trains NATs of one size on the same examples. It travels to workers by pickle.
+    """Trains NATs of the same sizes on the same examples. It is sent to workers by pickle.
 
     Attributes:
-        config: sizes of the NAT.
-        settings: how it is trained; a search of training strategies replaces strategy, seed and
+        config: the sizes of the NAT.
+        settings: of the training; a search of training strategies replaces its strategy, seed and
             steps.
-        examples: gives what it is trained on, when that is needed.
-        null_context: states of no text [C, E], of a NAT that takes texts.
+        examples: returns the examples when they are needed.
+        null_context: the states of the empty text [C, E], for a NAT that takes texts.
     """
 
     config: NATConfig
@@ -88,16 +90,17 @@ class NATTraining:
     null_context: Tensor | None = None
 
     def prepared(self, lab: Path, report: Report, share: Share = WHOLE) -> NAT:
-        """The NAT of these settings: trained, or loaded from the lab where it was trained before.
+        """The NAT of these settings, trained now or loaded from the lab if it was trained before.
 
-        Of several workers that train together each does this with a share; the first writes.
+        Of several workers that train together, each calls this with its share of the batch, and the
+        first one writes.
         """
         examples = self.examples()
         key = self._key(examples.name, self.settings)
         folder = lab / "models" / settings_hash(key)
         if (folder / WEIGHTS).exists():
             return load_nat_folder(folder)
-        # A small network gains nothing from threads, and loses much beside other work.
+        # Threads do not speed up a small network, and slow it down beside other work.
         with one_thread():
             nat = train(
                 self.config,
@@ -113,7 +116,8 @@ class NATTraining:
         return nat.cpu()
 
     def key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
-        """All that decides the weights, beside where they start and the steps; JSON values."""
+        """Everything that decides the weights, except where they start and the steps; JSON
+        values."""
         settings = replace(self.settings, strategy=strategy, seed=seed)
         key = self._key(f"{self.examples().name}, every {HELD_OUT}th held out", settings)
         del key["training"]["steps"]
@@ -128,8 +132,11 @@ class NATTraining:
         lab: Path,
         start: str | None,
     ) -> Iterator[TrainedNAT]:
-        """Train, and stop at each number of steps in `rungs`; every tenth image is held out for
-        the validation loss. The arguments are those of `Trains.train`."""
+        """Train, and yield the NAT at each number of steps in `rungs`.
+
+        Every tenth image is held out for the validation loss. The arguments are those of
+        `Trains.train`.
+        """
         settings = replace(self.settings, strategy=strategy, seed=seed, steps=rungs[-1])
         examples = self.examples()
         models = train_in_rungs(
@@ -156,10 +163,10 @@ class NATTraining:
             yield TrainedNAT(nat, loss, seconds, checkpoint)
 
     def stored(self, lab: Path, checkpoint: str) -> tuple[NAT, TrainingStrategy]:
-        """Weights from the lab's store, by their hash, and what they were trained with.
+        """Load weights from the lab's store, with the strategy that they were trained with.
 
         Raises:
-            ValueError: there are none, or they are of another network.
+            ValueError: there are no weights of that hash, or they are of another network.
         """
         folder = stored_folder(lab, checkpoint)
         nat = load_nat_folder(folder)
@@ -170,17 +177,17 @@ class NATTraining:
         """Refuse weights of another network.
 
         Args:
-            config: their sizes.
-            where: they lie.
+            config: the sizes of that network.
+            where: the place of the weights, for the error line.
 
         Raises:
-            ValueError: a size differs; all that do are named.
+            ValueError: sizes differ; all of them are named.
         """
         theirs, ours = config.to_json(), self.config.to_json()
         differing = [
             f"{name} = {theirs.get(name)}, not {ours.get(name)}"
             for name in dict.fromkeys([*theirs, *ours])
-            # What is dropped in training is not of the weights.
+            # Dropout in training does not change the shapes of the weights.
             if theirs.get(name) != ours.get(name) and name != "dropout"
         ]
         if differing:

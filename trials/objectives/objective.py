@@ -1,7 +1,7 @@
-"""The objective: what measures a strategy, and how a user's own plugs in.
+"""The protocol of objectives, which measure strategies, and how they are loaded by name.
 
-An objective is found by a name: one that is built in or registered by a package under the entry
-point group `autonat.objectives`, or `package.module:Class` of a user's own.
+The name of an objective is that of a built-in one, one that a package registers under the entry
+point group `autonat.objectives`, or `package.module:Class` for a class of your own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
 from search.user_code import explained
+from trials.objectives.signatures import check_signatures
 from trials.objectives.typed_settings import typed_settings
 
 OBJECTIVES: Registry[Any] = Registry(
@@ -37,60 +38,68 @@ OBJECTIVES: Registry[Any] = Registry(
         "generator": "trials.objectives.generator_objective:NamedGeneratorObjective",
     },
 )
-"""The objectives' classes by name."""
+"""The classes of objectives, by name."""
 
 
 class Objective(Protocol):
     """Measures generation strategies on one generator.
 
-    Made by keyword settings, which must be JSON values and are checked at once. After `prepare`
-    the instance is sent to the workers by pickle, so it holds whatever they need, and it moves
-    itself to their device when it first measures.
+    An objective is made from keyword settings, which must be JSON values and should be checked at
+    once. After `prepare`, the instance is sent to the workers by pickle. It has to hold everything
+    that they need, and to move itself to their device when it first measures.
 
-    More methods are optional: `prepare(lab, report)`, called once in the driver before anything is
-    measured (train, load, cache below the folder `lab`); `check(space, images)`, called before
-    that, which refuses what it could not measure; `sample(strategy, images, seed)`, which returns
-    uint8 images [n, H, W] or [n, H, W, 3] for reports; `evaluate_growing(strategy, rungs,
-    seed)`, which measures at growing n and generates only what each adds; and `anchors(images)`,
-    which says what real images have, and one image for ever. `heeds` names the choices and added
-    schedules of a strategy that it looks at.
+    Further methods are optional: `prepare(lab, report)` is called once in the driver before
+    anything is measured, to train, load or cache below the folder `lab`. `check(space, images)` is
+    called before that and refuses what the objective cannot measure. `sample(strategy, images,
+    seed)` returns uint8 images [n, H, W] or [n, H, W, 3] for reports. `evaluate_growing(strategy,
+    rungs, seed)` measures at growing n and generates only the images that each n adds.
+    `anchors(images)` returns the values of real images and of a constant image. The attribute
+    `heeds` names the choices and additional schedules of a strategy that the objective takes into
+    account.
     """
 
     tokens: int
-    """L, the tokens of an image; a strategy has at most L steps. Known without `prepare`."""
+    """L, the tokens of an image; a strategy has at most L steps. It is known before `prepare`."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What was measured, as JSON values, after `prepare`.
+        """Describe what is measured, and how, as JSON values; called after `prepare`.
 
         Returns:
-            Any of the keys dataset (a name), checkpoint (a hash), training (a TrainingStrategy's
-            JSON), protocol (how FID is computed, see PROTOCOL_FIELDS) and flops (floating-point
-            operations of one image: {"pass": of a forward pass, "decode": of tokens to pixels}).
+            Any of the keys dataset (a name), checkpoint (a hash), training (the JSON of a
+            TrainingStrategy), protocol (the metric and how it is computed, see PROTOCOL_FIELDS)
+            and flops (floating-point operations for each image: {"pass": of a forward pass,
+            "decode": of turning tokens into pixels}).
         """
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
-        """Generate `images` images and measure them. Same strategy, n and seed on the same
-        device: same number; all randomness derives from `seed` in [0, 2**32).
+        """Generate images and measure them.
+
+        The same strategy, n and seed on the same device give the same value.
+
+        Args:
+            strategy: generates the images.
+            images: n, how many.
+            seed: in [0, 2**32), from which all randomness derives.
 
         Raises:
-            Exception: whatever goes wrong; the evaluation counts as failed and the search goes on.
+            Exception: any error; the evaluation counts as failed, and the search continues.
         """
 
 
 @runtime_checkable
 class Prepares(Protocol):
-    """An objective with something to do before the first evaluation."""
+    """An objective that has work to do before its first evaluation."""
 
     def prepare(self, lab: Path, report: Report) -> None:
-        """Train, load, cache below the folder `lab`."""
+        """Train, load or cache below the folder `lab`, reporting the progress."""
 
 
 @runtime_checkable
 class Checks(Protocol):
-    """An objective that cannot measure every search."""
+    """An objective that can measure only some searches."""
 
     def check(self, space: Space, images: int) -> None:
-        """Known without `prepare`.
+        """Refuse what the objective cannot measure; called before `prepare`.
 
         Raises:
             ValueError: it cannot measure the strategies of that space, or with so few images.
@@ -99,22 +108,23 @@ class Checks(Protocol):
 
 @runtime_checkable
 class Heeds(Protocol):
-    """An objective that knows more of a strategy than its four standard schedules."""
+    """An objective that takes more of a strategy into account than its four standard schedules."""
 
     heeds: Collection[str]
-    """Names of the choices and added schedules (search.choices, search.schedules) that `evaluate`
-    looks at. A strategy that has any other is refused rather than measured as if it had not."""
+    """Names of the choices and additional schedules (search.choices, search.schedules) that
+    `evaluate` takes into account. A strategy with any other is refused, not measured without it."""
 
 
 def require_heeded(objective: object, beyond: Mapping[str, str]) -> None:
-    """Refuse what an objective would pass over.
+    """Refuse a strategy with a choice or schedule that an objective would ignore.
 
     Args:
-        objective: that is to measure.
-        beyond: what it is to heed, by name, each in words (`GenerationStrategy.beyond`).
+        objective: the objective that is to measure it.
+        beyond: the choices and schedules beyond the standard ones, by name, each with a
+            description in words (see `GenerationStrategy.beyond`).
 
     Raises:
-        ValueError: something that its `heeds` does not name.
+        ValueError: the `heeds` of the objective does not name one of them.
     """
     heeds = objective.heeds if isinstance(objective, Heeds) else ()
     for name, words in beyond.items():
@@ -132,8 +142,11 @@ class Grows(Protocol):
     def evaluate_growing(
         self, strategy: GenerationStrategy, rungs: tuple[int, ...], seed: int
     ) -> Iterator[Measurement]:
-        """One measurement at each n of `rungs`, which grow; images of a rung are kept for the
-        next, and nothing is generated before it is asked for. The last equals `evaluate`'s."""
+        """Measure at each n of `rungs`, which grow.
+
+        The images of a rung are kept for the next, and nothing is generated before the measurement
+        is asked for. The last measurement equals that of `evaluate`.
+        """
 
 
 @runtime_checkable
@@ -141,16 +154,16 @@ class Samples(Protocol):
     """An objective that can show its images."""
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
-        """Images [n, H, W] or [n, H, W, 3]."""
+        """The uint8 images [n, H, W] or [n, H, W, 3] that `evaluate` measures with that seed."""
 
 
 def sampled(
     objective: Samples, strategy: GenerationStrategy, images: int, seed: int
 ) -> npt.NDArray[np.uint8]:
-    """What an objective's `sample` returns, seen to be images.
+    """Call an objective's `sample`, and check that it returns images.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it returns something else, or cannot measure the strategy.
     """
     require_heeded(objective, strategy.beyond())
     found = objective.sample(strategy, images, seed)
@@ -160,33 +173,34 @@ def sampled(
         if found.dtype == np.uint8 and found.size and pictures:
             return found
         told = f"{found.dtype} {list(found.shape)}"
-    raise ValueError(f"sample returned {told}, not a numpy array uint8 [n, H, W] or [n, H, W, 3]")
+    raise ValueError(f"sample: expected a numpy array uint8 [n, H, W] or [n, H, W, 3], got {told}")
 
 
 @runtime_checkable
 class Anchors(Protocol):
-    """An objective that knows what a number of its own is worth."""
+    """An objective that knows reference values by which its measurements can be judged."""
 
     def anchors(self, images: int) -> Mapping[str, float]:
-        """What needs no generator, under the very features and statistics of `evaluate`; asked
-        once a search, in the driver.
+        """The reference values, in the same features and statistics as `evaluate`.
+
+        They need no generator. They are asked for once in a search, in the driver.
 
         Returns:
-            FID of REAL_IMAGES, `images` of them drawn anew: no generator can be expected below;
-            and of CONSTANT_IMAGE, one and the same again and again: none should be above. What is
-            not known is left out.
+            The value of REAL_IMAGES, `images` of them drawn anew, below which no generator can be
+            expected; and that of CONSTANT_IMAGE, the same image again and again, above which no
+            generator should be. A value that is not known is left out.
         """
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that a training made.
+    """A model after some of its training.
 
     Attributes:
-        objective: measures it.
+        objective: measures the model.
         validation_loss: on images that it was not trained on, or None.
-        seconds: of training, all of it so far.
-        checkpoint: hash of its weights, once they are stored; None before the last rung.
+        seconds: of the whole training up to here.
+        checkpoint: the hash of its weights, once they are stored; None before the last rung.
     """
 
     objective: Objective
@@ -196,24 +210,25 @@ class Trained:
 
 
 TRAINED_BY = {"mask_ratio_distribution", "training_steps", "training_seed"}
-"""Settings of objectives that train, beside the parameters of the distribution."""
+"""Settings of objectives that train, besides the parameters of the distribution."""
 
 
 @runtime_checkable
 class Trains(Protocol):
-    """An objective whose model can be trained under any training strategy.
+    """An objective whose model can be trained with any training strategy.
 
-    Its settings include `checkpoint`, the hash of stored weights that it measures, and
-    TRAINED_BY with the parameters of a training strategy, for training another model alike.
+    Its settings include `checkpoint`, the hash of stored weights to measure, and TRAINED_BY with
+    the parameters of a training strategy, so that other models can be trained in the same way.
     """
 
     tokens: int
 
     def describe(self) -> Mapping[str, Any]:
-        """See `Objective.describe`; known without weights."""
+        """See `Objective.describe`. It is known without weights."""
 
     def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
-        """All that decides the weights, beside where they start and the steps; JSON values."""
+        """Everything that decides the weights, except where they start and the steps; JSON
+        values."""
 
     def train(
         self,
@@ -224,39 +239,39 @@ class Trains(Protocol):
         lab: Path,
         start: str | None,
     ) -> Iterator[Trained]:
-        """Train, and stop at each number of steps in `rungs`, which grow.
+        """Train, and yield the model at each number of steps in `rungs`, which grow.
 
         Args:
-            strategy: the mask ratios that the model sees.
+            strategy: the distribution of the mask ratios that the model sees.
             seed: of weights, batches and masks, in [0, 2**32).
-            rungs: steps; the weights of the last go into the lab's store.
-            folder: for checkpoints of the training; one that is there is gone on from.
-            lab: the folder of the store.
-            start: hash of stored weights to go on from, or None.
+            rungs: numbers of steps; the weights of the last go into the lab's store.
+            folder: for checkpoints of the training; an existing one is resumed.
+            lab: the folder of the lab with the store.
+            start: the hash of stored weights to start from, or None.
 
         Raises:
-            ValueError: the training diverged; the stored weights are of another network.
+            ValueError: the training diverged, or the stored weights are of another network.
         """
 
     def with_checkpoint(self, lab: Path, checkpoint: str) -> Objective:
-        """The objective on stored weights.
+        """A copy of the objective that measures stored weights.
 
         Raises:
-            ValueError: there are none of that hash.
+            ValueError: no weights of that hash are stored.
         """
 
 
 OPTIONAL = (Prepares, Checks, Grows, Samples, Anchors, Trains)
-"""What an objective may have beside `Objective`."""
+"""Protocols that an objective may implement besides `Objective`."""
 
 
 def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
-    """The objective of that name, made with these settings.
+    """Make the objective of that name with these settings.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), a module or class that does not
-            import, a class that lacks a method or has one of another signature, a setting that it
-            does not have or refuses.
+        ValueError: the name is unknown (the known ones are listed), the class cannot be imported,
+            lacks a method or has one of another signature, or it does not have or refuses a
+            setting.
     """
     made_by = OBJECTIVES.load(name)
     _require_methods(name, made_by)
@@ -271,20 +286,22 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
 
 
 def accepted(name: str, objective: Any) -> Objective:
-    """An objective that somebody made, seen to have what is asked of one.
+    """Check that an instance is an objective, and return it.
 
     Args:
-        name: of it, for errors.
-        objective: it.
+        name: of the objective, for errors.
+        objective: the instance.
 
     Raises:
-        ValueError: it lacks a method, has one of another signature, or its tokens are no number.
+        ValueError: it lacks a method, has one of another signature, or its `tokens` is not a
+            positive integer.
     """
     _require_methods(name, objective)
     tokens = getattr(objective, "tokens", None)
     if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 1:
         raise ValueError(f"objective {name}: tokens = {tokens!r} is not a positive integer")
-    _check_signatures(name, objective)
+    protocols = (Objective, *(p for p in OPTIONAL if isinstance(objective, p)))
+    check_signatures(name, objective, protocols)
     found: Objective = objective
     return found
 
@@ -306,51 +323,25 @@ def lacks_method(name: str, method: str, why: str = "") -> ValueError:
     return ValueError(f"objective {name} lacks the method {method}{why}")
 
 
-def _check_signatures(name: str, objective: object) -> None:
-    """Each method that we may call takes what the protocols above say."""
-    for protocol in (Objective, *(p for p in OPTIONAL if isinstance(objective, p))):
-        for method, wanted in vars(protocol).items():
-            own = getattr(objective, method, None)
-            if method.startswith("_") or not inspect.isfunction(wanted) or not callable(own):
-                continue
-            parameters = list(inspect.signature(wanted).parameters)[1:]
-            try:
-                signature = inspect.signature(own)
-            except ValueError:  # not written in Python
-                continue
-            try:
-                signature.bind(*parameters)
-            except TypeError:
-                raise ValueError(
-                    f"objective {name}: its method is {method}{_plain_signature(signature)}, where "
-                    f"{method}({', '.join(parameters)}) is called"
-                ) from None
-
-
-def _plain_signature(signature: inspect.Signature) -> str:
-    """Without types."""
-    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-    return str(inspect.Signature(parameters))
-
-
 def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
-    """An objective's description with every field of the strategy file; what it leaves out is
-    null.
+    """The description of an objective with every field of a strategy file.
 
     Returns:
-        A dict of JSON values with the keys objective, training and protocol.
+        A dict of JSON values with the keys objective, training and protocol; a field that the
+        objective leaves out is null.
 
     Raises:
-        ValueError: it describes itself in something else than JSON values, or in other fields than
-            those of a strategy file.
+        ValueError: the description is not of JSON values, or has other fields than those of a
+            strategy file.
     """
     with explained(f"objective {name}, in describe()", type(objective)):
         said = objective.describe()
     if not isinstance(said, Mapping):
-        raise ValueError(f"objective {name}: describe() returned {said!r}, not a dict")
+        raise ValueError(f"objective {name}, describe(): expected a dict, got {said!r}")
     told = {key: plain_json(f"objective {name}: its {key}", said[key]) for key in said}
-    told_of_fid = told.get("protocol") or {}
-    protocol = told_of_fid if isinstance(told_of_fid, dict) else {"": told_of_fid}
+    protocol = told.get("protocol") or {}
+    if not isinstance(protocol, dict):
+        protocol = {"": protocol}
     unknown = [key for key in protocol if key not in PROTOCOL_FIELDS]
     if unknown:
         raise ValueError(
@@ -369,18 +360,20 @@ def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> di
         "training": told.get("training"),
         "protocol": dict.fromkeys(PROTOCOL_FIELDS) | with_metric(protocol),
     }
-    try:  # or the strategy files of a whole search could not be read in the end
+    try:  # otherwise the strategy files of the whole search could not be read back
         StrategyFile.from_json(StrategyFile(GenerationStrategy.maskgit(1)).to_json() | described)
     except ValueError as error:
-        raise ValueError(f"objective {name}: it describes itself with {error}") from None
+        raise ValueError(f"objective {name}, describe(): {error}") from None
     return described
 
 
 def plain_json(what: str, value: Any) -> Any:
-    """A value as JSON has it: paths become text; arrays and tensors, lists; scalars, numbers.
+    """A value in the form of JSON.
+
+    Paths become texts, arrays and tensors become lists, and scalars become numbers.
 
     Raises:
-        ValueError: there is no such form; `what` is named.
+        ValueError: the value has no such form; `what` is named.
     """
     if isinstance(value, Path):
         return str(value)

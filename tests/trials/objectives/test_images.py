@@ -178,10 +178,13 @@ def test_a_text_objective_without_states(image_settings: dict[str, Any], squares
     ("change", "line"),
     [
         ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
-        ({"data": "nowhere"}, "one of the two, not both"),
-        ({"grid": None}, "grid = None: without data the side of the tokens is needed"),
-        ({"num_classes": None}, "num_classes = None: without data"),
-        ({"tokenizer": None}, "tokenizer = None: without data it is needed"),
+        ({"data": "nowhere"}, "expected either data or weights, got"),
+        (
+            {"grid": None},
+            "grid: expected the side of the square of tokens, since there are no data, got None",
+        ),
+        ({"num_classes": None}, "num_classes: expected a number, since there are no data"),
+        ({"tokenizer": None}, "tokenizer: expected a name, since there are no data, got None"),
         ({"tokenizer": "vqgan:nothing"}, "nothing: No such file"),
         ({"size": "XL"}, "size = 'XL' is unknown; known: S, B, L"),
         ({"chunk": 0}, "chunk = 0 is not positive"),

@@ -98,11 +98,11 @@ def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> N
         ({"images": 50}, "images = 50, but 100 were asked for"),
         ({"images": 200}, "images = 200, but 100 were asked for"),
         ({"images": 100.5}, "images = 100.5 is not a whole number"),
-        ({"forward_passes": 4}, "forward_passes = 4, but the strategy takes"),
+        ({"forward_passes": 4}, "forward_passes = 4, but the strategy needs"),
         ({"value_at": ((100, 4.0),)}, "value_at has n = 100, which is outside [1, 100)"),
         ({"value_at": ((50, float("nan")),)}, "value_at = nan is not finite"),
         ({"metric": None}, "metric = None is not a name"),
-        ({"value_at": 4.0}, "value_at = 4.0 does not hold pairs"),
+        ({"value_at": 4.0}, "value_at: expected pairs of n and a value, got 4.0"),
         ({"validation_loss": "low"}, "validation_loss = 'low' is not a number"),
     ],
 )

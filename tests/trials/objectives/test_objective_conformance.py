@@ -50,10 +50,14 @@ def test_all_numbers_of_steps_are_legal(objective: Objective) -> None:
     ("does", "line"),
     [
         (lambda m, calls: {"value": m.value + calls}, "the same strategy, n and seed gave"),
-        (lambda m, calls: {"value": 1.0}, "another seed gave the very same number, 1.0"),
-        (lambda m, calls: {"images": 3}, "130 images were asked for, 3 were said"),
-        (lambda m, calls: {"forward_passes": 3}, "was said to cost 3"),
-        (lambda m, calls: {"standard_error": 9.0}, "standard error is said to be 9;"),
+        (lambda m, calls: {"value": 1.0}, "another seed gave exactly the same value, 1.0"),
+        (lambda m, calls: {"images": 3}, "expected images = 130 in the measurement, got 3"),
+        (lambda m, calls: {"forward_passes": 3}, "in the measurement, got 3"),
+        (
+            lambda m, calls: {"metric": "kid"},
+            "expected the metric of its description, 'fid', got 'kid'",
+        ),
+        (lambda m, calls: {"standard_error": 9.0}, "the stated standard error is 9,"),
     ],
 )
 def test_what_one_does_not_do_is_said_in_a_sentence(

@@ -120,10 +120,10 @@ def test_errors_of_each_method_are_one_line_with_their_place(write: Write, tmp_p
             "its method is evaluate(strategy, images), where evaluate(strategy, images, seed) is",
         ),
         ("evaluate(self, strategy, images, *, seed)", "evaluate(strategy, images, *, seed), where"),
-        ("prepare(self)", "prepare(), where prepare(lab, report) is called"),
+        ("prepare(self)", "expected the method prepare(lab, report), got prepare()"),
         ("check(self, space)", "check(space), where check(space, images)"),
         ("sample(self, n)", "sample(n), where sample(strategy, images, seed)"),
-        ("anchors(self)", "anchors(), where anchors(images) is called"),
+        ("anchors(self)", "expected the method anchors(images), got anchors()"),
         ("evaluate_growing(self, strategy, images, seed, more)", "evaluate_growing(strategy, "),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_description_becomes_plain_json(write: Write) -> None:
 @pytest.mark.parametrize(
     ("described", "line"),
     [
-        ("{'training': {'mask_ratio_distribution': 'no'}}", "it describes itself with"),
+        ("{'training': {'mask_ratio_distribution': 'no'}}", ", describe(): "),
         ("{'flops': 3}", "objective.flops must be an object"),
         ("{'protocol': 'inception'}", "its protocol has the unknown field"),
     ],

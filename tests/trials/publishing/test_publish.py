@@ -79,10 +79,13 @@ def raises() -> object:
     [
         (raises, "no samples: RuntimeError: no images"),
         (lambda: sys.exit(0), "no samples: SystemExit: 0"),
-        (lambda: np.zeros((3, 4, 4)), "sample returned float64 [3, 4, 4], not a numpy array uint8"),
-        (lambda: np.zeros((3, 4), np.uint8), "sample returned uint8 [3, 4], not"),
-        (lambda: [[[0]]], "sample returned list, not"),
-        (lambda: torch.zeros(3, 4, 4, dtype=torch.uint8), "sample returned Tensor, not"),
+        (
+            lambda: np.zeros((3, 4, 4)),
+            "sample: expected a numpy array uint8 [n, H, W] or [n, H, W, 3], got float64 [3, 4, 4]",
+        ),
+        (lambda: np.zeros((3, 4), np.uint8), ", got uint8 [3, 4]"),
+        (lambda: [[[0]]], ", got list"),
+        (lambda: torch.zeros(3, 4, 4, dtype=torch.uint8), ", got Tensor"),
     ],
 )
 def test_samples_cost_nothing_that_was_measured(

@@ -123,7 +123,7 @@ def _raise() -> object:
     ("fail", "reason"),
     [
         (_raise, "RuntimeError: out of memory"),
-        (lambda: 3.5, "evaluate returned float, not a Measurement"),
+        (lambda: 3.5, "evaluate: expected a Measurement, got float"),
         (
             lambda: dataclasses.replace(OBJECTIVE.evaluate(SPACE.start, 10, 0), value=float("nan")),
             "value = nan",

@@ -108,7 +108,7 @@ def test_what_is_refused_makes_no_database(autonat: Autonat, words: str, line: s
     ("words", "line"),
     [
         ("--objective launched:Generator --set locked=true", "its attribute lock cannot be sent"),
-        ("--objective launched:Nothing --runner local", "describe() returned None, not a dict"),
+        ("--objective launched:Nothing --runner local", "describe(): expected a dict, got None"),
         (
             "--objective launched:Generator --set x=1",
             "unexpected keyword argument 'x'",
