@@ -135,7 +135,7 @@ def test_a_lab_without_that_search_lists_its_own() -> None:
     with pytest.raises(ValueError, match="no search 'x' in .*; known: none"):
         autonat.load("x")
     with pytest.raises(
-        ValueError, match="expected one beside a strategy that is not from a file, got none"
+        ValueError, match="expected one for a strategy that is not from a file, got none"
     ):
         autonat.evaluate(autonat.GenerationStrategy.maskgit(2))
 

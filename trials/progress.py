@@ -93,7 +93,7 @@ class LiveProgress:
         if self._shown:
             self._bars.console.print(line, style=None)
 
-    def anew(self) -> LiveProgress:
+    def fresh(self) -> LiveProgress:
         """A new one without tasks, which shows as much as this one."""
         return LiveProgress(self._shown)
 

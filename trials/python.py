@@ -268,7 +268,7 @@ def evaluate(
     if objective is None:
         if told is None:
             raise ValueError(
-                "objective: expected one beside a strategy that is not from a file, got none"
+                "objective: expected one for a strategy that is not from a file, got none"
             )
         name, settings = str(told["name"]), {**told["settings"], **settings}
     else:

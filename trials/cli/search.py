@@ -85,7 +85,7 @@ def search(
     if resume is not None:
         _resume(resume, given, study_file, retry_failed, as_json_)
     elif retry_failed:
-        raise ValueError("--retry-failed: expected --resume NAME beside it, got none")
+        raise ValueError("--retry-failed: expected --resume NAME as well, got none")
     else:
         from trials.searches.settings import read_settings
 
@@ -134,7 +134,7 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="NAME,…",
-            help=f"Further optimisers, beside {', '.join(METHODS)}: one or more of "
+            help=f"Further optimisers, in addition to {', '.join(METHODS)}: one or more of "
             f"{', '.join(name for name in OPTIMISERS if name not in METHODS)}.",
         ),
     ] = None,

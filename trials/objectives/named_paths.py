@@ -1,8 +1,8 @@
-"""Settings that name files, made absolute when they are given.
+"""Makes the paths in settings absolute when they are given.
 
-A record and a strategy file are read again by commands that stand in other folders: `--resume`,
-`report`, `evaluate best.json`. What is a path is said by the annotation of the objective's keyword:
-`pathlib.Path`, or one of the two here.
+A record and a strategy file are read again by commands in other working directories: `--resume`,
+`report`, `evaluate best.json`. The annotation of the objective's keyword says whether a setting is
+a path: `pathlib.Path`, or one of the annotations below.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from trials.objectives.typed_settings import keyword_types
 PATH, KIND_AND_PATH = "PATH", "KIND:PATH"
 
 PathText = Annotated[str, PATH]
-"""A path, handed on as text."""
+"""A path that is passed on as text."""
 KindAndPath = Annotated[str, KIND_AND_PATH]
-"""A text like vqgan:PATH."""
+"""A text such as vqgan:PATH."""
 MaybePath = Annotated[Any, PATH, KIND_AND_PATH]
-"""Any value; a text that names something that lies there, as PATH or KIND:PATH, is a path."""
+"""Any value; a text that names an existing file as PATH or KIND:PATH is treated as a path."""
 
 
 def with_absolute_paths(made_by: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, their paths absolute. What does not lie there stays as it was said: it may be
-    a name, and whoever opens it says best that there is no such file.
+    """The settings, with their paths absolute.
+
+    A path that does not exist stays as it was given. It may be a name, and opening it will report
+    best that there is no such file.
 
     Args:
         made_by: a class with these keywords.
@@ -38,7 +40,7 @@ def with_absolute_paths(made_by: Callable[..., Any], settings: Mapping[str, Any]
 def _absolute(kind: Any, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    parts = _parts(kind)
+    parts = _parts_of(kind)
     before, colon, after = value.partition(":") if KIND_AND_PATH in parts else ("", "", value)
     if not after and PATH in parts:
         before, colon, after = "", "", value
@@ -48,9 +50,9 @@ def _absolute(kind: Any, value: Any) -> Any:
     return f"{before}{colon}{path.resolve()}" if path.exists() else value
 
 
-def _parts(kind: Any) -> set[Any]:
-    """An annotation and all that it is made of: Annotated[str, PATH] | None has str and PATH."""
+def _parts_of(kind: Any) -> set[Any]:
+    """An annotation and its parts: those of Annotated[str, PATH] | None include str and PATH."""
     found: set[Any] = {kind}
     for part in get_args(kind):
-        found |= _parts(part)
+        found |= _parts_of(part)
     return found

@@ -1,4 +1,4 @@
-"""Objectives, prepared: what they train or load is there before anything is measured."""
+"""Prepares objectives: they train or load what they need before anything is measured."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from trials.objectives.objective import Objective, Prepares, load_objective
 
 
 def prepare(objective: Objective, lab: Path, report: Report) -> None:
-    """Let an objective do what it does before its first evaluation, if anything.
+    """Call an objective's `prepare`, if it has one.
+
+    Args:
+        objective: to prepare.
+        lab: the folder of the lab.
+        report: called with the progress.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the objective cannot be prepared; the line says why.
     """
     if isinstance(objective, Prepares):
         made_by = type(objective)
@@ -31,10 +36,17 @@ def prepared(
     progress: Progress,
     objective: Objective | None = None,
 ) -> Objective:
-    """An objective, made unless it is given, and prepared in a lab's folder.
+    """Make an objective and prepare it in a lab's folder.
+
+    Args:
+        name: of the objective.
+        settings: of the objective.
+        lab: the folder of the lab.
+        progress: shows the progress.
+        objective: an instance to prepare in place of making one.
 
     Raises:
-        ValueError: there is none of that name, or settings that are not valid, or it cannot.
+        ValueError: the name is unknown, a setting is not valid, or the preparation failed.
     """
     objective = load_objective(name, settings) if objective is None else objective
     prepare(objective, lab, progress.report(f"preparing {name}"))

@@ -1,13 +1,15 @@
-"""A simulated objective: a landscape in closed form with a real study's noise, for algorithms.
+"""The objective `simulated`: a landscape in closed form with the noise of a real study.
 
-It costs nothing, so that a search takes seconds; it serves every T; its best strategy is known.
-With x the coordinates of a strategy (search.coordinates) and n0 images:
+It serves to test and compare optimisers: it costs nothing, so that a search takes seconds; it is
+defined for every T; and its best strategy is known. With x the coordinates of a strategy
+(search.coordinates) and n0 images:
 
     log FID(x, n0) = floor + scale (sqrt(1 + q / scale) - 1),  q a quadratic form of x - best
 
-with one curvature a schedule for what is finer than level, slope and bend, and a floor that falls
-with T. It was fitted to the shipped table of real digits at T = 8 (benchmarks/fit_simulated.py);
-benchmarks/noise.py compares the noise. Noise and bias at other n are as in search.surrogate.
+with one curvature for each schedule's coordinates beyond level, slope and bend, and a floor that
+falls with T. It was fitted to the shipped table of real digits at T = 8
+(benchmarks/fit_simulated.py); benchmarks/noise.py compares the noise. Noise and bias at other n are
+as in search.surrogate.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from search.surrogate import Noise, smooth_noise, with_bias
 
 LANDSCAPE = Path(__file__).parent / "tables" / "simulated.json"
 FINEST = 2
-"""Orders up to it have a full quadratic form."""
+"""Coordinates up to this order have a full quadratic form."""
 STEPS_WEIGHT = 1.0
-"""log FID rises by that much from infinitely many steps to one."""
+"""How much higher log FID is with one step than with infinitely many."""
 
 
 class SimulatedObjective:
@@ -42,11 +44,11 @@ class SimulatedObjective:
 
     Args:
         tokens: L, >= 1.
-        noise: scales the noise; 0 switches it off.
-        latency: seconds that an evaluation sleeps, >= 0.
+        noise: a factor of the noise; 0 switches it off.
+        latency: seconds that each evaluation sleeps, >= 0.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is outside its range.
     """
 
     def __init__(self, *, tokens: int = 64, noise: float = 1.0, latency: float = 0.0) -> None:
@@ -59,13 +61,13 @@ class SimulatedObjective:
         self._noise, self._latency = noise, latency
 
     def describe(self) -> Mapping[str, Any]:
-        """There is no data and no checkpoint; the protocol says that nothing is measured."""
+        """See `Objective.describe`. The protocol states that the values are simulated."""
         return {"dataset": None, "protocol": {"features": "simulated"}}
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
         """See `Objective.evaluate`."""
         started = time.perf_counter()
-        if self._latency:  # even a sleep of 0 s gives the core away
+        if self._latency:  # even a sleep of 0 s would yield the core
             time.sleep(self._latency)
         coordinates = _coordinates(strategy.steps, self.tokens)
         x = coordinates.from_strategy(strategy)
@@ -90,12 +92,12 @@ class SimulatedObjective:
             yield self.evaluate(strategy, images, seed)
 
     def truth(self, strategy: GenerationStrategy, images: int) -> float:
-        """The expected FID of n images."""
+        """The expected FID with n images, without noise."""
         coordinates = _coordinates(strategy.steps, self.tokens)
         return self._truth(coordinates, coordinates.from_strategy(strategy), images)
 
     def best(self, steps: int) -> GenerationStrategy:
-        """The strategy of the lowest true FID."""
+        """The strategy with the lowest expected FID."""
         coordinates = _coordinates(steps, self.tokens)
         return coordinates.to_strategy(_best(steps, self.tokens))
 
@@ -111,19 +113,19 @@ class SimulatedObjective:
 
 @dataclass(frozen=True)
 class Landscape:
-    """What was fitted; see the top of this file.
+    """The fitted landscape, as described at the top of this file.
 
     Attributes:
         images: n0.
         steps: T of the study.
         floor: log FID of the best strategy.
-        scale: where the quadratic bends into a cone.
-        best: coordinates up to FINEST, schedule by schedule; [K].
-        curvature: of these; [K, K].
+        scale: the height at which the quadratic turns into a cone.
+        best: coordinates of the best strategy up to FINEST, schedule by schedule; [K].
+        curvature: the quadratic form of these coordinates; [K, K].
         fine_curvature: of each schedule's finer coordinates; [4].
-        noise: between seeds.
-        noise_length: in coordinates, how far its smooth part reaches.
-        bias: see search.surrogate.
+        noise: the noise between seeds.
+        noise_length: the length scale of its smooth part, in coordinates.
+        bias: the bias at other n (see search.surrogate).
     """
 
     images: int
@@ -138,7 +140,7 @@ class Landscape:
     bias: tuple[float, float]
 
     def rows(self, coordinates: Coordinates) -> list[int]:
-        """Where coarse coordinates, of which few steps have fewer, stand in `best`."""
+        """The positions in `best` of the coarse coordinates, of which small T have fewer."""
         full = coarse(_coordinates(self.steps, self.steps))
         study = _coordinates(self.steps, self.steps)
         keys = [(study.schedules[study.schedule[i]], study.order[i]) for i in full]
@@ -150,12 +152,12 @@ class Landscape:
 
 
 def radial(q: Vector, floor: float, scale: float) -> Vector:
-    """A quadratic near 0 that goes on as a cone."""
+    """A quadratic function near 0 that becomes a cone further away."""
     return np.asarray(floor + scale * (np.sqrt(1 + q / scale) - 1))
 
 
 def coarse(coordinates: Coordinates) -> list[int]:
-    """The coefficients of level, slope and bend."""
+    """The positions of the coordinates for level, slope and bend."""
     return [int(i) for i in np.flatnonzero(coordinates.order <= FINEST)]
 
 
@@ -188,8 +190,12 @@ def _best(steps: int, tokens: int) -> Vector:
 
 @lru_cache(maxsize=16)
 def _form(steps: int, tokens: int) -> tuple[list[int], Vector, Vector]:
-    """The quadratic form: which coordinates are coarse [K], their curvature [K, K], and that of
-    each of the finer ones, 0 for the others [D]."""
+    """The quadratic form at T.
+
+    Returns:
+        The positions of the coarse coordinates [K]; their curvature [K, K]; and the curvature of
+        each coordinate [D], which is 0 for the coarse ones.
+    """
     land, coordinates = _landscape(), _coordinates(steps, tokens)
     rows = land.rows(coordinates)
     finer = (coordinates.order > FINEST) * land.fine_curvature[coordinates.schedule]

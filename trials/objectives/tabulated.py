@@ -1,8 +1,9 @@
-"""The tabulated objective: a smooth surrogate of a real study, so that a search takes seconds.
+"""The objective `tabulated`: a smooth surrogate of a real study, on which a search takes seconds.
 
-A table is a parquet file of real evaluations, made by `autonat tabulate` from a search's record;
-its metadata hold what the surrogate (search.surrogate) learnt from them. Nothing is generated:
-what it answers has the noise and the bias over n of the real thing, and its truth is known.
+A table is a parquet file of real evaluations, which `autonat tabulate` makes from a search's
+record. Its metadata hold what the surrogate (search.surrogate) learnt from them. No image is
+generated. The values have the noise and the bias over n of the real ones, and the expected values
+are known.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from trials.record.record import Record
 FORMAT = "autonat-table/1"
 SHIPPED = Path(__file__).parent / "tables"
 FEWEST = 50
-"""Evaluations that a surrogate is worth learning from."""
+"""The fewest evaluations from which a surrogate is learnt."""
 
 
 class TabulatedObjective:
     """Measures strategies on a table.
 
     Args:
-        table: a parquet file, or the name of one that is shipped ("digits-T8").
+        table: a parquet file, or the name of a shipped table ("digits-T8").
 
     Raises:
-        ValueError: no such table, or a file that is none.
+        ValueError: there is no such table, or the file is not a table.
     """
 
     def __init__(self, *, table: PathText = "digits-T8") -> None:
@@ -60,7 +61,7 @@ class TabulatedObjective:
         """See `Checks.check`.
 
         Raises:
-            ValueError: the space differs from the one that was tabulated.
+            ValueError: the space is not within the tabulated one.
         """
         ours, theirs = self._space, space
         if theirs.start.steps != ours.start.steps:
@@ -71,14 +72,15 @@ class TabulatedObjective:
             inner, outer = theirs.bounds[name], ours.bounds[name]
             if inner.low < outer.low or inner.high > outer.high or inner.log != outer.log:
                 raise ValueError(
-                    f"table {self._table} has {name} in {_text(outer)}, not in {_text(inner)}"
+                    f"table {self._table} has {name} in {_bound_text(outer)}, not in "
+                    f"{_bound_text(inner)}"
                 )
 
     def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
         """See `Objective.evaluate`.
 
         Raises:
-            ValueError: another T than the table's.
+            ValueError: T is not that of the table.
         """
         started = time.perf_counter()
         steps = self._space.start.steps
@@ -101,22 +103,22 @@ class TabulatedObjective:
             yield self.evaluate(strategy, images, seed)
 
     def truth(self, strategy: GenerationStrategy, images: int) -> float:
-        """The expected FID of n images."""
+        """The expected FID with n images, without noise."""
         return self._surrogate.truth(strategy, images)
 
 
 def tabulate(records: list[Record], path: Path) -> int:
-    """Write a table of all evaluations of these records that have the commonest n.
+    """Write a table of all evaluations in these records that have the commonest n.
 
     Args:
-        records: of searches over one space, with one objective and protocol.
+        records: of searches over the same space, with the same objective and protocol.
         path: the parquet file.
 
     Returns:
         How many evaluations it holds.
 
     Raises:
-        ValueError: records that differ, too few evaluations, or a file that cannot be written.
+        ValueError: the records differ, have too few evaluations, or the file cannot be written.
     """
     space, tokens = _common_space(records)
     rows, images = _rows_of_one_n(records)
@@ -161,19 +163,22 @@ def _rows_of_one_n(records: list[Record]) -> tuple[list[tuple[Probe, Measurement
     ]
     sizes = pd.Series([measured.images for _, measured in rows])
     if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
-        raise ValueError(f"{len(rows)} evaluations are too few for a table: {FEWEST} of one n")
+        raise ValueError(
+            f"{len(rows)} evaluations are too few for a table: expected at least {FEWEST} with "
+            "the same n"
+        )
     images = int(sizes.mode().iloc[0])
     return [row for row in rows if row[1].images == images], images
 
 
 def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
-    """A table's surrogate, its space, and its metadata.
+    """Read a table: its surrogate, its space, and its metadata.
 
     Raises:
-        ValueError: no such table, or a file that is none.
+        ValueError: there is no such table, or the file is not a table.
     """
     if not isinstance(table, str):
-        raise ValueError(f"table = {table!r} is not a name or a path")
+        raise ValueError(f"table: expected a name or a path, got {table!r}")
     path = Path(table)
     if not path.suffix:
         path = SHIPPED / f"{table}.parquet"
@@ -216,19 +221,22 @@ def _common_space(records: list[Record]) -> tuple[Space, int]:
     for record in records:
         if record.metric != "fid":
             raise ValueError(
-                f"study {record.name} was measured in {metric_label(record.metric)}: a table is of "
+                f"study {record.name} was measured in {metric_label(record.metric)}: a table needs "
                 "FID, whose logarithm it learns"
             )
     first = records[0]
     for record in records[1:]:
         for key in ("space", "protocol", "objective"):
             if record.settings[key] != first.settings[key]:
-                raise ValueError(f"{record.name} and {first.name} differ in their {key}: no table")
+                raise ValueError(
+                    f"{record.name} and {first.name} have a different {key}, so they make no "
+                    "common table"
+                )
     space = space_from_json(first.settings["space"])
     for words in space.beyond().values():
         raise ValueError(
-            f"{first.name} searched strategies with {words}, but a table holds the four standard "
-            "schedules alone"
+            f"{first.name} searched strategies with {words}, but a table holds only the four "
+            "standard schedules"
         )
     return space, int(first.settings["objective"]["tokens"])
 
@@ -241,5 +249,5 @@ def _strategy(space: Space, row: Mapping[Any, Any]) -> GenerationStrategy:
     return GenerationStrategy.of(lists, float(row["guidance_floor"]))
 
 
-def _text(bound: Bound) -> str:
+def _bound_text(bound: Bound) -> str:
     return f"[{bound.low:g}, {bound.high:g}]" + (" log" if bound.log else "")

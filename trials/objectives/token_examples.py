@@ -1,4 +1,4 @@
-"""What a NAT of tokenised images is trained on."""
+"""The training examples of a NAT on tokenised images."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from models.training.rows import MappedRows, Rows
 from trials.objectives.nat_training import HELD_OUT, Examples
 
 MOST_HELD_OUT = 4096
-"""Rows that a validation loss is computed on, at most."""
+"""The most rows on which a validation loss is computed."""
 
 
 @dataclass(frozen=True)
 class TokenExamples:
-    """The examples in a folder of token data, which is opened where it is needed.
+    """The examples in a folder of token data, which is opened when they are needed.
 
     Attributes:
-        folder: of the token data; None where nothing is trained.
-        texts: what it generates for; with them it is trained on the data's own captions.
+        folder: the folder of the token data; None where nothing is trained.
+        texts: the texts to generate for, if the NAT takes texts; it is then trained on the
+            captions of the data.
     """
 
     folder: Path | None
@@ -37,10 +38,10 @@ class TokenExamples:
             ValueError: there are no token data, or they cannot be read.
         """
         if self.folder is None:
-            raise ValueError("data = None: training needs token data")
+            raise ValueError("data: expected a folder of token data to train on, got None")
         data = TokenData.open(self.folder)
         rows = np.arange(2 * data.images)
-        # An image and its mirror image are never on both sides.
+        # An image and its mirror image are both held out, or both trained on.
         held_out = rows // 2 % HELD_OUT == 0
         spared = rows[held_out][:MOST_HELD_OUT]
         name = f"tokens {data.hash()}"

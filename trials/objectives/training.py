@@ -1,9 +1,9 @@
-"""Trains a model for an evaluation, then measures it: what a search of training strategies needs.
+"""Trains a model for each evaluation and measures it, for searches of training strategies.
 
-A training lies in a folder of the lab, named by all that decides its weights but the number of
-steps. What was trained to its end, or measured, is not made twice: a trial whose worker or driver
-died goes on from its last checkpoint, and a final test finds the weights. Finished weights lie in
-the lab's store under their own hash. All workers must see the lab's folder.
+Each training has a folder in the lab, named by a hash of everything that decides its weights,
+except the number of steps. Nothing is trained or measured twice: a trial whose worker or driver
+died resumes from its last checkpoint, and a final test finds the stored weights. Finished weights
+are in the lab's store under their own hash. All workers must see the folder of the lab.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from trials.objectives.objective import Trained, Trains, require_heeded
 
 @dataclass(frozen=True)
 class Trainer:
-    """Measures probes that have a training. It travels to the workers by pickle.
+    """Measures probes that train a model. It is sent to the workers by pickle.
 
     Attributes:
-        objective: prepared.
-        lab: its folder, which all workers see.
-        start: hash of stored weights that every training goes on from; None trains from new ones.
+        objective: trains the models and measures them.
+        lab: the folder of the lab, which all workers see.
+        start: the hash of stored weights from which every training starts; None trains from
+            scratch.
     """
 
     objective: Trains
@@ -40,23 +41,23 @@ class Trainer:
     start: str | None = None
 
     def measure(self, probe: Probe, rungs: tuple[int, ...]) -> Iterator[Measurement]:
-        """Train to each rung and measure there.
+        """Train to each rung, and measure the model there.
 
         Args:
-            probe: with a training.
-            rungs: growing numbers of training steps; the last is the training's own.
+            probe: one that trains a model.
+            rungs: growing numbers of training steps; the last is that of the whole training.
 
         Yields:
-            A measurement at each rung; the last one names the checkpoint.
+            A measurement at each rung; the last one has the checkpoint.
 
         Raises:
-            ValueError: the probe has no training, or it diverged.
+            ValueError: the probe trains no model, or the training diverged.
         """
         if probe.training is None:
-            raise ValueError(f"probe {probe.number} trains nothing")
+            raise ValueError(f"probe {probe.number}: expected one that trains a model")
         folder, key = self._folder(probe.training), self._measurement_key(probe)
         models: Iterator[Trained] | None = None
-        # Two searches may ask for the same training at once: the second waits, then finds it.
+        # Two searches may need the same training at once: the second waits, then finds it finished.
         with _locked(folder):
             for i, steps in enumerate(rungs):
                 file = folder / f"{steps}-{key}.json"
@@ -74,7 +75,8 @@ class Trainer:
                 yield _read_measurement(file)
 
     def _folder(self, training: Training) -> Path:
-        """Named by what decides the weights; the number of steps does not."""
+        """The folder of a training, named by what decides its weights, except the number of
+        steps."""
         key = self.objective.training_key(training.strategy, training.seed)
         name = settings_hash({"training": dict(key), "start": self.start})
         folder = self.lab / "training" / name
@@ -91,7 +93,7 @@ class Trainer:
 
     def _measurement_key(self, probe: Probe) -> str:
         protocol = dict(self.objective.describe().get("protocol") or {})
-        if protocol.get("metric") == "fid":  # not said before there were other metrics
+        if protocol.get("metric") == "fid":  # keys from before there were other metrics lack it
             del protocol["metric"]
         told = {
             "strategy": probe.strategy.to_json(),
@@ -102,7 +104,7 @@ class Trainer:
         return settings_hash(told)
 
     def _finished(self, folder: Path, steps: int) -> Trained | None:
-        """The model of a training that was made before."""
+        """The model of a training that was finished before, or None."""
         file = folder / f"{steps}-trained.json"
         if not file.exists():
             return None
@@ -112,7 +114,7 @@ class Trainer:
 
 
 def _finish(folder: Path, steps: int, model: Trained) -> None:
-    """Note the weights, and let go of the training's own state, which is several times larger."""
+    """Note the weights, and delete the state of the training, which is several times larger."""
     told = {"checkpoint": model.checkpoint, "validation_loss": model.validation_loss}
     write_text(folder / f"{steps}-trained.json", json.dumps(told))
     shutil.rmtree(folder / "state", ignore_errors=True)
@@ -130,7 +132,7 @@ def _with_training(measured: Measurement, steps: int, model: Trained) -> Measure
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The folder for this process alone; the lock goes with the process."""
+    """Reserve the folder for this process; the lock ends with the process."""
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

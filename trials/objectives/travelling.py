@@ -1,4 +1,4 @@
-"""What of a user's own code travels to the workers, and whether it can."""
+"""Finds the user's own code that the workers need, and checks that it can be sent to them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from search.user_code import OURS, in_one_line, is_installed, module_location
 
 
 def user_modules(name: str) -> list[Path]:
-    """The files and folders to send to the workers for an objective `package.module:Class`, which
-    is imported: its own and those beside it that its code imports. The code of a script or a
-    notebook itself travels with the objective's pickle.
+    """The files and folders to send to the workers for an objective `package.module:Class`.
+
+    They are the module or package of the objective, which is imported already, and those modules in
+    the same folder that it imports anywhere in its code, directly or indirectly.
+    The code of a script or a notebook itself is sent within the pickle of the objective.
 
     Raises:
-        ValueError: one of them is no Python source, and in no package.
+        ValueError: one of them is a file without Python source, outside a package.
     """
     if ":" not in name:
         return []
@@ -38,7 +40,8 @@ def user_modules(name: str) -> list[Path]:
             continue
         if location.is_file() and location.suffix != ".py":
             raise ValueError(
-                f"objective {name}: {location} cannot be sent to a worker; inside a package it can"
+                f"objective {name}: {location} cannot be sent to a worker, since it is not Python "
+                "source; put it into a package"
             )
         found[module] = location
         for file in [location] if location.is_file() else sorted(location.rglob("*.py")):
@@ -47,17 +50,21 @@ def user_modules(name: str) -> list[Path]:
 
 
 def check_travels(what: str, value: object) -> None:
-    """See whether the workers can be sent something, as Ray sends it.
+    """Check that something can be sent to the workers, as Ray sends it.
+
+    Args:
+        what: the name of the value, for the error line.
+        value: what is to be sent.
 
     Raises:
-        ValueError: they cannot; the attribute is named.
+        ValueError: it cannot be pickled; the attribute that prevents it is named.
     """
     from ray import cloudpickle
 
     pickler: Any = cloudpickle.Pickler
 
     class Nowhere:
-        """A file that keeps nothing."""
+        """A file that discards what is written."""
 
         def write(self, data: object) -> int:
             return memoryview(data).nbytes  # type: ignore[arg-type]
@@ -74,7 +81,7 @@ def check_travels(what: str, value: object) -> None:
     if error is None:
         return
     attribute = "it"
-    # What refers back fails as well, but is not what cannot be sent: each is looked at once.
+    # An attribute that refers back fails too, but is not the cause: each object is visited once.
     waiting, seen = [(value, "")], {id(value)}
     while waiting:
         inner, path = waiting.pop()
@@ -87,8 +94,8 @@ def check_travels(what: str, value: object) -> None:
         seen |= {id(part) for part, _ in new}
         waiting += reversed(new)
     raise ValueError(
-        f"{what}: {attribute} cannot be sent to the workers: {in_one_line(error)}; make it when it "
-        "is first needed, or leave it out in __getstate__"
+        f"{what}: {attribute} cannot be sent to the workers: {in_one_line(error)}; create it when "
+        "it is first needed, or leave it out in __getstate__"
     )
 
 
@@ -97,7 +104,7 @@ def _imported_by(file: Path) -> list[str]:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return []  # nothing imports it, or it was refused before
+        return []  # not imported, or refused before
     found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Settings that come from people, checked against the annotations of the class that takes them."""
+"""Checks settings from users against the annotations of the class that takes them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from search.reading import shown
 def typed_settings(
     owner: str, made_by: Callable[..., Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings, each of the type that its keyword is annotated with.
+    """The settings, each in the type with which its keyword is annotated.
 
-    Types are those of JSON, taken strictly: True, "5" and 4.7 are no whole numbers. A list is
-    taken for a tuple and a text for a path, and handed on as such. Where there is no annotation,
-    or one of which JSON knows nothing, any value is right.
+    The types of JSON are strict: True, "5" and 4.7 are not whole numbers. A list is accepted as a
+    tuple and a text as a path, and converted. Any value is accepted where there is no annotation,
+    or one that has no equivalent in JSON.
 
     Args:
-        owner: whose settings they are, as error lines name it: "objective digits".
+        owner: what the settings belong to, for error lines: "objective digits".
         made_by: a class with these keywords.
         settings: JSON values by name.
 
     Raises:
-        ValueError: what is no JSON value, or of another type; setting and value are named.
+        ValueError: a value is not a JSON value, or is of another type; setting and value are named.
     """
     type_of = keyword_types(made_by)
     return {
@@ -53,7 +53,7 @@ def keyword_types(made_by: Callable[..., Any]) -> Callable[[str], Any]:
 
 
 def _typed(where: str, kind: Any, value: Any) -> Any:
-    # Imported late: objectives are also made on machines that have torch and little else.
+    # Imported late: objectives are also made on machines that have little more than torch.
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
 
@@ -69,5 +69,5 @@ def _typed(where: str, kind: Any, value: Any) -> Any:
         first = error.errors(include_url=False)[0]
         inside = "".join(f"[{part!r}]" for part in first["loc"])
         raise ValueError(f"{where}{inside}: {first['msg']} (got {shown(value)})") from None
-    # 1 is a float as well, but stays what was said: hashes of settings are made of it.
+    # 1 is also accepted as a float, but stays 1: settings are hashed as they were given.
     return value if found == value else found

@@ -1,5 +1,8 @@
-"""What the images of an objective are measured by: a metric on features of images, against real
-ones, from files or from what is at hand. It is loaded when it is first needed."""
+"""What measures the images of an objective: a metric on features, and real images to compare with.
+
+Features and real images are given as objects, or by files that are loaded when they are first
+needed.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,20 @@ from trials.objectives.evaluator import Evaluator
 class Yardstick:
     """A metric, features, and real images to compare with.
 
-    It travels to workers by pickle, with all that it has loaded.
+    It is sent to workers by pickle, with everything that it has loaded.
 
     Args:
-        features: of images, or their name, `inception:PATH` or `pixels:PATH` for instance (see
+        features: the features, or their name, such as `inception:PATH` or `pixels:PATH` (see
             models.features.image_features).
-        reference: the real images, or a .npz with `mu` and `sigma` of their features (see
+        reference: the real images, or a .npz file with `mu` and `sigma` of their features (see
             models.metrics.reference_statistics).
-        metric: the metric or its name, `fid` for instance (see models.metrics.metric).
-        quantise: images are rounded to 8 bits before they are measured.
-        mean_image: of the real images, in [0, 1], where they do not come from a file that has it.
-        protocol: fields of the protocol that are known better than from the above.
+        metric: the metric or its name, such as `fid` (see models.metrics.metric).
+        quantise: whether images are rounded to 8 bits before they are measured.
+        mean_image: the mean of the real images, in [0, 1], where no file provides it.
+        protocol: fields of the protocol that replace those derived from the above.
 
     Raises:
-        ValueError: an unknown name, or a file that is missing.
+        ValueError: a name is unknown, or a file is missing.
     """
 
     def __init__(
@@ -60,10 +63,10 @@ class Yardstick:
 
     @functools.cached_property
     def evaluator(self) -> Evaluator:
-        """What measures the images.
+        """The evaluator of the images, loaded when it is first used.
 
         Raises:
-            ValueError: files that are not what they should be, or do not fit together.
+            ValueError: a file is not what it should be, or the files do not fit together.
         """
         with one_thread():
             features, real = self._features, self._reference
@@ -74,15 +77,16 @@ class Yardstick:
             return Evaluator(self.metric, features, real)
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Images in [0, 1] as they are measured."""
+        """The images in [0, 1] as they are measured, quantised if that is set."""
         return map(quantised, chunks) if self._quantise else chunks
 
     def constant_images(self, like: Tensor) -> list[Tensor]:
-        """Images that a generator could give for ever: black, white, and the real ones' mean where
-        it is known.
+        """Images that a generator could repeat forever: black, white, and the mean of real images.
+
+        The mean is left out where it is not known.
 
         Args:
-            like: an image of the generator, for the shape.
+            like: an image of the generator, which gives the shape.
         """
         plain = [torch.zeros_like(like), torch.ones_like(like)]
         mean = self._own_mean if self._file is None else self._file.mean_image
@@ -94,7 +98,7 @@ class Yardstick:
         """The protocol (see `Objective.describe`).
 
         Args:
-            classes: how they are drawn, in words.
+            classes: how the classes are drawn, in words.
         """
         kind = self._features.partition(":")[0] if isinstance(self._features, str) else ""
         made = None if self._file is None else self._file.made
@@ -108,13 +112,13 @@ class Yardstick:
         }
 
     def to(self, where: str) -> None:
-        """Move to a device, as far as it is loaded."""
+        """Move to a device what is loaded."""
         if "evaluator" in self.__dict__:
             self.evaluator.to(where)
 
     @functools.cached_property
     def _file(self) -> Reference | None:
-        """What the reference's file holds."""
+        """The content of the reference file; None where there is no file."""
         real = self._reference
         return None if isinstance(real, RealImages) else read_reference(real)
 
@@ -125,7 +129,8 @@ class Yardstick:
         width = len(found.statistics.mean)
         if width != features.num_features:
             raise ValueError(
-                f"{path}: {width} features are not the {features.num_features} of {self._features}"
+                f"{path}: expected the {features.num_features} features of {self._features}, got "
+                f"{width}"
             )
         if found.made is not None and found.made.features_hash != features.hash():
             raise ValueError(f"{path}: made with other features than {self._features}")

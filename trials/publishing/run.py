@@ -128,7 +128,7 @@ def alternate_and_publish(
             half,
             resume=resume_half,
             retry_failed=retry_failed and resume_half,
-            progress=progress.anew(),
+            progress=progress.fresh(),
             show=show_nothing,
             note=note,
         )

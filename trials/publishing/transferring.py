@@ -102,7 +102,7 @@ def transfer_and_refine(
         start = lab.make_results("transfer") / f"T{steps}-{key}.json"
         own.write(start)
         more = {"name": f"transfer-T{steps}-{key}", "steps": steps, "start": start}
-        refinement = refined(read_settings(given | more), lab, progress.anew(), note)
+        refinement = refined(read_settings(given | more), lab, progress.fresh(), note)
         if refinement is None:
             raise KeyboardInterrupt
         found.append(refinement)

@@ -24,7 +24,7 @@ class StudyOf:
     """What a study is.
 
     Attributes:
-        kind: SEARCH, TEST or ALTERNATION, or a kind of somebody else's.
+        kind: SEARCH, TEST or ALTERNATION, or a kind that another program defines.
         search: the name of its search, or of the alternation whose settings it holds.
         method: the optimiser, for a study of the kind SEARCH; else None.
         alternation: the name of the alternation, where the search is half a round of one; else

@@ -1,1 +1,1 @@
-"""Who carries evaluations out: Ray Tune, this process, or a cluster that is only simulated."""
+"""Runners, which carry out evaluations: on Ray Tune, in this process, or on a simulated cluster."""

@@ -1,8 +1,8 @@
-"""Trains an objective's NAT on several workers at once: Ray Train starts them, torch's DDP joins
+"""Trains an objective's NAT on several workers at once: Ray Train starts them, and torch's DDP sums
 their gradients.
 
-Every worker draws the same batch and takes its share, so that any number of them trains to the same
-weights, up to rounding. They need the lab, and the data, on storage that all see.
+Every worker draws the same batch and trains on its share, so that any number of workers reaches the
+same weights, up to rounding. The lab and the data must be on storage that all workers see.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from trials.objectives.nat_objective import NATObjective
 from trials.runners.ray_session import last_line, ray_session
 
 RETRIES = 3
-"""How often the workers are started again after one died; they go on from the last checkpoint."""
+"""How often the workers are restarted after one died; they resume from the last checkpoint."""
 
 HEARING_SECONDS = 1.0
-"""Within which what a worker said last is heard."""
+"""Within so many seconds the last message of a worker is received."""
 
 
 def train_together(
@@ -43,20 +43,20 @@ def train_together(
     """Do what `objective.prepare` does, on several workers.
 
     Args:
-        objective: whose NAT to train; afterwards it is prepared.
-        lab: the folder for the weights, which all workers see.
+        objective: the objective whose NAT to train; afterwards it is prepared.
+        lab: the folder of the lab, which all workers see.
         report: called with (steps done, steps, loss as text).
         workers: processes, each with a share of every batch, >= 1.
-        gpus: GPUs of each; 0 trains on CPUs.
-        address: of a running cluster; None starts Ray here.
+        gpus: GPUs of each worker; 0 trains on CPUs.
+        address: of a running cluster; None starts Ray on this machine.
 
     Raises:
-        ValueError: no cluster at the address, fewer images a step than workers, or a training that
-            failed; its reason is named.
+        ValueError: there is no cluster at the address, there are more workers than images in a
+            batch, or the training failed; its reason is named.
     """
     if not 1 <= workers <= objective.batch_size:
         raise ValueError(
-            f"workers = {workers} is outside [1, {objective.batch_size}], the images of a step"
+            f"workers = {workers} is outside [1, {objective.batch_size}], the images of each step"
         )
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     with ray_session(address, workers):
@@ -65,7 +65,7 @@ def train_together(
         reasons: list[str] = []
         ended = threading.Event()
         heard = (queue, report, reasons, ended)
-        listener = threading.Thread(target=_listen, args=heard, daemon=True)
+        listener = threading.Thread(target=_receive, args=heard, daemon=True)
         listener.start()
         trainer = TorchTrainer(
             _work,
@@ -90,7 +90,7 @@ def train_together(
 
 
 def _fit(trainer: TorchTrainer, reasons: list[str]) -> None:
-    """Train; start again where workers died, but not where they said why it cannot go on."""
+    """Train, and restart if workers died, but not if one of them reported an error."""
     for left in reversed(range(RETRIES + 1)):
         try:
             _fit_aside(trainer)
@@ -103,7 +103,7 @@ def _fit(trainer: TorchTrainer, reasons: list[str]) -> None:
 
 
 def _fit_aside(trainer: TorchTrainer) -> None:
-    """Train in a thread: in the main one Ray Train would take Ctrl-C for itself, for ever."""
+    """Train in a thread, because in the main thread Ray Train would keep handling Ctrl-C."""
     ended: Future[None] = Future()
 
     def fit() -> None:
@@ -118,7 +118,7 @@ def _fit_aside(trainer: TorchTrainer) -> None:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """One worker's whole life."""
+    """The work of one worker, from start to end."""
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     queue: Queue = config["queue"]
@@ -134,7 +134,7 @@ def _work(config: dict[str, Any]) -> None:
         raise
 
 
-def _listen(queue: Queue, report: Report, reasons: list[str], ended: threading.Event) -> None:
+def _receive(queue: Queue, report: Report, reasons: list[str], ended: threading.Event) -> None:
     while not ended.is_set():
         try:
             told = queue.get(timeout=HEARING_SECONDS / 4)
@@ -149,11 +149,11 @@ def _listen(queue: Queue, report: Report, reasons: list[str], ended: threading.E
 
 
 def _check_resources(workers: int, gpus: float) -> None:
-    """More than the cluster has would wait for ever."""
+    """Refuse to ask for more than the cluster has, for which Ray would wait forever."""
     has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for kind, asked in (("CPU", float(workers)), ("GPU", gpus * workers)):
         if asked > has.get(kind, 0):
             raise ValueError(
-                f"{workers} workers ask for {asked:g} {kind}s, but the cluster has "
+                f"{workers} workers need {asked:g} {kind}s, but the cluster has "
                 f"{has.get(kind, 0):g}"
             )

@@ -1,4 +1,4 @@
-"""What a Ray that is started on this machine needs: a folder for its sockets, and a token."""
+"""Provides what a Ray that is started on this machine needs: a folder for sockets, and a token."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOCKET_PATH = 107
-"""Bytes that the path of a Unix socket may have."""
+"""The most bytes that the path of a Unix socket may have."""
 SESSION_PATH = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.0")
-"""Bytes of them that Ray adds to its folder."""
+"""How many bytes Ray adds to the path of its folder."""
 OWN_FOLDER = "ray-01234567"
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[str | None]:
-    """Where Ray puts its session: None is where it does so by itself, below TMPDIR.
+    """The folder for Ray's session, or None where Ray's own choice below TMPDIR can be used.
 
     Raises:
-        ValueError: that cannot be used, nor can another folder.
+        ValueError: neither that nor another folder can be used.
     """
     usual = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp")
     fault = _fault(usual, "ray")
@@ -33,21 +33,23 @@ def session_folder() -> Iterator[str | None]:
     if other is None:
         raise ValueError(
             f"TMPDIR {usual}: {fault}, and none of {', '.join(SHORT_FOLDERS)} can be used in its "
-            "place; name a short folder that can be written with TMPDIR"
+            "place; set TMPDIR to a writable folder with a short path"
         )
     with tempfile.TemporaryDirectory(prefix="ray-", dir=other, ignore_cleanup_errors=True) as own:
         yield own
 
 
-def see_to_token() -> None:
-    """Ray keeps its token in ~/.ray; where that cannot be written, it gets one that goes with this
-    process."""
+def ensure_token() -> None:
+    """Make sure that Ray has a token.
+
+    Ray keeps its token in ~/.ray. Where that cannot be written, it gets one for this process only.
+    """
     if home_fault() is not None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
 
 
 def home_fault() -> str | None:
-    """Why Ray could not keep a token in the home folder; None where it can, or need not."""
+    """Why Ray cannot keep a token in the home folder; None where it can, or does not need to."""
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return None
     try:
@@ -57,14 +59,14 @@ def home_fault() -> str | None:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return None
-    except (OSError, RuntimeError) as error:  # the latter where there is no home
+    except (OSError, RuntimeError) as error:  # RuntimeError where there is no home folder
         return getattr(error, "strerror", None) or str(error)
 
 
 def _fault(folder: Path, name: str) -> str | None:
-    """Why Ray could not keep its session in the folder of that name below; None where it can."""
+    """Why Ray cannot keep its session in `folder / name`; None where it can."""
     if len(os.fsencode(folder / name)) + SESSION_PATH > SOCKET_PATH:
-        return f"too long for the sockets of Ray, whose paths have {SOCKET_PATH} bytes at most"
+        return f"too long for the sockets of Ray, whose paths may have {SOCKET_PATH} bytes"
     try:
         with tempfile.TemporaryFile(dir=folder):
             return None

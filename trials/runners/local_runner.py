@@ -1,4 +1,4 @@
-"""Runs jobs one after the other in this process: for debugging."""
+"""Runs jobs one after the other in this process, for debugging."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trials.runners.study import Job, Source
 
 
 def run_local(source: Source, objective: Objective | Measures) -> None:
-    """Run a source's jobs until it is done.
+    """Run the jobs of a source until there are none left.
 
     Raises:
         ValueError: a result cannot be recorded.

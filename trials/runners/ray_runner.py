@@ -1,8 +1,8 @@
 """Runs jobs on Ray Tune, on this machine or on a cluster.
 
-Every worker is one actor that keeps the objective loaded and is handed one probe after the other
-(`reuse_actors`). Tune asks for jobs through a Searcher that answers None while the optimiser
-waits. Tune's own files are not needed to resume: the record is.
+Every worker is one actor, which keeps the objective loaded and gets one probe after the other
+(`reuse_actors`). Tune asks for jobs through a Searcher, which answers None while the optimiser
+waits. A search is resumed from the record; Tune's own files are not needed.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from trials.runners.study import Job, Source
 from trials.runners.tune_repairs import LOW_MEMORY, repaired_tune
 
 WORKER_RETRIES = 3
-"""How often a probe is run again when its worker dies, before it counts as failed."""
+"""How often a probe is retried after its worker died, before it counts as failed."""
 METRIC = "unused"
 AMOUNT = "amount"
-"""Images, or training steps, of a trial so far."""
+"""The metric of Tune that holds the images, or training steps, of a trial so far."""
 
 
 @dataclass(frozen=True)
 class RaySettings:
-    """How the work is spread.
+    """How the work is distributed.
 
     Attributes:
         workers: evaluations at the same time, >= 1.
-        gpus_per_trial: GPUs each of them holds, >= 0; a fraction shares one.
-        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
+        gpus_per_trial: GPUs that each evaluation uses, >= 0; a fraction shares a GPU.
+        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray on this machine.
         rungs: growing n, or training steps, of a search's evaluations; at each but the last,
-            Ray's ASHA stops the worse half. None measures once, at the end.
-        time_limit: seconds of an evaluation, or of a rung, after which its worker is ended.
+            Ray's ASHA stops the worse half. None measures only once, at the end.
+        time_limit: seconds of an evaluation, or of a rung, after which its worker is killed.
     """
 
     workers: int
@@ -63,17 +63,18 @@ class RaySettings:
 
 
 class EvaluationTrial(tune.Trainable):
-    """One evaluation a trial, in one step or one a rung; the actor and its objective serve many."""
+    """One evaluation a trial, with a step for each rung. An actor and its objective serve many
+    trials."""
 
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], objective: Objective | Measures, time_limit: float | None
     ) -> None:
-        """Keep the objective, which comes through Ray's object store."""
+        """Keep the objective, which Ray sends through its object store."""
         self._objective, self._time_limit = objective, time_limit
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next probe."""
+        """Start on the next probe."""
         self._probe = probe_from_json(json.loads(new_config["probe"]))
         self._results = grow_probe(
             self._objective, self._probe, tuple(json.loads(new_config["rungs"]))
@@ -81,11 +82,12 @@ class EvaluationTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Measure it, at the next rung; what hangs ends this process, and Tune begins it again."""
+        """Measure at the next rung. A measurement that hangs ends this process, and Tune retries
+        it."""
         with _time_limit(self._time_limit):
             result = next(self._results)
         if isinstance(result, Failure):
-            # Tune wants its metrics in every result, a failure's included.
+            # Tune needs its metrics in every result, even in that of a failure.
             told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
             return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
         amount = amount_done(self._probe, result)
@@ -94,26 +96,26 @@ class EvaluationTrial(tune.Trainable):
 
 
 class JobSearcher(Searcher):
-    """A source of jobs as Tune's search algorithm. It limits what is in flight by itself.
+    """A source of jobs as Tune's search algorithm. It limits the jobs in flight by itself.
 
     Attributes:
-        out_of_memory: trials whose worker Ray ended for its memory.
-        died_between: trials whose worker died before it began them; Tune does not try those again.
-        error: why a result could not be recorded, or no job be had.
+        out_of_memory: trials whose worker Ray killed because memory was low.
+        died_between: trials whose worker died before it started them; Tune does not retry those.
+        error: the error of recording a result or getting a job, or None.
     """
 
     def __init__(self, source: Source, settings: RaySettings) -> None:
         super().__init__(metric=METRIC, mode="min")
         self._source, self._settings = source, settings
         self._jobs: dict[str, Job] = {}
-        self._again: deque[Job] = deque()
+        self._waiting_again: deque[Job] = deque()
         self._tries: Counter[tuple[str, int]] = Counter()
         self.out_of_memory: set[str] = set()
         self.died_between: set[str] = set()
         self.error: Exception | None = None
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Tune's limiter is not needed."""
+        """Tell Tune that its own limiter is not needed."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -123,11 +125,11 @@ class JobSearcher(Searcher):
         if len(self._jobs) >= self._settings.workers:
             return None
         try:
-            job = self._again.popleft() if self._again else self._source.next()
+            job = self._waiting_again.popleft() if self._waiting_again else self._source.next()
         except Exception as error:  # Tune would hide it in an error of its own
             self.error = error
             return str(Searcher.FINISHED)
-        if job is DONE:  # unless one that is in flight has to be begun again
+        if job is DONE:  # unless a job in flight has to be retried
             return None if self._jobs else str(Searcher.FINISHED)
         if not isinstance(job, Job):
             return None
@@ -135,7 +137,7 @@ class JobSearcher(Searcher):
         searched = job.study.space is not None
         rungs = self._settings.rungs if searched else None
         rungs = rungs or (amount_asked(job.probe),)
-        # As text: Tune flattens and copies whatever has parts, for every trial.
+        # As text, because Tune flattens and copies nested values for every trial.
         return {"probe": json.dumps(probe_to_json(job.probe)), "rungs": json.dumps(rungs)}
 
     def on_trial_complete(
@@ -150,70 +152,71 @@ class JobSearcher(Searcher):
             outcome: Measurement | Failure = Measurement.from_json(told)
         elif result and "failure" in result:
             outcome = Failure(**json.loads(result["failure"]))
-        elif error and trial_id in self.died_between and self._may_begin_again(job):
-            self._again.append(job)
+        elif error and trial_id in self.died_between and self._may_retry(job):
+            self._waiting_again.append(job)
             return
         elif error:
             limit = self._settings.time_limit
-            why = "" if limit is None else f", if not of the time limit of {limit:g} s"
+            why = "" if limit is None else f", possibly killed by the time limit of {limit:g} s"
             if trial_id in self.out_of_memory:
                 why = ", the last time out of memory"
             outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{why}")
         else:
-            return  # stopped from outside: the probe is asked again when the study is resumed
+            return  # stopped from outside: the probe is asked for again when the study is resumed
         try:
             job.finish(outcome)
         except Exception as failed:
             self.error = failed
 
-    def _may_begin_again(self, job: Job) -> bool:
+    def _may_retry(self, job: Job) -> bool:
         name = (job.study.record.name, job.probe.number)
         self._tries[name] += 1
         return self._tries[name] <= WORKER_RETRIES
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, for Tune keeps a pickle of its searcher, which nobody reads."""
+        """No state: Tune stores a pickle of its searcher, which is never read."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the record holds what is needed to resume."""
+        """Do nothing: the record holds what is needed to resume."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-class WhenNothingCanBeRecorded(tune.Stopper):
-    """Ends the run at once: what is measured after that would be lost."""
+class StopWhenUnrecordable(tune.Stopper):
+    """Ends the run when a result cannot be recorded: later measurements would be lost."""
 
     def __init__(self, searcher: JobSearcher) -> None:
         self._searcher = searcher
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Trials end by themselves."""
+        """Whether to stop one trial: never, trials end by themselves."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether the record refused a result."""
+        """Whether to stop the run, because a result could not be recorded."""
         return self._searcher.error is not None
 
 
 class Patient(FIFOScheduler):
-    """Lets a worker that is starting come up.
+    """A scheduler that waits for workers to start.
 
-    Tune's own gives every free worker to the oldest trial that waits, and kills the worker that is
-    starting for it: where evaluations are shorter than that start, one worker has to do them all.
+    Tune's own scheduler gives every free worker to the oldest waiting trial, and kills the worker
+    that is starting for that trial. Where evaluations are shorter than the start of a worker, a
+    single worker would end up doing all of them.
     """
 
     searcher: JobSearcher
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Tell the searcher, which learns that a trial failed, but not of what."""
+        """Tell the searcher why a trial failed, which Tune does not."""
         super().on_trial_error(tune_controller, trial)
         errors = Path(str(trial.error_file)).read_text()
-        # One that ran and may be tried again by Tune itself has the status ERROR here.
+        # A trial that ran, and that Tune may retry by itself, has the status ERROR here.
         between = trial.status == Trial.PENDING and trial.should_recover()  # type: ignore[no-untyped-call]
         for found, trials in (
             (LOW_MEMORY in errors.rpartition("Failure #")[2], self.searcher.out_of_memory),
@@ -222,21 +225,21 @@ class Patient(FIFOScheduler):
             (trials.add if found else trials.discard)(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """None: Tune itself hands free workers to trials that none is starting for."""
+        """None: Tune gives free workers to trials for which no worker is starting."""
         return None
 
 
 class PatientASHA(Patient, AsyncHyperBandScheduler):
-    """Ray's ASHA, as patient."""
+    """Ray's ASHA, waiting for workers to start."""
 
 
 class Forgetting(tune.Callback):
-    """Drops what Tune keeps of every metric of a finished trial: 17 KiB that nobody reads."""
+    """Drops the history of metrics that Tune keeps for each finished trial, 17 KiB never read."""
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Its history of results; the last one stays."""
+        """Drop the history of the trial; its last result stays."""
         trial.run_metadata.metric_n_steps.clear()
 
 
@@ -244,40 +247,41 @@ class Forgetting(tune.Callback):
 def ray_workers(
     settings: RaySettings, user_modules: Sequence[Path] = (), module: str | None = None
 ) -> Iterator[None]:
-    """A connection to a Ray that can do the work.
+    """Connect to a Ray that has what the work needs.
 
     Args:
-        settings: how the work is spread.
+        settings: how the work is distributed.
         user_modules: files or folders of the user's code to send along.
-        module: of the user's code, that the workers must be able to import.
+        module: a module of the user's code that the workers must be able to import.
 
     Raises:
-        ValueError: no cluster at the address, more than it has is asked for, or the module does
-            not import there.
+        ValueError: there is no cluster at the address, it lacks the resources, or the module
+            cannot be imported there.
     """
     with ray_session(settings.address, settings.workers, user_modules):
         _check_resources(settings)
         if module is not None:
             reason = ray.get(ray.remote(import_module).remote(module))
             if reason is not None:
-                raise ValueError(f"{module} does not import in a worker: {reason}")
+                raise ValueError(f"{module} cannot be imported in a worker: {reason}")
         yield
 
 
 def check_arrives(objective: Objective | Measures) -> None:
-    """See whether a worker can unpack an objective, within `ray_workers`: one that cannot would
-    die at each evaluation, and nobody would hear of what.
+    """Check that a worker can unpickle an objective; called within `ray_workers`.
+
+    Otherwise every evaluation would kill its worker, without a reason.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot be unpickled.
     """
-    reason = ray.get(ray.remote(_unpacked).remote([ray.put(objective)]))
+    reason = ray.get(ray.remote(_unpickling_fault).remote([ray.put(objective)]))
     if reason is not None:
-        raise ValueError(f"the objective does not arrive in a worker: {reason}")
+        raise ValueError(f"the objective cannot be unpickled in a worker: {reason}")
 
 
-def _unpacked(sent: list[Any]) -> str | None:
-    """Why what was sent cannot be unpacked, or None."""
+def _unpickling_fault(sent: list[Any]) -> str | None:
+    """Why the sent object cannot be unpickled, or None."""
     try:
         ray.get(sent[0])
     except Exception as error:
@@ -286,12 +290,14 @@ def _unpacked(sent: list[Any]) -> str | None:
 
 
 def run_ray(source: Source, objective: Objective | Measures, settings: RaySettings) -> None:
-    """Run a source's jobs until it is done, or until Ctrl-C; within `ray_workers`.
+    """Run the jobs of a source until there are none left, or until Ctrl-C.
+
+    It is called within `ray_workers`.
 
     Args:
-        source: of jobs.
-        objective: prepared, or a trainer; sent to the workers by pickle.
-        settings: how the work is spread.
+        source: the source of jobs.
+        objective: a prepared objective, or a trainer; it is sent to the workers by pickle.
+        settings: how the work is distributed.
 
     Raises:
         ValueError: a result cannot be recorded.
@@ -300,7 +306,7 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
     trainable = tune.with_parameters(
         EvaluationTrial, objective=objective, time_limit=settings.time_limit
     )
-    # For Tune's own files, which nobody reads; some may come late.
+    # For Tune's own files, which are never read; some may be written late.
     with (
         tempfile.TemporaryDirectory(prefix="autonat-tune-", ignore_cleanup_errors=True) as scratch,
         repaired_tune(scratch),
@@ -319,16 +325,17 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
             raise_on_failed_trial=False,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
             callbacks=[Forgetting()],
-            stop=WhenNothingCanBeRecorded(searcher),
+            stop=StopWhenUnrecordable(searcher),
             verbose=0,
-            _remote=False,  # over Ray's client, Tune would move to the cluster, and the record not
+            _remote=False,  # else Tune would run on the cluster, which may not see the record
         )
     if searcher.error is not None:
         raise searcher.error
 
 
 def _scheduler(rungs: tuple[int, ...] | None, searcher: JobSearcher) -> Patient:
-    """Ray's ASHA over the rungs, which double (Li et al. 2020), or none."""
+    """Ray's ASHA over the rungs, which double (Li et al. 2020); without rungs nothing is
+    stopped."""
     if rungs is None:
         scheduler = Patient()  # type: ignore[no-untyped-call]
     else:
@@ -345,26 +352,28 @@ def _scheduler(rungs: tuple[int, ...] | None, searcher: JobSearcher) -> Patient:
 
 
 def _check_resources(settings: RaySettings) -> None:
-    """More than a node has would wait for ever."""
+    """Refuse to ask for more than a node has, for which Ray would wait forever."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     if not has_room(nodes, settings.gpus_per_trial):
         most = max(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
         raise ValueError(
-            f"a trial asks for 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the "
-            f"cluster has both; the most GPUs of a node are {most:g}"
+            f"a trial needs 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the cluster "
+            f"has both; the most GPUs of a node are {most:g}"
         )
 
 
 def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:
-    """Whether one of a cluster's nodes (`ray.nodes()`) has a CPU and that many GPUs."""
+    """Whether a node of a cluster (`ray.nodes()`) has one CPU and that many GPUs."""
     found = (node["Resources"] for node in nodes if node["Alive"])
     return any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in found)
 
 
 @contextlib.contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Ends this process, its traceback in Ray's log, unless it is left in time; a hang outside of
-    Python as well."""
+    """End this process if the block takes longer, with a traceback in Ray's log.
+
+    This also ends a hang outside of Python.
+    """
     if seconds is not None:
         faulthandler.dump_traceback_later(seconds, exit=True)
     try:

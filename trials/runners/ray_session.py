@@ -1,4 +1,4 @@
-"""A connection to Ray: to a cluster, or to one that is started on this machine."""
+"""Connects to Ray: to a running cluster, or to one that is started on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ import dashboards
 import models
 import search
 import trials
-from trials.runners.local_ray import see_to_token, session_folder
+from trials.runners.local_ray import ensure_token, session_folder
 
 CONNECT_SECONDS = 5.0
 TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
 REASON = 300
-"""Characters of a reason."""
+"""Characters of a reason that are kept."""
 
 
 def _check_address(address: str | None) -> None:
-    """Ray itself tries for minutes before it says that nobody answers."""
+    """Check that something answers at the address; Ray itself would try for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -42,8 +42,11 @@ def _check_address(address: str | None) -> None:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[Callable[[], object]]:
-    """Ray and Tune take signals for themselves, and keep them: a function gives SIGTERM back, and
-    the end all of them."""
+    """Restore the handlers of signals, which Ray and Tune replace.
+
+    Yields:
+        A function that restores SIGTERM; the end of the block restores SIGINT as well.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -59,53 +62,53 @@ def _own_signals() -> Iterator[Callable[[], object]]:
 def ray_session(
     address: str | None, workers: int, user_modules: Sequence[Path] = ()
 ) -> Iterator[None]:
-    """A connection to Ray, started from an empty folder.
+    """Connect to Ray from an empty working directory.
+
+    Ray puts the working directory of the driver first in every worker's path, so a user's folder
+    called models would hide ours. From an empty folder, workers find what is sent with py_modules,
+    then what is installed.
 
     Args:
-        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray here.
-        workers: CPUs of a Ray that is started here.
+        address: of a running cluster ("auto", HOST:PORT, ray://…); None starts Ray on this machine.
+        workers: CPUs of a Ray that is started on this machine.
         user_modules: files or folders of the user's code to send along.
 
     Raises:
-        ValueError: no cluster at the address, or the connection broke.
-
-    Ray puts the driver's folder first in every worker's path, so a folder of the user's called
-    models would shadow ours. From an empty one, workers see what is sent with py_modules, then
-    what is installed.
+        ValueError: there is no cluster at the address, or the connection broke.
     """
     _check_address(address)
     packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
     packages.append(str(autonat.__file__))
-    # The driver only waits: what it leaves free is the workers'.
+    # The driver only waits, so the workers may use all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # The record is what resumes a search; Tune's snapshots of its own state only cost time.
+    # A search is resumed from the record; Tune's snapshots of its own state only cost time.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # Ray gives its workers the lowest priority but four; beside other work they would starve.
+    # Ray gives its workers the niceness 15, with which they would starve beside other work.
     os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
     modules = [*packages, *map(str, user_modules)]
     before = Path.cwd()
     with contextlib.ExitStack() as stack:
-        give_back = stack.enter_context(_own_signals())
+        restore_sigterm = stack.enter_context(_own_signals())
         empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="autonat-empty-"))
         folder = None
         if address is None:
             folder = stack.enter_context(session_folder())
-            see_to_token()
+            ensure_token()
         os.chdir(empty)
         try:
             _connect(address, workers, modules, folder)
-            give_back()
-        except SystemExit:  # Ray's own answer to SIGTERM while it starts
+            restore_sigterm()
+        except SystemExit:  # Ray raises it on SIGTERM while it starts
             raise KeyboardInterrupt from None
-        except Exception as error:  # Ray raises bare ones, of a slow node
-            ray.shutdown()  # it may be half connected
+        except Exception as error:  # Ray raises bare Exceptions about a slow node
+            ray.shutdown()  # the connection may be half made
             reason = _reason(error)
             if address is not None and "mismatch" not in reason:
-                reason += f"; something answers there: is it a Ray, and {TOKEN}?"
+                reason += f"; something answers there: is it Ray, and is {TOKEN}?"
             raise ValueError(f"ray address {address or 'local'}: {reason}") from None
         finally:
             os.chdir(before)
@@ -118,7 +121,7 @@ def ray_session(
 
 
 def _reason(error: Exception) -> str:
-    """In one line: versions that clash stand on lines of their own."""
+    """The message in one line; that of clashing versions has several."""
     return " ".join(str(error).split())[:REASON] or type(error).__name__
 
 
@@ -137,12 +140,12 @@ def _connect(address: str | None, workers: int, modules: list[str], folder: str 
     try:
         init()
     except ConnectionAbortedError:
-        # The server behind ray:// forks beside its own threads: now and then one hangs for 30 s.
+        # The server behind ray:// forks while it has threads, and sometimes hangs for 30 s.
         ray.shutdown()
         init()
 
 
 def last_line(error: Exception) -> str:
-    """Of Ray's long account, the worker's own error."""
+    """The last line of Ray's long message, which is the error of the worker."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

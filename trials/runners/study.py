@@ -1,10 +1,10 @@
-"""A study: an optimiser, the record of what it was told, and who is told about it.
+"""A study: an optimiser and the record of its evaluations.
 
-Resuming is replay. A fresh optimiser is asked again; a probe whose result the record holds is
-answered from there, and the others, which were lost in flight or never begun, are run. Where
-failures are tried again, the optimiser may go on in another way than it did: what it still asks is
-answered from the record, the rest of that is superseded. In the end the record is as if nothing
-had failed.
+A study is resumed by replay. A fresh optimiser is asked for its probes again. A probe whose result
+is in the record is answered from it; the others, which were lost in flight or never started, are
+run. Where failures are tried again, the optimiser may take another course than before. Recorded
+probes that it still asks for are answered from the record, and the others are superseded. In the
+end the record is as if nothing had failed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trials.record.record import Record
 
 @dataclass(frozen=True)
 class Job:
-    """A probe to be run, and the study that wants its result."""
+    """A probe to be run, and the study that gets its result."""
 
     study: Study
     probe: Probe
 
     def finish(self, result: Measurement | Failure) -> None:
-        """Hand the result in, once.
+        """Pass the result to the study; called once.
 
         Raises:
             ValueError: the record cannot be written.
@@ -39,21 +39,21 @@ class Job:
 
 
 class Source(Protocol):
-    """Where a runner gets its jobs."""
+    """Where a runner gets its jobs from."""
 
     def next(self) -> Job | Signal:
-        """The next job; WAIT while results are missing, DONE when there will be none."""
+        """The next job; WAIT while results are missing, and DONE when no more jobs will come."""
 
 
 class Study:
     """Runs an optimiser against a record.
 
     Args:
-        optimiser: fresh.
-        record: empty, or of the same optimiser with the same settings.
-        space: what is searched; None for a list of strategies.
-        total: evaluations expected, for progress.
-        listener: called after every change.
+        optimiser: a fresh one.
+        record: an empty one, or that of the same optimiser with the same settings.
+        space: the searched space; None where given strategies are measured.
+        total: the expected number of evaluations, for the progress.
+        listener: called with the study after each evaluation.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Study:
 
     @property
     def finished(self) -> bool:
-        """Whether everything was asked and everything is recorded."""
+        """Whether the optimiser is done and all results are recorded."""
         return self._done and self._in_flight == 0
 
     def next(self) -> Job | Signal:
-        """The next probe that the record does not hold.
+        """The next probe that has no result in the record, as a job; or WAIT or DONE.
 
         Raises:
             ValueError: the record holds another probe than the optimiser asks for.
@@ -95,8 +95,9 @@ class Study:
             if recorded is not None and not _same(probe, recorded.probe):
                 if not self.record.retried_at(probe.number):
                     raise ValueError(
-                        f"study {self.record.name}: probe {probe.number} of the record is not what "
-                        "the optimiser asks for; it was made with other versions or changed by hand"
+                        f"study {self.record.name}: the recorded probe {probe.number} is not the "
+                        "one that the optimiser asks for; other versions made it, or it was "
+                        "changed by hand"
                     )
                 self.record.supersede([recorded])
                 recorded = None
@@ -106,7 +107,7 @@ class Study:
             self._optimiser.tell(probe, recorded.result)
 
     def show(self, progress: Progress) -> None:
-        """Show how far it is, and the best so far; a list of strategies has no best."""
+        """Show the progress and, where a space is searched, the best value so far."""
         best, note = self.record.best(), ""
         if best is not None and self.space is not None:
             note = f"best {metric_label(self.record.metric)} {best.value:.4g}"
@@ -115,7 +116,7 @@ class Study:
         progress.report(self.record.name)(len(self.record.evaluations), self.total, note)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
-        """Record a result, then let the optimiser and the listener know.
+        """Record a result, then tell it to the optimiser and call the listener.
 
         Raises:
             ValueError: the record cannot be written, or the result is of another metric than the
@@ -130,7 +131,8 @@ class Study:
         self._listener(self)
 
     def _supersede_the_rest(self) -> None:
-        """What was recorded and is not asked any more, now that failures were tried again."""
+        """Supersede recorded evaluations that were not asked for again after failures were
+        retried."""
         rest = [e for n, e in self._recorded.items() if self.record.retried_at(n)]
         self._recorded.clear()
         self.record.supersede(rest)
@@ -143,7 +145,7 @@ class Study:
 
 
 def _same(asked: Probe, recorded: Probe) -> bool:
-    """Equal up to the last digits, in which machines may differ."""
+    """Whether two probes are equal up to the last digits, in which machines may differ."""
     if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
         return False
     return same_values(_values(asked), _values(recorded))

@@ -1,6 +1,6 @@
-"""What Ray's Tune (2.60) gets wrong, put right while a search runs.
+"""Works around two faults of Ray Tune (2.60) while a search runs.
 
-Tune has no public place for either. test_faults.py and test_ray_session.py need them.
+Tune has no public interface for either. test_faults.py and test_ray_session.py cover them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from ray.exceptions import (
 
 DEATHS = (LocalRayletDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
 LOW_MEMORY = "running low on memory"
-"""What Ray says of a worker that it ended for that."""
+"""What Ray says about a worker that it killed because memory was low."""
 
 
 @contextlib.contextmanager
 def repaired_tune(scratch: str) -> Iterator[None]:
-    """Within it Tune survives workers that run out of memory, and runs over Ray's client.
+    """While the block runs, Tune survives workers that run out of memory, and works over Ray's
+    client.
 
     Args:
-        scratch: a folder for files of Tune's own.
+        scratch: a folder for Tune's own files.
     """
     with _one_workers_death(), _session_folder(scratch):
         yield
@@ -38,8 +39,11 @@ def repaired_tune(scratch: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_workers_death() -> Iterator[None]:
-    """A worker that Ray's memory monitor ends, or whose node dies, is a worker that died: Tune
-    takes it for an error of its own, and gives up the whole run."""
+    """Make Tune treat a worker that Ray's memory monitor killed, or whose node died, as a dead
+    worker.
+
+    Otherwise Tune takes that for an error of its own, and gives up the whole run.
+    """
     manager: Any = RayActorManager
     failed = manager._actor_task_failed
 
@@ -57,7 +61,7 @@ def _one_workers_death() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _session_folder(scratch: str) -> Iterator[None]:
-    """Over Ray's client (ray://…) there is no node here whose folder Tune could use."""
+    """Give Tune a folder over Ray's client (ray://…), where this machine has no node with one."""
     worker: Any = ray._private.worker
     if worker._global_node is not None:
         yield

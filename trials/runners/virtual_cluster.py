@@ -1,9 +1,9 @@
-"""A cluster with a clock of its own: how long a search would take on N workers.
+"""A simulated cluster with a clock of its own, to predict how long a search takes on N workers.
 
-An event heap stands where Ray stands. Optimiser and objective are the real ones, so WAIT is the
-same barrier; only the time that an evaluation takes, and what befalls it, is drawn. Both are drawn
-for a probe and a try, not for a worker or a moment: whatever the number of workers, the same
-probes are measured, they take as long, and they meet the same mishaps.
+An event heap takes the place of Ray. Optimiser and objective are real, so that WAIT is the same
+barrier. Only the duration of an evaluation, and whether it is lost, are drawn at random. They are
+drawn for each probe and try, not for a worker or a moment: with any number of workers, the same
+probes are measured, they take the same time, and the same tries are lost.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from trials.objectives.measured import Measures, evaluate_probe
 from trials.objectives.objective import Objective
 
 BLOCK = 4096
-"""Probes that are drawn together."""
+"""Probes whose random numbers are drawn together."""
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """N workers and what befalls them.
+    """N workers, and how often their evaluations are slow or lost.
 
     Attributes:
         workers: N, >= 1.
-        seconds: median of an evaluation's time, > 0.
-        spread: deviation of its log, >= 0; the times are log-normal.
-        stragglers: share of tries that take `slowdown` times as long, in [0, 1].
-        slowdown: >= 1.
-        deaths: share of tries whose worker dies, at a uniform moment, in [0, 1]. The probe is run
-            again, `retries` times at most; then it counts as failed.
-        retries: as Ray's runner has them (WORKER_RETRIES).
-        preemptions: of a worker in an hour of its work, >= 0. The probe is run again, which is no
-            retry, as in Ray Tune.
+        seconds: the median duration of an evaluation, > 0.
+        spread: the standard deviation of its logarithm, >= 0; durations are log-normal.
+        stragglers: the share of tries that take `slowdown` times as long, in [0, 1].
+        slowdown: the factor for stragglers, >= 1.
+        deaths: the share of tries whose worker dies, at a uniformly drawn moment, in [0, 1]. The
+            probe is run again, at most `retries` times; then it counts as failed.
+        retries: as in Ray's runner (WORKER_RETRIES).
+        preemptions: of a worker in each hour of its work, >= 0. The probe is run again, which does
+            not count as a retry, as in Ray Tune.
         away: seconds until a preempted worker is back, >= 0.
         overhead: seconds of the driver for each try, >= 0; there is one driver.
-        seed: of all that is drawn, >= 0.
+        seed: of everything that is drawn, >= 0.
 
     Raises:
-        ValueError: a value outside its range.
+        ValueError: a value is outside its range.
     """
 
     workers: int
@@ -70,7 +70,7 @@ class Cluster:
             if not (low <= value < math.inf):
                 raise ValueError(f"{field.name} = {value} is not a finite number >= {low}")
         if self.seconds == 0:
-            raise ValueError("seconds = 0: an evaluation takes time")
+            raise ValueError("seconds: expected a number above 0, got 0")
         for name in ("stragglers", "deaths"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1]")
@@ -78,18 +78,18 @@ class Cluster:
 
 @dataclass(frozen=True)
 class VirtualRun:
-    """How a search went.
+    """The course of a search on a simulated cluster.
 
     Attributes:
         workers: N.
         wall: seconds from the first ask to the last result.
-        worked: seconds of all workers together on tries, lost ones included.
-        lost: of these, on tries that gave nothing.
-        evaluations: told to the optimiser, failed ones included.
-        failed: of these.
+        worked: seconds that all workers together spent on tries, including lost ones.
+        lost: the part of these seconds that was spent on lost tries.
+        evaluations: results that the optimiser was told, including failed ones.
+        failed: how many of these failed.
         retried: tries whose worker died and whose probe was run again.
         preempted: tries that were cut off by preemption.
-        best: (seconds, FID) whenever a lower FID than all before was told.
+        best: (seconds, value) for each value that was lower than all before.
     """
 
     workers: int
@@ -104,13 +104,13 @@ class VirtualRun:
 
     @property
     def busy(self) -> float:
-        """Share of the workers' time that was worked, in [0, 1]."""
+        """The share of the workers' time that was spent on tries, in [0, 1]."""
         return self.worked / (self.workers * self.wall) if self.wall else 0.0
 
 
 @dataclass(frozen=True)
 class _Try:
-    """A probe on its way; `ending` is "measured", "died" or "preempted"."""
+    """One try of a probe; `ending` is "measured", "died" or "preempted"."""
 
     probe: Probe
     deaths: int
@@ -125,9 +125,9 @@ def run_virtual(
     """Run a search on a virtual cluster until it is done.
 
     Args:
-        optimiser: fresh.
-        objective: measures in this process, when a try ends; its time counts for nothing.
-        cluster: what the clock is drawn from.
+        optimiser: a fresh one.
+        objective: measures in this process when a try ends; its own time does not count.
+        cluster: gives the durations and losses.
 
     Raises:
         RuntimeError: the optimiser waits with nothing in flight.
@@ -135,7 +135,7 @@ def run_virtual(
     run = _Run(optimiser, objective, cluster)
     while run.hand_out():
         run.next_event()
-    return run.told()
+    return run.summary()
 
 
 class _Run:
@@ -145,11 +145,11 @@ class _Run:
         self, optimiser: Optimiser, objective: Objective | Measures, cluster: Cluster
     ) -> None:
         self._optimiser, self._objective, self._cluster = optimiser, objective, cluster
-        # What is drawn depends on everything but N.
+        # The random numbers depend on everything but N.
         self._drawn_from = dataclasses.replace(cluster, workers=1)
         self._now = self._driver = self._wall = 0.0
         self._idle = list(range(cluster.workers))
-        self._again: deque[_Try] = deque()
+        self._lost_tries: deque[_Try] = deque()
         self._events: list[tuple[float, int, int, _Try | None]] = []
         self._entered = self._in_flight = 0
         self._worked: list[float] = []
@@ -158,7 +158,7 @@ class _Run:
         self._best: list[tuple[float, float]] = []
 
     def hand_out(self) -> bool:
-        """Give idle workers what there is, lost probes first; whether any is in flight."""
+        """Give jobs to idle workers, lost probes first; return whether any job is in flight."""
         while self._idle and (job := self._next_try()) is not None:
             worker = heapq.heappop(self._idle)
             self._driver = max(self._now, self._driver) + self._cluster.overhead
@@ -166,7 +166,7 @@ class _Run:
         return self._in_flight > 0
 
     def next_event(self) -> None:
-        """The clock goes on to the next end of a try, or return of a worker."""
+        """Advance the clock to the next end of a try, or return of a worker."""
         self._now, _, worker, job = heapq.heappop(self._events)
         if job is None or job.ending != "preempted":
             heapq.heappush(self._idle, worker)
@@ -175,24 +175,24 @@ class _Run:
         if job is not None:
             self._end(job)
 
-    def told(self) -> VirtualRun:
-        """The run so far."""
+    def summary(self) -> VirtualRun:
+        """The course of the run so far."""
         worked, lost = math.fsum(self._worked), math.fsum(self._lost)
         workers, best = self._cluster.workers, tuple(self._best)
         return VirtualRun(workers, self._wall, worked, lost, **self._counts, best=best)
 
     def _next_try(self) -> _Try | None:
-        if self._again:
-            return self._again.popleft()
+        if self._lost_tries:
+            return self._lost_tries.popleft()
         probe = self._optimiser.ask()
         if isinstance(probe, Signal):
             if probe is not DONE and self._in_flight == 0:
                 raise RuntimeError("the optimiser waits with nothing in flight")
             return None
         self._in_flight += 1
-        return self._drawn(probe, deaths=0, number=0)
+        return self._draw_try(probe, deaths=0, number=0)
 
-    def _drawn(self, probe: Probe, deaths: int, number: int) -> _Try:
+    def _draw_try(self, probe: Probe, deaths: int, number: int) -> _Try:
         block, place = divmod(probe.number, BLOCK)
         seconds, ending = _draw(self._drawn_from, number, block)
         return _Try(probe, deaths, number, float(seconds[place]), str(ending[place]))
@@ -212,7 +212,7 @@ class _Run:
             self._tell(job, Failure(f"its worker died {deaths} times"))
             return
         self._counts["retried" if job.ending == "died" else "preempted"] += 1
-        self._again.append(self._drawn(job.probe, deaths, job.number + 1))
+        self._lost_tries.append(self._draw_try(job.probe, deaths, job.number + 1))
 
     def _tell(self, job: _Try, result: Measurement | Failure) -> None:
         self._in_flight -= 1
@@ -231,7 +231,7 @@ class _Run:
 def _draw(
     cluster: Cluster, number: int, block: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.str_]]:
-    """Seconds and ending of that try of each probe of a block; both [BLOCK]."""
+    """The seconds and the ending of try `number` for each probe of a block; both [BLOCK]."""
     rng = np.random.default_rng([cluster.seed, number, block])
     seconds = cluster.seconds * np.exp(cluster.spread * rng.normal(size=BLOCK))
     seconds *= np.where(rng.random(BLOCK) < cluster.stragglers, cluster.slowdown, 1.0)

@@ -164,7 +164,7 @@ class Tested(Group):
 
     controls: Annotated[list[str], Flag("NAME,…")] = Field(
         [RULE_OF_THUMB],
-        description="Strategies found without a search that are tested beside the winners: any of "
+        description="Strategies that need no search, tested together with the winners: any of "
         f"{', '.join(CONTROLS)}.",
     )
     test_images: Annotated[Count, Flag("IMAGES")] = Field(

@@ -58,14 +58,14 @@ def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str,
         raise ValueError("the strategy file names no objective, so it cannot be transferred")
     name, settings = str(file.objective["name"]), dict(file.objective["settings"])
     changes = with_absolute_paths(OBJECTIVES.load(name), changes)
-    anew = {key: value for key, value in settings.items() if key != "checkpoint"}
-    if file.training is None or len(anew) == len(settings) or "checkpoint" in changes:
+    without_weights = {key: value for key, value in settings.items() if key != "checkpoint"}
+    if file.training is None or len(without_weights) == len(settings) or "checkpoint" in changes:
         return settings | changes
-    ways = [load_objective(name, told) for told in (anew, anew | changes)]
+    ways = [load_objective(name, told) for told in (without_weights, without_weights | changes)]
     keys = [way.training_key(file.training, 0) for way in ways if isinstance(way, Trains)]
     if keys[0] == keys[-1] and not TRAINED_BY & changes.keys():
         return settings | changes
-    return anew | file.training.to_json() | changes
+    return without_weights | file.training.to_json() | changes
 
 
 def measure_transfer(

@@ -211,7 +211,7 @@ def test_statistics_of_other_features(
 ) -> None:
     np.savez(tmp_path / "wide.npz", mu=np.zeros(20), sigma=np.eye(20))
     other = ImagesObjective(**published | {"reference": str(tmp_path / "wide.npz")})
-    with pytest.raises(ValueError, match="20 features are not the 12 of pixels:"):
+    with pytest.raises(ValueError, match="expected the 12 features of pixels:.*, got 20"):
         other.check(Space(FOUR), 40)
 
 

@@ -165,7 +165,7 @@ def test_a_record_of_other_versions_is_still_refused_before_what_was_tried_again
     told(record, 1.0, 2.0, "no")
     record.retry_failed()
     other = Replicates({"a": GenerationStrategy.maskgit(4)}, 100, seeds)
-    with pytest.raises(ValueError, match="probe 0 of the record is not what"):
+    with pytest.raises(ValueError, match="the recorded probe 0 is not the one"):
         Study(other, record, SPACE, 6, lambda _: None).next()
 
 

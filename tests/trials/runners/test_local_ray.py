@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trials.runners import local_ray
-from trials.runners.local_ray import home_fault, see_to_token, session_folder
+from trials.runners.local_ray import ensure_token, home_fault, session_folder
 
 START = """
 import ray
@@ -59,7 +59,7 @@ def test_a_folder_that_does_not_is_replaced_or_named(
         assert Path(folder).is_dir()
     assert not Path(folder).exists()
     monkeypatch.setattr(local_ray, "SHORT_FOLDERS", (str(tmp_path / "missing"),))
-    with pytest.raises(ValueError, match=f"^TMPDIR .*{bad}: .*; name a short folder"):
+    with pytest.raises(ValueError, match=f"^TMPDIR .*{bad}: .*; set TMPDIR to a writable folder"):
         session_folder().__enter__()
 
 
@@ -70,10 +70,10 @@ def test_a_token_of_its_own_where_home_cannot_be_written(
         monkeypatch.setenv(name, "is put back afterwards")
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    see_to_token()
+    ensure_token()
     assert "RAY_AUTH_TOKEN" not in os.environ
     monkeypatch.setenv("HOME", "/proc/1")
     assert home_fault() == "No such file or directory"
-    see_to_token()
+    ensure_token()
     assert os.environ["RAY_AUTH_TOKEN"]
     assert home_fault() is None

@@ -95,7 +95,9 @@ def test_own_objective_with_helpers_beside_our_names_and_a_worker_that_dies(
     source = study(record, "random", 12)
     with ray_workers(TWO, modules, "mine"):
         check_arrives(objective)
-        with pytest.raises(ValueError, match="does not arrive in a worker: OSError: no weights"):
+        with pytest.raises(
+            ValueError, match="cannot be unpickled in a worker: OSError: no weights"
+        ):
             check_arrives(load_objective("mine:NeverArrives", {"marks": ""}))
         run_ray(source, objective, TWO)
     assert source.finished
@@ -114,7 +116,7 @@ def test_a_module_that_no_worker_can_import_is_said_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no class"):  # it is imported here
         load_objective("bound:Generator", {})
-    line = "^bound does not import in a worker: ModuleNotFoundError: No module named 'unseen'"
+    line = "^bound cannot be imported in a worker: ModuleNotFoundError: No module named 'unseen'"
     with (
         pytest.raises(ValueError, match=line),
         ray_workers(TWO, user_modules("bound:Generator"), "bound"),
@@ -192,7 +194,7 @@ def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path
     run_ray(source, Hanging(), RaySettings(2, 0, None, time_limit=1.0))
     assert source.finished
     results = {e.probe.seed: e.result for e in record.evaluations}
-    reason = "its worker died 4 times, if not of the time limit of 1 s"
+    reason = "its worker died 4 times, possibly killed by the time limit of 1 s"
     assert results.pop(1) == Failure(reason)
     assert all(isinstance(result, Measurement) for result in results.values())
     assert len(list(tmp_path.glob("1-*"))) == 4

@@ -94,7 +94,7 @@ def test_a_finished_study_asks_for_nothing(lab: Lab) -> None:
 def test_a_record_of_another_search_is_refused(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     run_local(study(record, "random"), OBJECTIVE)
-    with pytest.raises(ValueError, match="probe 0 of the record is not what"):
+    with pytest.raises(ValueError, match="the recorded probe 0 is not the one"):
         study(Record.open(lab.record_url, "study"), "tpe", seed=7).next()
 
 
