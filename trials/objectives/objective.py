@@ -186,8 +186,8 @@ class Anchors(Protocol):
         They need no generator. They are asked for once in a search, in the driver.
 
         Returns:
-            The value of REAL_IMAGES, `images` of them freshly drawn, below which no generator can be
-            expected; and that of CONSTANT_IMAGE, the same image again and again, above which no
+            The value of REAL_IMAGES, `images` of them freshly drawn, below which no generator can
+            be expected; and that of CONSTANT_IMAGE, the same image again and again, above which no
             generator should be. A value that is not known is left out.
         """
 
