@@ -16,7 +16,7 @@ ARROWS = {
     "models": "search",
     "dashboards": "search",
     "trials.record": "search",
-    "trials.lab": "trials.record",
+    "trials.lab": "search trials.record",
     "trials.progress": "search",
     "trials.quiet": "",
     "trials.objectives": "search models trials.record",

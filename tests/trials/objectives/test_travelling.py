@@ -117,7 +117,7 @@ def test_errors_of_each_method_are_one_line_with_their_place(write: Write, tmp_p
     [
         (
             "evaluate(self, strategy, images)",
-            "its method is evaluate(strategy, images), where evaluate(strategy, images, seed) is",
+            "expected the method evaluate(strategy, images, seed), got evaluate(strategy, images)",
         ),
         ("evaluate(self, strategy, images, *, seed)", "evaluate(strategy, images, *, seed), where"),
         ("prepare(self)", "expected the method prepare(lab, report), got prepare()"),
