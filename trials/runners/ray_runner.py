@@ -357,8 +357,8 @@ def _check_resources(settings: RaySettings) -> None:
     if not has_room(nodes, settings.gpus_per_trial):
         most = max(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
         raise ValueError(
-            f"a trial needs 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the cluster "
-            f"has both; the most GPUs of a node are {most:g}"
+            f"a trial needs 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the "
+            f"cluster has both; the most GPUs of a node are {most:g}"
         )
 
 
