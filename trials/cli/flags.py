@@ -268,17 +268,20 @@ def countable(value: int | None) -> int | None:
     return value
 
 
+def without_flag_placeholders(parameters: list[Any]) -> list[Any]:
+    """Parameters whose help shows no placeholder, such as <bool>, for flags without a value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 class Command(TyperCommand):
     """A command that refuses an option given twice, unless it is repeatable, and an empty value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """See `click.Command.get_params`. The help shows no placeholder for options without a
-        value."""
-        found = super().get_params(ctx)
-        for parameter in found:
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""
-        return found
+        """See `click.Command.get_params`."""
+        return without_flag_placeholders(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See `click.Command.parse_args`.

@@ -23,6 +23,7 @@ from trials.cli.flags import (
     RecordFlag,
     TrackingFlag,
     finite,
+    without_flag_placeholders,
 )
 from trials.cli.printing import INTERRUPTED, note, out, print_json, spell_out
 from trials.cli.records import app as records_app
@@ -59,6 +60,10 @@ HEADINGS = {
 
 class Commands(TyperGroup):
     """The commands under their headings. An interrupted command says so, unless it said more."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]
+        """See `click.Command.get_params`."""
+        return without_flag_placeholders(super().get_params(ctx))
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """See `click.Group.list_commands`."""

@@ -1,4 +1,4 @@
-"""Commands on the records of searches: compare, export, report, sync, tabulate, front."""
+"""The commands on recorded searches, such as `autonat list`, `compare`, `report` and `front`."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def list_(
         print_json([search.to_json() for search in found])
         return
     if not found:
-        say(f"no searches yet in {where.folder}; autonat search begins one")
+        say(f"no searches yet in {where.folder}; autonat search starts one")
         return
     table = Table()
-    # Never cut: every other command asks for it.
+    # Never shortened, because other commands ask for the name.
     table.add_column("search", min_width=max(len(search.name) for search in found))
     for label in ("objective", "T", "methods", "evaluations", "state"):
         table.add_column(label)
@@ -108,13 +108,15 @@ def export(
     ] = None,
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
-    """Write a search's best strategy into a file, or that of one optimiser or control."""
+    """Write the best strategy of a search, or that of one optimiser or control, to a file."""
     source = find_strategy(results_folder(lab, name), method or "best")
     if not source.parent.is_dir():
-        raise ValueError(f"search {name} has no results in {lab}; autonat list says what is there")
+        raise ValueError(f"search {name} has no results in {lab}; autonat list prints the searches")
     if method is not None and not source.exists():
         known = sorted(path.stem for path in source.parent.glob("*.json"))
-        raise ValueError(f"{name} has no method {method!r}; known: {', '.join(known) or 'none'}")
+        raise ValueError(
+            f"search {name} has no method {method!r}; known: {', '.join(known) or 'none'}"
+        )
     file = StrategyFile.read(source)
     with named_os_errors(target):
         if target.suffix in (".yaml", ".yml"):
@@ -127,7 +129,7 @@ def export(
 @app.command("import")
 def import_(
     public: Annotated[
-        Path, typer.Argument(metavar="PUBLIC.yaml", help="Four lists, as the public code has them.")
+        Path, typer.Argument(metavar="PUBLIC.yaml", help="A YAML file of AutoNAT's public code.")
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT.json", help="The strategy file to write.")],
 ) -> None:
@@ -146,7 +148,7 @@ def report(
     tracking_uri: TrackingFlag = None,
 ) -> None:
     """Write the strategy files and the HTML report of a search again, from its record."""
-    say(f"{name}: its files and its report are written again; importing PyTorch and MLflow …")
+    say(f"{name}: writing its files and its report again; importing PyTorch and MLflow …")
     from trials.cli.preparing import prepared_live
     from trials.objectives.objective import load_objective
     from trials.publishing.publish import publish, show_nothing
@@ -172,7 +174,7 @@ def report(
         told = (described["name"], described["settings"])
         if what_is_searched(records[0].settings) == "generation":
             made = partial(prepared_live, *told, where)
-        else:  # its models are in the lab's store
+        else:  # the search trained its models, which are in the lab's store
             made = partial(load_objective, *told)
         written = publish(where, name, records, made, Mirror(where), show_nothing, note).report
     if written is None:
@@ -184,14 +186,14 @@ def report(
 def sync(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Name of one search. (default: all)"),
+        typer.Argument(metavar="NAME", help="The name of one search. (default: all searches)"),
     ] = None,
     lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
 ) -> None:
-    """Add to MLflow what it lacks of the record, after an outage or a crash."""
-    say("MLflow is brought up to the record; importing it …")
+    """Add to MLflow what it lacks of recorded searches, after an outage or a crash."""
+    say("bringing MLflow up to date with the record; importing it …")
     from trials.publishing.publish import complete
     from trials.publishing.publish_alternation import complete_alternation
     from trials.record.databases import without_password
@@ -218,7 +220,7 @@ def sync(
         if (where.results(search_name) / "best.json").exists():
             complete(where, search_name, records, mirror, note)
         else:
-            for record in records:  # whose driver was killed
+            for record in records:  # their driver was killed
                 mirror.end(record, "KILLED")
     for alternation in alternations:
         if runs(where.record_url, alternation_study(alternation)):
@@ -241,13 +243,13 @@ def tabulate(
     lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
 ) -> None:
-    """Turn searches into a table, which `--objective tabulated --set table=OUT` replays."""
+    """Turn searches into a table that `--objective tabulated --set table=OUT` replays."""
     from trials.objectives.tabulated import tabulate as tabulate_records
     from trials.record.kinds import SEARCH
     from trials.record.searches import search_records
 
     if target.suffix != ".parquet":
-        raise ValueError(f"{target}: a table's name ends in .parquet")
+        raise ValueError(f"--out: expected a name that ends in .parquet, got {target}")
     require_distinct("searches", names)
     where = Lab.at(lab, record_url)
     records = [record for name in names for record in search_records(where.record_url, name)]
@@ -264,8 +266,8 @@ def front(
     record_url: RecordFlag = None,
     as_json_: JsonFlag = False,
 ) -> None:
-    """Measure the best strategy for each number of forward passes, on seeds no search saw."""
-    say(f"{name}: its Pareto front is measured again; importing PyTorch …")
+    """Measure the Pareto front: the best strategies by forward passes, on seeds no search saw."""
+    say(f"{name}: measuring its Pareto front; importing PyTorch …")
     from trials.objectives.measured import replicate
     from trials.objectives.preparing import prepared
     from trials.record.searches import search_records
@@ -292,5 +294,7 @@ def front(
 
         front_, failed = measured_front(found, measure)
         for candidate, reason in failed:
-            progress.say(f"note: a strategy of {candidate.found_by} has no number: {reason}")
+            progress.say(
+                f"note: a strategy of {candidate.found_by} could not be measured: {reason}"
+            )
     show_front(name, front_, len(found) - len(failed), as_json_)

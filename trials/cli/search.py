@@ -15,6 +15,7 @@ from trials.cli.flags import (
     LabFlag,
     WorkersFlag,
     read_names,
+    without_flag_placeholders,
 )
 from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import say
@@ -35,7 +36,8 @@ class SearchCommand(Command):
         """See `click.Command.get_params`."""
         from trials.cli.setting_flags import setting_options
 
-        return [*super().get_params(ctx), *setting_options().values()]
+        options = [*setting_options().values()]
+        return [*super().get_params(ctx), *without_flag_placeholders(options)]
 
     def invoke(self, ctx: Any) -> Any:
         """Pass the given settings on as the object of the context."""

@@ -19,6 +19,7 @@ from search.controls import CONTROLS, RULE_OF_THUMB
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER
 from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from search.schedules import STANDARD
 from trials.lab import DEFAULT_LAB, VARIABLES, Lab
 
 What = Literal["generation", "training", "joint", "both"]
@@ -74,10 +75,10 @@ class Searched(Group):
         "generation",
         description="generation: the strategies of a given model. training: how the model is "
         "trained, with a model trained for each evaluation. joint: both at once. both: the two in "
-        "turn.",
+        "turn, in rounds.",
     )
     name: Annotated[str | None, Flag("NAME", "derived from what is searched")] = Field(
-        None, description="Name of the search, which other commands ask for."
+        None, description="Name of the search, by which other commands refer to it."
     )
     objective: Annotated[str, Flag("NAME")] = Field(
         "digits",
@@ -100,7 +101,9 @@ class Searched(Group):
         "SCHEDULE=LOW:HIGH:log for a log scale. Repeatable.",
     )
     frozen: Annotated[list[str], Flag("NAME,…")] = Field(
-        [], description="Schedules that are not searched and keep the values of the start."
+        [],
+        description="Schedules that are not searched and keep the values of the start: any of "
+        f"{', '.join(STANDARD)}.",
     )
     choices: Annotated[dict[str, list[str]], Flag("CHOICE")] = Field(
         {},
@@ -110,7 +113,7 @@ class Searched(Group):
         + ".",
     )
     max_forward_passes: Annotated[Count | None, Flag("COUNT", "no limit")] = Field(
-        None, description="The most forward passes that a strategy may need for each image."
+        None, description="Maximum number of forward passes of a strategy, for each image."
     )
     alternation: Annotated[str | None, Flag(hidden=True)] = Field(
         None, description="Name of the alternation that this search is half a round of."
@@ -223,7 +226,7 @@ class Rounds(Group):
 
     heading = "Rounds (with --what both)"
 
-    rounds: Annotated[Count, Flag("COUNT")] = Field(3, description="The most rounds.")
+    rounds: Annotated[Count, Flag("COUNT")] = Field(3, description="Maximum number of rounds.")
     training_optimiser: Annotated[str, Flag("NAME")] = Field(
         "autonat-greedy",
         description="Optimiser of the training searches; --optimisers names that of the "
@@ -269,7 +272,7 @@ class WhereItRuns(Group):
         "training, seconds between two rungs.",
     )
     max_failures_in_a_row: Annotated[Count, Flag("COUNT")] = Field(
-        5, description="How many failures in a row, for the same reason, end the search."
+        5, description="Number of failures in a row, for the same reason, that ends the search."
     )
 
     def open_lab(self) -> Lab:

@@ -245,7 +245,7 @@ def test_a_table_is_made_and_searched(
     line = one_line(*autonat("tabulate", "small", "--lab", searched, "--out", table))
     assert "16 evaluations are too few for a table: 50" in line
     line = one_line(*autonat("tabulate", "small", "--lab", searched, "--out", "small.csv"))
-    assert "a table's name ends in .parquet" in line
+    assert "--out: expected a name that ends in .parquet" in line
     code, out, _ = autonat("tabulate", "small", "--lab", small_table.parent, "--out", table)
     assert (code, out.split()[1:]) == (0, ["150", "evaluations"])
     words = "--objective tabulated --steps 4 --runner local --budget 2000 --images 200 --json"

@@ -138,7 +138,7 @@ def test_a_lab_without_searches(autonat: Autonat, tmp_path: Path) -> None:
     lab.mkdir()
     assert autonat("list", "--lab", lab, "--json") == (0, "[]\n", "")
     assert (
-        autonat("list", "--lab", lab)[2] == f"no searches yet in {lab}; autonat search begins one\n"
+        autonat("list", "--lab", lab)[2] == f"no searches yet in {lab}; autonat search starts one\n"
     )
     assert not (tmp_path / "empty" / "record.db").exists()
 
