@@ -1,7 +1,7 @@
-"""Measures what the benchmark's searches found, all under common seeds, and tabulates it.
+"""Measures the results of the benchmark's searches with common seeds, and tabulates them.
 
-Two tests: every winner and control at large n, and what each search would have handed back had
-it ended after 1/32, 1/16 … of its images, at a smaller n. Nothing is measured twice.
+There are two tests: every winner and control at a large n, and, at a smaller n, the result that
+each search would have returned after 1/32, 1/16 … of its images. Nothing is measured twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LAB = HERE / "lab"
 WORKERS = 2
 FINAL_SEED, CURVE_SEED, CURVE_IMAGES = 1001, 1002, 2000
 LEAST_BUDGET = 80_000
-"""Of the searches in the figure: smaller ones are the beginnings of others like them."""
+"""The smallest budget of searches in the figure; smaller ones equal the beginnings of others."""
 HALVINGS = 5
 """How often the images of a search are halved for its curve."""
 
@@ -43,7 +43,7 @@ Tests = dict[GenerationStrategy, Measurement]
 
 
 def is_tested(name: str) -> bool:
-    """Whether a search and its own final test are done."""
+    """Whether a search and its own final test are complete."""
     record = search_records(Lab.open(LAB).record_url, name)[-1]
     settings = record.settings
     if settings["kind"] != "test":
@@ -53,7 +53,7 @@ def is_tested(name: str) -> bool:
 
 
 def searches(steps: int) -> Iterator[tuple[Record, Record]]:
-    """Every finished search of that T in the lab, and its own final test."""
+    """Yield every finished search of that T in the lab, with its own final test."""
     lab = Lab.open(LAB)
     prefix = f"digits-T{steps}-"
     studies = [study for study in study_names(lab.record_url) if study.startswith(prefix)]
@@ -75,18 +75,20 @@ def test_winners(steps: int, images: int) -> None:
 
 
 def test_curves(steps: int) -> None:
-    """Measure what each search would have handed back earlier."""
+    """Measure the results that each search would have returned earlier."""
     strategies = {
         f"{record.name} after {images}": strategy
         for record, _ in searches(steps)
-        for images, strategy in _earlier(record)
+        for images, strategy in _earlier_results(record)
     }
     _measure(steps, strategies, CURVE_IMAGES, CURVE_SEED)
 
 
 def write(steps: int, images: int) -> pd.DataFrame:
-    """Write the tables of winners and of curves beside this file; the table of winners, best
-    first. Searches that a former table holds and this lab does not are kept."""
+    """Write the tables of winners and of curves beside this file, and return that of winners.
+
+    Searches that are in a former table but not in this lab are kept. The best is first.
+    """
     path = HERE / f"digits-T{steps}.parquet"
     rows = pd.DataFrame(_rows(steps, images))
     if path.exists():
@@ -152,16 +154,18 @@ def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
     for record, _ in searches(steps):
         search = record.settings["search"]
         label = f"{record.settings['optimiser']}, n = {search['images_per_evaluation']}"
-        for images, strategy in _earlier(record):
+        for images, strategy in _earlier_results(record):
             if strategy in tests:
-                told = {"label": label, "run": record.name, "images": images}
-                told["budget"] = search["budget"]
-                yield told | _test(tests[strategy])
+                row = {"label": label, "run": record.name, "images": images}
+                row["budget"] = search["budget"]
+                yield row | _test(tests[strategy])
 
 
-def _earlier(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
-    """(images, what the search would have handed back) as its images double; at the end, what it
-    did hand back."""
+def _earlier_results(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
+    """Yield (images, the result that the search would have returned) as its images double.
+
+    The last pair is the result that it did return.
+    """
     total, used, best = spent(record)["images"], 0, None
     marks = [total * 2.0**-k for k in range(HALVINGS, 0, -1)]
     lowest = math.inf
@@ -196,7 +200,7 @@ def _measured(steps: int, seed: int, images: int) -> Tests:
 def _measure(
     steps: int, strategies: Mapping[str, GenerationStrategy], images: int, seed: int
 ) -> None:
-    """Measure those that were not, once each."""
+    """Measure each strategy once that was not measured yet."""
     known = _measured(steps, seed, images)
     missing = {s: name for name, s in strategies.items() if s not in known}
     if not missing:
@@ -205,8 +209,8 @@ def _measure(
     with LiveProgress() as progress:
         prepare(objective, lab.folder, progress.report("preparing digits"))
         name = f"common-{seed}-T{steps}-{len(_studies(steps, seed))}"
-        told = {**describe("digits", {}, objective), "kind": "common", "search_name": name}
-        record = Record.create(lab.record_url, name, told)
+        settings = {**describe("digits", {}, objective), "kind": "common", "search_name": name}
+        record = Record.create(lab.record_url, name, settings)
         asked = Replicates({name: s for s, name in missing.items()}, images, [seed])
         study = Study(asked, record, None, len(missing), lambda study: study.show(progress))
         spread = RaySettings(WORKERS, 0.0, None)

@@ -1,4 +1,4 @@
-"""Median and quartiles over seeds of what searches would have handed back after so many images."""
+"""Figures of the results of searches over images: the median and the quartiles over seeds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ POINTS = 80
 
 
 def curves(runs: pd.DataFrame, title: str, fid: str) -> go.Figure:
-    """One line a label, with its quartiles as a band.
+    """Draw a line for each label, with its quartiles as a band.
 
     Args:
-        runs: rows with label, run, images and fid: from so many images on, the run would have
-            handed back a strategy of that FID.
-        title: of the figure.
-        fid: which FID it is.
+        runs: rows with label, run, images and fid; from that number of images on, the run would
+            have returned a strategy with that FID.
+        title: the title of the figure.
+        fid: the title of the axis, which says which FID it is.
     """
     figure = go.Figure()
     for i, (label, part) in enumerate(runs.groupby("label", sort=False)):
@@ -48,7 +48,7 @@ def curves(runs: pd.DataFrame, title: str, fid: str) -> go.Figure:
 
 
 def _at(run: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
-    """The FID in force at each number of images of the grid."""
+    """Return the FID of the result at each number of images of the grid."""
     ordered = run.sort_values("images")
     place = np.searchsorted(ordered["images"], grid * (1 + 1e-9), side="right") - 1
     return ordered["fid"].to_numpy()[np.maximum(place, 0)]

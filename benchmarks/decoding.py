@@ -1,12 +1,12 @@
-"""Decoding beside a literal port of the public sampler, on the same weights and device.
+"""Compares decoding with a literal port of the public sampler, on the same weights and device.
 
     python -m benchmarks.decoding --size S --batch 8
     python -m benchmarks.decoding --size digits --batch 100
     python -m benchmarks.decoding --size L --batch 125 --precision bfloat16     # on a GPU
 
-The port does what PAPER.md's section "Generation" says, step by step: two forward passes at every
-step, probabilities of every position, a whole sort of the confidences. The times of the two are
-taken in turn, and only their ratio counts.
+The port follows the paper and its public code step by step: two forward passes at every step, the
+probabilities of every position, and a complete sort of the confidences. The two are timed in turn,
+and only the ratio of their times matters.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trials.objectives.images import SIZES
 
 DIGITS = NATConfig(17, 64, 10, 32, 2, 2)
 LOWEST_SCALE = 1e-4
-"""Where the public search stops: its files have no scale of 0."""
+"""The lower bound of the public search, whose files have no scale of 0."""
 
 
 @torch.inference_mode()
 def literal(nat: NAT, classes: Tensor, strategy: GenerationStrategy) -> Tensor:
-    """The public sampler; [B, L] int64."""
+    """Generate tokens [B, L] int64 like the public sampler."""
     length, mask = nat.config.tokens, nat.mask_token
     ids = torch.full((len(classes), length), mask, device=classes.device)
     null = torch.full_like(classes, nat.null_class)
@@ -75,7 +75,7 @@ def main(
     threads: int = 1,
     precision: str = "float32",
 ) -> None:
-    """Print a line of docs/images.md's table: seconds an image of both, their ratio, its range."""
+    """Print a row of the table in docs/images.md: seconds per image of both, and their ratio."""
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if size == "digits":
@@ -105,7 +105,7 @@ def main(
     medians = {name: statistics.median(found) for name, found in times.items()}
     print(
         f"size {size}, {grid} x {grid} tokens, T = 8, batch {batch}, {device}, {threads} threads, "
-        f"ours in {precision}: literal {medians['literal']:.3f} s an image, ours "
+        f"ours in {precision}: literal {medians['literal']:.3f} s per image, ours "
         f"{medians['ours']:.3f}: {statistics.median(ratios):.2f} times as fast "
         f"({min(ratios):.2f} to {max(ratios):.2f}, {repeats} pairs); passes 16 and "
         f"{strategy.forward_passes()}, {pass_flops(config) / 1e9:.1f} GFLOPs each"

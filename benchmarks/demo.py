@@ -1,10 +1,10 @@
-"""The demo's search over several seeds: how often coarse-to-fine ends below every control.
+"""Repeats the search of the demo with several seeds: does coarse-to-fine beat every control?
 
-    python -m benchmarks.demo      # half an hour on one core; run it again and it goes on
+    python -m benchmarks.demo      # half an hour on one core; run it again to resume
 
-Each case is `autonat demo` with its own search seed and, for some, a generator trained under
-another seed, in this process on one thread. It writes benchmarks/demo.parquet (one row a case and
-method) and prints, for each case and method, how far it lies from the best control.
+Each case is `autonat demo` with its own search seed and, for some, with a generator of another
+training seed, in this process on one thread. It writes benchmarks/demo.parquet, with a row for each
+case and method, and prints the difference of each method from the best control.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CASES = "0:0,1:0,2:0,3:1,4:2"
 
 
 def main(cases: str = CASES) -> None:
-    """Run what is missing of the cases (SEARCH_SEED:TRAINING_SEED, with commas), then print."""
+    """Run the cases (SEARCH_SEED:TRAINING_SEED,…) that are missing, then print all."""
     rows: list[dict[str, object]] = []
     for case in cases.split(","):
         seed, training_seed = map(int, case.split(":"))
@@ -55,7 +55,7 @@ def main(cases: str = CASES) -> None:
 
 
 def demo(seed: int, training_seed: int) -> SearchSettings:
-    """The demo with these seeds, in the benchmarks' lab."""
+    """Return the settings of the demo with these seeds, in the lab of the benchmarks."""
     own = {
         "name": f"demo-s{seed}-t{training_seed}",
         "seed": seed,
@@ -68,7 +68,7 @@ def demo(seed: int, training_seed: int) -> SearchSettings:
 
 
 def run(settings: SearchSettings) -> None:
-    """Run a search, or go on with it; nothing happens where it is done."""
+    """Run or resume a search; a complete search is left alone."""
     settings, lab = settings.completed(), Lab.open(settings.lab)
     name = settings.full_name()
     resume = any(study.startswith(f"{name}-") for study in study_names(lab.record_url))
@@ -88,10 +88,10 @@ def run(settings: SearchSettings) -> None:
 def _row(
     seed: int, training_seed: int, result: MethodResult, results: list[MethodResult]
 ) -> dict[str, object]:
-    """A result, and how far below the best control it lies: FID, and in standard errors."""
+    """Make a row of a result, with its distance below the best control, also in errors."""
     control = best_control(results)
     if control is None or not control.standard_error or not result.standard_error:
-        raise ValueError(f"no final test of the controls beside {result.method}")
+        raise ValueError(f"expected final tests of the controls beside {result.method}, got none")
     below = control.value - result.value
     return {
         "seed": seed,

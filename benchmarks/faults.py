@@ -1,11 +1,11 @@
-"""What a search loses when something dies under it: every fault is really made.
+"""Causes real faults during a search, and reports what the search lost.
 
-python -m benchmarks.faults                    # a quarter of an hour: all of them, on Ray
-python -m benchmarks.faults driver node        # some of them
+    python -m benchmarks.faults                    # all faults, on Ray; a quarter of an hour
+    python -m benchmarks.faults driver node        # some of them
 
-A search of two deterministic optimisers and its final test runs on a simulated objective that
-writes down whatever it begins (benchmarks/faulty/counted.py). When all is over, its evaluations
-and its winners are compared with those of a search that nothing happened to.
+A search of two deterministic optimisers and its final test runs on a simulated objective that logs
+the start and end of each evaluation (benchmarks/faulty/counted.py). In the end its evaluations and
+winners are compared with those of a search without faults.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def driver_killed(
     evaluations: int = 150,
     latency: float = 0.6,
 ) -> Outcome:
-    """SIGKILL at random moments of one search, from its first second on."""
+    """Kill the driver with SIGKILL at random moments of one search, from its first second on."""
     rng = np.random.default_rng(0)
     search = Search(folder, evaluations, latency, runner)
     recovery: list[float] = []
@@ -50,7 +50,7 @@ def driver_killed(
         process = search.start(resume=search.begun())
         process.join(float(rng.uniform(0, life)))
         if not process.is_alive():
-            finish(process)  # it was done: too little to do for so many tries
+            finish(process)  # the search is complete, with less to do than for so many tries
             break
         process.kill()
         process.join()
@@ -65,7 +65,7 @@ def driver_killed(
 def driver_stopped(
     folder: Path, runner: str = "ray", by: int = signal.SIGTERM, evaluations: int = 40
 ) -> Outcome:
-    """SIGTERM, as a scheduler's preemption gives it, or SIGINT, which is Ctrl-C."""
+    """Stop the driver with SIGTERM, as a scheduler does at preemption, or SIGINT, like Ctrl-C."""
     search = Search(folder, evaluations, runner=runner)
     process = search.start()
     search.wait_for(evaluations)
@@ -79,10 +79,10 @@ def driver_stopped(
 
 
 def two_drivers(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
-    """A second driver of a search that runs.
+    """Start a second driver of a running search.
 
     Returns:
-        What it did, and what the second was told.
+        The outcome, and the line that the second driver printed.
     """
     search = Search(folder, evaluations, runner="local")
     process = search.start()
@@ -94,7 +94,7 @@ def two_drivers(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
 
 
 def worker_killed(folder: Path, tries: int = 5, evaluations: int = 60) -> Outcome:
-    """SIGKILL of a worker, that measures or waits for the next probe."""
+    """Kill workers with SIGKILL, while they measure or wait for the next probe."""
     rng = np.random.default_rng(0)
     search = Search(folder, evaluations)
     process, faults = search.start(), []
@@ -105,14 +105,14 @@ def worker_killed(folder: Path, tries: int = 5, evaluations: int = 60) -> Outcom
         os.kill(workers[int(rng.integers(len(workers)))], signal.SIGKILL)
         faults.append(time.time())
     finish(process)
-    return search.outcome("worker, SIGKILL", tries, _begun_again(search, faults))
+    return search.outcome("worker, SIGKILL", tries, _restart_times(search, faults))
 
 
 def node_lost(folder: Path, evaluations: int = 40) -> tuple[Outcome, int]:
-    """One node of two dies, raylet and workers; another is added.
+    """Kill one node of two, raylet and workers, and add another.
 
     Returns:
-        What it did, and how many evaluations ran on the node that was added.
+        The outcome, and how many evaluations ran on the added node.
     """
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
@@ -131,20 +131,20 @@ def node_lost(folder: Path, evaluations: int = 40) -> tuple[Outcome, int]:
         gate.unlink()
         finish(process)
         added = sum(kind == "end" and node == third.node_id for _, kind, _, node in marks(search))
-        return search.outcome("node of two lost", 1, _begun_again(search, [fault])), added
+        return search.outcome("node of two lost", 1, _restart_times(search, [fault])), added
     finally:
         cluster.shutdown()
 
 
 def mlflow_away(folder: Path) -> tuple[Outcome, int]:
-    """The MLflow server dies and comes back; what recovers is the mirror.
+    """Kill the MLflow server and start it again; the recovery is that of the mirror.
 
     Returns:
-        What it did, and how many child runs MLflow has that the record does not, or the reverse.
+        The outcome, and how many child runs are either only in MLflow or only in the record.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with mlflow_server(folder) as server:
-        # Long enough that it still runs when the server is back.
+        # Long enough that the search still runs when the server is back.
         search = Search(folder, 60, 1.0, more=("--tracking-uri", server.uri))
         process = search.start()
         until(lambda: bool(_mirrored(server)))
@@ -168,7 +168,7 @@ def postgresql_restarted(
     away: float = 3.0,
     evaluations: int = 40,
 ) -> Outcome:
-    """The record's server dies under the search, and is started again."""
+    """Stop the database server of the record during a search, and start it again."""
     with postgresql() as server:
         server.execute("create database record")
         search = Search(folder, evaluations, runner=runner, record_url=server.url("record"))
@@ -186,10 +186,10 @@ def postgresql_restarted(
 
 
 def disk_full(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
-    """The record's file cannot grow; later it can.
+    """Prevent the file of the record from growing, and later allow it.
 
     Returns:
-        What it did, and the line that the driver ended with.
+        The outcome, and the line with which the driver ended.
     """
     search = Search(folder, evaluations, 0.0, "local")
     process = search.start(most=200_000)
@@ -204,22 +204,22 @@ def disk_full(folder: Path, evaluations: int = 40) -> tuple[Outcome, str]:
 
 
 def hanging(folder: Path) -> Outcome:
-    """Evaluations that hang, ended by a time limit."""
+    """Let evaluations hang until a time limit ends them."""
     search = Search(folder, settings={"hang": 2}, more=("--time-limit", "3"))
     finish(search.start())
     faults = [at for at, kind, *_ in marks(search) if kind == "hang"]
-    return search.outcome("hangs, time limit 3 s", len(faults), _begun_again(search, faults))
+    return search.outcome("hangs, time limit 3 s", len(faults), _restart_times(search, faults))
 
 
 def out_of_memory(folder: Path, gigabytes: float = 6.0, evaluations: int = 40) -> Outcome:
-    """Evaluations that take more memory than Ray's monitor allows, which is half of it."""
+    """Let evaluations use twice the memory that Ray's monitor allows."""
     memory = psutil.virtual_memory()
     allowed = 1 - (memory.available - gigabytes / 2 * 2**30) / memory.total
     ray = {"memory_usage_threshold": f"{allowed:.4f}", "memory_monitor_refresh_ms": "100"}
     search = Search(folder, evaluations, settings={"gigabytes": gigabytes, "greedy": 2})
     finish(search.start(environment={f"RAY_{name}": value for name, value in ray.items()}))
     faults = [at for at, kind, *_ in marks(search) if kind == "greedy"]
-    return search.outcome("out of memory", len(faults), _begun_again(search, faults))
+    return search.outcome("out of memory", len(faults), _restart_times(search, faults))
 
 
 FAULTS: dict[str, Callable[[Path], Any]] = {
@@ -237,7 +237,7 @@ FAULTS: dict[str, Callable[[Path], Any]] = {
 
 
 def _workers(driver: ForkServerProcess) -> list[int]:
-    """Processes of the local Ray of a driver that hold an objective, busy or not."""
+    """Return the processes of a driver's local Ray that hold an objective, busy or idle."""
     found: list[int] = []
 
     def there() -> bool:
@@ -251,8 +251,8 @@ def _workers(driver: ForkServerProcess) -> list[int]:
     return found
 
 
-def _begun_again(search: Search, faults: list[float]) -> list[float]:
-    """Seconds from each fault until what it ended was begun once more."""
+def _restart_times(search: Search, faults: list[float]) -> list[float]:
+    """Return the seconds from each fault until the evaluation that it ended was restarted."""
     begun: dict[str, list[float]] = {}
     for at, kind, key, _ in marks(search):
         if kind == "begin":
@@ -266,7 +266,7 @@ def _begun_again(search: Search, faults: list[float]) -> list[float]:
 
 
 def _mirrored(server: MLflowServer) -> Counter[tuple[str, int]]:
-    """Finished child runs."""
+    """Return the finished child runs in MLflow."""
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("autonat")
     if experiment is None:
@@ -280,15 +280,15 @@ def _mirrored(server: MLflowServer) -> Counter[tuple[str, int]]:
 
 
 def main() -> None:
-    """Make the faults that are named, all by default, and print what they did."""
+    """Cause the named faults, by default all, and print the outcomes."""
     rows = []
     for name in sys.argv[1:] or list(FAULTS):
         with scratch() as folder:
             found = FAULTS[name](Path(folder))
         outcome, note = found if isinstance(found, tuple) else (found, "")
         seconds = outcome.recovery
-        told = f"{np.median(seconds):.1f} (to {max(seconds):.1f})" if seconds else ""
-        rows.append({**vars(outcome), "recovery": told, "note": note})
+        recovery = f"{np.median(seconds):.1f} (to {max(seconds):.1f})" if seconds else ""
+        rows.append({**vars(outcome), "recovery": recovery, "note": note})
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1))
         sys.stdout.flush()
 

@@ -1,10 +1,10 @@
-"""FID at the published size: memory of its statistics, seconds and error of its distance.
+"""FID at the published size: the memory of statistics, and the time and error of the distance.
 
-    python -m benchmarks.fid                     # 50,000 x 2,048 features; minutes
+    python -m benchmarks.fid                     # 50,000 x 2,048 features; takes minutes
 
-The features are drawn with a decaying spectrum, as Inception's have. The other side is what public
-code does: numpy's mean and covariance of all features, and scipy's sqrtm of the product of the
-covariances. Times are taken in turn, and only their ratio counts.
+The features are drawn with a decaying spectrum, similar to Inception's. They are compared with
+public code: numpy's mean and covariance of all features, and scipy's sqrtm of the product of the
+covariances. The two are timed in turn, and only the ratio of their times matters.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ BATCH = 500
 
 
 class Given(nn.Module):
-    """Features that are given instead of images."""
+    """Takes features in place of images, and returns them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.num_features = width
 
     def forward(self, features: Tensor) -> Tensor:
-        """Themselves."""
+        """Return the features unchanged."""
         return features
 
 
 def drawn(images: int, width: int, seed: int) -> Iterator[Tensor]:
-    """Batches of positive, correlated features; float32."""
+    """Yield batches of positive, correlated features; float32."""
     generator = torch.Generator().manual_seed(0)
     mix = torch.randn(width, width, generator=generator) * torch.arange(1, width + 1) ** -0.5
     generator.manual_seed(seed)
@@ -50,8 +50,8 @@ def drawn(images: int, width: int, seed: int) -> Iterator[Tensor]:
         yield (torch.randn(n, width, generator=generator) @ mix.T + 0.1 * seed).relu()
 
 
-def streamed(images: int, width: int, told: SimpleQueue[float]) -> None:
-    """Peak memory in GiB of a process that streams the statistics, and of one that only imports."""
+def streamed(images: int, width: int, memory: SimpleQueue[float]) -> None:
+    """Stream statistics; report the memory in GiB after the imports, and at the peak."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     zero = Statistics(torch.zeros(width).double(), torch.eye(width).double(), None)
     distance = FrechetDistance(Given(width), zero)
@@ -59,12 +59,12 @@ def streamed(images: int, width: int, told: SimpleQueue[float]) -> None:
         distance.update(batch, real=False)
     distance.take_sums().statistics()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told.put(before / 2**20)
-    told.put(peak / 2**20)
+    memory.put(before / 2**20)
+    memory.put(peak / 2**20)
 
 
 def scipy_distance(real: Statistics, fake: Statistics) -> float:
-    """As public code computes it."""
+    """Compute the distance like public code."""
     root = scipy.linalg.sqrtm(real.covariance.numpy() @ fake.covariance.numpy())
     difference = real.mean - fake.mean
     traces = real.covariance.trace() + fake.covariance.trace()
@@ -72,13 +72,13 @@ def scipy_distance(real: Statistics, fake: Statistics) -> float:
 
 
 def main(images: int = 50_000, width: int = 2048, repeats: int = 3, threads: int = 1) -> None:
-    """Print what docs/images.md's table holds."""
+    """Print the rows of the table in docs/images.md."""
     torch.set_num_threads(threads)
     context = multiprocessing.get_context("spawn")
-    told: SimpleQueue[float] = context.SimpleQueue()
-    process = context.Process(target=streamed, args=(images, width, told))
+    memory: SimpleQueue[float] = context.SimpleQueue()
+    process = context.Process(target=streamed, args=(images, width, memory))
     process.start()
-    before, peak = told.get(), told.get()
+    before, peak = memory.get(), memory.get()
     process.join()
     print(f"statistics of {images:,} x {width:,} features: {peak:.2f} GiB, imports {before:.2f}")
     few = 4 * width
@@ -100,9 +100,9 @@ def main(images: int = 50_000, width: int = 2048, repeats: int = 3, threads: int
             ((middle - started) / (rooted - middle), (middle - started) / (ended - rooted))
         )
         print(
-            f"scipy {middle - started:.2f} s, ours with the real side's root "
+            f"scipy {middle - started:.2f} s, ours with the root of the real covariance "
             f"{rooted - middle:.2f} s, without {ended - rooted:.2f} s; "
-            f"{theirs:.6f} and {ours:.6f}, apart {abs(theirs - first):.1e}"
+            f"{theirs:.6f} and {ours:.6f}, difference {abs(theirs - first):.1e}"
         )
     for name, found in zip(("first", "next"), zip(*ratios, strict=True), strict=True):
         median = statistics.median(found)

@@ -1,11 +1,11 @@
-"""Fits the simulated objective's landscape to a table of real evaluations.
+"""Fits the landscape of the simulated objective to a table of real evaluations.
 
-    python -m benchmarks.fit_simulated digits-T8        # a minute
+    python -m benchmarks.fit_simulated digits-T8        # takes a minute
 
 It writes trials/objectives/tables/simulated.json. Levels, slopes and bends of the four schedules
-get a full quadratic form, everything finer one curvature a schedule. The table's own surrogate
-gives the best strategy and points around it; the noise is what benchmarks/noise.py measured on
-digits.
+get a full quadratic form; finer orders get one curvature per schedule. The surrogate of the table
+gives the best strategy and points around it; the noise is that of digits, as benchmarks/noise.py
+measures it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOISE = Path(__file__).parent / "noise.json"
 
 
 def main(table: str = typer.Argument("digits-T8"), out: Path = LANDSCAPE) -> None:
-    """Fit and say how well."""
+    """Fit the landscape, and print the quality of the fit."""
     surrogate, space, _ = read_table(table)
     objective, coordinates = TabulatedObjective(table=table), surrogate.coordinates
     images, steps = surrogate.images, space.start.steps
@@ -109,8 +109,10 @@ def main(table: str = typer.Argument("digits-T8"), out: Path = LANDSCAPE) -> Non
 
 
 def measured_noise(learnt: Noise) -> dict[str, float]:
-    """Noise with the total of digits' and the difference of neighbours; what is smooth and what
-    all share as the table has them."""
+    """Return noise with the total and the difference of neighbours of digits.
+
+    The ratio of the smooth and the shared part is that of the table.
+    """
     rows = [r for r in json.loads(NOISE.read_text()) if r["objective"] == "digits"]
     total = float(np.mean([row["spread of log FID"] for row in rows]))
     rough = float(np.mean([row["spread of the difference"] for row in rows])) / np.sqrt(2)

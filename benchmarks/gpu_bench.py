@@ -1,5 +1,5 @@
-"""What the GPU check works on: a small trained generator, and networks at their published sizes
-with random weights."""
+"""The material of the GPU check: a small trained generator, and networks of published sizes with
+random weights."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ RULE = CONTROLS["rule of thumb"]
 
 
 def quiet(*_: object) -> None:
-    """A report of progress that nobody reads."""
+    """Report nothing."""
 
 
 @dataclass
 class Bench:
-    """Where the checks work, and what they make for each other.
+    """The folder of the checks, and the objects that they share.
 
     Attributes:
-        folder: for all files, which are deleted at the end.
-        small: whether networks are small and images few.
+        folder: the folder of all files, which are deleted at the end.
+        small: whether to use small networks and few images.
     """
 
     folder: Path
@@ -44,29 +44,29 @@ class Bench:
         self._made: dict[str, Any] = {}
 
     def made(self, name: str, make: Callable[[Path], Any]) -> Any:
-        """What an earlier check made under that name, else makes it in a folder of its own."""
+        """Return the object of that name; the first call makes it, in a folder of its own."""
         if name not in self._made:
             self._made[name] = make(self.folder / name)
         return self._made[name]
 
     @property
     def images(self) -> int:
-        """Of an evaluation, where their number is not the point."""
+        """The default number of images of an evaluation."""
         return 100 if self.small else 400
 
     def networks(self) -> dict[str, Path]:
-        """Files of networks (see `write_networks`)."""
+        """Return the files of networks (see `write_networks`)."""
         found: dict[str, Path] = self.made("networks", lambda f: write_networks(f, self.small))
         return found
 
     def pictures(self) -> Path:
-        """More of them than Inception has features, as large as its statistics; or small ones."""
+        """Return a folder of more pictures than Inception has features, or of a few small ones."""
         count, side = (60, 16) if self.small else (2100, 256)
         found: Path = self.made("pictures", lambda f: write_pictures(f, count, side))
         return found
 
     def reference(self, features: str) -> dict[str, str]:
-        """Settings of an images objective: features, and the pictures' statistics by them."""
+        """Return settings of an images objective: features, and statistics of the pictures."""
         size, workers = (16, 0) if self.small else (256, 4)
 
         def make(folder: Path) -> dict[str, str]:
@@ -91,7 +91,7 @@ class Bench:
         return found
 
     def published(self, size: str, features: str, **settings: Any) -> ImagesObjective:
-        """The images objective on published files, prepared."""
+        """Make and prepare the objective `images` with files in the published formats."""
         files = self.networks()
         sizes: dict[str, Any] = {"size": size, "grid": 16, "num_classes": 1000}
         if self.small:
@@ -107,7 +107,7 @@ class Bench:
         return objective
 
     def digits(self) -> DigitsObjective:
-        """Trained on the device."""
+        """Return the objective `digits`, trained on the device."""
 
         def make(folder: Path) -> DigitsObjective:
             objective = DigitsObjective(training_steps=30 if self.small else 1500)
@@ -118,7 +118,7 @@ class Bench:
         return found
 
     def on_the_cpu(self) -> subprocess.Popen[str]:
-        """A process without the card that measures the digits beside other checks."""
+        """Start a process without the GPU that measures digits during other checks."""
 
         def start(_: Path) -> subprocess.Popen[str]:
             program = (
@@ -139,7 +139,7 @@ class Bench:
 
 
 def measured_digits(bench: Bench) -> str:
-    """The trained digits under 5 seeds, as JSON."""
+    """Measure the trained digits with 5 seeds; the result is JSON."""
     images = 100 if bench.small else 1000
     found = [bench.digits().evaluate(RULE(8), images, seed) for seed in SEEDS]
     return json.dumps([asdict(measurement) for measurement in found])

@@ -1,12 +1,12 @@
-"""Does everything that runs on a GPU run on this one, and give the CPU's numbers?
+"""Checks that everything that uses a GPU runs on this one, and gives the same numbers as the CPU.
 
     python -m benchmarks.gpu_check                       # under 4 minutes on one H100
     python -m benchmarks.gpu_check --out gpu.json --only digits,memory
 
-For a bare machine: it needs what `models` needs (torch, torchmetrics, einops, safetensors,
-scikit-learn, pandas, scipy, Pillow); texts need transformers too, Ray's trials Ray and Optuna.
-Every check is guarded on its own: what one of them finds costs no other. Without a card, or with
---small, the same checks run on small networks, in a minute.
+It runs on a bare machine, and needs only what `models` needs (torch, torchmetrics, einops,
+safetensors, scikit-learn, pandas, scipy, Pillow); the check of texts also needs transformers, and
+that of Ray needs Ray and Optuna. A check that fails does not stop the others. Without a GPU, or
+with --small, the same checks run on small networks, in a minute.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ CHECKS: dict[str, Callable[[Bench], str]] = {}
 
 
 class Skipped(Exception):
-    """A check that this machine cannot make, and why."""
+    """Raised by a check that cannot run on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a check: "ok", "failed" or "skipped", its numbers or the reason in a line."""
+    """The result of a check: "ok", "failed" or "skipped", with its numbers or the reason."""
 
     name: str
     verdict: str
@@ -65,7 +65,7 @@ class Row:
 
 
 def check(name: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str]]:
-    """Register a check: a function that says what it found, or raises."""
+    """Register a check: a function that returns what it found, or raises."""
 
     def register(made: Callable[[Bench], str]) -> Callable[[Bench], str]:
         CHECKS[name] = made
@@ -76,7 +76,7 @@ def check(name: str) -> Callable[[Callable[[Bench], str]], Callable[[Bench], str
 
 @check("digits")
 def digits(bench: Bench) -> str:
-    """Trained and measured; the same number twice; samples."""
+    """Train and measure digits twice, with the same number, and sample."""
     objective = bench.digits()
     bench.on_the_cpu()
     first, again = (objective.evaluate(RULE(8), bench.images, 1) for _ in range(2))
@@ -87,7 +87,7 @@ def digits(bench: Bench) -> str:
 
 @check("distance")
 def distance(bench: Bench) -> str:
-    """The same sums on the device and on the CPU."""
+    """Compute distances from the same sums on the device and on the CPU."""
     width = 64 if bench.small else 2048
     made = torch.Generator().manual_seed(0)
     x = torch.randn((20, width // 4 + 20, width), generator=made, dtype=torch.float64)
@@ -110,7 +110,7 @@ def distance(bench: Bench) -> str:
 
 @check("images")
 def images(bench: Bench) -> str:
-    """AutoNAT-L, VQGAN and Inception at full size, in bfloat16; the same number twice."""
+    """Measure AutoNAT-L, VQGAN and Inception at full size in bfloat16 twice, with one number."""
     features, n = ("pixels", 60) if bench.small else ("inception", 2100)
     objective = bench.published(
         "L", features, precision="bfloat16", chunk=20 if bench.small else 100
@@ -123,7 +123,7 @@ def images(bench: Bench) -> str:
 
 @check("precisions")
 def precisions(bench: Bench) -> str:
-    """FID of the same images in every precision of generation."""
+    """Measure the FID in every precision of the generator."""
     fids = {}
     for precision in ("float32", "tf32", "bfloat16", "float16"):
         objective = bench.published("S", "pixels", precision=precision, chunk=50)
@@ -135,7 +135,7 @@ def precisions(bench: Bench) -> str:
 
 @check("training")
 def training(bench: Bench) -> str:
-    """Tokens of pictures by the VQGAN; a NAT trained on them in bfloat16, and gone on with."""
+    """Tokenise pictures with VQGAN, and train a NAT in bfloat16, with and without a resume."""
     data = tokenize(
         Tokenizing(
             open_source(bench.pictures()),
@@ -158,7 +158,7 @@ def training(bench: Bench) -> str:
         **bench.reference("pixels"),
     )
     losses, half, steps = [], 10, 20
-    for name, rungs in (("a", ((half, steps),)), ("b", ((half,), (steps,)))):  # b goes on
+    for name, rungs in (("a", ((half, steps),)), ("b", ((half,), (steps,)))):  # b resumes
         for part in rungs:
             for model in objective.train(BETA, 0, part, bench.folder / name, bench.folder, None):
                 losses.append(float(model.validation_loss or math.nan))
@@ -167,13 +167,13 @@ def training(bench: Bench) -> str:
     found = f"validation loss {losses[0]:.3f}, {losses[1]:.3f} after {half}, {steps} steps"
     _require(losses[1] < losses[0], found)
     apart = abs(losses[3] - losses[1])
-    _require(apart < 0.01, f"{found}; gone on with: {losses[3]:.3f}")
-    return f"{found}; gone on with, {apart:.0e} apart"
+    _require(apart < 0.01, f"{found}; resumed: {losses[3]:.3f}")
+    return f"{found}; resumed: {apart:.0e} apart"
 
 
 @check("texts")
 def texts(bench: Bench) -> str:
-    """Captions encoded by a small CLIP; a NAT that takes them, trained and measured."""
+    """Encode captions with a small CLIP, and train and measure a NAT that takes them."""
     try:
         clip = bench.made("clip", write_clip)
     except ImportError as error:
@@ -206,7 +206,7 @@ def texts(bench: Bench) -> str:
 
 @check("memory")
 def memory(bench: Bench) -> str:
-    """Too little memory for a chunk: it is generated in parts, and is the same."""
+    """Generate a chunk with too little memory: in parts, with the same result."""
     chunk = 60 if bench.small else 500
     objective = bench.published("S", "pixels", chunk=chunk)
     whole, tokens, peak = _generated(objective, chunk)
@@ -228,7 +228,7 @@ def memory(bench: Bench) -> str:
 
 @check("digits: the CPU's FID")
 def digits_as_on_the_cpu(bench: Bench) -> str:
-    """Of the same weights, 5 seeds each, within 3 standard errors."""
+    """Compare the FIDs of the same weights on GPU and CPU, 5 seeds each: within 3 errors."""
     here = [Measurement.from_json(told) for told in json.loads(measured_digits(bench))]
     said, complained = bench.on_the_cpu().communicate()
     _require(bool(said), f"on the CPU: {complained.strip()[-300:]}")
@@ -242,24 +242,24 @@ def digits_as_on_the_cpu(bench: Bench) -> str:
 
 @check("Ray")
 def ray(bench: Bench) -> str:
-    """Trials that hold the whole card, and half of it."""
+    """Run trials that use the whole GPU, and half of it."""
     if not torch.cuda.is_available():
-        raise Skipped("no card")
+        raise Skipped("no GPU")
     try:
         from benchmarks.gpu_ray import measured_on_ray
     except ImportError as error:
         raise Skipped(str(error)) from None
     here = bench.digits().evaluate(RULE(8), 400, 1).value
-    told = []
+    lines = []
     for gpus, fids, devices in measured_on_ray(bench.digits(), bench.folder):
         _require(set(fids) == {here}, f"FID {here!r}, on Ray {fids}")
         _require(set(devices) == {"cuda"}, f"workers measured on {devices}")
-        told.append(f"{gpus:g} GPU a trial: {len(fids)} trials")
-    return f"{', '.join(told)}; FID as in the driver"
+        lines.append(f"{gpus:g} GPU per trial: {len(fids)} trials")
+    return f"{', '.join(lines)}; the same FID as in the driver"
 
 
 def _generated(objective: ImagesObjective, chunk: int) -> tuple[Measurement, torch.Tensor, int]:
-    """A chunk's FID and tokens, and the most memory that they took on the card."""
+    """Return the FID and tokens of a chunk, and the peak of GPU memory."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -271,7 +271,7 @@ def _generated(objective: ImagesObjective, chunk: int) -> tuple[Measurement, tor
 
 @contextmanager
 def _limited(reserved: int, rows: int) -> Iterator[None]:
-    """Within it the card has that many bytes for us; without a card, memory for so many rows."""
+    """Limit the memory of the GPU to that many bytes; without a GPU, allow only so many rows."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
@@ -300,7 +300,7 @@ def _moved(sums: Sums, where: str) -> Sums:
 
 
 def _mean(found: list[Measurement]) -> tuple[float, float]:
-    """Of their FIDs, and its standard error."""
+    """Return the mean of FIDs, and its standard error."""
     error = math.sqrt(sum((m.standard_error or 0.0) ** 2 for m in found)) / len(found)
     return statistics.fmean(m.value for m in found), error
 
@@ -315,7 +315,7 @@ def _require(held: bool, found: str) -> None:
 
 
 def run(names: list[str], bench: Bench) -> Iterator[Row]:
-    """Make these checks, each guarded on its own."""
+    """Run these checks; a check that fails does not stop the others."""
     for name in names:
         gc.collect()
         trace, started = None, time.perf_counter()
@@ -330,31 +330,31 @@ def run(names: list[str], bench: Bench) -> Iterator[Row]:
 
 
 def machine() -> dict[str, str]:
-    """What this one is, as far as numbers depend on it."""
+    """Describe this machine, as far as numbers depend on it."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {"card": card, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def main() -> int:
-    """Make the checks, say what they found, and write it."""
+    """Run the checks, print their results, and write them to a file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, help="a JSON file for what is found")
-    parser.add_argument("--small", action="store_true", help="small networks, few images")
+    parser.add_argument("--out", type=Path, help="a JSON file for the results")
+    parser.add_argument("--small", action="store_true", help="use small networks and few images")
     parser.add_argument("--only", default=",".join(CHECKS), help="names of checks, with commas")
     given = parser.parse_args()
     names = given.only.split(",")
     if unknown := [name for name in names if name not in CHECKS]:
-        parser.error(f"no check {unknown[0]!r}; known: {', '.join(CHECKS)}")
+        parser.error(f"check {unknown[0]!r} is unknown; known: {', '.join(CHECKS)}")
     small = given.small or not torch.cuda.is_available()
-    told: dict[str, Any] = {**machine(), "small": small}
-    print(", ".join(f"{name} {value}" for name, value in told.items()), flush=True)
+    facts: dict[str, Any] = {**machine(), "small": small}
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
     rows = []
     with tempfile.TemporaryDirectory(prefix="autonat-gpu-", ignore_cleanup_errors=True) as folder:
         for row in run(names, Bench(Path(folder), small)):
             rows.append(row)
             print(f"{row.name:22} {row.verdict:8} {row.seconds:6.1f} s  {row.found}", flush=True)
             if given.out is not None:
-                content = told | {"checks": [asdict(row) for row in rows]}
+                content = facts | {"checks": [asdict(row) for row in rows]}
                 given.out.write_text(json.dumps(content, indent=2) + "\n")
     counts = {v: sum(row.verdict == v for row in rows) for v in ("ok", "failed", "skipped")}
     said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())

@@ -1,5 +1,5 @@
-"""Files in the published formats with random weights, and pictures of noise: what `gpu_check` needs
-where nothing can be downloaded."""
+"""Makes files in the published formats with random weights, and pictures of noise, for `gpu_check`,
+which needs no download."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from models.generators.nat import NAT, NATConfig
 from models.tokenizers.vqgan import VQGAN, VQGANConfig
 
 FORMATS = Path(__file__).parents[1] / "tests" / "models" / "files"
-"""Names and shapes of the published state dicts."""
+"""The names and shapes of the published state dicts."""
 
 
 def published_shapes(name: str) -> dict[str, list[int]]:
-    """Of a published state dict, by name."""
+    """Return the shapes of a published state dict, by name."""
     found: dict[str, list[int]] = json.loads((FORMATS / f"{name}.json").read_text())
     return found
 
 
 def shapes_of(made: type[torch.nn.Module], *args: Any) -> dict[str, Sequence[int]]:
-    """Of a network's state dict, by name."""
+    """Return the shapes of the state dict of a network, by name."""
     with torch.device("meta"):
         return {name: tuple(t.shape) for name, t in made(*args).state_dict().items()}
 
 
 def write_random(path: Path, shapes: Mapping[str, Sequence[int]], seed: int = 0) -> Path:
-    """A state dict of these shapes: norms as they begin, everything else of unit gain."""
+    """Write a state dict of these shapes: norms as initialised, all else with unit gain."""
     generator = torch.Generator().manual_seed(seed)
     torch.save({name: _values(name, shapes[name], generator) for name in shapes}, path)
     return path
@@ -52,8 +52,10 @@ def _values(name: str, shape: Sequence[int], generator: torch.Generator) -> Tens
 
 
 def write_networks(folder: Path, small: bool) -> dict[str, Path]:
-    """AutoNAT-L, MaskGIT's VQGAN and the 2015 Inception at their published sizes, and a NAT of the
-    size S; small ones, and no Inception, where there is no card to run them."""
+    """Write AutoNAT-L, MaskGIT's VQGAN and Inception at published sizes, and a NAT of size S.
+
+    If `small`, write small networks, and no Inception.
+    """
     folder.mkdir(parents=True)
     if small:
         vqgan: Mapping[str, Sequence[int]] = shapes_of(VQGAN, VQGANConfig(64, 16, (32, 32, 32), 1))
@@ -72,7 +74,7 @@ def write_networks(folder: Path, small: bool) -> dict[str, Path]:
 
 
 def write_pictures(folder: Path, count: int, side: int) -> Path:
-    """Noise under a random tint, in two folders of classes, and captions.tsv beside them."""
+    """Write pictures of tinted noise in two folders of classes, and captions.tsv beside them."""
     rng = np.random.default_rng(0)
     lines = []
     for index in range(count):
@@ -88,7 +90,7 @@ def write_pictures(folder: Path, count: int, side: int) -> Path:
 
 
 def write_clip(folder: Path) -> Path:
-    """A small text encoder of CLIP with a tokenizer of five words; it needs transformers."""
+    """Write a small text encoder of CLIP and a tokenizer of six words; needs transformers."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Trials of Ray Tune that hold a card, or half of one: the part of `gpu_check` that needs Ray."""
+"""The part of `gpu_check` that needs Ray: trials that use a GPU, or half of one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Noting:
-    """An objective that notes on what device a worker measured."""
+    """An objective that records the device on which a worker measured."""
 
     objective: DigitsObjective
     folder: Path
@@ -38,14 +38,18 @@ class Noting:
 def measured_on_ray(
     objective: DigitsObjective, folder: Path, shares: tuple[float, ...] = (1.0, 0.5)
 ) -> Iterator[tuple[float, list[float], list[str]]]:
-    """The same evaluation several times: GPUs of a trial, FIDs, and the workers' devices."""
+    """Repeat an evaluation; yield the GPUs of a trial, the FIDs, and the devices of workers."""
     lab = Lab.open(folder / "lab")
     with ray_workers(RaySettings(2, max(shares), None), [HERE]):
         for gpus in shares:
             notes = folder / f"ray-{gpus:g}"
             notes.mkdir()
-            told = {**describe("digits", {}, objective), "kind": "test", "search_name": notes.name}
-            record = Record.create(lab.record_url, notes.name, told)
+            settings = {
+                **describe("digits", {}, objective),
+                "kind": "test",
+                "search_name": notes.name,
+            }
+            record = Record.create(lab.record_url, notes.name, settings)
             strategies = {str(i): CONTROLS["rule of thumb"](8) for i in range(TRIALS)}
             asked = Replicates(strategies, 400, [1])
             study = Study(asked, record, None, TRIALS, lambda _: None)

@@ -1,9 +1,9 @@
-"""The noise of an objective's FID, side by side with that of its simulations.
+"""Compares the noise of an objective's FID with that of the simulated objectives.
 
-    python -m benchmarks.noise                # minutes; T = 8, n = 250, 40 seeds
+    python -m benchmarks.noise                # takes minutes; T = 8, n = 250, 40 seeds
 
-Of a few strategies: the spread of log FID over seeds, the correlation with a neighbour measured
-under the same seeds, and the bias of n/4 against n. It writes benchmarks/noise.json.
+For a few strategies it measures the spread of log FID over seeds, the correlation with a neighbour
+measured with the same seeds, and the bias of n against 4n. It writes benchmarks/noise.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FIRST_SEED = 5000
 
 
 def neighbour(strategy: GenerationStrategy) -> GenerationStrategy:
-    """All sampling temperatures 2 % higher, remask temperatures 5 %."""
+    """Return a neighbour: sampling temperatures 2 % higher, remask temperatures 5 % higher."""
     return replace(
         strategy,
         sampling_temperature=tuple(1.02 * v for v in strategy.sampling_temperature),
@@ -44,7 +44,7 @@ def main(
     seeds: int = 40,
     lab: Path = HERE / "lab",
 ) -> None:
-    """Measure and print."""
+    """Measure the noise, print it, and write it to the file."""
     lines: list[dict[str, object]] = []
     with LiveProgress() as progress:
         for name in objectives.split(","):

@@ -1,9 +1,9 @@
-"""Reference numbers: what every objective measures, with every digit, so that no change moves one.
+"""Reference numbers: measurements of all objectives with all digits, to notice any change.
 
     python -m benchmarks.reference_numbers      # writes tests/numbers/numbers.json; half a minute
 
-`tests/numbers` asks for the same numbers again. The file is written anew only where a number is
-meant to change, and the change is then said in the changelog.
+`tests/numbers` measures the same numbers again. Write the file again only if a number is meant to
+change, and then mention the change in the changelog.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trials.objectives.objective import load_objective
 FILE = Path(__file__).parents[1] / "tests" / "numbers" / "numbers.json"
 
 Numbers = dict[str, Any]
-"""Of one evaluation, or of samples; JSON values."""
+"""The numbers of an evaluation, or of samples, as JSON values."""
 Named = Iterator[tuple[str, Numbers]]
 
 DIGITS = {"width": 16, "depth": 2, "training_steps": 50}
@@ -51,7 +51,7 @@ TRAINING = {
     "ema_decay": 0.9,
     "chunk": 50,
 }
-"""Of images objectives that train in a second."""
+"""Settings of `images` objectives that train within a second."""
 
 
 def rule_of_thumb(steps: int) -> GenerationStrategy:
@@ -63,7 +63,7 @@ def without_guidance(steps: int) -> GenerationStrategy:
 
 
 def uneven(steps: int) -> GenerationStrategy:
-    """Far from the rule of thumb in every schedule, guided in every second step alone."""
+    """Return a strategy far from the rule of thumb, with guidance only in every second step."""
     line = np.linspace(0, 1, steps + 1)
     return GenerationStrategy(
         mask_ratio=tuple(1 - line[1:-1] ** 1.5),
@@ -81,7 +81,7 @@ STRATEGIES: dict[str, Callable[[int], GenerationStrategy]] = {
 
 
 def numbers_of(measurement: Measurement) -> Numbers:
-    """All of a measurement but its seconds. The one place that reads its fields."""
+    """Return all fields of a measurement except its seconds."""
     return {
         "value": measurement.value,
         "standard error": measurement.standard_error,
@@ -94,7 +94,7 @@ def numbers_of(measurement: Measurement) -> Numbers:
 
 
 def reference_numbers(folder: Path) -> Named:
-    """Names of evaluations with their numbers; what is trained and made lies below the folder."""
+    """Yield the names of evaluations with their numbers; all files are made below the folder."""
     with one_thread():
         yield from _closed_forms()
         yield from _digits(folder)
@@ -102,7 +102,7 @@ def reference_numbers(folder: Path) -> Named:
 
 
 def _closed_forms() -> Named:
-    """Without torch: the same on every machine but for the last digits of exp, sqrt and sums."""
+    """Objectives without torch: equal on all machines up to the last digits of exp and sums."""
     simulated = load_objective("simulated", {})
     table = load_objective("tabulated", {"table": "digits-T8"})
     yield from _evaluations("simulated", simulated, (2, 4, 8, 16), 500, (1, 2**31 + 5))
@@ -158,23 +158,24 @@ def _evaluations(
 
 
 def _described(objective: Any) -> Numbers:
-    """The hashes that records and strategy files name: of weights, features and statistics; and
-    the floating-point operations of an image."""
-    told = objective.describe()
-    protocol = {name: v for name, v in told["protocol"].items() if name.endswith("_hash")}
-    flops = {f"flops, {part}": count for part, count in told["flops"].items()}
-    return {"checkpoint": told["checkpoint"], **protocol, **flops}
+    """Return the hashes of weights, features and statistics, and the operations per image."""
+    description = objective.describe()
+    protocol = {name: v for name, v in description["protocol"].items() if name.endswith("_hash")}
+    flops = {f"flops, {part}": count for part, count in description["flops"].items()}
+    return {"checkpoint": description["checkpoint"], **protocol, **flops}
 
 
 def _samples(objective: Any) -> Numbers:
-    """Images to the last bit."""
+    """Return the shape and hash of sampled images."""
     drawn = objective.sample(uneven(4), 60, 11)
     return {"shape": list(drawn.shape), "sha256": hashlib.sha256(drawn.tobytes()).hexdigest()}
 
 
 def make_data(folder: Path) -> Path:
-    """Token data with classes (tokens/) and with texts (texts/), and statistics (real.npz), of
-    120 pieces of two photographs; made by the commands that make them for people."""
+    """Make token data with classes (tokens/) and texts (texts/), and statistics (real.npz).
+
+    They are made by autonat's own commands, from 120 pieces of two photographs.
+    """
     made = folder / "data"
     write_pictures(made)
     fitted = ("--tokenizer", "patches", "--factor", "4", "--codebook-size", "32", "--size", "16")
@@ -191,7 +192,7 @@ def make_data(folder: Path) -> Path:
 
 
 def write_pictures(folder: Path) -> None:
-    """pictures/CLASS/*.png, 40 x 40, and a caption of each in captions.tsv."""
+    """Write pictures/CLASS/*.png, 40 x 40, and a caption of each in captions.tsv."""
     rng = np.random.default_rng(0)
     lines = []
     for index in range(120):
@@ -221,8 +222,10 @@ def _command(*words: str) -> None:
 
 
 def arithmetic() -> str:
-    """What tells machines apart whose last digits differ, without any code of ours: a digest of a
-    small network's training and of a matrix's eigenvalues, by torch and numpy alone."""
+    """Return a digest that differs between machines whose last digits differ.
+
+    It uses only torch and numpy, none of our code: a small network's training, and eigenvalues.
+    """
     with one_thread():
         generator = torch.Generator().manual_seed(0)
         weights = [torch.randn(32, 32, generator=generator) / 6 for _ in range(4)]

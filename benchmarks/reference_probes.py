@@ -1,11 +1,11 @@
-"""Reference probes: what every registered optimiser asks for, so that no change moves a search.
+"""Reference probes: the probes of all optimisers, to notice any change of a search.
 
     python -m benchmarks.reference_probes      # writes tests/numbers/probes.json; half a minute
 
-What is measured is a closed form of a probe's values; no generator, no noise of a machine. Of each
-search the file holds a digest of all probes, and the first three and the last in clear, so that a
-difference can be looked at. Optuna's samplers may propose something else in another version of
-Optuna: the file says which one was asked.
+Probes are measured by a formula, without a generator or noise of the machine. For each search the
+file holds a digest of all probes, and the first three and the last probe in full, to show a
+difference. Optuna's samplers may propose other probes in another version of Optuna, so the file
+records the version.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from search.training_strategy import TrainingStrategy
 FILE = Path(__file__).parents[1] / "tests" / "numbers" / "probes.json"
 EVALUATIONS = 60
 SLOW = {"gp": 25}
-"""Evaluations of optimisers that think for long, but where they search generation strategies."""
+"""Fewer evaluations for slow optimisers, except in searches of generation strategies."""
 IMAGES, TRAINING_STEPS, TOKENS, SEED = 100, 50, 64, 3
 
 
 def value_of(probe: Probe) -> float:
-    """A bowl, wider in some values than in others, with a wave in it; its seed adds a little."""
+    """Return the value of a bowl, wider in some values than in others, with a wave and noise."""
     values = list(probe.strategy.parameters().values())
     if probe.training is not None:
         values = [*probe.training.strategy.parameters().values(), *values]
@@ -52,7 +52,7 @@ def value_of(probe: Probe) -> float:
 
 
 def told(probe: Probe, failing: bool) -> Measurement | Failure:
-    """Where something fails, it is every fifth, in one way or another."""
+    """Return the result of a probe; if `failing`, some fail or are NaN."""
     if failing and probe.number % 5 == 4:
         return Failure("out of memory")
     value = math.nan if failing and probe.number % 10 == 6 else value_of(probe)
@@ -62,7 +62,7 @@ def told(probe: Probe, failing: bool) -> Measurement | Failure:
 
 
 def asked(optimiser: Optimiser, failing: bool) -> list[Probe]:
-    """All probes of a search with one worker."""
+    """Return all probes of a search with one worker."""
     probes: list[Probe] = []
     while (probe := optimiser.ask()) is not DONE:
         if not isinstance(probe, Probe):
@@ -73,7 +73,7 @@ def asked(optimiser: Optimiser, failing: bool) -> list[Probe]:
 
 
 def in_clear(probe: Probe) -> dict[str, Any]:
-    """All of a probe as JSON values. The one place that reads its fields."""
+    """Return all fields of a probe as JSON values."""
     training = probe.training
     return {
         "number": probe.number,
@@ -90,7 +90,7 @@ def in_clear(probe: Probe) -> dict[str, Any]:
 
 
 def searches() -> Iterator[tuple[str, Callable[[], Optimiser], bool]]:
-    """Names of searches, what makes their optimisers, and whether evaluations fail in them."""
+    """Yield names of searches, functions that make their optimisers, and whether some fail."""
     make = partial(make_optimiser, seed=SEED)
     whole = Budget(EVALUATIONS * IMAGES, IMAGES)
     for name in OPTIMISERS:

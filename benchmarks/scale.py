@@ -1,9 +1,9 @@
-"""What more workers are worth, on a virtual cluster, and what the real chain costs.
+r"""Measures the benefit of more workers on a virtual cluster, and the overhead of a real search.
 
-python -m benchmarks.scale simulated      # minutes: every optimiser on 1 … 1,000 workers
-python -m benchmarks.scale simulated --optimisers random --workers 1000 --steps 4 \
+    python -m benchmarks.scale simulated      # all optimisers with 1 … 1,000 workers; minutes
+    python -m benchmarks.scale simulated --optimisers random --workers 1000 --steps 4 \
         --evaluations 100000                  # one search of 100,000 evaluations
-python -m benchmarks.scale real           # minutes: Ray, record and MLflow at 2 workers
+    python -m benchmarks.scale real           # Ray, record and MLflow with 2 workers; minutes
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from trials.searches.settings import GenerationSearch
 IMAGES = 500
 WORKERS = "1,2,8,32,128,1000"
 SLOW = ("gp",)
-"""Left out where none is named: Optuna's GP takes a second and more to ask after 600 results."""
+"""Not in the default list: after 600 results Optuna's GP needs more than a second to ask."""
 WARM_UP = 10
-"""Evaluations that are not timed: workers start meanwhile."""
+"""The number of evaluations that are not timed, because workers start during them."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -51,8 +51,11 @@ def simulated(
     seconds: Annotated[float, typer.Option(help="Median of an evaluation.")] = 60.0,
     seed: int = 0,
 ) -> None:
-    """Virtual wall time and busy fraction of each optimiser, with stragglers, deaths, preemption
-    and 50 ms of the driver an evaluation."""
+    """Print the virtual wall time and the busy fraction of workers for each optimiser.
+
+    The virtual cluster has stragglers, deaths, preemptions, and 50 ms of the driver per
+    evaluation.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = Space(GenerationStrategy.maskgit(steps))
     budget, objective = Budget(evaluations * IMAGES, IMAGES), SimulatedObjective()
@@ -92,7 +95,7 @@ def simulated(
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen after an evaluation; bytes are of the driver."""
+    """The state after an evaluation; `bytes` is the memory of the driver."""
 
     at: float
     cpu: float
@@ -114,7 +117,7 @@ class Watch(LiveProgress):
         self.samples: list[Sample] = []
 
     def update(self, name: str, done: int, total: int, note: str) -> None:
-        """Of the search, not of its final test."""
+        """Sample during the search, but not during its final test."""
         super().update(name, done, total, note)
         if name != "scale-random" or (done % self._every and done != total):
             return
@@ -122,12 +125,12 @@ class Watch(LiveProgress):
         self.samples.append(Sample(at, cpu, done, rss, self._mirrored(), self._workers()))
 
     def _workers(self) -> int:
-        """Processes of Ray that evaluate, and have for more than a moment."""
+        """Return the number of Ray's processes that evaluate."""
         names = (child.cmdline()[:1] for child in self._process.children(recursive=True))
         return sum(name == ["ray::EvaluationTrial"] for name in names)
 
     def _mirrored(self) -> int:
-        """Child runs that have ended, counted in MLflow's own tables."""
+        """Return the number of ended child runs in the tables of MLflow."""
         if not self._store.exists():
             return 0
         with sqlite3.connect(f"file:{self._store}?mode=ro", uri=True) as store:
@@ -139,8 +142,14 @@ class Watch(LiveProgress):
 
 @dataclass(frozen=True)
 class Measured:
-    """A real search: samples, seconds that its evaluations took on average, workers that were up
-    in the middle of it, and seconds from its last evaluation until MLflow had them all."""
+    """A real search.
+
+    Attributes:
+        samples: the samples taken during it.
+        own: the mean seconds of an evaluation in the objective.
+        workers: the number of workers that ran in the middle of it.
+        catching_up: the seconds from the last evaluation until MLflow had all of them.
+    """
 
     samples: list[Sample]
     own: float
@@ -148,14 +157,14 @@ class Measured:
     catching_up: float
 
     def between(self, first: int, last: int) -> tuple[float, float]:
-        """Wall and CPU seconds an evaluation, between two samples."""
+        """Return the wall and CPU seconds per evaluation between two samples."""
         a, b = self.samples[first], self.samples[last]
         count = b.evaluations - a.evaluations
         return (b.at - a.at) / count, (b.cpu - a.cpu) / count
 
 
 def search(evaluations: int, workers: int, latency: float, steps: int, every: int) -> Measured:
-    """A search by the command line's own path: ask, Ray, record, MLflow."""
+    """Run a search in the same way as the command line: ask, Ray, record, MLflow."""
     lab = Path(tempfile.mkdtemp(prefix="autonat-scale-"))
     try:
         settings = GenerationSearch(
@@ -164,8 +173,8 @@ def search(evaluations: int, workers: int, latency: float, steps: int, every: in
             objective_settings={"latency": latency},
             steps=steps,
             optimisers=["random"],
-            # Never WAIT: while an optimiser waits, Tune gives the probe of a worker that is
-            # starting to an idle one, and evaluations that cost nothing outrun every start.
+            # The optimiser must never WAIT: Tune would then give the probe of a starting worker to
+            # an idle one, and evaluations without cost are faster than any start.
             optimiser_settings={"random": {"max_in_flight": evaluations}},
             budget=evaluations * IMAGES,
             images_per_evaluation=IMAGES,
@@ -193,7 +202,7 @@ def real(
     steps: int = 8,
     evaluations: int = 5000,
 ) -> None:
-    """The overhead at 2 workers; 2 workers against 1; 5,000 evaluations' memory and mirror."""
+    """Measure overhead with 2 workers, speed-up over 1 worker, and memory in 5,000 evaluations."""
     chosen = set(filter(None, only.split(","))) or {"overhead", "speedup", "memory"}
     if "overhead" in chosen:
         overhead(steps)
@@ -204,13 +213,13 @@ def real(
 
 
 def overhead(steps: int) -> None:
-    """Of a costless objective, and of one that sleeps 0.2 s."""
+    """Print the overhead for an objective without cost, and for one that sleeps 0.2 s."""
     for latency in (0.0, 0.2):
         found = search(400, 2, latency, steps, WARM_UP)
         wall, cpu = found.between(len(found.samples) // 2, -1)  # all workers are up by then
         print(
-            f"overhead, latency {latency} s: {1000 * (wall - found.own / 2):.1f} ms an evaluation "
-            f"(one every {1000 * wall:.1f} ms; of a worker's round "
+            f"overhead, latency {latency} s: {1000 * (wall - found.own / 2):.1f} ms per evaluation "
+            f"(one every {1000 * wall:.1f} ms; per round of a worker "
             f"{1000 * (2 * wall - found.own):.1f} ms beyond the objective's "
             f"{1000 * found.own:.1f} ms); driver's CPU {1000 * cpu:.1f} ms; "
             f"{found.workers} workers were up"
@@ -218,17 +227,17 @@ def overhead(steps: int) -> None:
 
 
 def speedup(steps: int) -> None:
-    """Evaluations a second of 2 workers against 1, each 1 s."""
+    """Print the evaluations per second of 2 workers and of 1, each of 1 s."""
     rates = {}
     for workers in (1, 2):
         wall, _ = search(60 * workers, workers, 1.0, steps, WARM_UP).between(0, -1)
         rates[workers] = 1 / wall
-        print(f"{workers} workers at 1 s: {rates[workers]:.3f} evaluations a second")
-    print(f"two workers against one: {rates[2] / rates[1]:.3f} times")
+        print(f"{workers} workers at 1 s: {rates[workers]:.3f} evaluations per second")
+    print(f"two workers are {rates[2] / rates[1]:.3f} times as fast as one")
 
 
 def memory(steps: int, evaluations: int) -> None:
-    """The driver's memory and the mirror's lag over many costless evaluations."""
+    """Print the memory of the driver and the lag of the mirror over many evaluations."""
     found = search(evaluations, 2, 0.0, steps, max(1, evaluations // 20))
     start = found.samples[0]
     for before, sample in enumerate(found.samples[1:]):
@@ -238,7 +247,7 @@ def memory(steps: int, evaluations: int) -> None:
             f"{1000 * cpu:5.1f} ms, driver {(sample.bytes - start.bytes) / 2**20:+6.1f} MiB, "
             f"{sample.evaluations - sample.mirrored} not in MLflow yet, {sample.workers} workers"
         )
-    print(f"MLflow had all of them {found.catching_up:.1f} s after the last")
+    print(f"MLflow had all evaluations {found.catching_up:.1f} s after the last one")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Every optimiser at equal images on real digits, on Ray, then one final test of all winners.
+"""Compares all optimisers at equal numbers of images on real digits, with Ray.
 
-    python -m benchmarks.search digits --steps 8       # hours; run it again and it goes on
+    python -m benchmarks.search digits --steps 8       # takes hours; run it again to resume
 
-A search is an ordinary autonat search of the lab `benchmarks/lab`, so the dashboards open it. Its
-own final test repeats what it believed at equal n; the common tests (benchmarks/common_tests.py)
-measure all winners and the controls on seeds that nothing else uses.
+Every search is an ordinary `autonat search` in the lab `benchmarks/lab`, so the dashboards can open
+it. Its own final test measures the winner at the n of the search; the common tests
+(benchmarks/common_tests.py) measure all winners and controls on seeds that are not used elsewhere.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared: optimisers under common settings.
+    """One arm of the comparison: optimisers with common settings.
 
     Attributes:
-        label: what sets them apart from the plain ones, or nothing.
-        optimisers: by name.
-        images: n of an evaluation.
-        budget: images a method.
+        label: what distinguishes them from the default, or "".
+        optimisers: the names of the optimisers.
+        images: n, the number of images of an evaluation.
+        budget: the number of images for each method.
         classes: how labels are drawn.
-        settings: of the optimisers.
+        settings: the settings of the optimisers.
         scheduler: "asha" or None.
-        most_seeds: search seeds, of those asked for.
+        most_seeds: the largest number of search seeds.
     """
 
     label: str
@@ -56,7 +56,7 @@ class Arm:
     most_seeds: int = 100
 
     def search(self, steps: int, seed: int) -> SearchSettings:
-        """The search of this arm with one seed."""
+        """Return the settings of this arm's search with one seed."""
         label = f"-{self.label}" if self.label else ""
         return GenerationSearch(
             name=f"digits-T{steps}-{self.budget // 1000}k-n{self.images}{label}-s{seed}",
@@ -79,8 +79,11 @@ class Arm:
 
 
 def arms(budget: int) -> list[Arm]:
-    """The comparison. The reference draws labels at random and all noise anew, as published; it
-    gets n = 500, 1,000 and 2,000, for of 4,000 the budget holds fewer than one step."""
+    """Return the arms of the comparison.
+
+    autonat-reference draws labels at random and new noise every time, as published. It gets
+    n = 500, 1,000 and 2,000; at 4,000 the budget does not pay for one step.
+    """
     ours, reference = ("coarse-to-fine",), ("autonat-reference",)
     anew = {"common_random_numbers": False}
     return [
@@ -98,9 +101,12 @@ def arms(budget: int) -> list[Arm]:
     ]
 
 
-def gone_on(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
-    """Nine times as many images at n = 2,000, from the winner of ours that believed in the lowest
-    FID: few images find the region, large n, with less bias and noise, the place in it."""
+def continued(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
+    """Return a search of nine times as many images at n = 2,000, from our best winner.
+
+    The best winner is the one whose search believed the lowest FID. Few images find the region;
+    a large n, with less bias and noise, finds the best point in it.
+    """
     lab = Lab.open(LAB)
     names = [arms(budget)[0].search(steps, seed).full_name() for seed in seeds]
     found = [Record.open(lab.record_url, f"{name}-coarse-to-fine").best() for name in names]
@@ -113,7 +119,7 @@ def gone_on(steps: int, budget: int, seeds: list[int]) -> SearchSettings:
 
 @app.callback()
 def commands() -> None:
-    """Every optimiser at equal images."""
+    """Compare all optimisers at equal numbers of images."""
 
 
 @app.command()
@@ -124,14 +130,14 @@ def digits(
     test_images: int = 10_000,
     only: str = "",
 ) -> None:
-    """Real digits; `only` some optimisers or labels, by their names with commas."""
+    """Run the comparison on real digits; --only selects optimisers or labels, with commas."""
     numbers, chosen = [int(s) for s in seeds.split(",")], set(filter(None, only.split(",")))
     for arm in arms(budget):
         if not chosen or chosen & {arm.label, *arm.optimisers}:
             for seed in numbers[: arm.most_seeds]:
                 run(arm.search(steps, seed))
     if not chosen or "warm" in chosen:
-        run(gone_on(steps, budget, numbers))
+        run(continued(steps, budget, numbers))
     common_tests.test_winners(steps, test_images)
     common_tests.test_curves(steps)
     results(steps, test_images)
@@ -139,13 +145,13 @@ def digits(
 
 @app.command()
 def results(steps: int = 8, test_images: int = 10_000) -> None:
-    """Write benchmarks/digits-T*.parquet and the figure from the records, and print the table."""
+    """Write benchmarks/digits-T*.parquet and the figure from the records; print the table."""
     found = common_tests.write(steps, test_images).drop(columns="strategy", errors="ignore")
     print(found.round(3).to_string(index=False))
 
 
 def run(settings: SearchSettings) -> None:
-    """Run a search, or go on with it; nothing happens where it is done."""
+    """Run or resume a search; a complete search is left alone."""
     known = study_names(Lab.open(LAB).record_url)
     name = settings.full_name()
     if f"{name}-test" in known and common_tests.is_tested(name):

@@ -18,7 +18,7 @@ import psycopg
 from pgserver import _commands
 
 SECONDS = 60.0
-"""In which a server has to come up."""
+"""The time in seconds that a server has to start."""
 
 
 class PostgreSQL:
@@ -29,7 +29,7 @@ class PostgreSQL:
         self._folder = folder
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        """Of one of its databases, for SQLAlchemy."""
+        """Return the URL of one of its databases for SQLAlchemy."""
         return str(self._server.get_uri(database)).replace("//postgres:", f"//{user}:")
 
     def execute(self, *statements: str) -> None:
@@ -39,12 +39,12 @@ class PostgreSQL:
                 connection.execute(statement)
 
     def stop(self) -> None:
-        """As a crash does: connections are cut, nothing is flushed."""
+        """Stop it like a crash: connections are cut, and nothing is flushed."""
         words = ["-w", "-m", "immediate", "stop"]
         _commands.pg_ctl(words, pgdata=self._folder, user=self._server.system_user)
 
     def start(self) -> None:
-        """After a stop."""
+        """Start it after a stop."""
         self._server.ensure_postgres_running()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class MLflowServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it, and return when it answers."""
         words = ["-m", "mlflow", "server", "--backend-store-uri", self._store]
         words += ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
         words += ["--host", "127.0.0.1", "--port", str(self._port)]
@@ -73,7 +73,7 @@ class MLflowServer:
                 [sys.executable, *words],
                 stdout=log,
                 stderr=log,
-                # Its job workers would outlive it.
+                # MLflow's job workers would outlive the server.
                 env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
         until = time.monotonic() + SECONDS
@@ -85,7 +85,7 @@ class MLflowServer:
         raise TimeoutError(f"{self.uri} does not answer after {SECONDS:.0f} s")
 
     def stop(self) -> None:
-        """SIGKILL, of its workers too."""
+        """Kill it and its workers with SIGKILL."""
         import psutil  # Ray brings it along
 
         if self._process is None:
@@ -100,7 +100,7 @@ class MLflowServer:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[PostgreSQL]:
-    """A server of its own, in a folder that its user can reach."""
+    """Run a PostgreSQL server in a folder that its user can read."""
     with tempfile.TemporaryDirectory(prefix="autonat-postgresql-") as folder:
         Path(folder).chmod(0o755)
         server = PostgreSQL(Path(folder) / "data")
@@ -112,7 +112,7 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path, store: str | None = None) -> Iterator[MLflowServer]:
-    """A server that answers."""
+    """Run an MLflow server that answers."""
     server = MLflowServer(folder, store)
     server.start()
     try:

@@ -1,6 +1,6 @@
-"""What commands cost before they do anything: CPU and wall seconds, the median of several runs.
+"""Measures the start of commands in CPU and wall seconds, as the median of several runs.
 
-Beside them, in the same rounds, `python -c pass`: what no command can go below.
+`python -c pass`, which no command can be faster than, is measured in the same rounds.
 
     python benchmarks/startup.py [--rounds 5] [--json]
 """
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def seconds_of(command: list[str], folder: Path) -> tuple[float, float]:
-    """CPU seconds, of the command and its children, and wall seconds."""
+    """Run a command; return the CPU seconds, with those of its children, and the wall seconds."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)

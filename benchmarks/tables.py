@@ -1,11 +1,11 @@
-"""Every optimiser at equal images on the tabulated and the simulated objective, many seeds.
+"""Compares all optimisers on the tabulated and the simulated objective, with many seeds.
 
-    python -m benchmarks.tables --budget 20000 --seeds 20      # run it again and it goes on
+    python -m benchmarks.tables --budget 20000 --seeds 20      # run it again to resume
     python -m benchmarks.tables --objectives simulated --controls-first
 
-Nothing is generated, so that many seeds cost minutes; the true FID of what a search believes in is
-known. It writes benchmarks/tables-*.parquet (one row a search and number of images: the true FID
-at n = 10,000 of the best so far) and tables-*.html (median and quartiles), and prints the ends.
+No images are generated, so many seeds take only minutes, and the true FID of a result is known. It
+writes benchmarks/tables-*.parquet, with a row for each search and number of images (the true FID at
+n = 10,000 of the best so far), and tables-*.html (median and quartiles), and prints the final FIDs.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        """The method in tables."""
+        """The label of the method in tables."""
         return f"{self.optimiser}, controls first" if self.controls_first else self.optimiser
 
     @property
     def study(self) -> str:
-        """The name of its record."""
+        """The name of the study."""
         where = f"{self.objective}-T{self.steps}-{self.budget}"
         first = "first-" if self.controls_first else ""
         return f"{where}-s{self.seed}-{first}{self.optimiser}"
@@ -70,21 +70,23 @@ def main(
     optimisers: str = ",".join(n for n in OPTIMISERS if n != PARETO),
     controls_first: bool = False,
 ) -> None:
-    """Run what is missing, then write the table and the curves. With controls first, every method
-    begins with the controls that coarse-to-fine always measures first."""
+    """Run the missing searches, then write the table and the curves.
+
+    With --controls-first, every method first measures the controls, as coarse-to-fine always does.
+    """
     rows: list[pd.DataFrame] = []
     with LiveProgress() as progress:
         for name in objectives.split(","):
             objective = load_objective(name, {})
             if not isinstance(objective, Known):
-                raise ValueError(f"objective {name} does not know its truth")
+                raise ValueError(f"objective {name}: expected one whose true FID is known")
             for optimiser in optimisers.split(","):
                 for seed in range(seeds):
                     case = Case(name, steps, budget, optimiser, seed, controls_first)
                     rows.append(curve(objective, searched(objective, case), case))
                     progress.update(f"{name} {optimiser}", seed + 1, seeds, "")
     ending = f"T{steps}-{budget // 1000}k"
-    found = over_former(pd.concat(rows, ignore_index=True), HERE / f"tables-{ending}.parquet")
+    found = with_former_rows(pd.concat(rows, ignore_index=True), HERE / f"tables-{ending}.parquet")
     found.to_parquet(HERE / f"tables-{ending}.parquet")
     pages = [
         curves(
@@ -102,8 +104,8 @@ def main(
     print(table.round(3).to_string())
 
 
-def over_former(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The rows, and those of other searches that a former table holds."""
+def with_former_rows(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the rows, and those of other searches in a former table."""
     if not path.exists():
         return rows
     keys, former = ["objective", "optimiser", "seed"], pd.read_parquet(path)
@@ -112,7 +114,7 @@ def over_former(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def searched(objective: Known, case: Case) -> Record:
-    """The record of a search, run where it is not complete."""
+    """Return the record of a search; run the search if it is not complete."""
     url = f"sqlite:///{HERE / 'tables.db'}"
     known = case.study in study_names(url)
     record = Record.open(url, case.study) if known else Record.create(url, case.study, {})
@@ -127,7 +129,7 @@ def searched(objective: Known, case: Case) -> Record:
 
 
 def curve(objective: Known, record: Record, case: Case) -> pd.DataFrame:
-    """The true FID of what a search would have handed back, over the images it had generated."""
+    """Return the true FID of the result of a search, over the images generated so far."""
     lowest, spent, points = np.inf, 0, []
     for done in record.evaluations:
         spent += done.images

@@ -1,13 +1,13 @@
-"""Training strategies on real digits, and what searching them is worth.
+"""Measures training strategies on real digits, and the benefit of searching them.
 
-    python -m benchmarks.training table           # strategies against FID over training seeds
-    python -m benchmarks.training fine-tuning     # the same strategies, from Beta(12, 3)'s weights
-    python -m benchmarks.training alternation     # both searched, against generation alone
-    python -m benchmarks.training retrained       # what they found, under training seeds of its own
+    python -m benchmarks.training table           # the FID of training strategies
+    python -m benchmarks.training fine-tuning     # the same, starting from weights of Beta(12, 3)
+    python -m benchmarks.training alternation     # searching both, or only generation
+    python -m benchmarks.training retrained       # the results with new training seeds
     python -m benchmarks.training side-by-side    # one training, and two at the same time
 
-Run again, all but the last go on. The common tests measure at n = 10,000 under seed 1001, which no
-search uses; ± is the standard error over training seeds.
+All but the last can be resumed by running them again. The common tests measure at n = 10,000 with
+seed 1001, which no search uses; ± is the standard error over training seeds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ GENERATION = ("rule of thumb", "more remask noise")
 NEW_TRAINING_SEEDS = (100, 101, 102)
 TRAINING_STEPS = 1000
 PASSES_A_STEP = 3 * 64
-"""What a training step of 64 images costs: a backward pass counts as two forward ones."""
+"""Forward passes that a training step of 64 images costs: a backward pass counts as two."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -70,7 +70,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 def table(
     steps: int = 8, training_steps: int = 1000, training_seeds: int = 3, images: int = 10_000
 ) -> None:
-    """Write benchmarks/training-T*.parquet, a row a model and generation strategy, and print it."""
+    """Write and print benchmarks/training-T*.parquet: a row per model and generation strategy."""
     strategies: dict[str, GenerationStrategy] = {}
     trainings: dict[str, Training] = {}
     for control in GENERATION:
@@ -96,9 +96,10 @@ def fine_tuning(
     training_seeds: int = 3,
     images: int = 5000,
 ) -> None:
-    """What training on from Beta(12, 3)'s weights says of a strategy, against training anew.
+    """Compare fine-tuning from weights of Beta(12, 3) with training from scratch.
 
-    Both are measured with more remask noise; run `table` first."""
+    Both are measured with more remask noise. Run `table` first.
+    """
     control = GENERATION[1]
     anew = pd.read_parquet(HERE / f"training-T{steps}-{training_steps}.parquet")
     anew = anew[anew["generation"] == control].drop(columns="generation")
@@ -136,7 +137,7 @@ def alternation(
     budget: int = 40_000,
     test_images: int = 4000,
 ) -> None:
-    """Both searched in turn, and generation alone with Beta(12, 3) at as many forward passes."""
+    """Search both in turn, and only generation with Beta(12, 3), at equal forward passes."""
     for seed in map(int, seeds.split(",")):
         both = _both(steps, seed, rounds, training_budget, budget, test_images)
         found = alternate(both, resume=_exists(f"{both.name}-"), search=_search)
@@ -152,9 +153,10 @@ def alternation(
 
 @app.command()
 def retrained(steps: int = 8, seeds: str = "0,1,2", images: int = 5000) -> None:
-    """The pairs that both searches and generation alone found, each with three new trainings.
+    """Train the results of both and of generation alone again, with three new seeds each.
 
-    A training search picks the luckiest of its models; new ones show what its strategy is worth.
+    A training search picks the best of its models, which may be luck; new models show the value of
+    the strategy.
     """
     strategies: dict[str, GenerationStrategy] = {}
     trainings: dict[str, Training] = {}
@@ -176,7 +178,7 @@ def retrained(steps: int = 8, seeds: str = "0,1,2", images: int = 5000) -> None:
 
 @app.command()
 def side_by_side(steps: int = 8, training_steps: int = 1000, repeats: int = 3) -> None:
-    """Seconds and peak memory of a training alone, and of two at the same time."""
+    """Print the seconds and the peak memory of a training, and of two at the same time."""
     ratios = []
     for repeat in range(repeats):
         seconds = {}
@@ -214,7 +216,7 @@ def side_by_side(steps: int = 8, training_steps: int = 1000, repeats: int = 3) -
 
 @dataclass(frozen=True)
 class Watched:
-    """A trainer that notes its worker's peak memory, in KiB."""
+    """A trainer that records the peak memory of its worker in KiB."""
 
     trainer: Trainer
     folder: Path
@@ -248,7 +250,7 @@ def _both(
 
 
 def _alone(both: AlternationSettings, passes: int) -> SearchSettings:
-    """Generation alone, on a model trained with Beta(12, 3) as a training search trains it."""
+    """Return a search of generation alone, on a model trained with Beta(12, 3)."""
     lab = Lab.open(LAB)
     training = Training(STRATEGIES[0], both.training_steps, both.seed)
     start = {"model": both.generation_space().start}
@@ -265,7 +267,7 @@ def _alone(both: AlternationSettings, passes: int) -> SearchSettings:
 
 
 def _passes(name: str) -> int:
-    """Forward passes that a search cost, its trainings' included."""
+    """Return the forward passes that a search cost, including its trainings."""
     total = 0
     for record in search_records(Lab.open(LAB).record_url, name):
         if record.settings["kind"] == "search":
@@ -293,29 +295,29 @@ def _rows(record: Record) -> list[dict[str, object]]:
     for done in record.evaluations:
         if done.measurement is not None:
             control, strategy, seed = done.probe.role.split(" / ")
-            told = {"generation": control, "training": strategy, "training seed": int(seed)}
+            row = {"generation": control, "training": strategy, "training seed": int(seed)}
             found = done.measurement
-            rows.append(told | {"fid": found.value, "validation_loss": found.validation_loss})
+            rows.append(row | {"fid": found.value, "validation_loss": found.validation_loss})
     return rows
 
 
 def _checkpoint(record: Record) -> str:
-    """Of the one model that was trained."""
+    """Return the checkpoint of the only model that was trained."""
     measured = record.evaluations[0].measurement
     if measured is None or measured.checkpoint is None:
-        raise ValueError(f"{record.name}: its model was not trained")
+        raise ValueError(f"{record.name}: the model was not trained")
     return measured.checkpoint
 
 
 def _measured(name: str, asked: Replicates, start: str | None = None) -> Record:
-    """The record of a list of trainings, run where it is not complete."""
+    """Return the record of a list of trainings; run those that are missing."""
     total = len(asked)
     lab, objective = Lab.open(LAB), DigitsObjective()
-    told = {**describe("digits", {}, objective), "kind": "training", "search_name": name}
+    settings = {**describe("digits", {}, objective), "kind": "training", "search_name": name}
     if name in study_names(lab.record_url):
         record = Record.open(lab.record_url, name)
     else:
-        record = Record.create(lab.record_url, name, told)
+        record = Record.create(lab.record_url, name, settings)
     if len(record.evaluations) < total:
         with LiveProgress() as progress:
             study = Study(asked, record, None, total, lambda study: study.show(progress))
@@ -330,7 +332,7 @@ def _exists(prefix: str) -> bool:
 
 
 def _names(steps: int) -> list[str]:
-    """The searches to compare, by what is in the lab."""
+    """Return the names of the searches in the lab that can be compared."""
     url = Lab.open(LAB).record_url
     found = {
         Record.open(url, name).settings["search_name"]

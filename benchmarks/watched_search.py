@@ -1,4 +1,4 @@
-"""A search from the command line, in a process that can be killed, whose every step is counted."""
+"""Runs a search in a process that can be killed, and counts what happens to its evaluations."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ HERE = Path(__file__).parent / "faulty"
 OPTIMISERS = ("cmaes", "coarse-to-fine")
 IMAGES = 100
 SECONDS = 300.0
-"""After which something that is waited for does not come any more."""
+"""How long to wait for anything."""
 
 _forks = multiprocessing.get_context("forkserver")
-# Whatever a driver imports when it needs it: without these, one begins to search after seven
-# seconds in place of two, and whoever is killed earlier has measured nothing.
+# Modules that a driver imports when it needs them. Without preloading them, a driver starts to
+# search after seven seconds instead of two, and one killed earlier measures nothing.
 _forks.set_forkserver_preload(
     [
         "benchmarks.watched_search",
@@ -56,17 +56,17 @@ _forks.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fault did.
+    """The outcome of a fault.
 
     Attributes:
-        fault: in words.
-        tries: how often it was made.
-        evaluations: in the record at the end.
-        lost: that the record held once, and does not any more.
-        twice: that it holds more than once.
-        again: that were begun more often than once, every further time.
+        fault: the fault, in words.
+        tries: how often it was caused.
+        evaluations: the number of evaluations in the record at the end.
+        lost: the number of evaluations that were in the record and are missing at the end.
+        twice: the number of duplicated evaluations in the record.
+        again: how often evaluations were restarted.
         same: whether evaluations and winners are those of a search without faults.
-        recovery: seconds until it went on, each time that it was seen.
+        recovery: the seconds until the search continued, for each time that it was observed.
     """
 
     fault: str
@@ -84,13 +84,15 @@ class Search:
     """A search from the command line, in a folder of its own.
 
     Attributes:
-        folder: made if it is missing.
-        evaluations: of each optimiser.
-        latency: seconds that each of them sleeps.
-        runner: ray, with two workers, or local.
-        record_url: of another record than the lab's own.
-        more: words for the command line.
-        settings: of the objective.
+        folder: the folder, which is made if it is missing.
+        evaluations: the number of evaluations of each optimiser.
+        latency: how many seconds each of them sleeps.
+        runner: "ray", with two workers, or "local".
+        record_url: the URL of a record other than the lab's own.
+        more: additional words of the command line.
+        settings: settings of the objective.
+        seen: the values of evaluations that were last seen in the record.
+        lost: how many evaluations have disappeared from the record.
     """
 
     folder: Path
@@ -109,12 +111,12 @@ class Search:
 
     @property
     def marks(self) -> Path:
-        """What the objective wrote down."""
+        """The log of the objective."""
         return self.folder / "marks"
 
     @property
     def url(self) -> str:
-        """Of the record."""
+        """The URL of the record."""
         return self.record_url or f"sqlite:///{self.folder / 'lab' / 'record.db'}"
 
     def start(
@@ -124,7 +126,7 @@ class Search:
         most: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> ForkServerProcess:
-        """A driver; with `most`, one that cannot write files of more bytes."""
+        """Start a driver; with `most`, one that cannot write larger files, in bytes."""
         words = ["search", "--lab", str(self.folder / "lab"), "--runner", self.runner, *self.more]
         if self.record_url is not None:
             words += ["--record-url", self.record_url]
@@ -145,7 +147,7 @@ class Search:
         return process
 
     def look(self) -> dict[tuple[str, int], float]:
-        """The FID of every evaluation in the record; what it held before and not now is lost."""
+        """Return the FID of every evaluation in the record, and count those that disappeared."""
         rows = [
             ((name, evaluation.probe.number), evaluation.measurement.value)
             for name in study_names(self.url)
@@ -158,11 +160,11 @@ class Search:
         return now
 
     def wait_for(self, evaluations: int) -> None:
-        """Until the record holds so many."""
+        """Wait until the record holds so many evaluations."""
         until(lambda: self.begun() and len(self.look()) >= evaluations)
 
     def outcome(self, fault: str, tries: int, recovery: list[float]) -> Outcome:
-        """When the search is over."""
+        """Return the outcome of a fault, when the search is over."""
         found = self.look()
         recorded = [
             (name, evaluation.probe.number)
@@ -183,31 +185,31 @@ class Search:
         )
 
     def winners(self) -> dict[str, str]:
-        """The best strategies that were published, by method."""
+        """Return the published strategies by method."""
         files = (self.folder / "lab" / "results" / NAME).glob("*.json")
         return {f.stem: json.dumps(json.loads(f.read_text())["generation"]) for f in files}
 
     def begun(self) -> bool:
-        """Whether there is something to resume."""
+        """Whether there is a search to resume."""
         if self.record_url is None and not (self.folder / "lab" / "record.db").exists():
             return False
-        with contextlib.suppress(ValueError):  # its tables are being made
+        with contextlib.suppress(ValueError):  # the tables are just being made
             return any(name.startswith(NAME) for name in study_names(self.url))
         return False
 
     def begins_after(self, moment: float) -> list[float]:
-        """Seconds until evaluations began that began after a moment."""
+        """Return the seconds from a moment to the starts of evaluations after it."""
         return [at - moment for at, kind, *_ in marks(self) if kind == "begin" and at > moment]
 
 
 def marks(search: Search) -> list[tuple[float, str, str, str]]:
-    """Time, kind, evaluation and node of all that the objective wrote down."""
+    """Return time, kind, evaluation and node of each entry in the log of the objective."""
     lines = [line.split() for line in search.marks.read_text().splitlines()]
     return [(float(at), kind, key, node) for at, kind, key, node in lines]
 
 
 def _drive(words: list[str], log: Path, most: int | None, environment: dict[str, str]) -> None:
-    """The command line, in this process."""
+    """Run the command line in this process."""
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
@@ -220,14 +222,14 @@ def _drive(words: list[str], log: Path, most: int | None, environment: dict[str,
 
 
 def finish(process: ForkServerProcess, code: int = 0) -> None:
-    """Wait for a driver's end, which has to be with that exit code."""
+    """Wait for the end of a driver, and check its exit code."""
     process.join(SECONDS)
     if process.exitcode != code:
-        raise RuntimeError(f"the driver ended with {process.exitcode}, not {code}")
+        raise RuntimeError(f"expected the exit code {code} of the driver, got {process.exitcode}")
 
 
 def until(there: Callable[[], bool]) -> None:
-    """Wait for something, which has to come."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + SECONDS
     while not there():
         if time.monotonic() > deadline:
@@ -238,12 +240,12 @@ def until(there: Callable[[], bool]) -> None:
 scratch = functools.partial(
     tempfile.TemporaryDirectory, prefix="autonat-faults-", ignore_cleanup_errors=True
 )
-"""A folder for one search."""
+"""Makes a temporary folder for one search."""
 _whole: dict[int, tuple[dict[tuple[str, int], float], dict[str, str]]] = {}
 
 
 def uninterrupted(evaluations: int) -> tuple[dict[tuple[str, int], float], dict[str, str]]:
-    """Evaluations and winners of a search that nothing happens to."""
+    """Return the evaluations and winners of a search without faults."""
     if evaluations not in _whole:
         with scratch() as folder:
             search = Search(Path(folder), evaluations, 0.0, "local")

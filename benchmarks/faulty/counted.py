@@ -1,4 +1,4 @@
-"""A simulated objective that writes down what it begins and ends, so that faults can be counted."""
+"""A simulated objective that logs the start and end of evaluations, to count faults."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trials.objectives.simulated import SimulatedObjective
 
 
 class Counted(SimulatedObjective):
-    """Measures as the simulated objective does. While a file named like the marks with ".gate" at
-    the end exists, evaluations that have begun wait.
+    """Measures like the simulated objective.
+
+    While a file with the name of the log and the ending ".gate" exists, started evaluations wait.
 
     Args:
-        marks: file that every evaluation adds a line to when it begins and when it ends.
-        latency: seconds that an evaluation sleeps.
-        hang: of how many evaluations the first try hangs.
-        gigabytes: memory that the first try of some evaluations takes, and keeps until it is
-            ended.
-        greedy: of how many evaluations.
+        marks: the file to which every evaluation adds a line when it starts and when it ends.
+        latency: how many seconds an evaluation sleeps.
+        hang: the number of evaluations whose first try hangs.
+        gigabytes: the memory that the first try of some evaluations takes until it is killed.
+        greedy: the number of these evaluations.
     """
 
     def __init__(

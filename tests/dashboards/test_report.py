@@ -101,8 +101,8 @@ def test_no_number_comes_last_and_is_named(tmp_path: Path, results: Results) -> 
 def test_final_tests_that_differ_are_called_incomparable(tmp_path: Path, results: Results) -> None:
     found = results({"tpe": 3.9})
     found[0] = dataclasses.replace(found[0], test_images=500)
-    assert "The numbers depend on n" in written(tmp_path / "r.html", found)
-    assert "The numbers depend on n" not in written(tmp_path / "r.html", found[1:])
+    assert "Numbers depend on n" in written(tmp_path / "r.html", found)
+    assert "Numbers depend on n" not in written(tmp_path / "r.html", found[1:])
 
 
 @pytest.mark.parametrize(
