@@ -1,8 +1,7 @@
 """Measures the benefit of more workers on a virtual cluster, and the overhead of a real search.
 
     python -m benchmarks.scale simulated      # all optimisers with 1 … 1,000 workers; minutes
-    python -m benchmarks.scale simulated --optimisers random --workers 1000 --steps 4 \\
-        --evaluations 100000                  # one search of 100,000 evaluations
+    python -m benchmarks.scale simulated --optimisers random --workers 1000 --evaluations 100000
     python -m benchmarks.scale real           # Ray, record and MLflow with 2 workers; minutes
 
 docs/scale.md has the results.

@@ -1,7 +1,9 @@
 """The conformance suite of metrics: it checks the promises of `models.metrics.metric.Metric`.
 
-def test_my_metric() -> None:
-    check_metric(MyMetric())
+    def test_my_metric() -> None:
+        check_metric(MyMetric())
+
+The checks use Gaussian features, and need no images.
 """
 
 from __future__ import annotations
