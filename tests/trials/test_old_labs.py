@@ -166,7 +166,7 @@ def test_an_unfinished_one_goes_on(autonat: Autonat, opened: Callable[[str], Pat
         "unfinished-coarse-to-fine": 20,
         "unfinished-cmaes": 8,
     }
-    words = ("search", "--resume", "unfinished", "--lab", lab, "--json")
+    words = ("search", "--resume", "unfinished", "--lab", lab, "--runner", "local", "--json")
     results = printed(autonat(*words))["results"]
     after = in_record(lab)
     for study, values in before.items():

@@ -122,15 +122,21 @@ def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
     assert all({"alpha", "beta"} <= set(c.data.params) for c in children)
 
 
-@pytest.mark.parametrize("evaluations", [3, 30])
+@pytest.mark.parametrize(
+    ("evaluations", "files_lie_there"), [(3, True), (30, False)], ids=["early", "late"]
+)
 def test_interrupted_and_resumed_equals_not_interrupted(
     autonat: Autonat,
     whole: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     evaluations: int,
+    files_lie_there: bool,
 ) -> None:
+    """Files of another record that lie in the lab are not believed."""
     lab = tmp_path / "lab"
+    if files_lie_there:
+        shutil.copytree(whole / "results", lab / "results")
     measure = DigitsObjective.evaluate
     count = 0
 
@@ -176,16 +182,6 @@ def test_mlflow_is_completed_and_the_report_written_again(
     report.unlink()
     assert autonat("report", "a", "--lab", whole)[0] == 0
     assert report.exists()
-
-
-def test_files_of_another_record_are_not_believed(
-    autonat: Autonat, whole: Path, tmp_path: Path
-) -> None:
-    lab = tmp_path / "lab"
-    shutil.copytree(whole / "results", lab / "results")
-    code, _, err = autonat(*BOTH, "--lab", lab)
-    assert code == 0, err
-    assert fids(lab) == fids(whole)
 
 
 def test_an_alternation_s_name_is_taken_once(autonat: Autonat, whole: Path) -> None:
