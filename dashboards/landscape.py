@@ -30,20 +30,20 @@ def landscape(trainings: pd.DataFrame, family: str, metric: str = "FID") -> go.F
     parameters = list(distribution(family).parameters)
     if len(parameters) == 2:
         figure = go.Figure(
-            _points(shown, parameters[0], shown[parameters[1]], metric, coloured=True)
+            _scatter(shown, parameters[0], shown[parameters[1]], metric, coloured=True)
         )
         _axis(figure, family, parameters[1], "y")
     else:
         figure = make_subplots(1, len(parameters), shared_yaxes=True)
         for i, name in enumerate(parameters, 1):
-            figure.add_trace(_points(shown, name, shown["fid"], metric, coloured=False), 1, i)
+            figure.add_trace(_scatter(shown, name, shown["fid"], metric, coloured=False), 1, i)
         figure.update_yaxes(title_text=f"{metric} seen by the search", col=1)
     for i, name in enumerate(parameters[: 1 if len(parameters) == 2 else None], 1):
         _axis(figure, family, name, "x", i)
     return styled(figure, height=460).update_layout(showlegend=False)
 
 
-def _points(shown: pd.DataFrame, x: str, y: pd.Series, metric: str, coloured: bool) -> go.Scatter:
+def _scatter(shown: pd.DataFrame, x: str, y: pd.Series, metric: str, coloured: bool) -> go.Scatter:
     finished = shown["state"] == "COMPLETE"
     fid, title = shown["fid"], metric
     if "round" in shown:  # each round measures with another generation strategy

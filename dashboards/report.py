@@ -71,7 +71,7 @@ def write_report(
         ValueError: there is no result, two results have the same method and T, or the file cannot
             be written.
     """
-    named = _labelled(results)
+    named = _by_label(results)
     metric = metric_label(results[0].metric)
     of_method = figures.colours(
         (r.method for r in results if r.searched), (r.method for r in results if not r.searched)
@@ -84,7 +84,7 @@ def write_report(
         title=title,
         facts=facts,
         summary=_summary(named),
-        standing=_standing(results),
+        standing=_standing_sentence(results),
         warnings=warnings(results, anchors),
         tests=describe_tests(results),
         metric=metric,
@@ -93,7 +93,7 @@ def write_report(
         meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
-        final_test=_embedded(
+        final_test=_figure_html(
             figures.final_test(
                 {
                     k: figures.FinalTest(r.value, r.standard_error, r.values)
@@ -106,14 +106,14 @@ def write_report(
         schedules=_schedules(named, tokens, colour),
         best_fid=_best_fid(named, colour, metric),
         landscape=trainings
-        and _embedded(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
+        and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         samples=_samples(named, colour),
         plotly=Markup(get_plotlyjs()),
     )
     return _write(path, text)
 
 
-def _labelled(results: Sequence[Result]) -> dict[str, Result]:
+def _by_label(results: Sequence[Result]) -> dict[str, Result]:
     """Return the results by label: the method, with T if several were searched."""
     if not results:
         raise ValueError("expected at least one result for a report, got none")
@@ -127,14 +127,14 @@ def _labelled(results: Sequence[Result]) -> dict[str, Result]:
     return named
 
 
-def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
+def _ranked_by_value(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
     """Sort the results by value, lowest first; results without a number are last."""
     return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
 def _summary(named: Mapping[str, Result]) -> str:
     """Return the main finding in a sentence."""
-    label, best = _ranked(named)[0]
+    label, best = _ranked_by_value(named)[0]
     if not math.isfinite(best.value):
         return "No method gave a number in the final test."
     number = with_error(best.value, best.standard_error)
@@ -156,7 +156,7 @@ def _summary(named: Mapping[str, Result]) -> str:
     )
 
 
-def _standing(results: Sequence[Result]) -> str:
+def _standing_sentence(results: Sequence[Result]) -> str:
     """Return the end of the summary: how searches and controls compare in the same final test."""
     sentence = standing(results) if len(describe_tests(results)) == 1 else None
     return "" if sentence is None else f"; {sentence}."
@@ -166,7 +166,10 @@ def _rows(
     named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
     """Make the rows of the final table, sorted by value, anchors included."""
-    rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
+    rows = [
+        (result.value, _row(label, result, named, colour))
+        for label, result in _ranked_by_value(named)
+    ]
     rows += [
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
         for a in anchors
@@ -178,7 +181,7 @@ def _row(
     label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
 ) -> dict[str, Any]:
     """Make a row of the final table, with numbers as text."""
-    best = _ranked(named)[0][1]
+    best = _ranked_by_value(named)[0][1]
     failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
     return {
         "anchor": False,
@@ -212,7 +215,7 @@ def _schedules(
         sections.append(
             {
                 "steps": steps,
-                "figure": _embedded(figures.schedules(drawn, tokens, colour)),
+                "figure": _figure_html(figures.schedules(drawn, tokens, colour)),
                 "schedules": [name.replace("_", " ") for name in names],
                 "numbers": [
                     {
@@ -238,7 +241,7 @@ def _best_fid(
     return [
         {
             "steps": steps,
-            "figure": _embedded(
+            "figure": _figure_html(
                 figures.best_fid(
                     {
                         label: r.evaluations
@@ -264,12 +267,12 @@ def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dic
             "count": len(result.samples),
             "uri": _data_uri(samples.png(samples.grid(result.samples), SAMPLE_WIDTH)),
         }
-        for label, result in _ranked(named)
+        for label, result in _ranked_by_value(named)
         if result.samples is not None
     ]
 
 
-def _embedded(figure: go.Figure) -> Markup:
+def _figure_html(figure: go.Figure) -> Markup:
     return Markup(
         figure.to_html(
             full_html=False,

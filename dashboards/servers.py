@@ -78,11 +78,11 @@ def open_dashboards(
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_by_sigterm())
         command = _optuna_command(record_url, host, optuna_port)
-        servers = {f"http://{host}:{optuna_port}": _running("optuna-dashboard", command)}
+        servers = {f"http://{host}:{optuna_port}": _running_server("optuna-dashboard", command)}
         if not _is_server(tracking_uri):
             command = _mlflow_command(tracking_uri, artifacts, host, mlflow_port)
             tracking_uri = f"http://{host}:{mlflow_port}"
-            servers[tracking_uri] = _running("MLflow", command)
+            servers[tracking_uri] = _running_server("MLflow", command)
         started = {address: stack.enter_context(s) for address, s in servers.items()}
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
@@ -108,7 +108,7 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _running(name: str, command: Sequence[str]) -> Iterator[_Server]:
+def _running_server(name: str, command: Sequence[str]) -> Iterator[_Server]:
     """Run a server in a session of its own, so that all its processes can be ended with it."""
     # A viewer on one machine needs neither MLflow's job workers nor its usage reports.
     environment = os.environ | {
@@ -184,16 +184,20 @@ def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) ->
         "--port": str(port),
         "--workers": "1",
     }
-    return [_script("mlflow"), "server", *(word for option in options.items() for word in option)]
+    return [
+        _command_path("mlflow"),
+        "server",
+        *(word for option in options.items() for word in option),
+    ]
 
 
 def _optuna_command(record_url: str, host: str, port: int) -> list[str]:
     # wsgiref uses threads of one process; the forks of gunicorn would share a database connection.
     options = ["--host", host, "--port", str(port), "--server", "wsgiref"]
-    return [_script("optuna-dashboard"), record_url, *options]
+    return [_command_path("optuna-dashboard"), record_url, *options]
 
 
-def _script(name: str) -> str:
+def _command_path(name: str) -> str:
     """Return the command of that name in this Python's environment, or else on the PATH."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name

@@ -47,17 +47,17 @@ class Bound:
 
 def to_unit(vector: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
     """Map a vector [D] from natural units to [0, 1], along the scale of each entry."""
-    bottom = _scale(low, log)
-    return (_scale(vector, log) - bottom) / (_scale(high, log) - bottom)
+    bottom = _to_scale(low, log)
+    return (_to_scale(vector, log) - bottom) / (_to_scale(high, log) - bottom)
 
 
 def from_unit(unit: Vector, low: Vector, high: Vector, log: npt.NDArray[np.bool_]) -> Vector:
     """Map a vector [D] from [0, 1] to natural units, clipped to the bounds."""
-    bottom = _scale(low, log)
-    scaled = bottom + np.clip(unit, 0, 1) * (_scale(high, log) - bottom)
+    bottom = _to_scale(low, log)
+    scaled = bottom + np.clip(unit, 0, 1) * (_to_scale(high, log) - bottom)
     natural = np.where(log, np.exp(np.where(log, scaled, 0.0)), scaled)
     return np.clip(natural, low, high)
 
 
-def _scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:
+def _to_scale(vector: Vector, log: npt.NDArray[np.bool_]) -> Vector:
     return np.where(log, np.log(np.where(log, vector, 1.0)), vector)

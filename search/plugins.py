@@ -85,8 +85,8 @@ class Registry(Generic[T]):
 
     def sources(self) -> dict[str, str]:
         """Return where each plugin is from: `module:name`, or `module:name, of the package X`."""
-        found = {name: _place(known) for name, known in self._built_in.items()}
-        found |= {name: _place(known) for name, known in self._registered.items()}
+        found = {name: _place_of(known) for name, known in self._built_in.items()}
+        found |= {name: _place_of(known) for name, known in self._registered.items()}
         points = self._entry_points()
         return found | {p.name: _source_of(p) for p in points if p.name not in found}
 
@@ -152,7 +152,7 @@ class Registry(Generic[T]):
         return found
 
 
-def _place(known: object) -> str:
+def _place_of(known: object) -> str:
     if isinstance(known, str):
         return known
     name = getattr(known, "__qualname__", None) or type(known).__qualname__

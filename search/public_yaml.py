@@ -46,7 +46,7 @@ def to_public(strategy: GenerationStrategy) -> dict[str, list[float]]:
     Raises:
         ValueError: the strategy has a choice that is not the default, or an added schedule.
     """
-    for words in strategy.beyond().values():
+    for words in strategy.extras().values():
         raise ValueError(
             f"the public code's format holds only the four standard schedules, but the strategy "
             f"has {words}"

@@ -83,7 +83,7 @@ def optimiser_class(name: str) -> Callable[..., Optimiser]:
             import.
     """
     if ":" not in str(name) and name not in OPTIMISERS_BY_NAME.names():
-        raise _unknown(name, OPTIMISERS_BY_NAME.names())
+        raise _unknown_optimiser(name, OPTIMISERS_BY_NAME.names())
     return OPTIMISERS_BY_NAME.load(name)
 
 
@@ -115,7 +115,7 @@ def require_optimiser(name: str, searches: Searches) -> None:
     names = OPTIMISERS_BY_NAME.names()
     if ":" not in name and name not in names:
         added = [n for n in names if n not in _BUILT_IN]
-        raise _unknown(name, [*_built_in_for(searches), *added])
+        raise _unknown_optimiser(name, [*_built_in_for(searches), *added])
     if searches not in searches_of(name):
         able = " and ".join(searches_of(name))
         raise ValueError(
@@ -124,7 +124,7 @@ def require_optimiser(name: str, searches: Searches) -> None:
         )
 
 
-def _unknown(name: object, known: list[str]) -> ValueError:
+def _unknown_optimiser(name: object, known: list[str]) -> ValueError:
     listed = f"{', '.join(known)}, or package.module:Class of your own"
     return ValueError(f"unknown optimiser {shown(name)}; known: {listed}")
 

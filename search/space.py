@@ -131,11 +131,11 @@ class Space(SearchSpace):
         """See `SearchSpace.starts`."""
         return self.start, None
 
-    def beyond(self) -> dict[str, str]:
-        """The union of `GenerationStrategy.beyond` over all strategies that a search may try."""
+    def extras(self) -> dict[str, str]:
+        """The union of `GenerationStrategy.extras` over all strategies that a search may try."""
         added = {name: f"a schedule {name}" for name in self.free if name not in STANDARD}
         searched = {n: f"{n} = {' or '.join(values)}" for n, values in self.choices.items()}
-        return self.start.beyond() | added | searched
+        return self.start.extras() | added | searched
 
     def to_vector(self, strategy: GenerationStrategy) -> Vector:
         """Return the vector [D] of a strategy of this T.
@@ -167,7 +167,7 @@ class Space(SearchSpace):
         searched = self.dimensions[self.free_length :]
         entries = zip(searched, values[self.free_length :], strict=True)
         chosen = {dimension.name: str(dimension.value(entry)) for dimension, entry in entries}
-        found = self.start.having(schedules, chosen)
+        found = self.start.with_values(schedules, chosen)
         limit = self.max_forward_passes
         return found if limit is None else found.with_passes(limit)
 

@@ -84,8 +84,8 @@ class GenerationStrategy:
 
     def __post_init__(self) -> None:
         for name in STANDARD:
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
-        added = {name: _numbers(name, values) for name, values in self.more.items()}
+            object.__setattr__(self, name, _read_numbers(name, getattr(self, name)))
+        added = {name: _read_numbers(name, values) for name, values in self.more.items()}
         floor = read_number("guidance_floor", self.guidance_floor)
         object.__setattr__(self, "guidance_floor", floor)
         if self.steps < 1:
@@ -141,7 +141,7 @@ class GenerationStrategy:
             return values
         return self.more[name] if name in self.more else _rule_of_thumb(name, self.steps)
 
-    def having(
+    def with_values(
         self,
         schedules: Mapping[str, Sequence[float]],
         choices: Mapping[str, str] | None = None,
@@ -167,7 +167,7 @@ class GenerationStrategy:
         """Return the choices that are not the default, by name."""
         return {n: v for n, v in self.choices().items() if v != CHOICES[n].default}
 
-    def beyond(self) -> dict[str, str]:
+    def extras(self) -> dict[str, str]:
         """Return what an objective must support beyond the standard schedules, by name, in words.
 
         These are the choices that are not the default, and the added schedules.
@@ -284,7 +284,7 @@ def _rule_of_thumb(name: str, steps: int) -> tuple[float, ...]:
     return tuple(float(value) for value in SCHEDULES[name].rule_of_thumb(steps))
 
 
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
+def _read_numbers(name: str, values: Any) -> tuple[float, ...]:
     """Return the values of a schedule as floats.
 
     Raises:

@@ -273,16 +273,16 @@ class StrategyFile:
             lists = [name for name, v in parts["generation"].items() if isinstance(v, list)]
             seek_schedules(lists, parts["objective"].get("name"))
         return cls(
-            generation=_generation(parts["generation"]),
+            generation=_read_generation(parts["generation"]),
             training=None if training is None else TrainingStrategy.from_json(training),
-            objective=_part("objective", parts["objective"], OBJECTIVE_FIELDS),
-            protocol=_part("protocol", parts["protocol"], PROTOCOL_FIELDS),
-            test=None if test is None else _final_test("test", test),
-            baseline=_control("baseline", parts["baseline"]),
-            best_control=_control("best_control", parts["best_control"]),
-            search=_part("search", parts["search"], SEARCH_FIELDS),
-            versions=_versions(parts["versions"]),
-            mlflow=_part("mlflow", parts["mlflow"], MLFLOW_FIELDS),
+            objective=_read_section("objective", parts["objective"], OBJECTIVE_FIELDS),
+            protocol=_read_section("protocol", parts["protocol"], PROTOCOL_FIELDS),
+            test=None if test is None else _read_final_test("test", test),
+            baseline=_read_control("baseline", parts["baseline"]),
+            best_control=_read_control("best_control", parts["best_control"]),
+            search=_read_section("search", parts["search"], SEARCH_FIELDS),
+            versions=_read_versions(parts["versions"]),
+            mlflow=_read_section("mlflow", parts["mlflow"], MLFLOW_FIELDS),
         )
 
     def image_flops(self) -> int | None:
@@ -319,7 +319,7 @@ def image_flops(objective: Mapping[str, Any] | None, strategy: GenerationStrateg
     return int(strategy.forward_passes() * flops["pass"] + flops["decode"])
 
 
-def _generation(data: Any) -> GenerationStrategy:
+def _read_generation(data: Any) -> GenerationStrategy:
     """Read the `generation` part, where every choice is required, even if it is the default."""
     for name in CHOICES if isinstance(data, dict) else ():
         if name not in data:
@@ -327,7 +327,7 @@ def _generation(data: Any) -> GenerationStrategy:
     return GenerationStrategy.from_json(data)
 
 
-def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
+def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
     if data is None:
         return None
     part = require_fields(where, data, names)
@@ -353,7 +353,7 @@ def _part(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | Non
     return part
 
 
-def _final_test(where: str, data: Any) -> FinalTest:
+def _read_final_test(where: str, data: Any) -> FinalTest:
     checked = require_fields(where, data, TEST_FIELDS)
     for name in ("values", "seeds"):
         if not isinstance(checked[name], list):
@@ -361,19 +361,19 @@ def _final_test(where: str, data: Any) -> FinalTest:
     return FinalTest(**checked)
 
 
-def _control(where: str, data: Any) -> Control | None:
+def _read_control(where: str, data: Any) -> Control | None:
     if data is None:
         return None
     part = require_fields(where, data, ("name", "test"))
     if not isinstance(part["name"], str):
         raise ValueError(f"{where}.name = {part['name']!r} is not a string")
     try:
-        return Control(part["name"], _final_test("test", part["test"]))
+        return Control(part["name"], _read_final_test("test", part["test"]))
     except ValueError as error:
         raise ValueError(f"{where}.{error}") from None
 
 
-def _versions(data: Any) -> dict[str, str] | None:
+def _read_versions(data: Any) -> dict[str, str] | None:
     if data is None:
         return None
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):

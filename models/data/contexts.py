@@ -84,7 +84,7 @@ class TextContexts:
         path = data.folder / SETTINGS
         if not path.exists():
             raise ValueError(f"{data.folder}: no contexts; run autonat embed to make them")
-        settings, states = _read_settings(path), _mapped(data.folder / CONTEXTS)
+        settings, states = _read_settings(path), _map_states(data.folder / CONTEXTS)
         first, counts = _caption_rows(data)
         if settings["data"] != data.hash():
             raise ValueError(
@@ -168,11 +168,11 @@ def _partial_states(
             with contextlib.suppress(OSError, ValueError):
                 return np.lib.format.open_memmap(path, mode="r+"), done
     states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    _reserve(partial)
+    _reserve_space(partial)
     return states, 0
 
 
-def _reserve(path: Path) -> None:
+def _reserve_space(path: Path) -> None:
     """Reserve the file's space on disk; if a mapped file runs out of space later, the process dies.
 
     Raises:
@@ -211,7 +211,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return found
 
 
-def _mapped(path: Path) -> npt.NDArray[np.float16]:
+def _map_states(path: Path) -> npt.NDArray[np.float16]:
     states = mapped_array(path)
     if states.ndim != 3 or states.dtype != np.float16 or not len(states):
         raise ValueError(
@@ -228,7 +228,7 @@ def _mapped(path: Path) -> npt.NDArray[np.float16]:
 def _require_same(
     path: Path, settings: dict[str, Any], shape: tuple[int, ...], states: Path
 ) -> None:
-    theirs, found = _read_settings(path), _mapped(states).shape
+    theirs, found = _read_settings(path), _map_states(states).shape
     for name in ("data", "encoder_hash"):
         if theirs.get(name) != settings[name]:
             raise ValueError(f"{path}: made with another {name}; delete it to make contexts anew")

@@ -30,7 +30,7 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if min(image.size) < size:
                 raise UnusableImage(f"short side {min(image.size)} is below {size}")
-            return _centre(_rgb(image), size)
+            return _centre_crop(_to_rgb(image), size)
     except UnusableImage:
         raise
     except Exception as error:  # of any type, because Pillow's parsers raise many
@@ -40,14 +40,14 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
         raise UnusableImage(reason) from None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert to RGB with 8 bits a channel; alpha is dropped, as ADM does.
 
     Raises:
         UnusableImage: the pixels are integers of 32 bits or floats, for which white is undefined.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        image = _of_8_bits(image)
+        image = _to_8_bits(image)
     elif image.mode in ("I", "F"):  # Pillow would clip them at 255
         kind = "floating-point" if image.mode == "F" else "32-bit or signed"
         raise UnusableImage(f"{kind} pixels, for which no number is known to be white")
@@ -56,7 +56,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _of_8_bits(image: Image.Image) -> Image.Image:
+def _to_8_bits(image: Image.Image) -> Image.Image:
     """Convert a grey image of 9 to 16 bits, which Pillow would clip at 255, to 8 bits."""
     bits, white_is_0 = 16, False
     if isinstance(image, TiffImageFile):
@@ -69,7 +69,7 @@ def _of_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(255 - levels if white_is_0 else levels)
 
 
-def _centre(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+def _centre_crop(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     scale = size / min(image.size)

@@ -184,7 +184,7 @@ def _coco_source(root: Path, path: Path) -> ImageSource:
                 f"{path}: expected a file_name of the image with id = {number!r}, got {file!r}"
             )
         by_file.setdefault(os.path.normpath(file), []).extend(captions.get(number, []))
-    items = [_captioned(file, root / file, texts) for file, texts in by_file.items()]
+    items = [_captioned_item(file, root / file, texts) for file, texts in by_file.items()]
     return ImageSource("COCO", printable(f"{root}, {path.name}"), items)
 
 
@@ -203,7 +203,7 @@ def _tsv_source(root: Path, path: Path) -> ImageSource:
                 )
             if tab:
                 captions.setdefault(os.path.normpath(file.strip()), []).append(caption)
-    items = [_captioned(file, root / file, texts) for file, texts in captions.items()]
+    items = [_captioned_item(file, root / file, texts) for file, texts in captions.items()]
     return ImageSource("TSV", printable(f"{root}, {path.name}"), items)
 
 
@@ -223,7 +223,7 @@ def _tar_source(place: Path, tars: list[Path], report: Report) -> ImageSource:
             items.append(Item(printable(path.name), str(path), fault=printable(fault)))
             continue
         try:
-            items += _members(path)
+            items += _tar_items(path)
         except (tarfile.TarError, EOFError):
             raise ValueError(f"{path}: not a tar file, or cut off") from None
         except OSError as error:
@@ -232,7 +232,7 @@ def _tar_source(place: Path, tars: list[Path], report: Report) -> ImageSource:
     return ImageSource("tars", str(place), items)
 
 
-def _members(path: Path) -> Iterator[Item]:
+def _tar_items(path: Path) -> Iterator[Item]:
     images: dict[str, tarfile.TarInfo] = {}
     captions: dict[str, dict[str, str]] = {}
     with tarfile.open(path, "r:") as tar:
@@ -251,11 +251,11 @@ def _members(path: Path) -> Iterator[Item]:
         if not member.isfile():
             yield Item(printable(name), str(path), fault="a link within the tar, not a file")
             continue
-        texts = [_caption(captions.get(key, {}))]
-        yield _captioned(name, path, texts, offset=member.offset_data, size=member.size)
+        texts = [_tar_caption(captions.get(key, {}))]
+        yield _captioned_item(name, path, texts, offset=member.offset_data, size=member.size)
 
 
-def _caption(texts: dict[str, str]) -> str:
+def _tar_caption(texts: dict[str, str]) -> str:
     """Return the caption in KEY.txt, or else the one in KEY.json."""
     if ".txt" in texts:
         return texts[".txt"]
@@ -267,7 +267,7 @@ def _caption(texts: dict[str, str]) -> str:
     return caption if isinstance(caption, str) else ""
 
 
-def _captioned(
+def _captioned_item(
     name: str, path: Path, texts: list[Any], offset: int = 0, size: int | None = None
 ) -> Item:
     """Make an item whose captions are those texts that are not empty."""

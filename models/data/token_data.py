@@ -132,7 +132,7 @@ class TokenData:
                 raise ValueError("the field 'hash' is missing")
         except ValueError as error:
             raise ValueError(f"{folder / SETTINGS}: {error}") from None
-        rows = _mapped(folder / TOKENS)
+        rows = _map_rows(folder / TOKENS)
         if rows.shape[1] != 1 + settings.tokens or len(rows) / 2 != content.get("images"):
             h, w = settings.grid
             raise ValueError(
@@ -190,7 +190,7 @@ class TokenData:
             tuple(str(c) for c in range(int(classes.max()) + 1)),
             source=f"public {Path(path).name}",
         )
-        rows = _mapped(Path(path))
+        rows = _map_rows(Path(path))
         return cls.write(folder, settings, len(rows) // 2, _blocks(rows))
 
     @classmethod
@@ -225,7 +225,7 @@ class TokenData:
             (folder / CAPTIONS).unlink(missing_ok=True)
             if captions is not None:
                 _write_captions(folder / CAPTIONS, images, captions)
-            rows, texts = _mapped(folder / TOKENS), _read_captions(folder / CAPTIONS, images)
+            rows, texts = _map_rows(folder / TOKENS), _read_captions(folder / CAPTIONS, images)
             content = {
                 "format": FORMAT,
                 **asdict(settings),
@@ -287,13 +287,13 @@ def read_public(path: str | Path, codebook_size: int) -> tuple[Array, Array]:
     Raises:
         ValueError: the file is not a 2-D array of integers, or a class or token is out of range.
     """
-    rows = _mapped(Path(path))
+    rows = _map_rows(Path(path))
     for block in _blocks(rows):
         _check_tokens(path, block, codebook_size)
     return rows[:, 1:], rows[:, 0]
 
 
-def _mapped(path: Path) -> Array:
+def _map_rows(path: Path) -> Array:
     rows = mapped_array(path)
     if rows.dtype.kind not in "iu" or rows.ndim != 2:
         raise ValueError(

@@ -95,12 +95,12 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
     if tokenizer is None:
         _require_patches(run)
     try:
-        _claim(run, tokenizer)
+        _claim_folder(run, tokenizer)
         if not (run.folder / SETTINGS).exists():
             if tokenizer is None:
                 tokenizer = _fitted_tokenizer(run, report("fitting patches"))
             _encode_shards(run, tokenizer, report("tokenizing"))
-            _merge(run, tokenizer)
+            _merge_shards(run, tokenizer)
     except OSError as error:
         raise ValueError(f"{run.folder}: {error.strerror or error}") from None
     shutil.rmtree(run.folder / SHARDS, ignore_errors=True)
@@ -150,7 +150,7 @@ def tokenizer_of(data: TokenData) -> Tokenizer:
     return found
 
 
-def _claim(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
+def _claim_folder(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
     """Record the run in its folder, or check that the folder belongs to this run."""
     ours: dict[str, Any] = {
         "tokenizer": run.tokenizer.partition(":")[0],
@@ -232,22 +232,22 @@ def _encode_shards(run: Tokenizing, tokenizer: Tokenizer, report: Report) -> Non
         [batch for batches in plan.values() for batch in batches], run.size, run.workers
     )
     tokenizer = tokenizer.to(device())
-    report(done, len(items), _note(skipped))
+    report(done, len(items), _skipped_note(skipped))
     for start, batches in plan.items():
         rows, faults = [], []
         for batch, decoded in zip(batches, every, strict=False):
-            rows.append(_rows(batch, decoded, tokenizer))
+            rows.append(_encoded_rows(batch, decoded, tokenizer))
             faults += decoded.faults
             done, skipped = done + len(batch), skipped + sum(map(bool, decoded.faults))
-            report(done, len(items), _note(skipped))
+            report(done, len(items), _skipped_note(skipped))
         _write_shard(run, start, np.concatenate(rows), faults)
 
 
-def _note(skipped: int) -> str:
+def _skipped_note(skipped: int) -> str:
     return f"{skipped} skipped" if skipped else ""
 
 
-def _merge(run: Tokenizing, tokenizer: Tokenizer) -> None:
+def _merge_shards(run: Tokenizing, tokenizer: Tokenizer) -> None:
     """Write token data from all shards, and the list of skipped images."""
     items, starts = run.source.items, range(0, len(run.source.items), run.shard_images)
     faults = [fault for start in starts for fault in _shard_faults(run, start) or ()]
@@ -281,7 +281,9 @@ def _with_absolute_path(tokenizer: str) -> str:
     return f"{kind}:{Path(path).resolve()}" if colon else kind
 
 
-def _rows(batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
+def _encoded_rows(
+    batch: Sequence[Item], decoded: Decoded, tokenizer: Tokenizer
+) -> npt.NDArray[np.int32]:
     """Encode the n usable images of a batch to rows [2n, 1 + L], each before its mirror image."""
     labels = [i.label or 0 for i, fault in zip(batch, decoded.faults, strict=True) if not fault]
     if not labels:

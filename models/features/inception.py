@@ -40,7 +40,7 @@ class Convolution(nn.Module):
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
-def _average(x: Tensor) -> Tensor:
+def _average_pool(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -61,7 +61,7 @@ class BlockA(nn.Module):
         """[B, C, 35, 35] to [B, 224 + pool, 35, 35]."""
         triple = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         fives = self.branch5x5_2(self.branch5x5_1(x))
-        return torch.cat([self.branch1x1(x), fives, triple, self.branch_pool(_average(x))], 1)
+        return torch.cat([self.branch1x1(x), fives, triple, self.branch_pool(_average_pool(x))], 1)
 
 
 class BlockB(nn.Module):
@@ -102,7 +102,7 @@ class BlockC(nn.Module):
         seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
-        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(_average(x))], 1)
+        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(_average_pool(x))], 1)
 
 
 class BlockD(nn.Module):
@@ -147,7 +147,7 @@ class BlockE(nn.Module):
         """[B, C, 8, 8] to [B, 2048, 8, 8]."""
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        pooled = F.max_pool2d(x, 3, stride=1, padding=1) if self.maximum else _average(x)
+        pooled = F.max_pool2d(x, 3, stride=1, padding=1) if self.maximum else _average_pool(x)
         return torch.cat(
             [
                 self.branch1x1(x),

@@ -66,7 +66,7 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     The value is not finite if the features are not. The standard error is that of the infinitesimal
     jackknife (Efron 1982, chapter 6), with groups in place of single images.
     """
-    whole = _sum(groups)
+    whole = _total(groups)
     statistics = whole.statistics()
     fid = float(frechet_distance(real, statistics))
     ratio = float(statistics.covariance.trace() / real.covariance.trace())
@@ -84,7 +84,7 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     return Estimate(fid, error, smaller, spread)
 
 
-def _sum(groups: Sequence[Sums]) -> Sums:
+def _total(groups: Sequence[Sums]) -> Sums:
     whole = groups[0]
     for group in groups[1:]:
         whole = whole + group
@@ -95,7 +95,7 @@ def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
     """Return the mean FID over disjoint parts of nearly equal size."""
     cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
     fids = [
-        float(frechet_distance(real, _sum(groups[a:b]).statistics()))
+        float(frechet_distance(real, _total(groups[a:b]).statistics()))
         for a, b in itertools.pairwise(cuts)
     ]
     return math.fsum(fids) / parts

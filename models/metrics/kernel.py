@@ -104,7 +104,7 @@ class KernelDistance(ABC):
         features = torch.cat([group.features for group in groups])
         if not features.isfinite().all():
             return Estimate(math.nan)
-        sums = self._sums(real, features, tuple(len(group.features) for group in groups))
+        sums = self._kernel_sums(real, features, tuple(len(group.features) for group in groups))
         count = len(groups)
 
         def value(chosen: Sequence[int]) -> float:
@@ -135,7 +135,9 @@ class KernelDistance(ABC):
         """See `Anchored`; it does not depend on the number of images."""
         return self.estimate(real, [KeptFeatures(features[None].expand(2, -1))]).value
 
-    def _sums(self, real: RealImages, features: Tensor, sizes: tuple[int, ...]) -> KernelSums:
+    def _kernel_sums(
+        self, real: RealImages, features: Tensor, sizes: tuple[int, ...]
+    ) -> KernelSums:
         known = real.known()
         count, groups = len(known), len(sizes)
         own, between = real.once(f"{self.name} means", self._real_means)

@@ -87,7 +87,7 @@ def read_reference(path: str | Path) -> Reference:
     """
     if (reason := not_a_file(path)) is not None:
         raise ValueError(f"{path}: {reason}")
-    arrays = _arrays(path)
+    arrays = _read_arrays(path)
     lacking = [name for name in ("mu", "sigma") if name not in arrays]
     if lacking:
         raise ValueError(f"{path}: expected {' and '.join(lacking)} in the file, got {[*arrays]}")
@@ -100,7 +100,7 @@ def read_reference(path: str | Path) -> Reference:
     return Reference(Statistics(mean, covariance, images), made, halves, mean_image)
 
 
-def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+def _read_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     """Read the known arrays of a .npz file; others are empty. Nothing is unpickled.
 
     Raises:

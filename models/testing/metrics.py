@@ -42,10 +42,10 @@ def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4
         AssertionError: a check fails; the message says what was expected and what was found.
     """
     _check_declaration(metric)
-    features = _drawn(REAL_IMAGES, 0)
+    features = _draw_features(REAL_IMAGES, 0)
     real = RealImages(statistics_of(features), features if metric.needs_real_features else None)
-    images = _enough(metric)
-    found = _estimate(metric, real, _drawn(images, 1))
+    images = _suitable_number(metric)
+    found = _estimate(metric, real, _draw_features(images, 1))
     _check_numbers(metric, found, images)
     _check_real_images_are_near(metric, real, features)
     _check_noise(metric, real, images)
@@ -109,7 +109,7 @@ def _check_real_images_are_near(metric: Metric, real: RealImages, features: Tens
 
 
 def _check_noise(metric: Metric, real: RealImages, images: int) -> None:
-    values = [_estimate(metric, real, _drawn(images, 1, noise)).value for noise in NOISE]
+    values = [_estimate(metric, real, _draw_features(images, 1, noise)).value for noise in NOISE]
     grows = values == sorted(values) and values[-1] > values[0]
     shown = ", ".join(f"{v:g}" for v in values)
     _require(grows, f"expected values that grow with noise, got {shown}")
@@ -117,7 +117,7 @@ def _check_noise(metric: Metric, real: RealImages, images: int) -> None:
 
 def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
     """Check that neither the order of images nor their division into batches matters."""
-    made = _drawn(images, 1)
+    made = _draw_features(images, 1)
     groups = list(torch.tensor_split(made, GROUPS))
     turned = [metric.part(group.flip(0)) for group in reversed(groups)]
     _require_close("the images in another order", metric.estimate(real, turned), found)
@@ -130,14 +130,14 @@ def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate
 
 def _check_special_inputs(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
     """Check the CPU, float32, features that are not finite, the smallest n, and a pickled copy."""
-    single = metric.estimate(real.to("cpu"), _parts(metric, _drawn(images, 1).cpu()))
+    single = metric.estimate(real.to("cpu"), _parts_of(metric, _draw_features(images, 1).cpu()))
     _require_close("the CPU", single, found)
     floats = real.features.float() if real.features is not None else None
     half = RealImages(real.statistics, floats)
     _require_close(
-        "float32 features", _estimate(metric, half, _drawn(images, 1).float()), found, 1e-3
+        "float32 features", _estimate(metric, half, _draw_features(images, 1).float()), found, 1e-3
     )
-    broken = _drawn(images, 1)
+    broken = _draw_features(images, 1)
     broken[images // 2, 0] = math.nan
     value = _estimate(metric, real, broken).value
     _require(
@@ -145,19 +145,19 @@ def _check_special_inputs(metric: Metric, real: RealImages, images: int, found: 
         f"features that are not finite have the value {value:g}, expected NaN or infinity",
     )
     fewest, _ = metric.images_needed(FEATURES)
-    few = metric.estimate(real, [metric.part(_drawn(fewest, 1))])
+    few = metric.estimate(real, [metric.part(_draw_features(fewest, 1))])
     _require(
         math.isfinite(few.value),
         f"expected a finite value for the smallest n = {fewest}, got {few.value}",
     )
     copy: Metric = pickle.loads(pickle.dumps(metric))
-    _require_close("a copy by pickle", _estimate(copy, real, _drawn(images, 1)), found)
+    _require_close("a copy by pickle", _estimate(copy, real, _draw_features(images, 1)), found)
 
 
 def _check_error(
     metric: Metric, real: RealImages, images: int, repeats: int, within: float
 ) -> None:
-    found = [_estimate(metric, real, _drawn(images, 100 + i, 0.5)) for i in range(repeats)]
+    found = [_estimate(metric, real, _draw_features(images, 100 + i, 0.5)) for i in range(repeats)]
     stated = [one.standard_error for one in found if one.standard_error is not None]
     if not stated:
         return
@@ -173,21 +173,21 @@ def _check_error(
     )
 
 
-def _enough(metric: Metric) -> int:
+def _suitable_number(metric: Metric) -> int:
     """Return a number of images that fills the groups and that the metric accepts."""
     fewest, most = metric.images_needed(FEATURES)
     return min(max(300, GROUPS * fewest), most or 10**6)
 
 
 def _estimate(metric: Metric, real: RealImages, features: Tensor) -> Estimate:
-    return metric.estimate(real, _parts(metric, features))
+    return metric.estimate(real, _parts_of(metric, features))
 
 
-def _parts(metric: Metric, features: Tensor) -> Sequence[object]:
+def _parts_of(metric: Metric, features: Tensor) -> Sequence[object]:
     return [metric.part(group) for group in torch.tensor_split(features, GROUPS)]
 
 
-def _drawn(images: int, seed: int, noise: float = 0.0) -> Tensor:
+def _draw_features(images: int, seed: int, noise: float = 0.0) -> Tensor:
     """Draw features [n, FEATURES] of unit variance, and add noise."""
     random = torch.Generator().manual_seed(seed)
     found, more = torch.randn((2, images, FEATURES), generator=random, dtype=torch.float64)

@@ -94,7 +94,7 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList(
             Level(a, b, config.blocks) for a, b in zip(before, channels, strict=True)
         )
-        self.mid = _middle(channels[-1])
+        self.mid = _middle_blocks(channels[-1])
         self.norm_out = nn.GroupNorm(GROUPS, channels[-1], EPS)
         self.conv_out = nn.Conv2d(channels[-1], config.code_width, 1)
 
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
         super().__init__()
         channels = config.channels
         self.conv_in = nn.Conv2d(config.code_width, channels[-1], 3, padding=1)
-        self.mid = _middle(channels[-1])
+        self.mid = _middle_blocks(channels[-1])
         before = (*channels[1:], channels[-1])
         self.up = nn.ModuleList(
             Level(a, b, config.blocks, upsample=i > 0)
@@ -134,7 +134,7 @@ class Decoder(nn.Module):
         return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
 
 
-def _middle(channels: int) -> nn.ModuleDict:
+def _middle_blocks(channels: int) -> nn.ModuleDict:
     return nn.ModuleDict({f"block_{i}": ResidualBlock(channels, channels) for i in (1, 2)})
 
 

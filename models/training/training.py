@@ -108,7 +108,7 @@ def train_in_rungs(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    done = _resume(folder / CHECKPOINT, nat, average, optimiser)
+    done = _load_checkpoint(folder / CHECKPOINT, nat, average, optimiser)
     if done > rungs[0]:
         raise ValueError(
             f"{folder / CHECKPOINT}: expected a checkpoint of at most {rungs[0]} steps, got {done}"
@@ -124,7 +124,7 @@ def train_in_rungs(
                     raise ValueError(f"training diverged: loss = {loss.item()} at step {step + 1}")
                 report(step + 1, settings.steps, f"loss {loss.item():.3f}")
             if share.rank == 0 and (last or (step + 1) % CHECKPOINT_EVERY == 0):
-                _save(folder / CHECKPOINT, step + 1, nat, average, optimiser)
+                _save_checkpoint(folder / CHECKPOINT, step + 1, nat, average, optimiser)
         done = rung
         trained: NAT = average.module  # type: ignore[assignment]
         yield trained.eval()
@@ -159,7 +159,7 @@ def _step(
     return torch.stack(losses).sum()
 
 
-def _save(
+def _save_checkpoint(
     path: Path, step: int, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer
 ) -> None:
     state = {
@@ -181,7 +181,9 @@ def steps_behind(folder: Path) -> int:
         return 0
 
 
-def _resume(path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
+def _load_checkpoint(
+    path: Path, nat: NAT, average: AveragedModel, optimiser: torch.optim.Optimizer
+) -> int:
     """Load a checkpoint if there is one, and return its number of steps."""
     if not path.exists():
         return 0

@@ -141,7 +141,7 @@ class CoarseToFine:
             strategy, role = self._coordinates.to_strategy(self._design[number]), "design"
         else:
             with threadpool_limits(1):
-                model = self._model(known)
+                model = self._fit_model(known)
                 if place == 0:
                     strategy, role = self._incumbents(model, known, 1)[0], "base"
                     self._bases.append(strategy)
@@ -197,7 +197,7 @@ class CoarseToFine:
         order = np.maximum(self._coordinates.order, 1)
         return np.where(self._coordinates.order == 0, 1.0, 0.8 / order)
 
-    def _data(self, known: int) -> Data:
+    def _known_data(self, known: int) -> Data:
         """Return the data that the model sees of the first `known` probes."""
         fids = np.array(
             [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
@@ -220,10 +220,10 @@ class CoarseToFine:
         seeds = np.array([self._probes[i].seed for i in chosen])
         return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
 
-    def _model(self, known: int) -> GaussianProcess:
+    def _fit_model(self, known: int) -> GaussianProcess:
         """Return the posterior given the known results, and given the expected results of probes
         in flight."""
-        data = self._data(known)
+        data = self._known_data(known)
         if self._theta is None or known >= self._fitted + max(4, self._fitted // 8):
             iterations = FIRST_FIT if self._theta is None else LATER_FITS
             self._theta = fit(data, self._groups, self._theta, iterations)
@@ -333,7 +333,7 @@ class CoarseToFine:
         the better half of the last round."""
         if round_ == 0:
             with threadpool_limits(1):
-                model = self._model(self._searches)
+                model = self._fit_model(self._searches)
                 return self._incumbents(model, self._searches, self._retest.contenders)
         means: dict[GenerationStrategy, list[float]] = {}
         for probe in self._probes[self._searches :]:

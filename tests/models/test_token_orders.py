@@ -42,7 +42,7 @@ def generator() -> Watched:
 
 def masks(generator: Watched, strategy: GenerationStrategy, batch: int = 3) -> list[torch.Tensor]:
     """[B, L] of what is masked as each step after the first begins."""
-    unguided = strategy.having({"guidance_scale": (0.0,) * strategy.steps})
+    unguided = strategy.with_values({"guidance_scale": (0.0,) * strategy.steps})
     random = torch.Generator().manual_seed(1)
     tokens = generate(generator, Conditions(torch.arange(batch)), unguided, random)
     assert (tokens != MASK).all()
@@ -92,7 +92,7 @@ def test_rolled_each_image_begins_elsewhere(generator: Watched) -> None:
 
 
 def test_the_random_order_is_what_endless_remask_noise_gives(generator: Watched) -> None:
-    noisy = RULE.having({"remask_temperature": (1e6,) * 3})
+    noisy = RULE.with_values({"remask_temperature": (1e6,) * 3})
     expected = masks(generator, noisy)
     generator.seen.clear()
     found = masks(generator, dataclasses.replace(RULE, token_order="random"))

@@ -64,7 +64,7 @@ def test_what_is_the_default_is_not_written() -> None:
     assert "confidence" not in told
     assert GenerationStrategy.from_json(json.loads(json.dumps(told))) == HALTON
     assert HALTON.with_steps(7).token_order == "halton"
-    assert HALTON.beyond() == {"token_order": "token_order = 'halton'"}
+    assert HALTON.extras() == {"token_order": "token_order = 'halton'"}
 
 
 @pytest.mark.parametrize("value", ["hilbert", None, 3, ["halton"]])
@@ -136,14 +136,16 @@ def test_a_fifth_schedule_is_one_registration(fifth: Schedule) -> None:
     assert RULE.schedule("noise_scale") == (1.0,) * 4
     assert "noise_scale" not in RULE.to_json()
     assert "noise_scale_0" not in RULE.parameters()
-    louder = RULE.having({"noise_scale": (2.0, 1.0, 1.0, 1.0)})
+    louder = RULE.with_values({"noise_scale": (2.0, 1.0, 1.0, 1.0)})
     assert louder.parameters()["noise_scale_0"] == 2.0
     assert GenerationStrategy.from_json(json.loads(json.dumps(louder.to_json()))) == louder
-    assert louder.having({"noise_scale": (1.0,) * 4}) == RULE  # its rule of thumb is nothing said
+    assert (
+        louder.with_values({"noise_scale": (1.0,) * 4}) == RULE
+    )  # its rule of thumb is nothing said
     assert louder.with_steps(2).schedule("noise_scale") == pytest.approx((1.0, 1.0))
     assert schedules_of([RULE, louder])[-1] == "noise_scale"
     assert schedules_of([RULE]) == RULE.schedules()
-    assert louder.beyond() == {"noise_scale": "a schedule noise_scale"}
+    assert louder.extras() == {"noise_scale": "a schedule noise_scale"}
 
 
 def test_a_fifth_schedule_is_searched_where_it_has_bounds(fifth: Schedule) -> None:

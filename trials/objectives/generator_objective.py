@@ -75,7 +75,7 @@ class GeneratorObjective(Generic[G]):
         self._yardstick.evaluator.check(images)
         grid = self._generating.generator.grid
         for order in space.choices.get("token_order", (space.start.token_order,)):
-            scores_of(space.start.having({}, {"token_order": order}), grid)
+            scores_of(space.start.with_values({}, {"token_order": order}), grid)
 
     def describe(self) -> Mapping[str, Any]:
         """See `Objective.describe`."""

@@ -115,7 +115,7 @@ def _measurements(
     if isinstance(objective, Measures):
         yield from objective.measure(probe, rungs)
         return
-    require_heeded(objective, probe.strategy.beyond())
+    require_heeded(objective, probe.strategy.extras())
     if len(rungs) > 1 and isinstance(objective, Grows):
         yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
     else:

@@ -121,7 +121,7 @@ def require_heeded(objective: object, beyond: Mapping[str, str]) -> None:
     Args:
         objective: the objective that is to measure it.
         beyond: the choices and schedules beyond the standard ones, by name, each with a
-            description in words (see `GenerationStrategy.beyond`).
+            description in words (see `GenerationStrategy.extras`).
 
     Raises:
         ValueError: the `heeds` of the objective does not name one of them.
@@ -165,7 +165,7 @@ def sampled(
     Raises:
         ValueError: it returns something else, or cannot measure the strategy.
     """
-    require_heeded(objective, strategy.beyond())
+    require_heeded(objective, strategy.extras())
     found = objective.sample(strategy, images, seed)
     told = type(found).__name__
     if isinstance(found, np.ndarray):

@@ -233,7 +233,7 @@ def _common_space(records: list[Record]) -> tuple[Space, int]:
                     "common table"
                 )
     space = space_from_json(first.settings["space"])
-    for words in space.beyond().values():
+    for words in space.extras().values():
         raise ValueError(
             f"{first.name} searched strategies with {words}, but a table holds only the four "
             "standard schedules"

@@ -68,7 +68,7 @@ class Trainer:
                         model = next(models)
                         if model.checkpoint is not None:
                             _finish(folder, steps, model)
-                    require_heeded(model.objective, probe.strategy.beyond())
+                    require_heeded(model.objective, probe.strategy.extras())
                     found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
                     measured = checked(found, probe.strategy, probe.images)
                     write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))

@@ -261,7 +261,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     if trains:
         _objective_or_trainer(settings, objective, lab)
         rungs = None  # they are of training steps, not of images
-    require_heeded(objective, settings.generation_space().beyond())
+    require_heeded(objective, settings.generation_space().extras())
     if isinstance(objective, Checks):
         for images in (
             *(rungs or ()),

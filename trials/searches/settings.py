@@ -188,7 +188,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             if len(values) != 1:
                 searched[name] = tuple(values)
             if values and start.choices()[name] not in values:
-                start = start.having({}, {name: values[0]})
+                start = start.with_values({}, {name: values[0]})
         bounds = _bounds(self.bounds)
         return Space(start, bounds, self.frozen, self.max_forward_passes, searched)
 

@@ -221,7 +221,7 @@ def test_a_shard_that_is_damaged_is_made_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_merge", killed)
+        patch.setattr(module, "_merge_shards", killed)
         with pytest.raises(Killed):
             tokenize(run_of(pictures, tmp_path), quiet)
     shard = sorted((tmp_path / SHARDS).iterdir())[3]

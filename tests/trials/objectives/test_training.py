@@ -234,7 +234,7 @@ DYING = """
                 step = torch.load(state, weights_only=True)["step"]
                 (self.marks / "resumed").write_text(str(step))
             training.CHECKPOINT_EVERY = 20
-            save = training._save
+            save = training._save_checkpoint
 
             def save_and_die(path, step, *rest):
                 save(path, step, *rest)
@@ -242,7 +242,7 @@ DYING = """
                     died.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            training._save = save_and_die
+            training._save_checkpoint = save_and_die
             yield from super().train(strategy, seed, rungs, folder, lab, start)
 """
 
