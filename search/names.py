@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from search.reading import shown
@@ -96,3 +96,19 @@ def require_distinct(where: str, values: Iterable[Hashable]) -> None:
     for value, count in Counter(values).items():
         if count > 1:
             raise ValueError(f"{where}: {shown(value)} is named twice")
+
+
+def require_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse unknown names.
+
+    Args:
+        what: is named, for the error line.
+        names: the given names.
+        known: the known names, which the error lists.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")

@@ -25,6 +25,7 @@ from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from trials.record.databases import without_password
 from trials.record.evaluation import Evaluation, evaluation_of, trial_of
+from trials.record.evaluations_table import evaluations_table
 from trials.record.kinds import FORMAT
 from trials.record.retried import RETRIED, Retried
 from trials.record.storage import open_storage, outlast, readable
@@ -39,24 +40,6 @@ from trials.record.studies import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = (
-    "number",
-    "probe",
-    "step",
-    "role",
-    "state",
-    "fid",
-    "fid_se",
-    "images",
-    "training_steps",
-    "validation_loss",
-    "forward_passes",
-    "seconds",
-    "seed",
-    "finished",
-    "reason",
-)
 
 
 @dataclass(frozen=True)
@@ -359,41 +342,8 @@ class Record:
         return min(means, key=lambda best: best.value)
 
     def frame(self) -> pd.DataFrame:
-        """The evaluations as a table with COLUMNS.
-
-        A failed evaluation has no value in `fid`, but the images that it was to generate. A stopped
-        one (PRUNED) has the images that it was given and its value at that n. Where models were
-        trained, each parameter of their training strategies is a further column.
-        """
-        import pandas as pd
-
-        rows = []
-        trained: dict[str, None] = {}
-        for evaluation in self._evaluations:
-            probe, measured = evaluation.probe, evaluation.measurement
-            values = {} if probe.training is None else probe.training.strategy.parameters()
-            trained |= dict.fromkeys(values)
-            rows.append(
-                {
-                    "number": evaluation.number,
-                    "probe": probe.number,
-                    "step": probe.step,
-                    "role": probe.role,
-                    "state": evaluation.state,
-                    "fid": measured.value if measured else math.nan,
-                    "fid_se": measured.standard_error if measured else None,
-                    "images": evaluation.images,
-                    "training_steps": evaluation.training_steps,
-                    "validation_loss": measured.validation_loss if measured else None,
-                    "forward_passes": probe.strategy.forward_passes(),
-                    "seconds": measured.seconds if measured else math.nan,
-                    "seed": probe.seed,
-                    "finished": evaluation.finished,
-                    "reason": evaluation.reason,
-                    **values,
-                }
-            )
-        return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
+        """The evaluations as a table (see `trials.record.evaluations_table`)."""
+        return evaluations_table(self._evaluations)
 
 
 def _schedules_in(settings: Mapping[str, Any], trials: Iterable[FrozenTrial]) -> set[str]:

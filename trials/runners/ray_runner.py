@@ -143,7 +143,7 @@ class JobSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Hand a result in; a trial without one lost its worker too often."""
+        """Pass the result to its job; a trial without a result lost its worker too often."""
         job = self._jobs.pop(trial_id, None)
         if job is None or self.error is not None:
             return
@@ -187,7 +187,7 @@ class JobSearcher(Searcher):
         """Do nothing."""
 
 
-class StopWhenUnrecordable(tune.Stopper):
+class StopWhenRecordFails(tune.Stopper):
     """Ends the run when a result cannot be recorded: later measurements would be lost."""
 
     def __init__(self, searcher: JobSearcher) -> None:
@@ -325,7 +325,7 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
             raise_on_failed_trial=False,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
             callbacks=[Forgetting()],
-            stop=StopWhenUnrecordable(searcher),
+            stop=StopWhenRecordFails(searcher),
             verbose=0,
             _remote=False,  # else Tune would run on the cluster, which may not see the record
         )

@@ -15,7 +15,12 @@ from search.bound import Bound
 from search.choices import CHOICES
 from search.controls import CONTROLS
 from search.dimensions import SearchSpace
-from search.names import derived_search_name, require_distinct, require_search_name
+from search.names import (
+    derived_search_name,
+    require_distinct,
+    require_known,
+    require_search_name,
+)
 from search.optimiser import Budget, TrainingBudget
 from search.reading import shown
 from search.registry import (
@@ -65,8 +70,7 @@ LATER = {"choices", "controls_first"}
 class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     """One search: the same problem given to one or more optimisers, and a final test of all.
 
-    The base classes are listed from last to first, which puts their settings into order: the
-    default of `optimisers` depends on `what`, which must come first.
+    The base classes stand from last to first: `what` comes first and decides default optimisers.
     """
 
     optimised: ClassVar[Searches]
@@ -111,7 +115,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             ("control", self.controls, tuple(CONTROLS)),
             ("choice", self.choices, tuple(CHOICES)),
         ):
-            _require_known(what, [*names], known)
+            require_known(what, [*names], known)
         for name in self.optimisers:
             require_optimiser(name, self.optimised)
         for name in self.optimiser_settings:
@@ -153,10 +157,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return self
 
     def rungs(self) -> tuple[int, ...] | None:
-        """The growing n, or training steps, at which an evaluation may be stopped.
-
-        Returns:
-            The rungs, of which the last is the whole; None without a scheduler.
+        """The growing n, or training steps, at which to measure; None without a scheduler.
 
         Raises:
             ValueError: the whole is too small for three rungs.
@@ -209,9 +210,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     def problem(self) -> dict[str, Any]:
         """What is searched and how, as JSON values: all that may not change when it is resumed.
 
-        A record holds the settings of every kind of search. Those of LATER that are not used are
-        left out, so that a search from before they existed is the same problem, and has the same
-        derived name.
+        It holds the settings of every kind of search. Unused ones of LATER are left out, so that
+        searches from before they existed are the same problems, with the same derived names.
         """
         whole = USUAL | self.model_dump(mode="json")
         unused = {name for name in LATER if whole[name] == USUAL[name]}
@@ -329,12 +329,6 @@ KINDS: dict[What, type[SearchSettings]] = {
 """The class of settings for each value of `what`."""
 
 
-def _require_known(what: str, names: list[str], known: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
-
-
 def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
     return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
 
@@ -381,8 +375,7 @@ def validated(content: dict[str, Any]) -> SearchSettings:
     """Check settings, for the kind of search that `what` names.
 
     Raises:
-        ValueError: a value is not valid, or is of a setting that this kind of search does not have;
-            the setting is named.
+        ValueError: a value is not valid, or this kind of search does not have its setting.
     """
     what = content.get("what", USUAL["what"])
     if str(what) not in KINDS:
