@@ -180,7 +180,7 @@ def test_a_server_that_goes_away_and_comes_back(
         until(lambda: len(said) == 2)
         following.close("FINISHED")
         assert mirror.behind(record) == 0
-        assert "the search runs on" in said[0]
+        assert "the search continues" in said[0]
         assert said[1] == "tracking: MLflow answers again"
         probes = sorted(int(run.data.tags["autonat.probe"]) for run in children(lab, record))
     assert probes == list(range(10))
