@@ -26,7 +26,7 @@ SMALL = "--runner local --steps 2 --budget 480 --images 120 --test-images 120 --
 
 @pytest.fixture(autouse=True)
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder with their five files, in which the test runs; a schedule is forgotten after it."""
+    """A folder with their files, in which the test runs; a schedule is forgotten after it."""
     monkeypatch.setattr(SCHEDULES, "_known", dict(SCHEDULES.items()))
     for file in (DOCS / "extending").glob("*.py"):
         shutil.copy(file, tmp_path)
@@ -43,6 +43,9 @@ def test_each_keeps_the_promises_of_its_kind() -> None:
     check_metric(import_module("missed").Missed())
     check_objective(import_module("steep").Steep())
     check_objective(import_module("noise_scale").Noisy())
+    pictures = import_module("pictures").Pictures()
+    pictures.prepare(Path.cwd(), lambda *_: None)
+    check_objective(pictures)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_each_keeps_the_promises_of_its_kind() -> None:
             "--objective noise_scale:Noisy --bounds noise_scale=0.1:10:log --optimisers tpe",
             {"name": "noise_scale:Noisy"},
         ),
+        ("--objective pictures:Pictures --optimisers random", {"dataset": "noise"}),
     ],
 )
 def test_each_takes_part_in_a_search(autonat: Autonat, words: str, holds: dict[str, Any]) -> None:

@@ -56,6 +56,9 @@ class Objective(Protocol):
     `anchors(images)` returns the values of real images and of a constant image. The attribute
     `heeds` names the choices and additional schedules of a strategy that the objective takes into
     account.
+
+    docs/extending/steep.py is a runnable example, docs/extending/pictures.py one with the optional
+    methods, and docs/extending/noise_scale.py one with `heeds`.
     """
 
     tokens: int
