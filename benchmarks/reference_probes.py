@@ -115,7 +115,7 @@ def searches() -> Iterator[tuple[str, Callable[[], Optimiser], bool]]:
 
 
 def summary(make: Callable[[], Optimiser], failing: bool) -> dict[str, Any]:
-    """What a search asks for: a digest of all probes, the first three and the last."""
+    """Summarise the probes of a search: a digest of all, the first three and the last."""
     with one_thread():
         probes = [in_clear(probe) for probe in asked(make(), failing)]
     digest = hashlib.sha256(json.dumps(probes).encode()).hexdigest()

@@ -45,5 +45,5 @@ def same_first(names: Sequence[str]) -> str:
         return f"every method measured the same strategy first: the {last}"
     return (
         f"every method measured the same {len(names)} strategies first: the {', '.join(most)} and "
-        f"{last}, cut at the bounds of what is searched"
+        f"{last}, clipped to the bounds of the search"
     )

@@ -1,1 +1,1 @@
-"""What is trained and sampled: NAT, parallel decoding, tokens, features and Fréchet distance."""
+"""Generating and measuring: generators, decoding, tokenizers, features, metrics, data, training."""

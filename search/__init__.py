@@ -1,1 +1,1 @@
-"""What is searched and who proposes it: strategies, their space, optimisers to ask and tell."""
+"""Strategies, their spaces, and the optimisers that propose them."""

@@ -1,1 +1,1 @@
-"""What images are measured by: networks and closed forms that turn them into vectors."""
+"""Features: networks and formulas that turn images into vectors, from which metrics are computed."""

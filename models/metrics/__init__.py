@@ -1,1 +1,1 @@
-"""What distinguishes generated images from real ones, in a number with its error."""
+"""Metrics: how far generated images are from real images, as a value with its error."""

@@ -1,4 +1,4 @@
-"""Optuna's samplers as optimisers, seeded and begun at the space's start.
+"""Optuna's samplers as optimisers, each seeded, and starting at the start of the space.
 
 To add a sampler, write a function here that makes it, and add its name in search.registry.
 """

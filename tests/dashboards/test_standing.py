@@ -73,6 +73,6 @@ def test_without_controls_or_numbers_nothing_is_said(results: Results) -> None:
 def test_the_same_first_strategies() -> None:
     assert same_first(["start", "random order", "published"]) == (
         "every method measured the same 3 strategies first: the start, random order and "
-        "published, cut at the bounds of what is searched"
+        "published, clipped to the bounds of the search"
     )
     assert "the same strategy first: the start" in same_first(["start"])
