@@ -49,7 +49,7 @@ def require_fields(
         ValueError: the data are not an object, or a field is missing or unknown.
     """
     if not isinstance(data, dict):
-        raise ValueError(f"{where} must be an object, not {shown(data)}")
+        raise ValueError(f"{where}: expected an object, got {shown(data)}")
     for name in names:
         if name not in data:
             raise ValueError(f"{where} lacks the field {shown(name)}")
@@ -216,7 +216,7 @@ def _float(text: str) -> float:
 
 def _bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ValueError(f"{shown(text)} is neither true nor false")
+        raise ValueError(f"expected true or false, got {shown(text)}")
     return text.lower() == "true"
 
 

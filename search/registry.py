@@ -194,7 +194,7 @@ def _controls_to_measure(
     name: str, make: Callable[..., Optimiser], space: SearchSpace, tokens: int | None
 ) -> list[GenerationStrategy]:
     if not isinstance(space, Space):
-        raise ValueError(f"controls_first: a {type(space).__name__} has no controls")
+        raise ValueError("controls_first: only searches of generation strategies have controls")
     always = getattr(make, "begins_with_controls", False)
     if not always and "first" not in inspect.signature(make).parameters:
         raise ValueError(f"optimiser {name} takes no strategies to measure first")

@@ -1,1 +1,1 @@
-"""Features: networks and formulas that turn images into vectors, from which metrics are computed."""
+"""Features: networks and formulas that turn images into vectors for metrics."""

@@ -94,8 +94,8 @@ def test_bad_lists(tmp_path: Path, name: str, values: list[float] | None, line: 
         (b"a: [1, 2", r"bad\.yaml: not YAML \(line 1: "),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (b"!!python/object/apply:os.getcwd []", "line 1: could not determine a constructor"),
-        (b"- 1\n- 2\n", "must be an object"),
-        (b"", "must be an object"),
+        (b"- 1\n- 2\n", "expected an object"),
+        (b"", "expected an object"),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, line: str) -> None:

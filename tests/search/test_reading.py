@@ -54,7 +54,7 @@ def test_yaml_1_2(text: str, value: Any) -> None:
         ("9" * 400, "line 1: the whole number '9999"),
         ("0x" + "f" * 6000, "line 1: the whole number '0xff"),
         ("[" * 100_000, "it is nested too deeply"),
-        ("!!bool yes", "line 1: 'yes' is neither true nor false"),
+        ("!!bool yes", "line 1: expected true or false, got 'yes'"),
         ("!!float ''", "line 1: could not convert string to float"),
         ("!!timestamp abc", "line 1: could not determine a constructor"),
         ("!!python/object/apply:os.getcwd []", "line 1: could not determine a constructor"),

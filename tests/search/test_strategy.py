@@ -129,7 +129,7 @@ def test_public_yaml_round_trip(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("manual_ratios: [0.5]", "lacks the field 'manual_temp'"),
-        ("[1, 2]", "must be an object"),
+        ("[1, 2]", "expected an object"),
         ("a: [", "not YAML"),
     ],
 )

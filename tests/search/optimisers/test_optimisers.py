@@ -169,7 +169,7 @@ def test_a_search_from_one_point_begins_at_the_best_of_the_first(name: str) -> N
 
 
 def test_a_training_space_has_no_controls() -> None:
-    with pytest.raises(ValueError, match="controls_first: a TrainingSpace has no controls"):
+    with pytest.raises(ValueError, match="controls_first: only searches of generation strategies"):
         make_optimiser(
             "tpe",
             case_of("tpe", TRAINING).space(),
