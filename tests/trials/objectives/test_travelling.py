@@ -189,7 +189,7 @@ def test_a_description_becomes_plain_json(write: Write) -> None:
             "{'training': {'mask_ratio_distribution': 'no'}}",
             r"describe\(\): mask_ratio_distribution = 'no'",
         ),
-        ("{'flops': 3}", "objective.flops must be an object"),
+        ("{'flops': 3}", "objective.flops: expected an object"),
         ("{'protocol': 'inception'}", "its protocol has the unknown field"),
     ],
 )
