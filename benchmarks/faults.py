@@ -268,7 +268,7 @@ def _restart_times(search: Search, faults: list[float]) -> list[float]:
 def _mirrored(server: MLflowServer) -> Counter[tuple[str, int]]:
     """Return the finished child runs in MLflow."""
     client = MlflowClient(server.uri)
-    experiment = client.get_experiment_by_name("autonat")
+    experiment = client.get_experiment_by_name("autonat evaluations")
     if experiment is None:
         return Counter()
     runs = client.search_runs([experiment.experiment_id], max_results=5000)

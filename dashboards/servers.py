@@ -32,6 +32,7 @@ def dashboard_commands(
     artifacts: Path,
     host: str = "127.0.0.1",
     ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+    pictures: Path | None = None,
 ) -> tuple[str, str]:
     """Return the shell commands that open the MLflow UI and optuna-dashboard.
 
@@ -42,13 +43,14 @@ def dashboard_commands(
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
         ports: the ports of MLflow and of optuna-dashboard.
+        pictures: the folder of the artifacts of optuna-dashboard.
     """
     mlflow = (
         tracking_uri
         if _is_server(tracking_uri)
         else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports[0]))
     )
-    return mlflow, shlex.join(_optuna_command(record_url, host, ports[1]))
+    return mlflow, shlex.join(_optuna_command(record_url, host, ports[1], pictures))
 
 
 def open_dashboards(
@@ -57,6 +59,8 @@ def open_dashboards(
     artifacts: Path,
     host: str = "127.0.0.1",
     ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+    pictures: Path | None = None,
+    view: str = "",
 ) -> None:
     """Start both servers, print their addresses, wait for Ctrl-C or SIGTERM, and stop them.
 
@@ -69,6 +73,8 @@ def open_dashboards(
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
         ports: the ports of MLflow and of optuna-dashboard.
+        pictures: the folder of the artifacts of optuna-dashboard.
+        view: the end of the address at which MLflow shows the searches, or "".
 
     Raises:
         ValueError: a server stopped or did not answer; the message contains its last lines.
@@ -77,7 +83,7 @@ def open_dashboards(
     optuna_port = _free_port(host, ports[1], besides=mlflow_port)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_by_sigterm())
-        command = _optuna_command(record_url, host, optuna_port)
+        command = _optuna_command(record_url, host, optuna_port, pictures)
         servers = {f"http://{host}:{optuna_port}": _running_server("optuna-dashboard", command)}
         if not _is_server(tracking_uri):
             command = _mlflow_command(tracking_uri, artifacts, host, mlflow_port)
@@ -86,7 +92,8 @@ def open_dashboards(
         started = {address: stack.enter_context(s) for address, s in servers.items()}
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
-        print(f"MLflow            {tracking_uri}")
+        address = f"{tracking_uri.rstrip('/')}/{view}" if view else tracking_uri
+        print(f"MLflow            {address}")
         print(f"optuna-dashboard  http://{host}:{optuna_port}/dashboard")
         print("Ctrl-C stops the servers that were started here.", flush=True)
         while True:
@@ -191,9 +198,11 @@ def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) ->
     ]
 
 
-def _optuna_command(record_url: str, host: str, port: int) -> list[str]:
+def _optuna_command(record_url: str, host: str, port: int, pictures: Path | None) -> list[str]:
     # wsgiref uses threads of one process; the forks of gunicorn would share a database connection.
     options = ["--host", host, "--port", str(port), "--server", "wsgiref"]
+    if pictures is not None:
+        options += ["--artifact-dir", str(pictures)]
     return [_command_path("optuna-dashboard"), record_url, *options]
 
 

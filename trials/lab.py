@@ -98,6 +98,11 @@ class Lab:
         return self.folder / "artifacts"
 
     @property
+    def optuna_artifacts(self) -> Path:
+        """The pictures that optuna-dashboard shows."""
+        return self.folder / "optuna-artifacts"
+
+    @property
     def holds_tracking(self) -> bool:
         """Whether MLflow's store is a file in the lab, which moves when the lab is moved."""
         from trials.record.databases import sqlite_file

@@ -108,17 +108,25 @@ def dashboard(
     """Serve the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
     from dashboards.servers import open_dashboards
     from trials.record.databases import one_line
-    from trials.tracking.client import anchor
+    from trials.tracking.client import EXPERIMENT, anchor
+    from trials.tracking.views import searches_view
 
     where = Lab.at(lab, record_url, tracking_uri)
     if not where.folder.is_dir() and not (record_url and tracking_uri):
         raise ValueError(f"lab {where.folder}: no such folder")
     with one_line("tracking", where.tracking_uri):
         unmoved = anchor(where)
+        view = searches_view(where, EXPERIMENT)
     if unmoved is not None:
         note(unmoved)
     say("starting optuna-dashboard and MLflow, which takes about ten seconds …")
-    open_dashboards(where.record_url, where.tracking_uri, where.artifacts)
+    open_dashboards(
+        where.record_url,
+        where.tracking_uri,
+        where.artifacts,
+        pictures=where.optuna_artifacts,
+        view=view,
+    )
 
 
 @app.command()

@@ -57,7 +57,10 @@ def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
     from trials.record.databases import without_password
 
     mlflow, dashboard = dashboard_commands(
-        without_password(lab.record_url), without_password(lab.tracking_uri), lab.artifacts
+        without_password(lab.record_url),
+        without_password(lab.tracking_uri),
+        lab.artifacts,
+        pictures=lab.optuna_artifacts,
     )
     out.print(f"best strategy     {best}")
     if report is not None:

@@ -194,7 +194,7 @@ def sync(
 ) -> None:
     """Add to MLflow what it lacks of recorded searches, after an outage or a crash."""
     say("bringing MLflow up to date with the record; importing it …")
-    from trials.publishing.publish import complete
+    from trials.publishing.mlflow_runs import complete
     from trials.publishing.publish_alternation import complete_alternation
     from trials.record.databases import without_password
     from trials.record.hold import runs

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from search.strategy_file import StrategyFile
 from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
 from trials.objectives.objective import Objective, Samples, Trains, sampled
+from trials.publishing.mlflow_runs import complete
+from trials.publishing.optuna_notes import annotate
+from trials.publishing.pictures import write_pictures
 from trials.record.databases import first_line, sqlite_file, without_password
 from trials.record.failures import nothing_measured
 from trials.record.kinds import SEARCH, what_is_searched
@@ -35,6 +38,8 @@ UNMADE = "the report has no samples, because the objective could not be made aga
 UNANCHORED = "the values of real images and of a constant image could not be measured"
 UNSAMPLED = "the report has no samples"
 UNREPORTED = "the report could not be written"
+UNDRAWN = "the pictures for MLflow and Optuna could not be drawn"
+UNNOTED = "Optuna's dashboard has no notes"
 
 Note = Callable[[str], None]
 """Called with a line for each optional result that could not be made."""
@@ -113,7 +118,10 @@ def publish(
     away = _try_sync(mirror, records)
     runs = "the strategy files could not be updated with their runs in MLflow"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
-    report = report_of(lab, name, published, made, {1: searches}, note)
+    published = dataclasses.replace(published, results=with_samples(results, made, lab, note))
+    attempt(UNDRAWN, lambda: write_pictures(lab, name, published.results), note)
+    report = report_of(lab, name, published, {1: searches}, note)
+    attempt(UNNOTED, lambda: annotate(lab, name, records), note)
     behind = sum(map(mirror.behind, records))
     if away is None:
         complete(lab, name, records, mirror, note)
@@ -126,19 +134,17 @@ def report_of(
     lab: Lab,
     name: str,
     published: Published,
-    objective: Objective | None,
     rounds: dict[int, list[Record]],
     note: Note,
 ) -> Path | None:
-    """Write the report of a search, or of the rounds of an alternation, with samples.
+    """Write the report of a search, or of the rounds of an alternation.
 
     Args:
         lab: the lab to write it in.
         name: of the search or alternation.
-        published: its results.
-        objective: generates the samples; None writes none.
+        published: its results, with samples where there are any.
         rounds: the records of its studies by round; one search is round 1.
-        note: called with a line where the report or its samples could not be made.
+        note: called with a line where the report could not be made.
 
     Returns:
         The path of the report, or None where it could not be written.
@@ -150,7 +156,7 @@ def report_of(
         UNREPORTED,
         lambda: write_report(
             lab.make_results(name) / "report.html",
-            with_samples(published.results, objective, lab, note),
+            published.results,
             title=f"autonat: {name}",
             tokens=settings["objective"]["tokens"],
             facts=facts_of(settings),
@@ -242,26 +248,6 @@ def _tracking_address(lab: Lab) -> str:
     return without_password(lab.tracking_uri)
 
 
-def complete(lab: Lab, name: str, records: list[Record], mirror: Mirror, note: Note) -> None:
-    """Bring the runs of a search in MLflow up to date, and attach files, weights and final values.
-
-    A store that does not answer becomes a note.
-    """
-    folder = lab.results(name)
-    by_method = {result.method: result for result in method_results(records)}
-    try:
-        for record in records:
-            files = [
-                find_strategy(folder, str(record.settings.get("optimiser"))),
-                folder / "report.html",
-            ]
-            files += _weights(lab, record, by_method)
-            present = [file for file in files if file.exists()]
-            mirror.finish(record, present, _metrics(record, by_method))
-    except ValueError as error:  # stop at the first time-out, in place of one for each study
-        note(str(error))
-
-
 def _value_or_infinity(result: MethodResult) -> float:
     return result.value if math.isfinite(result.value) else math.inf
 
@@ -284,16 +270,6 @@ def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
     table = pd.concat(tables, ignore_index=True)
     family = next(iter(rounds.values()))[0].settings["search"]["mask_ratio_distribution"]
     return Trainings(family, table if len(rounds) > 1 else table.drop(columns="round"))
-
-
-def _weights(lab: Lab, record: Record, results: dict[str, MethodResult]) -> list[Path]:
-    """The file with the weights of the winner's model, where the search trained it."""
-    result = results.get(record.settings.get("optimiser", ""))
-    if result is None or result.checkpoint is None:
-        return []
-    from models.training.checkpoints import WEIGHTS, stored_folder
-
-    return [stored_folder(lab.folder, result.checkpoint) / WEIGHTS]
 
 
 def with_samples(
@@ -342,24 +318,6 @@ def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _metrics(record: Record, results: dict[str, MethodResult]) -> dict[str, float]:
-    """The metrics of a study's own run."""
-    result = results.get(record.settings.get("optimiser", ""))
-    if result is None:
-        return {}
-    metric = record.metric
-    values = {
-        f"test_{metric}": result.value,
-        f"test_{metric}_se": math.nan if result.standard_error is None else result.standard_error,
-        f"search_{metric}": math.nan if result.search_value is None else result.search_value,
-        "forward_passes": result.forward_passes,
-        "flops": math.nan if result.flops is None else result.flops,
-        "images": result.images,
-        "converged": math.nan if result.converged is None else result.converged,
-    }
-    return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 def _budget(settings: dict[str, Any]) -> str:

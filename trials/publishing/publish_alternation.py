@@ -15,6 +15,7 @@ from trials.publishing.publish import (
     Show,
     attempt,
     report_of,
+    with_samples,
 )
 from trials.record.searches import search_records
 from trials.results.anchors import recorded_anchors
@@ -55,7 +56,8 @@ def publish_alternation(
     published = Published(results, best, None, 0, anchors=anchors)
     show(published)
     made = attempt(UNMADE, objective, note)
-    report = report_of(lab, name, published, made, dict(enumerate(trained, 1)), note)
+    published = dataclasses.replace(published, results=with_samples(results, made, lab, note))
+    report = report_of(lab, name, published, dict(enumerate(trained, 1)), note)
     with contextlib.suppress(ValueError):  # autonat sync completes it
         complete_alternation(lab, name, rounds, mirror)
     return dataclasses.replace(published, report=report)

@@ -7,7 +7,7 @@ else about the evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,8 +119,34 @@ def probe_from_json(data: Mapping[str, Any]) -> Probe:
     )
 
 
+def sorting_name(name: str, steps: int) -> str:
+    """The name of a schedule's value under which the values of T steps sort as they follow each
+    other: "mask_ratio_02" where T >= 11. Other names stay."""
+    schedule, _, place = name.rpartition("_")
+    if not place.isdigit() or schedule not in SCHEDULES:
+        return name
+    return f"{schedule}_{place:0>{len(str(steps - 1))}}"
+
+
+def names_of(trials: Iterable[FrozenTrial]) -> Callable[[str, int], str]:
+    """What its record calls the parameters of a study that is gone on with: as it did before, for
+    earlier versions did not let them sort, and a study has one name for a parameter."""
+    for trial in trials:
+        steps = trial.user_attrs["strategy"]["steps"]
+        names = {name: sorting_name(name, steps) for name in trial.params}
+        if any(name != own for own, name in names.items()):
+            return lambda own, _: own
+        if any(name.endswith("_00") for name in names.values()):
+            break
+    return sorting_name
+
+
 def trial_of(
-    probe: Probe, result: Measurement | Failure, space: SearchSpace | None, finished: datetime
+    probe: Probe,
+    result: Measurement | Failure,
+    space: SearchSpace | None,
+    finished: datetime,
+    named: Callable[[str, int], str] = sorting_name,
 ) -> FrozenTrial:
     """The trial of an evaluation.
 
@@ -129,6 +155,7 @@ def trial_of(
         result: what was measured, or why that failed.
         space: the searched space; None where given strategies are measured.
         finished: when the evaluation ended, in local time.
+        named: returns the name of a parameter in the record, from its own name and T.
     """
     attributes = {**probe_to_json(probe), "forward_passes": probe.strategy.forward_passes()}
     if isinstance(result, Failure):
@@ -145,23 +172,31 @@ def trial_of(
             attributes[name] = getattr(result, name)
     evaluation = Evaluation(0, probe, result, finished)
     state = TrialState[evaluation.state]
-    fid, stopped_at = None, None
-    if isinstance(result, Measurement):
-        fid = result.value
-        stopped_at = {amount_done(probe, result): fid} if evaluation.stopped else None
+    fid = result.value if isinstance(result, Measurement) else None
     parameters = _parameters(probe, space)
+    ranges = _distributions(probe, parameters, space)
+    names = {name: named(name, probe.strategy.steps) for name in parameters}
     trial = create_trial(
         state=state,
         value=fid if state == TrialState.COMPLETE else None,
-        intermediate_values=stopped_at,
-        params=parameters,
-        distributions=_distributions(probe, parameters, space),
+        intermediate_values=_growing(probe, result, evaluation.stopped),
+        params={names[name]: value for name, value in parameters.items()},
+        distributions={names[name]: found for name, found in ranges.items()},
         user_attrs=attributes,
     )
     seconds = 0.0 if isinstance(result, Failure) else result.seconds
     trial.datetime_start = finished - timedelta(seconds=seconds)
     trial.datetime_complete = finished
     return trial
+
+
+def _growing(probe: Probe, result: Measurement | Failure, stopped: bool) -> dict[int, float]:
+    """Values at growing n, for Optuna's pages, and where it was stopped; of a training, after so
+    many steps."""
+    if not isinstance(result, Measurement):
+        return {}
+    smaller = {} if probe.training is not None else dict(result.value_at)
+    return {**smaller, amount_done(probe, result): result.value} if smaller or stopped else {}
 
 
 def evaluation_of(trial: FrozenTrial) -> Evaluation:
@@ -171,7 +206,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
     result: Measurement | Failure = Failure(attributes.get("reason", ""))
     if trial.state != TrialState.FAIL:
         last = max(trial.intermediate_values, default=amount_asked(probe))
-        fid = trial.intermediate_values.get(last, trial.value)
+        fid = trial.intermediate_values.get(last) if trial.value is None else trial.value
         result = Measurement(
             value=math.nan if fid is None else fid,
             standard_error=attributes["fid_se"],

@@ -24,7 +24,7 @@ from search.optimiser import RETEST, Probe, Training
 from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from trials.record.databases import without_password
-from trials.record.evaluation import Evaluation, evaluation_of, trial_of
+from trials.record.evaluation import Evaluation, evaluation_of, names_of, trial_of
 from trials.record.evaluations_table import evaluations_table
 from trials.record.kinds import FORMAT
 from trials.record.retried import RETRIED, Retried
@@ -34,6 +34,7 @@ from trials.record.studies import (
     StudyOf,
     all_names,
     missing,
+    name_values,
     not_ours,
     state_of,
 )
@@ -82,6 +83,7 @@ class Record:
         void = self._retried.superseded
         trials = study.get_trials(deepcopy=False)
         objective = self._settings.get("objective") or {}
+        self._named = names_of(trials)
         seek_schedules(_schedules_in(self._settings, trials), objective.get("name"))
         found = [evaluation_of(trial) for trial in trials]
         self._superseded = [e for e in found if e.number in void]
@@ -111,6 +113,7 @@ class Record:
             for attribute in ATTRIBUTES if of is not None else ():
                 if (value := getattr(of, attribute)) is not None:
                     study.set_user_attr(attribute, value)
+            name_values(study, settings)
             study.set_user_attr("format", FORMAT)
             return cls(study, storage)
 
@@ -144,6 +147,11 @@ class Record:
         """The name of the metric of its values, from the protocol of its objective."""
         return str(self._settings.get("protocol", {}).get("metric", "fid"))
 
+    def parameters(self, probe: Probe) -> dict[str, float]:
+        """All values of a generation strategy, under the names that they have in this record."""
+        strategy = probe.strategy
+        return {self._named(k, strategy.steps): v for k, v in strategy.parameters().items()}
+
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """All finished evaluations, in the order in which they finished."""
@@ -158,7 +166,7 @@ class Record:
             ValueError: the storage cannot be written.
         """
         finished = datetime.now()
-        trial = trial_of(probe, result, space, finished)
+        trial = trial_of(probe, result, space, finished, self._named)
         # Not through the study, whose cache would keep a deep copy of every trial.
         number = self._study._study_id
         with readable(self.name):

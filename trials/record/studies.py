@@ -7,15 +7,19 @@ from it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 
+from search.measurement import metric_label, with_metric
 from trials.record.databases import sqlite_file, without_password
-from trials.record.kinds import is_our_format
+from trials.record.kinds import TEST, is_our_format
 from trials.record.storage import open_storage, readable
 
 
@@ -64,6 +68,15 @@ class StudyOf:
 
 ATTRIBUTES = ("kind", "search", "method", "alternation")
 """The user attributes of a study that hold the fields of `StudyOf`; a None is not written."""
+
+
+def name_values(study: optuna.Study, settings: Mapping[str, Any]) -> None:
+    """Let Optuna's pages call the values of a study what they are: "FID", or "FID, final test"."""
+    metric = metric_label(with_metric(settings.get("protocol") or {})["metric"])
+    tests = settings.get("kind") == TEST
+    with warnings.catch_warnings():  # Optuna says that the name is an experiment
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([f"{metric}, final test" if tests else metric])
 
 
 def studies_of(url: str) -> dict[str, StudyOf]:

@@ -1,10 +1,15 @@
-"""Access to the MLflow store: a client, autonat's experiment, and the place of its artifacts."""
+"""Access to the MLflow store: a client, autonat's two experiments, and the place of artifacts.
+
+Searches and their evaluations are kept in two experiments. The list of MLflow shows a hundred runs
+at a time, so hundreds of evaluations would hide the searches, and its charts draw every run of a
+list. In an experiment of their own, the searches are the list, and no filter is needed.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -24,11 +29,24 @@ from trials.record.storage import one_database
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-EXPERIMENT = "autonat"
+EXPERIMENT, EVALUATIONS = "autonat", "autonat evaluations"
+"""One run a search, and one an evaluation. Earlier versions kept both in the first."""
+ABOUT = {
+    EXPERIMENT: "The searches of an autonat lab: a run for each method, and one for the final test "
+    "of its search. `best_fid` over the images generated so far is the search; `test_fid`, on "
+    "seeds that no search saw, is the result. A run's description says what was found. The "
+    "evaluations are in the experiment *autonat evaluations*.",
+    EVALUATIONS: "The evaluations of all searches of an autonat lab: a run for each strategy that "
+    "was measured, with its schedules. What the searches found is in the experiment *autonat*.",
+}
+"""What the experiments say of themselves."""
+NOTE_TAG = "mlflow.note.content"
 MOST_SAID = 300
 """Characters of a store's error that are kept."""
 EXPERIMENTS = sqlalchemy.table(
-    "experiments", sqlalchemy.column("name"), sqlalchemy.column("artifact_location")
+    "experiments",
+    sqlalchemy.column("name"),
+    sqlalchemy.column("artifact_location"),
 )
 RUNS = sqlalchemy.table("runs", sqlalchemy.column("artifact_uri"))
 
@@ -66,19 +84,33 @@ def store_error(uri: str, error: Exception) -> str:
     return f"{shown}: {said}"
 
 
-def connect(lab: Lab) -> tuple[MlflowClient, str]:
-    """A client of a lab's store, and the id of autonat's experiment, created if it is missing.
+class Experiments(NamedTuple):
+    """The ids of autonat's experiments in a store."""
+
+    searches: str
+    evaluations: str
+
+
+def connect(lab: Lab) -> tuple[MlflowClient, Experiments]:
+    """A client of a lab's store, and the ids of autonat's experiments, created if missing.
 
     Raises:
         Exception: any error of a store that does not answer.
     """
     client = tracking_client(lab.tracking_uri)
     anchor(lab)
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return client, str(found.experiment_id)
-    location = lab.artifacts.as_uri() if is_database(lab.tracking_uri) else None
-    return client, str(client.create_experiment(EXPERIMENT, location))
+    return client, Experiments(_made(client, lab, EXPERIMENT), _made(client, lab, EVALUATIONS))
+
+
+def _made(client: MlflowClient, lab: Lab, name: str) -> str:
+    """The id of an experiment of that name."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = lab.artifacts.as_uri() if is_database(lab.tracking_uri) else None
+        return str(client.create_experiment(name, location, {NOTE_TAG: ABOUT[name]}))
+    if NOTE_TAG not in found.tags:  # made by an earlier version
+        client.set_experiment_tag(found.experiment_id, NOTE_TAG, ABOUT[name])
+    return str(found.experiment_id)
 
 
 def anchor(lab: Lab) -> str | None:
@@ -96,7 +128,7 @@ def anchor(lab: Lab) -> str | None:
     file = sqlite_file(lab.tracking_uri)
     if not lab.holds_tracking or file is None or not file.exists():
         return None
-    here, ours = lab.artifacts.as_uri(), EXPERIMENTS.c.name == EXPERIMENT
+    here, ours = lab.artifacts.as_uri(), EXPERIMENTS.c.name.in_([EXPERIMENT, EVALUATIONS])
     engine = sqlalchemy.create_engine(lab.tracking_uri)
     try:
         if "experiments" not in sqlalchemy.inspect(engine).get_table_names():

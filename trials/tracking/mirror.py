@@ -8,33 +8,60 @@ search: any error of the store becomes one line, and the write is tried again la
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from search.measurement import Measurement
-from search.strategy_file import image_flops
 from trials.lab import Lab
 from trials.record.evaluation import Evaluation
-from trials.record.kinds import alternation_study
+from trials.record.kinds import SEARCH, alternation_study
+from trials.record.own_words import with_own_words
 from trials.record.record import Record
-from trials.tracking.client import connect, store_error
+from trials.tracking.client import NOTE_TAG, Experiments, connect, store_error
+from trials.tracking.contents import (
+    PARENT,
+    PROBE_TAG,
+    STUDY_TAG,
+    TRIAL_TAG,
+    of_evaluation,
+    of_study,
+)
+from trials.tracking.curves import Curve, best_name
+from trials.tracking.views import runs_view, show_metric
 
-STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
-TRIAL_TAG = "autonat.trial"
-"""The number of the evaluation; a probe that failed and was tried again has several evaluations."""
 ALTERNATION_TAG = "autonat.alternation"
 PAGE = 1000
+MOST_AT_ONCE = 1000
+"""Metrics that MLflow takes in one call."""
 LONGEST_RUN_NAME = 250
 
 Ending = Literal["FINISHED", "KILLED", "FAILED"]
 """How a study ended: it is done, it was interrupted, or an error stopped it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a study, for its run.
+
+    Attributes:
+        files: to attach.
+        metrics: its numbers.
+        parameters: the schedules of its winner, to be read.
+        description: in Markdown.
+    """
+
+    files: Sequence[Path] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
 
 class Mirror:
@@ -47,10 +74,11 @@ class Mirror:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._client: MlflowClient | None = None
-        self._experiment = ""
+        self._experiments = Experiments("", "")
         self._parents: dict[str, str] = {}
         self._mirrored: dict[str, dict[int, str]] = {}
         self._cut_off: set[str] = set()
+        self._curves: dict[str, Curve] = {}
 
     def sync(self, record: Record, stopped: Callable[[], bool] = lambda: False) -> int:
         """Bring MLflow up to date with a record.
@@ -105,8 +133,8 @@ class Mirror:
         if client.get_run(run).info.status == "RUNNING":
             client.set_terminated(run, how)
 
-    def finish(self, record: Record, files: Iterable[Path], metrics: dict[str, float]) -> None:
-        """Attach files to the parent run of a study, log its final metrics, and end it.
+    def finish(self, record: Record, outcome: Outcome) -> None:
+        """Bring the run of a study up to date, add what the study found, and end the run.
 
         Raises:
             ValueError: the store does not answer.
@@ -114,11 +142,28 @@ class Mirror:
         self.sync(record)
         with self._errors_in_one_line():
             client, parent = self._connected(), self._parent(record)
-            for file in files:
+            for file in outcome.files:
                 client.log_artifact(parent, str(file))
-            for key, value in metrics.items():
-                client.log_metric(parent, key, value)
+            known = client.get_run(parent).data
+            tags = []
+            if outcome.description:
+                said = f"{outcome.description}\n\n{self._link_to_evaluations(record)}"
+                tags.append(RunTag(NOTE_TAG, with_own_words(said, known.tags.get(NOTE_TAG, ""))))
+            # The same time for the same numbers: what is logged again is not there twice.
+            when = _last_time(record)
+            client.log_batch(
+                parent,
+                [Metric(key, value, when, 0) for key, value in outcome.metrics.items()],
+                [Param(*one) for one in _loggable(outcome.parameters, known.params).items()],
+                tags,
+            )
             client.set_terminated(parent)
+
+    def _link_to_evaluations(self, record: Record) -> str:
+        of_study = f"tags.`{STUDY_TAG}` = '{record.study_id}'"
+        metric = "" if record.settings["kind"] != SEARCH else record.metric
+        view = runs_view(self._experiments.evaluations, of_study, metric)
+        return f"[All evaluations of this study, with their schedules]({view})"
 
     def finish_alternation(
         self, name: str, files: Iterable[Path], metrics: Mapping[str, Sequence[float]]
@@ -132,9 +177,12 @@ class Mirror:
             client, run = self._connected(), self._alternation(name)
             for file in files:
                 client.log_artifact(run, str(file))
-            for key, values in metrics.items():
-                for round_, value in enumerate(values, 1):
-                    client.log_metric(run, key, value, step=round_)
+            points = [
+                Metric(key, value, 0, round_)
+                for key, values in metrics.items()
+                for round_, value in enumerate(values, 1)
+            ]
+            client.log_batch(run, points)
             client.set_terminated(run)
 
     def parent(self, record: Record) -> str | None:
@@ -156,6 +204,7 @@ class Mirror:
 
     def _sync(self, record: Record, stopped: Callable[[], bool]) -> int:
         client, parent = self._connected(), self._parent(record)
+        self._draw_on(client, parent, record)
         if record.study_id not in self._mirrored or record.study_id in self._cut_off:
             self._mirrored[record.study_id] = self._finished_children(record)
             self._cut_off.discard(record.study_id)
@@ -176,9 +225,20 @@ class Mirror:
                 added += 1
         return added
 
+    def _draw_on(self, client: MlflowClient, parent: str, record: Record) -> None:
+        """Add to a study's curves what they lack."""
+        curve = self._curves.pop(record.study_id, None)
+        if curve is None:
+            drawn = client.get_metric_history(parent, best_name(record.metric))
+            curve = Curve(max((point.step for point in drawn), default=0))
+        points = curve.new_points(record)
+        for first in range(0, len(points), MOST_AT_ONCE):
+            client.log_batch(parent, points[first : first + MOST_AT_ONCE])
+        self._curves[record.study_id] = curve  # now that they are there: else the store is asked
+
     def _connected(self) -> MlflowClient:
         if self._client is None:
-            self._client, self._experiment = connect(self._lab)
+            self._client, self._experiments = connect(self._lab)
         return self._client
 
     def _parent(self, record: Record) -> str:
@@ -194,31 +254,24 @@ class Mirror:
 
     def _find_or_start_parent(self, record: Record) -> str:
         client = self._connected()
-        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` = 'parent'"
-        found = client.search_runs([self._experiment], query, max_results=1)
+        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` = '{PARENT}'"
+        contents = of_study(record)
+        show_metric(client, self._experiments.searches, record.metric)
+        found = client.search_runs([self._experiments.searches], query, max_results=1)
         if found:
+            known = found[0].data.tags
+            missing = {key: value for key, value in contents.tags.items() if key not in known}
+            if missing:  # of an earlier version
+                client.log_batch(found[0].info.run_id, tags=[RunTag(*t) for t in missing.items()])
             return str(found[0].info.run_id)
-        settings = record.settings
-        search = settings["search"]
-        tags = {STUDY_TAG: record.study_id, PROBE_TAG: "parent", "autonat.study": record.name}
+        tags = dict(contents.tags)
         for above in self._above(record):
             tags[MLFLOW_PARENT_RUN_ID] = above
         name = record.name[:LONGEST_RUN_NAME]
-        run = client.create_run(self._experiment, run_name=name, tags=tags)
-        parameters = {
-            "kind": settings["kind"],
-            "objective": settings["objective"]["name"],
-            "checkpoint": settings["objective"]["checkpoint"],
-            "optimiser": settings.get("optimiser"),
-            "steps": search["steps"],
-            "budget": search["budget"],
-            "images_per_evaluation": search["images_per_evaluation"],
-            "seed": search["seed"],
-            "python": platform.python_version(),
-        }
-        own = [Param(key, str(value)) for key, value in parameters.items() if value is not None]
+        run = client.create_run(self._experiments.searches, run_name=name, tags=tags)
+        own = [Param(key, value) for key, value in contents.parameters.items()]
         client.log_batch(run.info.run_id, params=own)
-        client.log_dict(run.info.run_id, settings, "settings.json")
+        client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)
 
     def _alternation(self, name: str) -> str:
@@ -226,11 +279,11 @@ class Mirror:
         client = self._connected()
         record = Record.open(self._lab.record_url, alternation_study(name))
         query = f"tags.`{ALTERNATION_TAG}` = '{record.study_id}'"
-        found = client.search_runs([self._experiment], query, max_results=1)
+        found = client.search_runs([self._experiments.searches], query, max_results=1)
         if found:
             return str(found[0].info.run_id)
         tags = {ALTERNATION_TAG: record.study_id, "autonat.study": record.name}
-        run = client.create_run(self._experiment, run_name=name, tags=tags)
+        run = client.create_run(self._experiments.searches, run_name=name, tags=tags)
         client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)
 
@@ -240,14 +293,15 @@ class Mirror:
         An unfinished child run, whose writing was cut off, is deleted.
         """
         client = self._connected()
-        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` != 'parent'"
+        query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` != '{PARENT}'"
+        where = [*self._experiments]  # earlier versions kept them among the searches
         finished: dict[int, str] = {}
         # A run without the tag belongs to the first of several evaluations of its probe.
         recorded = (*record.evaluations, *record.superseded)
         first = {e.probe.number: e.number for e in sorted(recorded, key=lambda e: -e.number)}
         token: str | None = None
         while True:
-            page = client.search_runs([self._experiment], query, max_results=PAGE, page_token=token)
+            page = client.search_runs(where, query, max_results=PAGE, page_token=token)
             for run in page:
                 if run.info.status == "RUNNING":
                     client.delete_run(run.info.run_id)
@@ -265,51 +319,37 @@ class Mirror:
         probe, result = evaluation.probe, evaluation.result
         ended = int(evaluation.finished.timestamp() * 1000)
         seconds = result.seconds if isinstance(result, Measurement) else 0.0
-        # All tags are set at once: each further call costs the store several transactions.
-        tags = {
-            STUDY_TAG: record.study_id,
-            PROBE_TAG: str(probe.number),
-            TRIAL_TAG: str(evaluation.number),
-            MLFLOW_PARENT_RUN_ID: parent,
-            "role": probe.role,
-        }
-        values: dict[str, float] = {"images": evaluation.images}
-        if isinstance(result, Measurement):
-            metric = result.metric
-            # Values compare only at equal n, so that of a stopped evaluation has another name.
-            values |= {f"{metric}_stopped" if evaluation.stopped else metric: result.value}
-            values["seconds"] = seconds
-            values["forward_passes"] = result.forward_passes
-            flops = image_flops(record.settings["objective"], probe.strategy)
-            if flops is not None:
-                values["flops"] = flops
-            more = {
-                f"{metric}_se": result.standard_error,
-                f"{metric}_infinite": result.value_infinite,
-                "validation_loss": result.validation_loss,
-            }
-            values |= {name: value for name, value in more.items() if value is not None}
-        else:
-            tags["reason"] = result.reason
-        parameters: dict[str, Any] = {"seed": probe.seed, "step": probe.step, "n": probe.images}
-        parameters |= probe.strategy.parameters()
-        if probe.training is not None:
-            parameters |= probe.training.strategy.parameters()
-            values["training_steps"] = evaluation.training_steps
-            tags["training"] = str(probe.training.strategy)
+        contents = of_evaluation(record, evaluation, parent)
         run = client.create_run(
-            self._experiment,
+            self._experiments.evaluations,
             start_time=ended - int(seconds * 1000),
             run_name=f"{record.name} {probe.number} {probe.role}"[:LONGEST_RUN_NAME],
-            tags=tags,
+            # All tags at once: each later call costs the store several transactions.
+            tags=contents.tags,
         )
         run_id = run.info.run_id
         client.log_batch(
             run_id,
-            [Metric(key, value, ended, 0) for key, value in values.items()],
-            [Param(key, repr(value)) for key, value in parameters.items()],
+            [Metric(key, value, ended, 0) for key, value in contents.metrics.items()],
+            [Param(key, value) for key, value in contents.parameters.items()],
         )
         client.log_text(run_id, json.dumps(probe.strategy.to_json(), indent=1), "strategy.json")
         status = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}[evaluation.state]
         client.set_terminated(run_id, status, ended)
         return str(run_id)
+
+
+def _last_time(record: Record) -> int:
+    """When the last evaluation ended, in milliseconds; 0 of a study that has none."""
+    return max((int(e.finished.timestamp() * 1000) for e in record.evaluations), default=0)
+
+
+def _loggable(parameters: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Parameters under names that MLflow, which never changes one, takes them under: where
+    evaluations were tried again and there is another winner, "mask_ratio 2"."""
+    found: dict[str, str] = {}
+    for name, value in parameters.items():
+        names = (name if k == 1 else f"{name} {k}" for k in itertools.count(1))
+        free = next(n for n in names if known.get(n, value) == value)
+        found[free] = value
+    return found

@@ -181,7 +181,7 @@ def test_record_mlflow_and_files_hold_the_same(searched: Path) -> None:
     lab = Lab.open(searched)
     assert study_names(lab.record_url) == ["small-random", "small-test", "small-tpe"]
     client = MlflowClient(lab.tracking_uri)
-    experiment = client.get_experiment_by_name("autonat")
+    experiment = client.get_experiment_by_name("autonat evaluations")
     assert experiment is not None
     for name in study_names(lab.record_url):
         study = optuna.load_study(study_name=name, storage=lab.record_url)

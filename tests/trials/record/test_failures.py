@@ -240,7 +240,7 @@ def test_a_search_whose_objective_always_fails_stops_is_shown_and_tried_again(
         assert measured(records[0]) == measured(records[1])
     # MLflow has what the record has.
     client = MlflowClient(lab.tracking_uri)
-    experiment = client.get_experiment_by_name("autonat")
+    experiment = client.get_experiment_by_name("autonat evaluations")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.`autonat.probe` != 'parent'")
     states = [run.info.status for run in runs]

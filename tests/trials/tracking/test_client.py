@@ -15,7 +15,7 @@ from trials.lab import Lab
 from trials.record.record import Record
 from trials.tracking.background_mirror import BackgroundMirror
 from trials.tracking.client import anchor, connect, tracking_client
-from trials.tracking.mirror import Mirror
+from trials.tracking.mirror import Mirror, Outcome
 
 SETTINGS = {
     "kind": "search",
@@ -29,7 +29,7 @@ def attached(lab: Lab, name: str) -> str:
     """A file of that name at the study's parent run; the run's id."""
     (lab.folder / name).write_text(name)
     record, mirror = Record.open(lab.record_url, "study"), Mirror(lab)
-    mirror.finish(record, [lab.folder / name], {})
+    mirror.finish(record, Outcome([lab.folder / name]))
     return str(mirror.parent(record))
 
 
@@ -84,8 +84,8 @@ def test_artifacts_of_a_store_elsewhere_stay(lab: Lab, tmp_path: Path, mlflow_sc
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     locations = set()
     for folder in (lab.folder, tmp_path / "other"):
-        client, experiment = connect(Lab.open(folder, tracking_uri=uri))
-        locations.add(client.get_experiment(experiment).artifact_location)
+        client, experiments = connect(Lab.open(folder, tracking_uri=uri))
+        locations |= {client.get_experiment(e).artifact_location for e in experiments}
     assert locations == {lab.artifacts.as_uri()}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 from trials.tracking import background_mirror as background
 from trials.tracking.background_mirror import BackgroundMirror
-from trials.tracking.mirror import Mirror
+from trials.tracking.mirror import Mirror, Outcome
+from trials.tracking.views import searches_view
 
 SPACE = Space(GenerationStrategy.maskgit(2))
 GOOD = Measurement(1.5, None, 100, 4, 0.1)
@@ -66,7 +68,7 @@ def until(there: Callable[[], bool]) -> None:
 
 def children(lab: Lab, record: Record) -> list[mlflow.entities.Run]:
     client = MlflowClient(lab.tracking_uri)
-    experiment = client.get_experiment_by_name("autonat")
+    experiment = client.get_experiment_by_name("autonat evaluations")
     assert experiment is not None
     query = f"tags.`autonat.study_id` = '{record.study_id}'"
     runs = client.search_runs([experiment.experiment_id], query)
@@ -131,7 +133,7 @@ def test_finish_attaches_files_and_metrics_to_the_parent(
     mirror = Mirror(lab)
     file = tmp_path / "best.json"
     file.write_text(json.dumps({"a": 1}))
-    mirror.finish(record, [file], {"test_fid": 2.5})
+    mirror.finish(record, Outcome([file], {"test_fid": 2.5}))
     parent = MlflowClient(lab.tracking_uri).get_run(mirror.parent(record) or "")
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["test_fid"] == 2.5
@@ -300,3 +302,84 @@ def test_a_parent_says_whether_its_search_runs(lab: Lab, record: Record) -> None
     assert followed(True) == "FINISHED"
     mirror.end(record, "KILLED")
     assert status(lab, mirror, record) == "FINISHED"
+
+
+def run_of(lab: Lab, mirror: Mirror, record: Record) -> mlflow.entities.Run:
+    return MlflowClient(lab.tracking_uri).get_run(mirror.parent(record) or "")
+
+
+def test_a_search_has_curves_over_the_images_so_far(lab: Lab, record: Record) -> None:
+    mirror, client = Mirror(lab), MlflowClient(lab.tracking_uri)
+    mirror.sync(record)
+    last = record.evaluations[-1].probe
+    record.add(last.__class__(9, last.strategy, 100, last.seed, 9, "sample"), GOOD, SPACE)
+    again = Mirror(lab)  # as in another process, which resumes
+    again.sync(record)
+    again.sync(record)
+    images, best, points = 0, float("inf"), []
+    for evaluation in record.evaluations:
+        images += evaluation.images
+        if evaluation.measurement is not None:
+            best = min(best, evaluation.measurement.value)
+            points.append((images, evaluation.measurement.value, best))
+    run = mirror.parent(record) or ""
+    seen = [(m.step, m.value) for m in client.get_metric_history(run, "fid")]
+    lowest = [(m.step, m.value) for m in client.get_metric_history(run, "best_fid")]
+    assert seen == [(step, value) for step, value, _ in points]
+    assert lowest == [(step, value) for step, _, value in points]
+    assert len(points) == 9  # one failed, and its images count
+    assert points[-1][0] == 1000
+
+
+def test_an_experiment_of_searches_alone_says_what_they_are(lab: Lab, record: Record) -> None:
+    mirror, client = Mirror(lab), MlflowClient(lab.tracking_uri)
+    mirror.sync(record)
+    searches = client.get_experiment_by_name("autonat")
+    assert searches is not None
+    (run,) = client.search_runs([searches.experiment_id])
+    told = {"T": "2", "method": "random", "objective": "simulated", "kind": "search"}
+    assert told.items() <= run.data.tags.items()
+    view = json.loads(json.loads(searches.tags["mlflow.sharedViewState.searches"])["state"])
+    assert view["selectedColumns"][0] == "metrics.`test_fid`"
+    assert searches_view(lab, "autonat").endswith("&viewStateShareKey=searches")
+
+
+def test_children_that_earlier_versions_kept_among_the_searches_are_known(
+    lab: Lab, record: Record
+) -> None:
+    client = MlflowClient(lab.tracking_uri)
+    mirror = Mirror(lab)
+    mirror.sync(record)
+    database = sqlite3.connect(lab.folder / "mlflow.db")
+    names = "select experiment_id, name from experiments"
+    ids = {name: number for number, name in database.execute(names)}
+    database.execute("update runs set experiment_id = ?", [ids["autonat"]])
+    database.commit()
+    database.close()
+    assert Mirror(lab).sync(record) == 0
+    assert len(client.search_runs([str(ids["autonat"])])) == 10
+
+
+def test_an_outcome_is_told_once_and_what_people_wrote_stays(lab: Lab, record: Record) -> None:
+    mirror, client = Mirror(lab), MlflowClient(lab.tracking_uri)
+    found = Outcome((), {"test_fid": 2.5}, {"mask_ratio": "0.9"}, "## found")
+    mirror.finish(record, found)
+    run = run_of(lab, mirror, record)
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("## found")
+    assert record.study_id in note  # the link to its evaluations
+    client.set_tag(run.info.run_id, "mlflow.note.content", f"{note}\n\nmine")
+    Mirror(lab).finish(record, found)
+    assert len(client.get_metric_history(run.info.run_id, "test_fid")) == 1
+    # After failures were tried again there may be another winner; MLflow changes no parameter.
+    other = Outcome((), {}, {"mask_ratio": "0.8"}, "## other")
+    for _ in range(2):
+        Mirror(lab).finish(record, other)
+    run = run_of(lab, mirror, record)
+    assert run.data.params["mask_ratio"] == "0.9"
+    assert run.data.params["mask_ratio 2"] == "0.8"
+    assert "mask_ratio 3" not in run.data.params
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("## other")
+    assert note.endswith("\n\nmine")
+    assert "found" not in note

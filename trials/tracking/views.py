@@ -1,0 +1,117 @@
+"""What MLflow shows of our experiments, and at which address.
+
+By itself MLflow's list of runs has no column for any metric. Which it has is kept in a tag of the
+experiment, as MLflow's own "Save as new view" does it; an address names the tag.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import sqlalchemy
+
+from trials.lab import Lab
+from trials.record.databases import impatient_url, is_database, sqlite_file
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+VIEW = "searches"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+MADE = 1_790_000_000_000
+"""When the view was made, which MLflow asks for, in milliseconds; it stays as it was."""
+EXPERIMENTS = sqlalchemy.table(
+    "experiments", sqlalchemy.column("experiment_id"), sqlalchemy.column("name")
+)
+TAGS = sqlalchemy.table(
+    "experiment_tags", sqlalchemy.column("experiment_id"), sqlalchemy.column("key")
+)
+
+
+def view_of(metrics: Sequence[str]) -> str:
+    """The view of a list of searches: the lowest final test first, its error beside it.
+
+    Args:
+        metrics: what searches were measured in, by name, at least one.
+    """
+    numbers = [
+        f"metrics.`{name}`"
+        for metric in metrics
+        for name in (f"test_{metric}", f"test_{metric}_se", f"best_{metric}")
+    ]
+    numbers += ["metrics.`images`", "metrics.`forward_passes`"]
+    columns = [*numbers, *(f"tags.`{name}`" for name in ("T", "method", "search", "dataset"))]
+    state = {
+        "orderByKey": numbers[0],
+        "orderByAsc": True,
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "runsHiddenMode": "SHOW_ALL",
+        "autonatMetrics": [*metrics],
+    }
+    view = {"name": "Searches", "createdAt": MADE, "state": json.dumps(state)}
+    return json.dumps(view)
+
+
+def show_metric(client: MlflowClient, experiment: str, metric: str) -> None:
+    """See that the view of an experiment has the columns of a metric."""
+    tag = client.get_experiment(experiment).tags.get(VIEW_TAG)
+    shown = [] if tag is None else json.loads(json.loads(tag)["state"])["autonatMetrics"]
+    if metric not in shown:
+        client.set_experiment_tag(experiment, VIEW_TAG, view_of([*shown, metric]))
+
+
+def runs_view(experiment: str, search_filter: str = "", order_by: str = "") -> str:
+    """The end of the address at which MLflow shows an experiment's runs.
+
+    Args:
+        experiment: its id.
+        search_filter: shows only runs that match.
+        order_by: a metric; the lowest first.
+    """
+    asked = {}
+    if search_filter:
+        asked["searchFilter"] = search_filter
+    if order_by:
+        asked |= {"orderByKey": f"metrics.`{order_by}`", "orderByAsc": "true"}
+    return _address(experiment, asked)
+
+
+def searches_view(lab: Lab, name: str) -> str:
+    """The end of the address at which MLflow shows a lab's searches, the best first; nothing
+    where its store has none yet, or is a server, whose ids are not looked up.
+
+    Args:
+        lab: of the project.
+        name: of the experiment of searches.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the store cannot be read.
+    """
+    file = sqlite_file(lab.tracking_uri)
+    if not is_database(lab.tracking_uri) or (file is not None and not file.exists()):
+        return ""
+    engine = sqlalchemy.create_engine(impatient_url(lab.tracking_uri))
+    try:
+        if "experiment_tags" not in sqlalchemy.inspect(engine).get_table_names():
+            return ""
+        with engine.connect() as connection:
+            found = connection.scalar(
+                sqlalchemy.select(EXPERIMENTS.c.experiment_id).where(EXPERIMENTS.c.name == name)
+            )
+            of_view = sqlalchemy.and_(TAGS.c.experiment_id == found, TAGS.c.key == VIEW_TAG)
+            viewed = connection.scalar(sqlalchemy.select(TAGS.c.key).where(of_view))
+    finally:
+        engine.dispose()
+    if found is None:
+        return ""
+    return _address(found, {} if viewed is None else {"viewStateShareKey": VIEW})
+
+
+def _address(experiment: object, asked: dict[str, str]) -> str:
+    """With the words without which MLflow shows its page for language models, which is empty."""
+    words = {"workflowType": "machine_learning"} | asked
+    return f"#/experiments/{experiment}/runs?{urlencode(words, quote_via=quote)}"
