@@ -238,9 +238,8 @@ def _objective_or_trainer(
         )
     from trials.objectives.training import Trainer
 
-    objective.training_key(
-        TrainingStrategy("uniform"), 0
-    )  # raises where the model cannot be trained
+    # This raises where the model cannot be trained.
+    objective.training_key(TrainingStrategy("uniform"), 0)
     if settings.fine_tune_from is not None:
         objective.with_checkpoint(lab.folder, settings.fine_tune_from)
     return Trainer(objective, lab.folder, settings.fine_tune_from)

@@ -212,9 +212,8 @@ class Mirror:
         for superseded in record.superseded:
             if superseded.number in mirrored:
                 client.delete_run(mirrored[superseded.number])
-                del mirrored[
-                    superseded.number
-                ]  # after the deletion, which is tried again if it fails
+                # After the deletion, which is tried again if it fails.
+                del mirrored[superseded.number]
         added = 0
         for evaluation in record.evaluations:
             if evaluation.number not in mirrored and not stopped():
