@@ -99,7 +99,7 @@ def test_too_few_evaluations_make_no_table(tmp_path: Path) -> None:
 def test_a_metric_without_a_logarithm_makes_no_table(tmp_path: Path) -> None:
     settings = {"objective": {"tokens": 64}, "protocol": {"metric": "kid"}}
     record = Record.create(f"sqlite:///{tmp_path / 'r.db'}", "x-tpe", settings)
-    with pytest.raises(ValueError, match="study x-tpe was measured in KID: a table is of FID"):
+    with pytest.raises(ValueError, match="study x-tpe was measured in KID: a table needs FID"):
         tabulate([record], tmp_path / "kid.parquet")
 
 
