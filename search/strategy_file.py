@@ -7,10 +7,10 @@ field that does not apply is null, so that nothing can have been forgotten. File
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,14 @@ from search.reading import read_json, require_fields, shown
 from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
 from search.strategy_format_1 import FORMAT_1, upgraded
+from search.strategy_text import (
+    VALUE_MEANS,
+    check_masked_tokens,
+    extra_fields,
+    json_text,
+    value_means,
+    without_extra_fields,
+)
 from search.training_strategy import TrainingStrategy
 
 FORMAT = "autonat-strategy/2"
@@ -211,6 +219,7 @@ class StrategyFile:
             the value measured during the search; None for a strategy that no search found.
         versions: the versions of the packages in use, by name.
         mlflow: tracking_uri and run_id of the parent run in MLflow.
+        date: the day of the last measurement, "2026-11-26", or None.
     """
 
     generation: GenerationStrategy
@@ -223,6 +232,7 @@ class StrategyFile:
     search: Mapping[str, Any] | None = None
     versions: Mapping[str, str] | None = None
     mlflow: Mapping[str, str | None] | None = None
+    date: str | None = None
 
     def __post_init__(self) -> None:
         if self.test is not None:
@@ -237,16 +247,24 @@ class StrategyFile:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
+        extra = extra_fields(self)
+        search = None if self.search is None else dict(self.search)
+        if search is not None and "value" in search:
+            search[VALUE_MEANS] = value_means(search)
         return {
+            "$schema": extra["$schema"],
             "format": FORMAT,
+            "about": extra["about"],
+            "date": self.date,
             "generation": self.generation.to_json() | self.generation.choices(),
+            "masked_tokens": extra["masked_tokens"],
             "training": None if self.training is None else self.training.to_json(),
             "objective": None if self.objective is None else {"flops": None, **self.objective},
             "protocol": None if self.protocol is None else dict(self.protocol),
             "test": None if self.test is None else self.test.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
             "best_control": None if self.best_control is None else self.best_control.to_json(),
-            "search": None if self.search is None else dict(self.search),
+            "search": search,
             "versions": None if self.versions is None else dict(self.versions),
             "mlflow": None if self.mlflow is None else dict(self.mlflow),
         }
@@ -265,14 +283,18 @@ class StrategyFile:
                 raise ValueError(f"format = {shown(data['format'])} is unknown; known: {known}")
             if data["format"] == FORMAT_1:
                 data = upgraded(data)
+            data = {"date": None} | data
+        masked = data.get("masked_tokens") if isinstance(data, dict) else None
         parts = require_fields(
-            "the strategy file", data, ("format", *(f.name for f in fields(cls)))
+            "the strategy file",
+            without_extra_fields(data),
+            ("format", *(f.name for f in fields(cls))),
         )
         training, test = parts["training"], parts["test"]
         if isinstance(parts["generation"], dict) and isinstance(parts["objective"], dict):
             lists = [name for name, v in parts["generation"].items() if isinstance(v, list)]
             seek_schedules(lists, parts["objective"].get("name"))
-        return cls(
+        file = cls(
             generation=_read_generation(parts["generation"]),
             training=None if training is None else TrainingStrategy.from_json(training),
             objective=_read_section("objective", parts["objective"], OBJECTIVE_FIELDS),
@@ -283,7 +305,10 @@ class StrategyFile:
             search=_read_section("search", parts["search"], SEARCH_FIELDS),
             versions=_read_versions(parts["versions"]),
             mlflow=_read_section("mlflow", parts["mlflow"], MLFLOW_FIELDS),
+            date=_read_date(parts["date"]),
         )
+        check_masked_tokens(masked, file.generation, (file.objective or {}).get("tokens"))
+        return file
 
     def image_flops(self) -> int | None:
         """See `image_flops`."""
@@ -291,8 +316,7 @@ class StrategyFile:
 
     def write(self, path: Path | str) -> None:
         """Write the file atomically."""
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        write_text(Path(path), text)
+        write_text(Path(path), json_text(self.to_json()) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> StrategyFile:
@@ -379,6 +403,15 @@ def _read_versions(data: Any) -> dict[str, str] | None:
     if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
         raise ValueError(f"versions: expected strings by package name, got {shown(data)}")
     return data
+
+
+def _read_date(data: Any) -> str | None:
+    if data is None:
+        return None
+    try:
+        return date.fromisoformat(data).isoformat()
+    except (TypeError, ValueError):
+        raise ValueError(f"date = {shown(data)} is not a day such as 2026-11-26") from None
 
 
 def _require_finite(where: str, value: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import search
 from search.strategy import GenerationStrategy
 from search.strategy_file import Control, FinalTest, StrategyFile
+from search.strategy_text import EXTRA_FIELDS
 from search.training_strategy import TrainingStrategy
 
 LATER = ("baseline", "best_control")
@@ -56,6 +58,7 @@ def full() -> StrategyFile:
         },
         versions={"autonat": "0.1.0"},
         mlflow={"tracking_uri": "sqlite:///x", "run_id": None},
+        date="2026-11-26",
     )
 
 
@@ -152,7 +155,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
 @pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
-    for name in list(whole if part is None else whole[part]):
+    for name in {*(whole if part is None else whole[part])} - {*EXTRA_FIELDS, "date"}:
         content = copy.deepcopy(whole)
         del (content if part is None else content[part])[name]
         with pytest.raises(ValueError, match=f"lacks the field '{name}'"):
@@ -276,3 +279,47 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none.json: No such file"):
         StrategyFile.read(tmp_path / "none.json")
+
+
+def test_a_file_says_what_it_is_and_has_a_list_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "best.json"
+    full().write(path)
+    text = path.read_text()
+    content = json.loads(text)
+    assert content["$schema"] == SCHEMA["$id"]
+    assert content["about"] == (
+        "A generation strategy of a masked image generator, T = 4, found by tpe; FID 6 ± 0.58 on "
+        "digits, the mean over 3 seeds of 1,000 images each; rule of thumb has FID 8.167 ± 0.44; "
+        "random order has FID 6.5 ± 0.29. Lower is better."
+    )
+    assert content["masked_tokens"] == [59, 45, 24, 0]
+    assert '"seeds": [1, 2, 3],\n' in text
+    assert "test.value is" in content["search"]["value_means"]
+    assert "with 10 images for each evaluation" in content["search"]["value_means"]
+
+
+def test_a_file_without_the_extra_fields_is_read() -> None:
+    content = full().to_json()
+    del content["search"]["value_means"]
+    for name in (*EXTRA_FIELDS, "date"):
+        del content[name]
+    jsonschema.validate(content, SCHEMA)
+    assert StrategyFile.from_json(content) == dataclasses.replace(full(), date=None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        (
+            "masked_tokens",
+            [1, 2, 3, 0],
+            "expected [59, 45, 24, 0], got [1, 2, 3, 0]",
+        ),
+        ("date", "tomorrow", "date = 'tomorrow' is not a day such as 2026-11-26"),
+        ("date", 3, "date = 3 is not a day"),
+    ],
+)
+def test_extra_fields_that_are_not_valid_are_named(field: str, value: Any, line: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        StrategyFile.from_json(full().to_json() | {field: value})
+    assert line in str(caught.value)

@@ -203,6 +203,11 @@ def _write_strategies(
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
+    last = max(e.finished for record in records for e in record.evaluations)
+    written = {
+        method: dataclasses.replace(file, date=last.date().isoformat())
+        for method, file in written.items()
+    }
     try:
         for method, file in written.items():
             path, former = strategy_path(folder, method), former_strategy_path(folder, method)
