@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from dashboards.input import Anchor, Result
-from search.controls import CONSTANT_IMAGE, REAL_IMAGES
+from search.controls import CONSTANT_IMAGE, REAL_IMAGES, best_searched
+from search.schedules import SCHEDULES
 
 COLLAPSED = 0.2
 """The share of the real images' variance below which images hardly differ from each other.
@@ -48,6 +49,12 @@ def warnings(results: Sequence[Result], anchors: Sequence[Anchor]) -> list[str]:
                 f"{whose} hardly differ from each other: the variance of their features is "
                 f"{100 * result.spread:.2g} % of that of the real images."
             )
+    winner = best_searched(results)
+    if winner is not None and (ends := _bounds_reached(winner)):
+        lines.append(
+            f"The winner of {winner.label} reaches bounds of its search: {'; '.join(ends)}. "
+            "A search with wider bounds (--bounds) may find a lower value."
+        )
     constants = [anchor.value for anchor in anchors if anchor.name == CONSTANT_IMAGE]
     if constants and tested and tested[0].value >= min(constants):
         lines.append(
@@ -55,3 +62,15 @@ def warnings(results: Sequence[Result], anchors: Sequence[Anchor]) -> list[str]:
             "training, or the search needs more freedom."
         )
     return lines
+
+
+def _bounds_reached(result: Result) -> list[str]:
+    """Describe the bounds that the values of a strategy reach."""
+    found = []
+    for name, bound in result.bounds.items():
+        ends = [SCHEDULES[name].on_bound(value, bound) for value in result.strategy.schedule(name)]
+        for end, limit in (("lower", bound.low), ("upper", bound.high)):
+            steps = [str(t) for t, reached in enumerate(ends) if reached == end]
+            if steps:
+                found.append(f"{name} the {end} one, {limit:g}, at t = {', '.join(steps)}")
+    return found

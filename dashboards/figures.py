@@ -16,23 +16,25 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from search.schedules import SCHEDULES, STANDARD
-from search.strategy import GenerationStrategy, schedules_of
-
-SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539")
-"""The colours of searches; they differ in hue and in lightness, for colour-blind readers."""
+SEARCH_COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539"),
+    *("#2b2f77", "#e58fb1", "#6b8e23"),
+)
+"""The colours of ten searches. They differ in hue and in lightness; each has a symbol and a dash of
+its own as well, so that nobody has to tell them apart by colour alone."""
 CONTROL_COLOUR = "#7d828a"
 """The colour of everything that was not searched."""
 RULE_OF_THUMB = "rule of thumb"
-CHANCE = 1000.0
-"""A remask temperature above this makes the order of tokens purely random."""
-
 FID_TICKS = [m * 10.0**k for k in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
 """Ticks of a log axis; Plotly's own ticks would label 20 as 2."""
 
 _INK, _RULE = "#33373d", "rgba(125, 130, 138, 0.28)"
-_DASHES = ("dot", "dashdot", "longdash", "longdashdot")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+_SEARCH_DASHES = ("solid",) * 5 + ("8px,2px",) * 5
+_CONTROL_DASHES = ("dot", "dashdot", "longdash", "longdashdot")
+_SYMBOLS = (
+    *("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon", "hexagram"),
+    "triangle-down",
+)
 
 
 class FinalTest(NamedTuple):
@@ -58,97 +60,78 @@ def colours(searches: Iterable[str], controls: Iterable[str] = ()) -> dict[str, 
     return dict.fromkeys(controls, CONTROL_COLOUR) | own
 
 
-def schedules(
-    strategies: Mapping[str, GenerationStrategy], tokens: int, colour: Mapping[str, str]
-) -> go.Figure:
-    """Draw the schedules over the steps t = 0 … T-1, with the rule of thumb dashed below them.
+def symbol_of(colour: str, place: int | None = None) -> str:
+    """Return the symbol of a search's colour; of a control, that of its place among the lines."""
+    index = SEARCH_COLOURS.index(colour) if colour in SEARCH_COLOURS else place or 0
+    return _SYMBOLS[index % len(_SYMBOLS)]
 
-    A value above CHANCE is drawn at the upper edge, so that it does not flatten the others.
 
-    Args:
-        strategies: the strategies by label, at least one, all of the same T.
-        tokens: L, for the counts of masked tokens.
-        colour: the colour of each label.
+def dash_of(colour: str, place: int | None = None) -> str:
+    """Return the dash of a search's colour; of a control, that of its place among the lines."""
+    if place is not None:
+        return _CONTROL_DASHES[place % len(_CONTROL_DASHES)]
+    index = SEARCH_COLOURS.index(colour) if colour in SEARCH_COLOURS else 0
+    return _SEARCH_DASHES[index]
 
-    Raises:
-        ValueError: there is no strategy, they have different T, or there are more steps than
-            tokens.
-    """
-    lengths = sorted({s.steps for s in strategies.values()})
-    if len(lengths) != 1:
-        raise ValueError(f"expected schedules of one T, got T = {lengths}")
-    (steps,) = lengths
-    drawn = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)} | dict(strategies)
-    names = schedules_of(drawn.values())
-    titles = [name.replace("_", " ") for name in names]
-    rows = -(-len(names) // 2)
-    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.34 / rows)
-    figure.update_annotations(font_size=14)
-    for i, schedule in enumerate(names):
-        row, column = i // 2 + 1, i % 2 + 1
-        length = SCHEDULES[schedule].length(steps)
-        if length == 0:
-            _write_in_panel(figure, "no value, because T = 1", row, column)
-        values = [value for s in drawn.values() for value in s.schedule(schedule)]
-        edge = 1.1 * max((value for value in values if value <= CHANCE), default=CHANCE)
-        for j, (label, strategy) in enumerate(drawn.items()):
-            if length:
-                line = _schedule_line(label, strategy, schedule, tokens, colour, j, edge)
-                # All panels share the legend of a schedule that has values at every T.
-                figure.add_trace(line.update(showlegend=i == len(STANDARD) - 1), row, column)
-        figure.update_xaxes(
-            range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), row=row, col=column
-        )
-        figure.update_yaxes(rangemode="tozero", row=row, col=column)
-    for column in (1, 2):
-        figure.update_xaxes(title_text="step t", row=rows, col=column)
-    figure = styled(figure, height=330 * rows)
-    return figure.update_layout(margin_t=84, legend_y=1.07)
+
+def rgba(colour: str, opacity: float) -> str:
+    """Return a colour "#rrggbb" with an opacity, as CSS."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity})"
 
 
 def best_fid(
-    evaluations: Mapping[str, pd.DataFrame], colour: Mapping[str, str], metric: str = "FID"
+    evaluations: Mapping[str, pd.DataFrame],
+    colour: Mapping[str, str],
+    metric: str = "FID",
+    *,
+    tests: Mapping[str, FinalTest] | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> go.Figure:
     """Draw the best value so far against the images generated so far, and each evaluation faintly.
+
+    The axis ends a little above where the searches began; evaluations above it are marked at its
+    upper edge, and counted.
 
     Args:
         evaluations: a table for each label, with rows in order of finish and at least the columns
             fid (the value), images and state. A failed evaluation has images but no value.
         colour: the colour of each label.
         metric: the label of the metric.
+        tests: the final tests of searches by label, drawn in a panel of their own because their n
+            may be another one.
+        levels: the final tests of controls by label, drawn there as lines.
     """
-    figure = go.Figure()
-    shown: list[float] = []
+    tests = {k: v for k, v in (tests or {}).items() if math.isfinite(v.value)}
+    levels = {k: v for k, v in (levels or {}).items() if math.isfinite(v)}
+    curves = {label: _finite_fids(table) for label, table in evaluations.items()}
+    tested = [*levels.values(), *(test.value for test in tests.values())]
+    top = _top([*curves.values()], tested)
+    figure = make_subplots(
+        cols=2 if tested else 1,
+        column_widths=[0.82, 0.18] if tested else None,
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        subplot_titles=["search", "final test"] if tested else None,
+    )
+    figure.update_annotations(font_size=13)
     for label, table in evaluations.items():
-        spent = table["images"].cumsum()
-        fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
-        fid = fid.where(np.isfinite(fid))
-        best = fid.cummin().ffill()
-        shown += fid.tolist()
-        name, style = html.escape(label), {"color": colour[label]}
-        figure.add_scatter(
-            x=spent,
-            y=fid,
-            mode="markers",
-            name=name,
-            legendgroup=name,
-            showlegend=False,
-            marker={**style, "size": 5, "opacity": 0.28},
-            text=_evaluation_texts(table),
-            hovertemplate="%{y:.4g} after %{x:,} images<br>%{text}<extra>" + name + "</extra>",
-        )
-        figure.add_scatter(
-            x=spent,
-            y=best,
-            mode="lines",
-            name=name,
-            legendgroup=name,
-            line={**style, "width": 2.4, "shape": "hv"},
-            hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
-        )
-    figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
-    figure.update_yaxes(title_text=f"{metric} seen by the search", **_fid_axis(shown))
-    return styled(figure, height=460)
+        for trace in _progress(label, table, curves[label], colour[label], top):
+            figure.add_trace(trace, row=1, col=1)
+    for trace in _tested(tests, levels, colour):
+        figure.add_trace(trace, row=1, col=2)
+    above = sum(int((fid > top).sum()) for fid in curves.values())
+    if above:
+        words = f"{above:,} evaluation{'s' * (above > 1)} above"
+        edge = {"xref": "x domain", "yref": "paper", "x": 1, "y": 1, "yanchor": "bottom"}
+        figure.add_annotation(text=words, showarrow=False, xanchor="right", **edge)
+    shown = [fid for fids in curves.values() for fid in fids[fids <= top]]
+    figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s", col=1)
+    if tested:
+        figure.update_xaxes(showticklabels=False, showgrid=False, range=[-0.08, 1.08], col=2)
+    figure.update_yaxes(**_fid_axis([*shown, *tested]))
+    figure.update_yaxes(title_text=metric, col=1)
+    return styled(figure, height=460).update_layout(margin_t=72, legend_y=1.09)
 
 
 def final_test(
@@ -192,34 +175,90 @@ def final_test(
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
-def _schedule_line(
-    label: str,
-    strategy: GenerationStrategy,
-    schedule: str,
-    tokens: int,
-    colour: Mapping[str, str],
-    place: int,
-    edge: float,
-) -> go.Scatter:
-    values = strategy.schedule(schedule)
-    style = colour.get(label, CONTROL_COLOUR)
-    dash = _DASHES[place % len(_DASHES)] if style == CONTROL_COLOUR else "solid"
-    name = html.escape(label)
-    hover, hover_values = "%{customdata:.4g} at step %{x}", values
-    if SCHEDULES[schedule].masks:
-        hover_values = strategy.masked_counts(tokens)[:-1]
-        hover = f"%{{y:.4f}} after step %{{x}}: %{{customdata}} of {tokens} tokens masked"
-    return go.Scatter(
-        x=list(range(len(values))),
-        y=[min(value, edge) for value in values],
-        name=name,
-        legendgroup=name,
-        mode="lines+markers",
-        line={"color": style, "width": 2, "dash": "dash" if label == RULE_OF_THUMB else dash},
-        marker={"color": style, "size": 6, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-        customdata=hover_values,
-        hovertemplate=f"{hover}<extra>{name}</extra>",
-    )
+def _finite_fids(table: pd.DataFrame) -> pd.Series[float]:
+    """Return the values of completed evaluations, NaN for all others."""
+    fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
+    return fid.where(np.isfinite(fid))
+
+
+def _top(curves: Sequence[pd.Series[float]], others: Sequence[float]) -> float:
+    """Return the end of the axis: above where searches began, and above all other values."""
+    starts = [fid.dropna().iloc[0] for fid in curves if fid.notna().any()]
+    lowest = min((fid.min() for fid in curves if fid.notna().any()), default=0.0)
+    end = max([min(starts, default=math.inf), *others])
+    return end + 0.15 * abs(end - lowest) if math.isfinite(end) else math.inf
+
+
+def _progress(
+    label: str, table: pd.DataFrame, fid: pd.Series[float], colour: str, top: float
+) -> list[go.Scatter]:
+    """Make the points of a search, and the line of its best value so far."""
+    spent, name = table["images"].cumsum(), html.escape(label)
+    symbols = np.where(fid > top, "triangle-up-open", symbol_of(colour))
+    return [
+        go.Scatter(
+            x=spent,
+            y=fid.clip(upper=top),
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            marker={"color": colour, "size": 5, "opacity": 0.28, "symbol": symbols},
+            customdata=fid,
+            text=_evaluation_texts(table),
+            hovertemplate="%{customdata:.4g} after %{x:,} images<br>%{text}<extra>"
+            + name
+            + "</extra>",
+        ),
+        go.Scatter(
+            x=spent,
+            y=fid.cummin().ffill().clip(upper=top),
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            line={"color": colour, "width": 2.4, "shape": "hv", "dash": dash_of(colour)},
+            hovertemplate="best %{y:.4g} after %{x:,} images<extra>" + name + "</extra>",
+        ),
+    ]
+
+
+def _tested(
+    tests: Mapping[str, FinalTest], levels: Mapping[str, float], colour: Mapping[str, str]
+) -> list[go.Scatter]:
+    """Make the panel of final tests: lines of controls, and points of searches side by side."""
+    traces = []
+    for label, value in levels.items():
+        name = html.escape(label)
+        dash = "dash" if label == RULE_OF_THUMB else "dot"
+        trace = go.Scatter(
+            x=[-0.08, 1.08],
+            y=[value, value],
+            mode="lines+text",
+            text=[f" {name}", ""],
+            textposition="top right",
+            textfont={"size": 11},
+            line={"color": CONTROL_COLOUR, "width": 1.4, "dash": dash},
+        )
+        traces.append((name, trace))
+    for place, (label, test) in enumerate(tests.items()):
+        style = colour[label]
+        trace = go.Scatter(
+            x=[(place + 1) / (len(tests) + 1)],
+            y=[test.value],
+            error_y={"array": [test.standard_error], "color": style, "thickness": 1.6, "width": 4},
+            mode="markers",
+            legendgroup=html.escape(label),
+            marker={"color": style, "size": 9, "symbol": symbol_of(style)},
+        )
+        traces.append((html.escape(label), trace))
+    return [
+        trace.update(
+            name=name,
+            showlegend=False,
+            hovertemplate="final test %{y:.4g}<extra>" + name + "</extra>",
+        )
+        for name, trace in traces
+    ]
 
 
 def _evaluation_texts(table: pd.DataFrame) -> list[str]:
@@ -237,19 +276,6 @@ def _fid_axis(fids: Iterable[float]) -> dict[str, Any]:
     if not finite or min(finite) <= 0 or max(finite) < 2 * min(finite):
         return {}
     return {"type": "log", "tickvals": FID_TICKS, "tickformat": "~g"}
-
-
-def _write_in_panel(figure: go.Figure, words: str, row: int, column: int) -> None:
-    figure.add_scatter(
-        x=[0],
-        y=[0.5],
-        mode="text",
-        text=[words],
-        showlegend=False,
-        hoverinfo="skip",
-        row=row,
-        col=column,
-    )
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:

@@ -6,11 +6,13 @@ other objects with these attributes will do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from search.bound import Bound
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 
@@ -84,6 +86,14 @@ class Result(Protocol):
         It has at least the columns fid (the value), images and state ("COMPLETE", "FAIL" or
         "PRUNED").
         """
+
+    @property
+    def bounds(self) -> Mapping[str, Bound]:
+        """The range of each schedule that was searched, by name; empty for a control."""
+
+    @property
+    def good(self) -> Sequence[GenerationStrategy]:
+        """The strategies of the best tenth of the evaluations; empty for a control."""
 
     @property
     def images(self) -> int:

@@ -26,6 +26,13 @@ from dashboards.formatting import (
 )
 from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
+from dashboards.result_figures import (
+    colours_of,
+    draw_progress,
+    draw_schedules,
+    draw_tests,
+    labelled,
+)
 from dashboards.standing import standing
 from search.files import write_text
 from search.measurement import metric_label
@@ -71,12 +78,9 @@ def write_report(
         ValueError: there is no result, two results have the same method and T, or the file cannot
             be written.
     """
-    named = _by_label(results)
+    named = labelled(results)
     metric = metric_label(results[0].metric)
-    of_method = figures.colours(
-        (r.method for r in results if r.searched), (r.method for r in results if not r.searched)
-    )
-    colour = {label: of_method[r.method] for label, r in named.items()}
+    colour = colours_of(named)
     pages = Environment(
         loader=PackageLoader("dashboards", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -93,18 +97,9 @@ def write_report(
         meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
-        final_test=_figure_html(
-            figures.final_test(
-                {
-                    k: figures.FinalTest(r.value, r.standard_error, r.values)
-                    for k, r in named.items()
-                },
-                colour,
-                metric,
-            )
-        ),
-        schedules=_schedules(named, tokens, colour),
-        best_fid=_best_fid(named, colour, metric),
+        final_test=_figure_html(draw_tests(named)),
+        schedules=_schedules(named, tokens),
+        best_fid=_best_fid(named),
         landscape=trainings
         and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         samples=_samples(named, colour),
@@ -113,28 +108,14 @@ def write_report(
     return _write(path, text)
 
 
-def _by_label(results: Sequence[Result]) -> dict[str, Result]:
-    """Return the results by label: the method, with T if several were searched."""
-    if not results:
-        raise ValueError("expected at least one result for a report, got none")
-    several = len({r.method for r in results}) < len(results)
-    named: dict[str, Result] = {}
-    for result in results:
-        label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
-        if label in named:
-            raise ValueError(f"expected one result of {label}, got two")
-        named[label] = result
-    return named
-
-
-def _ranked_by_value(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
+def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
     """Sort the results by value, lowest first; results without a number are last."""
     return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
 
 def _summary(named: Mapping[str, Result]) -> str:
     """Return the main finding in a sentence."""
-    label, best = _ranked_by_value(named)[0]
+    label, best = _ranked(named)[0]
     if not math.isfinite(best.value):
         return "No method gave a number in the final test."
     number = with_error(best.value, best.standard_error)
@@ -166,10 +147,7 @@ def _rows(
     named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
 ) -> list[dict[str, Any]]:
     """Make the rows of the final table, sorted by value, anchors included."""
-    rows = [
-        (result.value, _row(label, result, named, colour))
-        for label, result in _ranked_by_value(named)
-    ]
+    rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
     rows += [
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
         for a in anchors
@@ -181,7 +159,7 @@ def _row(
     label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
 ) -> dict[str, Any]:
     """Make a row of the final table, with numbers as text."""
-    best = _ranked_by_value(named)[0][1]
+    best = _ranked(named)[0][1]
     failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
     return {
         "anchor": False,
@@ -203,9 +181,7 @@ def _row(
     }
 
 
-def _schedules(
-    named: Mapping[str, Result], tokens: int, colour: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def _schedules(named: Mapping[str, Result], tokens: int) -> list[dict[str, Any]]:
     """Make a figure for each T that was searched, and its numbers; controls of this T included."""
     sections = []
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
@@ -215,7 +191,7 @@ def _schedules(
         sections.append(
             {
                 "steps": steps,
-                "figure": _figure_html(figures.schedules(drawn, tokens, colour)),
+                "figure": _figure_html(draw_schedules(named, tokens, steps)),
                 "schedules": [name.replace("_", " ") for name in names],
                 "numbers": [
                     {
@@ -233,27 +209,12 @@ def _schedules(
     return sections
 
 
-def _best_fid(
-    named: Mapping[str, Result], colour: Mapping[str, str], metric: str
-) -> list[dict[str, Any]]:
+def _best_fid(named: Mapping[str, Result]) -> list[dict[str, Any]]:
     """Make a figure for each T that was searched."""
-    searches = {label: r for label, r in named.items() if len(r.evaluations)}
+    searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}
     return [
-        {
-            "steps": steps,
-            "figure": _figure_html(
-                figures.best_fid(
-                    {
-                        label: r.evaluations
-                        for label, r in searches.items()
-                        if r.strategy.steps == steps
-                    },
-                    colour,
-                    metric,
-                )
-            ),
-        }
-        for steps in sorted({r.strategy.steps for r in searches.values()})
+        {"steps": steps, "figure": _figure_html(draw_progress(named, steps))}
+        for steps in sorted(searched)
     ]
 
 
@@ -267,7 +228,7 @@ def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dic
             "count": len(result.samples),
             "uri": _data_uri(samples.png(samples.grid(result.samples), SAMPLE_WIDTH)),
         }
-        for label, result in _ranked_by_value(named)
+        for label, result in _ranked(named)
         if result.samples is not None
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-from dashboards.figures import CHANCE
+from dashboards.schedule_figure import CHANCE
 from search.schedules import SCHEDULES
 from search.strategy import GenerationStrategy, schedules_of
 

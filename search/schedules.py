@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -88,6 +88,19 @@ class Schedule:
         if self.masks:
             times, known = np.r_[0.0, times, 1.0], np.r_[1.0, known, 0.0]
         return tuple(np.interp(self.times(other), times, known))
+
+    def on_bound(self, value: float, bound: Bound) -> Literal["lower", "upper"] | None:
+        """Tell whether a value is on a bound of a search, within a hundredth of the range.
+
+        The range is measured on its own scale. Bounds beyond which no value makes sense, such as 0
+        or the largest mask ratio, do not count.
+        """
+        ends = np.array([bound.low, bound.high, value])
+        low, high, at = np.log(np.maximum(ends, 1e-12)) if bound.log else ends
+        place = (at - low) / (high - low)
+        if place <= 0.01 and bound.low > 0:
+            return "lower"
+        return "upper" if place >= 0.99 and not self.masks else None
 
     @property
     def range_text(self) -> str:

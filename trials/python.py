@@ -94,21 +94,19 @@ class Search:
         "schedules" shows the best strategies, "search" the best value so far against the images
         generated, and "final test" the final tests.
         """
-        from dashboards import figures
+        from dashboards.result_figures import (
+            draw_progress,
+            draw_schedules,
+            draw_tests,
+            labelled,
+        )
 
-        named = {result.method: result for result in self.results}
-        searched = [r.method for r in self.results if r.searched]
-        colour = figures.colours(searched, (r.method for r in self.results if not r.searched))
-        steps = self.best.steps
-        strategies = {m: r.strategy for m, r in named.items() if r.strategy.steps == steps}
-        tests = {
-            m: figures.FinalTest(r.value, r.standard_error, r.values) for m, r in named.items()
-        }
+        named, steps = labelled(self.results), self.best.steps
         tokens = self._records()[0].settings["objective"]["tokens"]
         return {
-            "schedules": figures.schedules(strategies, tokens, colour),
-            "search": figures.best_fid({m: named[m].evaluations for m in searched}, colour),
-            "final test": figures.final_test(tests, colour),
+            "schedules": draw_schedules(named, tokens, steps),
+            "search": draw_progress(named, steps),
+            "final test": draw_tests(named),
         }
 
     def sample(

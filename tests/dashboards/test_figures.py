@@ -11,12 +11,14 @@ import pytest
 from dashboards.figures import (
     CONTROL_COLOUR,
     RULE_OF_THUMB,
+    SEARCH_COLOURS,
     FinalTest,
     best_fid,
     colours,
     final_test,
-    schedules,
+    symbol_of,
 )
+from dashboards.schedule_figure import schedules
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
 
@@ -105,3 +107,35 @@ def test_final_test_puts_the_lowest_on_top_and_no_number_last() -> None:
 def test_fids_that_differ_by_factors_get_a_log_scale(worst: float, scale: str | None) -> None:
     tests = {"a": FinalTest(4.0, 0.1, (4.0,)), "b": FinalTest(worst, 0.1, (worst,))}
     assert final_test(tests, {"a": "red", "b": "blue"}).layout.xaxis.type == scale
+
+
+def test_ten_searches_differ_in_more_than_colour() -> None:
+    styles = [(symbol_of(colour), colour) for colour in colours(map(str, range(10))).values()]
+    assert len({symbol for symbol, _ in styles}) == len({colour for _, colour in styles}) == 10
+
+
+def test_what_is_far_above_the_best_is_counted_at_the_edge() -> None:
+    fids = [10.0, 300.0, 6.0, 90.0]
+    table = pd.DataFrame({"fid": fids, "images": [100] * 4, "state": ["COMPLETE"] * 4})
+    figure = best_fid({"tpe": table}, {"tpe": SEARCH_COLOURS[0]})
+    points, line = figure.data
+    assert max(points.y) == pytest.approx(10.6)
+    assert tuple(points.customdata) == tuple(fids)
+    assert list(line.y) == [10, 10, 6, 6]
+    assert [a.text for a in figure.layout.annotations] == ["2 evaluations above"]
+
+
+def test_final_tests_stand_apart_from_what_the_search_saw() -> None:
+    """Their n may be another one."""
+    table = pd.DataFrame({"fid": [10.0], "images": [100], "state": ["COMPLETE"]})
+    tests = {"tpe": FinalTest(5.0, 0.2, (5.0,)), "gp": FinalTest(math.nan, None, ())}
+    levels = {RULE_OF_THUMB: 20.0}
+    figure = best_fid(
+        dict.fromkeys(tests, table),
+        dict.fromkeys(tests, SEARCH_COLOURS[0]),
+        tests=tests,
+        levels=levels,
+    )
+    apart = [trace for trace in figure.data if trace.xaxis == "x2"]
+    assert [(trace.name, trace.y[0]) for trace in apart] == [(RULE_OF_THUMB, 20.0), ("tpe", 5.0)]
+    assert figure.layout.yaxis2.matches == "y"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from search.bound import Bound
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import Control, FinalTest, StrategyFile, error_from, image_flops
@@ -56,6 +58,8 @@ class MethodResult:
             None where the objective does not measure it.
         search: the name of its search, where searches are compared that do not share it.
         metric: the name of the metric of all values.
+        bounds: the range of each schedule that was searched, by name; empty for a control.
+        good: the strategies of the best tenth of the evaluations; empty for a control.
     """
 
     method: str
@@ -78,6 +82,8 @@ class MethodResult:
     spread: float | None = None
     search: str | None = None
     metric: str = "fid"
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    good: tuple[GenerationStrategy, ...] = ()
 
     @property
     def label(self) -> str:
@@ -270,7 +276,28 @@ def _result(
         training=_training(tested, best),
         checkpoint=_checkpoint(tested, best),
         spread=None if tested is None else tested.spread,
+        bounds={} if record is None else _searched_bounds(record.settings),
+        good=() if record is None else _best_tenth(record),
     )
+
+
+def _searched_bounds(settings: Mapping[str, Any]) -> dict[str, Bound]:
+    """The bounds of the schedules that a study searched; none where it searched trainings alone."""
+    space = settings["space"]
+    if "generation" in space:  # of trainings, or of both at once
+        space = space["generation"] if "training" in space else {"bounds": {}}
+    frozen = space.get("frozen", ())
+    return {name: Bound(**b) for name, b in space["bounds"].items() if name not in frozen}
+
+
+def _best_tenth(record: Record) -> tuple[GenerationStrategy, ...]:
+    """The strategies of the evaluations with the lowest values."""
+    done = [
+        (e.measurement.value, i, e.probe.strategy)
+        for i, e in enumerate(record.evaluations)
+        if e.measurement is not None and not e.stopped and math.isfinite(e.measurement.value)
+    ]
+    return tuple(strategy for *_, strategy in sorted(done, key=itemgetter(0, 1))[: len(done) // 10])
 
 
 def _training(tested: Tested | None, best: Best | None) -> TrainingStrategy | None:

@@ -1,0 +1,85 @@
+"""The figures of results: which series of a search or a comparison each figure gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from dashboards import figures
+from dashboards.input import Result
+from dashboards.schedule_figure import Searched, schedules
+from search.controls import best_control, best_searched
+from search.measurement import metric_label
+
+
+def labelled(results: Sequence[Result]) -> dict[str, Result]:
+    """Return the results by label: the method, with T if several were searched.
+
+    Raises:
+        ValueError: there is no result, or two results have the same method and T.
+    """
+    if not results:
+        raise ValueError("expected at least one result for a report, got none")
+    several = len({r.method for r in results}) < len(results)
+    named: dict[str, Result] = {}
+    for result in results:
+        label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
+        if label in named:
+            raise ValueError(f"expected one result of {label}, got two")
+        named[label] = result
+    return named
+
+
+def colours_of(named: Mapping[str, Result]) -> dict[str, str]:
+    """Return the colour of each label: one for each searched method, grey for all controls."""
+    of_method = figures.colours(
+        (r.method for r in named.values() if r.searched),
+        (r.method for r in named.values() if not r.searched),
+    )
+    return {label: of_method[result.method] for label, result in named.items()}
+
+
+def draw_tests(named: Mapping[str, Result]) -> go.Figure:
+    """Draw the final tests of all results."""
+    tests = {label: _test(result) for label, result in named.items()}
+    return figures.final_test(tests, colours_of(named), _metric(named))
+
+
+def draw_schedules(named: Mapping[str, Result], tokens: int, steps: int) -> go.Figure:
+    """Draw the schedules of all results of T = `steps`, with what their searches tried."""
+    here = {label: r for label, r in named.items() if r.strategy.steps == steps}
+    winner = best_searched([*named.values()])
+    tried = {
+        label: Searched(result.bounds, result.good if result is winner else ())
+        for label, result in here.items()
+        if result.searched
+    }
+    drawn = {label: result.strategy for label, result in here.items()}
+    return schedules(drawn, tokens, colours_of(named), tried)
+
+
+def draw_progress(named: Mapping[str, Result], steps: int) -> go.Figure:
+    """Draw the progress of the searches of T = `steps`, beside the controls to beat."""
+    here = {label: r for label, r in named.items() if r.strategy.steps == steps}
+    searches = {label: r for label, r in here.items() if len(r.evaluations)}
+    best = best_control([*here.values()])
+    return figures.best_fid(
+        {label: result.evaluations for label, result in searches.items()},
+        colours_of(named),
+        _metric(named),
+        tests={label: _test(result) for label, result in searches.items()},
+        levels={
+            label: result.value
+            for label, result in here.items()
+            if result is best or result.method == figures.RULE_OF_THUMB
+        },
+    )
+
+
+def _test(result: Result) -> figures.FinalTest:
+    return figures.FinalTest(result.value, result.standard_error, result.values)
+
+
+def _metric(named: Mapping[str, Result]) -> str:
+    return metric_label(next(iter(named.values())).metric)
