@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test lint format pin clean
+.PHONY: help demo test browser lint format pin clean
 
 help:
 	@echo "make demo    install if needed, then run the main job (autonat demo)"
@@ -18,9 +18,18 @@ demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
 # Two at a time: many tests wait for Ray to start. A file's tests share what they set up.
-test: $(INSTALLED)
+test: $(INSTALLED) browser
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
+
+# The tests of pages need a real browser, which is no Python package; without it they are skipped.
+BROWSER := chromium chromium-driver
+browser:
+	@command -v chromium google-chrome >/dev/null && command -v chromedriver >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "installing $(BROWSER)" && \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null; } || \
+		echo "the tests of pages are skipped, because there is no browser: apt-get install -y $(BROWSER)" >&2
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
