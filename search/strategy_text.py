@@ -97,12 +97,12 @@ def json_text(value: Any, indent: str = "") -> str:
     """
     deeper = indent + "  "
     if isinstance(value, dict) and value:
-        lines = [f"{deeper}{json.dumps(k)}: {json_text(v, deeper)}" for k, v in value.items()]
+        lines = [f"{deeper}{json_text(k)}: {json_text(v, deeper)}" for k, v in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     if isinstance(value, list | tuple) and any(isinstance(v, dict | list | tuple) for v in value):
         lines = [f"{deeper}{json_text(v, deeper)}" for v in value]
         return "[\n" + ",\n".join(lines) + f"\n{indent}]"
-    return json.dumps(value, allow_nan=False)
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def _said(test: FinalTest) -> str:

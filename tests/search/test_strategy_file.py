@@ -284,7 +284,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_file_says_what_it_is_and_has_a_list_a_line(tmp_path: Path) -> None:
     path = tmp_path / "best.json"
     full().write(path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     content = json.loads(text)
     assert content["$schema"] == SCHEMA["$id"]
     assert content["about"] == (
@@ -294,6 +294,7 @@ def test_a_file_says_what_it_is_and_has_a_list_a_line(tmp_path: Path) -> None:
     )
     assert content["masked_tokens"] == [59, 45, 24, 0]
     assert '"seeds": [1, 2, 3],\n' in text
+    assert "6 ± 0.58" in text  # as it is read, not escaped
     assert "test.value is" in content["search"]["value_means"]
     assert "with 10 images for each evaluation" in content["search"]["value_means"]
 
