@@ -187,7 +187,11 @@ def make_optimiser(
         given["first"] = _controls_to_measure(name, make, space, tokens)
     takes = inspect.signature(make).parameters
     extra = {key: value for key, value in given.items() if key in takes}
-    return make(space, budget, seed, **extra, **(known | settings))
+    made = make(space, budget, seed, **extra, **(known | settings))
+    for method in ("ask", "tell"):
+        if not callable(getattr(made, method, None)):
+            raise ValueError(f"optimiser {name} lacks the method {method}")
+    return made
 
 
 def _controls_to_measure(

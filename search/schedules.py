@@ -20,9 +20,7 @@ searched if a search gives bounds for it, and is measured by objectives that nam
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -174,11 +172,14 @@ class _Schedules(Mapping[str, Schedule]):
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
         self._known = {schedule.name: schedule for schedule in schedules}
+        self._broken: dict[str, str] = {}
         self._packages_loaded = False
 
     def __getitem__(self, name: str) -> Schedule:
         if name not in self._known:  # standard schedules are found without looking at packages
             self._load_packages()
+        if name in self._broken and name not in self._known:
+            raise ValueError(f"schedule {name} cannot be used: {self._broken[name]}")
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -213,8 +214,8 @@ class _Schedules(Mapping[str, Schedule]):
         for name in _PACKAGES.names():
             try:
                 self.add(_PACKAGES.load(name))
-            except ValueError as error:  # a broken package must not stop searches that need it not
-                warnings.warn(f"the schedule {name} is ignored: {error}", stacklevel=2)
+            except ValueError as error:  # only those who ask for the schedule are told
+                self._broken[name] = str(error)
 
 
 _REGISTERED = _Schedules(_STANDARD)
@@ -238,16 +239,19 @@ def register(schedule: Schedule) -> Schedule:
 def seek_schedules(names: Iterable[str], objective: Any) -> None:
     """Import a user's objective if a schedule is unknown, because its module may register it.
 
-    If the import fails, nothing is raised: the caller will find the schedule still unknown and
-    name it.
-
     Args:
         names: the names of schedules in a file or a record.
         objective: `package.module:Class`; for a registered name nothing happens.
+
+    Raises:
+        ValueError: the import fails, so that a schedule stays unknown.
     """
-    if isinstance(objective, str) and ":" in objective and any(n not in SCHEDULES for n in names):
-        with contextlib.suppress(ValueError):
+    unknown = [name for name in names if name not in SCHEDULES]
+    if isinstance(objective, str) and ":" in objective and unknown:
+        try:
             own_code("objective", objective)
+        except ValueError as error:
+            raise ValueError(f"schedule {unknown[0]} is unknown without {error}") from None
 
 
 def schedules_named(names: Sequence[str]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from search.training_strategy import TrainingStrategy
 
 IMAGES, TRAINING_STEPS, TOKENS = 100, 50, 64
 Result = Measurement | Failure
+Strategies = tuple[GenerationStrategy, TrainingStrategy | None]
 Pick = Callable[[list[Probe]], int]
 """Chooses the index of the probe in flight whose result is told next."""
 
@@ -221,12 +222,24 @@ def _probes_are_numbered_and_seeded(case: Case) -> None:
             f"probe {i} has the training {trained}: take its training from `budget.training`",
         )
         if i == 0:
-            _require((probe.strategy, trained) == start, "it does not begin at the space's start")
+            _require(
+                _is_near(case, (probe.strategy, trained), start),
+                f"expected the first probe to be the start of the space, {start[0]}, got "
+                f"{probe.strategy}",
+            )
     steps = [probe.step for probe in probes]
     _require(
         steps[0] == 0 and steps == sorted(steps),
         "the steps of its probes do not start at 0, or decrease",
     )
+
+
+def _is_near(case: Case, found: Strategies, expected: Strategies) -> bool:
+    """Whether strategies are the same but for rounding, as after a journey to [0, 1] and back."""
+    if (found[1] is None) != (expected[1] is None):
+        return False
+    space = case.space()
+    return np.allclose(space.vector_of(*found), space.vector_of(*expected), rtol=1e-9, atol=1e-12)
 
 
 def _strategies_are_within_the_bounds(case: Case) -> None:

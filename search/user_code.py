@@ -95,9 +95,14 @@ def explained(what: str, made_by: type) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        if made_by.__module__.partition(".")[0] in OURS:
+        if is_ours(made_by):
             raise
         raise ValueError(f"{what}: {in_one_line(error)}") from None
+
+
+def is_ours(made_by: type) -> bool:
+    """Whether a class belongs to autonat itself."""
+    return made_by.__module__.partition(".")[0] in OURS
 
 
 def import_module(name: str) -> str | None:

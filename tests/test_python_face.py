@@ -113,6 +113,46 @@ def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert autonat.load("cut").best == found.best
 
 
+class Deep:
+    """It keeps one of its settings where everybody sees it, and hides the other."""
+
+    tokens = 16
+
+    def __init__(self, *, depth: float = 1.0, metric: str = "fid") -> None:
+        self.depth, self.hidden = depth, metric
+
+    def describe(self) -> dict[str, Any]:
+        return {"protocol": {"metric": self.hidden}}
+
+    def evaluate(
+        self, strategy: autonat.GenerationStrategy, images: int, seed: int
+    ) -> autonat.Measurement:
+        value, passes = self.depth + seed % 97, strategy.forward_passes()
+        return autonat.Measurement(value, None, images, passes, 0.0, metric=self.hidden)
+
+
+def test_settings_of_an_instance_are_recorded_as_far_as_it_shows_them() -> None:
+    found = autonat.search(Deep(depth=50.0), name="deep", **SMALL)
+    assert found.strategy_file.objective["settings"] == {"depth": 50.0}
+    test = autonat.evaluate(found.strategy_file, images=100, seeds=[7], progress=False)
+    assert test.value == 57.0
+    with pytest.raises(ValueError, match=r"search deep was made with .*depth = 50.0, not 2.0"):
+        autonat.search(Deep(depth=2.0), name="deep", resume=True, **SMALL)
+
+
+def test_what_an_instance_hides_is_not_measured_otherwise_in_silence() -> None:
+    found = autonat.search(Deep(metric="kid"), name="kid", **SMALL)
+    assert {"kid", "kid_se"} <= set(found.dataframe().columns)
+    assert found.figures()["final test"].layout.xaxis.title.text == "KID of the final test"
+    line = "measures differently: protocol.metric = 'kid', not 'fid'; give it as objective="
+    with pytest.raises(ValueError, match=line):
+        autonat.evaluate(found.strategy_file, images=100, seeds=[7], progress=False)
+    test = autonat.evaluate(
+        found.strategy_file, Deep(metric="kid"), images=100, seeds=[7], progress=False
+    )
+    assert test.metric == "kid"
+
+
 @pytest.mark.parametrize(
     ("objective", "settings", "line"),
     [
@@ -120,6 +160,7 @@ def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         ("simulated", {"step": 3}, "step: unknown; known: "),
         ("simulated", {"steps": 0}, "steps: "),
         (object(), {}, "objective builtins:object lacks the method evaluate"),
+        (Deep, {}, "expected an instance, got the class Deep; give Deep"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_line(

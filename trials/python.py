@@ -20,11 +20,14 @@ from trials.objectives.objective import (
     Objective,
     Samples,
     accepted,
+    describe,
     lacks_method,
     sampled,
 )
+from trials.objectives.typed_settings import settings_of
 from trials.progress import LiveProgress
 from trials.quiet import without_chatter
+from trials.record.differences import differences
 from trials.record.kinds import SEARCH
 from trials.record.record import Record
 from trials.record.searches import recorded_settings, search_records
@@ -86,6 +89,8 @@ class Search:
         of_methods = [r for r in self._records() if r.settings["kind"] == SEARCH]
         frames = [r.frame().assign(method=r.settings["optimiser"]) for r in of_methods]
         table = pd.concat(frames, ignore_index=True)
+        metric = of_methods[0].metric
+        table = table.rename(columns={"fid": metric, "fid_se": f"{metric}_se"})
         return table[["method", *(name for name in table.columns if name != "method")]]
 
     def figures(self) -> dict[str, go.Figure]:
@@ -136,6 +141,10 @@ class Search:
                 shown,
                 self.objective,
             )
+            if self.objective is None:
+                _require_as_in_file(
+                    self.strategy_file, described["name"], described["settings"], made
+                )
         if not isinstance(made, Samples):
             raise lacks_method(described["name"], "sample")
         return sampled(made, self.best, images, seed)
@@ -163,7 +172,9 @@ def search(
     """Search, test the winners on fresh seeds, and write strategy files and the report.
 
     Args:
-        objective: a name, `package.module:Class`, or an instance of your own class.
+        objective: a name, `package.module:Class`, or an instance of your own class. Arguments of
+            its class that an instance keeps in attributes of the same name are recorded as its
+            settings.
         resume: resume the search of these settings, or of this `name`, where it was interrupted;
             settings that are left out keep their recorded values.
         retry_failed: measure failed evaluations of the resumed search again.
@@ -191,6 +202,8 @@ def search(
         raise ValueError(
             "objective_settings: expected none for an instance, which has its settings"
         )
+    if own is not None and (shown_settings := settings_of(own)):
+        given["objective_settings"] = shown_settings
     asked = read_settings(given)
     if resume:
         asked = resumed_settings(asked.full_name(), given, None)
@@ -273,8 +286,36 @@ def evaluate(
         name = objective if isinstance(objective, str) else _name_of(objective)
     with LiveProgress(progress) as shown:
         made = prepared(name, settings, Lab.open(Path(lab)).folder, shown, own)
+        if objective is None and isinstance(strategy, StrategyFile):
+            _require_as_in_file(strategy, name, settings, made)
         test, _ = replicate(made, generation, images, list(seeds), shown.report("evaluating"))
     return test
+
+
+def _require_as_in_file(
+    file: StrategyFile, name: str, settings: dict[str, Any], objective: Objective
+) -> None:
+    """Refuse an objective that measures otherwise than a strategy file says: an instance's settings
+    are in no file, so that its class may be made with others.
+
+    Raises:
+        ValueError: the protocols differ; the first difference is named.
+    """
+    described = describe(name, settings, objective)
+    differing = []
+    if file.protocol is not None:
+        differing += differences(dict(file.protocol), described["protocol"], "protocol")
+    if file.objective is not None:
+        recorded, made = (
+            {field: told.get(field) for field in ("dataset", "checkpoint", "tokens")}
+            for told in (file.objective, described["objective"])
+        )
+        differing += differences(recorded, made, "objective")
+    if differing:
+        raise ValueError(
+            f"objective {name}, made from the strategy file, measures differently: {differing[0]}; "
+            "give it as objective="
+        )
 
 
 def _name_of(objective: Objective) -> str:

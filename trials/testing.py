@@ -15,6 +15,7 @@ import json
 import pickle
 import statistics
 
+from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.objectives.objective import (
@@ -51,6 +52,10 @@ def check_objective(
     strategy = (
         GenerationStrategy.maskgit(min(4, objective.tokens)) if strategy is None else strategy
     )
+    found = objective.evaluate(strategy, images, 1)
+    assert isinstance(found, Measurement), (
+        f"expected evaluate() to return a Measurement, got {type(found).__name__}"
+    )
     check_repeats(objective, strategy, images)
     check_costs(objective, strategy, images)
     check_travels(objective, strategy, images)
@@ -61,9 +66,9 @@ def check_objective(
     if isinstance(objective, Samples):
         check_samples(objective, strategy)
     if isinstance(objective, Anchors):
-        found = objective.anchors(images)
-        assert all(isinstance(value, float) for value in found.values()), (
-            f"anchors: expected floats by name, got {found}"
+        anchors = objective.anchors(images)
+        assert all(isinstance(value, float) for value in anchors.values()), (
+            f"anchors: expected floats by name, got {anchors}"
         )
     check_standard_error(objective, strategy, images)
 

@@ -68,7 +68,8 @@ class MaskedGenerator(Protocol):
     def null(self, conditions: Conditions) -> Conditions:
         """Return the null conditions for guidance, which stand for no class or no text.
 
-        They have as many rows as `conditions`, of the same shapes and types.
+        They have as many rows as `conditions`, of the same shapes and types. All rows are equal:
+        decoding computes the null logits of fully masked tokens once for all images.
         """
 
     def decode(self, tokens: Tensor) -> Tensor:
@@ -77,8 +78,8 @@ class MaskedGenerator(Protocol):
     def flops(self) -> Mapping[str, int]:
         """Return the floating-point operations for one image.
 
-        The key "pass" holds those of a forward pass, the key "decode" those of `decode`; an unknown
-        number is left out. A multiplication and an addition count as two.
+        The key "pass" holds those of a forward pass, the key "decode" those of `decode`. If one of
+        them is unknown, the search shows no cost. A multiplication and an addition count as two.
         """
 
     def hash(self) -> str:

@@ -220,7 +220,7 @@ def load_metric(name: str) -> Metric:
     """
     found = METRICS.load(name)()
     if not isinstance(found, Metric):
-        lacking = [word for word in _required_members() if not hasattr(found, word)]
+        lacking = [word for word in required_members() if not hasattr(found, word)]
         raise ValueError(f"metric {name}: {type(found).__name__} lacks {', '.join(lacking)}")
     if not is_metric_name(found.name):
         raise ValueError(
@@ -230,7 +230,8 @@ def load_metric(name: str) -> Metric:
     return found
 
 
-def _required_members() -> list[str]:
+def required_members() -> list[str]:
+    """Return the names of the attributes and methods that every metric has."""
     attributes = [word for word in Metric.__annotations__ if not word.startswith("_")]
     return [*attributes, "images_needed", "part", "estimate"]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
+from models.generators.soundness import declaration_fault
 from models.precision import device
 from search.names import is_sha256
 from search.strategy import GenerationStrategy
@@ -56,23 +57,8 @@ def check_generator(generator: MaskedGenerator, other: MaskedGenerator | None = 
 
 
 def _check_declaration(generator: MaskedGenerator) -> None:
-    for name in ("tokens", "codebook_size", "mask_token"):
-        value = getattr(generator, name)
-        _require(type(value) is int, f"{name} = {value!r}, expected an int")
-    tokens, codes, mask = generator.tokens, generator.codebook_size, generator.mask_token
-    _require(tokens >= 1, f"tokens = {tokens}, expected 1 or more")
-    _require(codes >= 1, f"codebook_size = {codes}, expected 1 or more")
-    _require(not 0 <= mask < codes, f"mask_token = {mask}, expected a number outside [0, {codes})")
-    grid, count = generator.grid, generator.num_conditions
-    if grid is not None:
-        fits = len(grid) == 2 and grid[0] * grid[1] == tokens
-        _require(fits, f"grid = {grid!r}, expected (h, w) with h * w = {tokens} tokens")
-    counted = count is None or (type(count) is int and count >= 1)
-    _require(counted, f"num_conditions = {count!r}, expected None or an int of 1 or more")
-    flops = generator.flops()
-    for name, value in flops.items():
-        known = name in ("pass", "decode") and type(value) is int and value >= 0
-        _require(known, f"flops() has {name!r}: {value!r}, expected ints for 'pass' and 'decode'")
+    fault = declaration_fault(generator)
+    _require(fault is None, str(fault))
 
 
 def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Conditions) -> None:

@@ -16,7 +16,14 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from models.metrics.metric import GROUPS, Estimate, Metric, RealImages, statistics_of
+from models.metrics.metric import (
+    GROUPS,
+    Estimate,
+    Metric,
+    RealImages,
+    required_members,
+    statistics_of,
+)
 from models.precision import device
 from search.names import is_metric_name
 
@@ -55,7 +62,8 @@ def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4
 
 
 def _check_declaration(metric: Metric) -> None:
-    _require(isinstance(metric, Metric), f"expected a Metric, got {type(metric).__name__}")
+    lacking = ", ".join(word for word in required_members() if not hasattr(metric, word))
+    _require(not lacking, f"the metric {type(metric).__name__} lacks {lacking}")
     _require(
         is_metric_name(metric.name),
         f"name = {metric.name!r}, expected only lower-case letters, digits, '-' and '_'",
@@ -180,7 +188,12 @@ def _suitable_number(metric: Metric) -> int:
 
 
 def _estimate(metric: Metric, real: RealImages, features: Tensor) -> Estimate:
-    return metric.estimate(real, _parts_of(metric, features))
+    found = metric.estimate(real, _parts_of(metric, features))
+    _require(
+        isinstance(found, Estimate),
+        f"expected estimate() to return an Estimate, got {type(found).__name__}",
+    )
+    return found
 
 
 def _parts_of(metric: Metric, features: Tensor) -> Sequence[object]:

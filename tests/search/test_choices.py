@@ -183,8 +183,9 @@ def test_a_package_adds_a_schedule_and_a_broken_one_is_left_out(
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     known = type(SCHEDULES)(list(STANDARD.values()))  # type: ignore[call-arg]
-    with pytest.warns(UserWarning, match="the schedule broken is ignored: .*no.such.module"):
-        assert list(known) == [*STANDARD, "shift"]
+    assert list(known) == [*STANDARD, "shift"]
+    with pytest.raises(ValueError, match="schedule broken cannot be used: .*no.such.module"):
+        known["broken"]
     assert known["shift"] is INSTALLED
 
 

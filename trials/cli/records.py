@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from search.files import named_os_errors
+from search.measurement import metric_label
 from search.names import require_distinct
 from search.public_yaml import read_public, write_public
 from search.strategy_file import StrategyFile
@@ -57,10 +58,13 @@ def list_(
     table.add_column("search", min_width=max(len(search.name) for search in found))
     for label in ("objective", "T", "methods", "evaluations", "state"):
         table.add_column(label)
-    for label in ("search saw", "final test FID", "last evaluation"):
+    metrics = sorted({metric_label(s.metric) for s in found})
+    one = metrics[0] if len(metrics) == 1 else None
+    for label in ("search saw", f"final test {one}" if one else "final test", "last evaluation"):
         table.add_column(label)
     for s in found:
         failed = f", {s.failed} failed" if s.failed else ""
+        unit = "" if one else f" {metric_label(s.metric)}"
         table.add_row(
             s.name,
             s.objective if s.what == "generation" else f"{s.objective}, {s.what}",
@@ -68,8 +72,8 @@ def list_(
             ", ".join(s.methods),
             f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
             s.state,
-            "" if s.search_value is None else f"{s.search_value:.3f}",
-            "" if s.value is None else f"{s.value:.3f}",
+            "" if s.search_value is None else f"{s.search_value:.4g}",
+            "" if s.value is None else f"{s.value:.4g}" + unit,
             "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
         )
     out.print(table)

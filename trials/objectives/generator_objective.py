@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.generators.generator import MaskedGenerator
 from models.generators.registry import load_generator
+from models.generators.soundness import require_sound
 from models.precision import device
 from models.threads import one_thread
 from models.token_orders import scores_of
@@ -20,6 +21,7 @@ from search.choices import CHOICES
 from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
+from search.user_code import is_ours
 from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.yardstick import Yardstick
@@ -71,9 +73,16 @@ class GeneratorObjective(Generic[G]):
         self.tokens = generator.tokens
 
     def check(self, space: Space, images: int) -> None:
-        """See `Checks.check`. It also checks that the generator supports the token orders."""
+        """See `Checks.check`.
+
+        It also checks that the generator supports the token orders, and takes a first look at a
+        generator of a user.
+        """
+        generator = self._generating.generator
+        if not is_ours(type(generator)):
+            require_sound(generator)
         self._yardstick.evaluator.check(images)
-        grid = self._generating.generator.grid
+        grid = generator.grid
         for order in space.choices.get("token_order", (space.start.token_order,)):
             scores_of(space.start.with_values({}, {"token_order": order}), grid)
 
@@ -148,6 +157,7 @@ class GeneratorObjective(Generic[G]):
         self, checkpoint: str | None, training: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         drawn = self._generating.describe()
+        flops = dict(self._generating.generator.flops())
         return {
             "dataset": self._dataset,
             "protocol": self._yardstick.describe(
@@ -155,7 +165,7 @@ class GeneratorObjective(Generic[G]):
             ),
             "checkpoint": checkpoint,
             "training": training,
-            "flops": dict(self._generating.generator.flops()),
+            "flops": flops if {"pass", "decode"} <= flops.keys() else None,  # all or nothing
         }
 
     def _move(self, where: str) -> None:

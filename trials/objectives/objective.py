@@ -133,8 +133,8 @@ def require_heeded(objective: object, beyond: Mapping[str, str]) -> None:
     for name, words in beyond.items():
         if name not in heeds:
             raise ValueError(
-                f"{type(objective).__name__} does not know {name}, so it cannot measure a strategy "
-                f"with {words}"
+                f"{type(objective).__name__} cannot measure a strategy with {words}: its attribute "
+                f"heeds does not name {name}"
             )
 
 
@@ -278,10 +278,14 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
     """
     made_by = OBJECTIVES.load(name)
     _require_methods(name, made_by)
+    signature = inspect.signature(made_by)
     try:
-        inspect.signature(made_by).bind(**settings)
+        signature.bind(**settings)
     except TypeError as error:
-        raise ValueError(f"objective {name}: {error}") from None
+        known = ", ".join(p.name for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD)
+        raise ValueError(
+            f"objective {name}: {error}; its settings are: {known or 'none'}"
+        ) from None
     values = typed_settings(f"objective {name}", made_by, settings)
     with explained(f"objective {name}, when it is made", made_by):
         objective = made_by(**values)
@@ -299,6 +303,11 @@ def accepted(name: str, objective: Any) -> Objective:
         ValueError: it lacks a method, has one of another signature, or its `tokens` is not a
             positive integer.
     """
+    if isinstance(objective, type):
+        raise ValueError(
+            f"objective: expected an instance, got the class {objective.__name__}; give "
+            f"{objective.__name__}(…)"
+        )
     _require_methods(name, objective)
     tokens = getattr(objective, "tokens", None)
     if isinstance(tokens, bool) or not isinstance(tokens, Integral) or tokens < 1:

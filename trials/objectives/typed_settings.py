@@ -71,3 +71,25 @@ def _typed(where: str, kind: Any, value: Any) -> Any:
         raise ValueError(f"{where}{inside}: {first['msg']} (got {shown(value)})") from None
     # 1 is also accepted as a float, but stays 1: settings are hashed as they were given.
     return value if found == value else found
+
+
+def settings_of(instance: object) -> dict[str, Any]:
+    """The settings that an instance was made with, as far as it shows them.
+
+    These are the arguments of its class that it keeps as JSON values in attributes of the same
+    name, or of that name after an underscore.
+    """
+    try:
+        parameters = inspect.signature(type(instance)).parameters
+    except ValueError:  # not written in Python
+        return {}
+    found = {}
+    for name in parameters:
+        value = getattr(instance, name, getattr(instance, f"_{name}", None))
+        try:
+            found[name] = json.loads(json.dumps(value, allow_nan=False, default=os.fspath))
+        except (TypeError, ValueError, RecursionError):
+            continue
+        if value is None or callable(value):
+            del found[name]
+    return found

@@ -161,8 +161,9 @@ def trial_of(
     if isinstance(result, Failure):
         attributes["reason"] = result.reason
     else:
-        attributes |= {"fid_se": result.standard_error, "seconds": result.seconds}
-        attributes["fid_at"] = [list(point) for point in result.value_at]
+        metric = result.metric
+        attributes |= {f"{metric}_se": result.standard_error, "seconds": result.seconds}
+        attributes[f"{metric}_at"] = [list(point) for point in result.value_at]
         if result.spread is not None:
             attributes["spread"] = result.spread
         if result.metric != "fid":
@@ -205,20 +206,25 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
     probe = probe_from_json(attributes)
     result: Measurement | Failure = Failure(attributes.get("reason", ""))
     if trial.state != TrialState.FAIL:
+        metric = attributes.get("metric", "fid")
+        # Of metrics other than FID, earlier versions recorded these under FID's names.
+        error, smaller = (
+            attributes.get(f"{metric}_{of}", attributes.get(f"fid_{of}")) for of in ("se", "at")
+        )
         last = max(trial.intermediate_values, default=amount_asked(probe))
         fid = trial.intermediate_values.get(last) if trial.value is None else trial.value
         result = Measurement(
             value=math.nan if fid is None else fid,
-            standard_error=attributes["fid_se"],
+            standard_error=error,
             images=last if probe.training is None else probe.images,
             forward_passes=attributes["forward_passes"],
             seconds=attributes["seconds"],
-            value_at=tuple((int(n), float(fid)) for n, fid in attributes.get("fid_at", ())),
+            value_at=tuple((int(n), float(fid)) for n, fid in smaller or ()),
             training_steps=attributes.get("training_steps", 0),
             validation_loss=attributes.get("validation_loss"),
             checkpoint=attributes.get("checkpoint"),
             spread=attributes.get("spread"),
-            metric=attributes.get("metric", "fid"),
+            metric=metric,
         )
     finished = trial.datetime_complete or datetime.fromtimestamp(0)
     return Evaluation(trial.number, probe, result, finished)

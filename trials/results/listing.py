@@ -18,6 +18,7 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, bindparam, column, false, func, not_, or_, select, table
 from sqlalchemy.engine import Connection
 
+from search.measurement import with_metric
 from trials.lab import Lab
 from trials.record.databases import one_line, sqlite_file
 from trials.record.driver import ATTRIBUTE, Driver
@@ -53,6 +54,7 @@ class Listed:
         value: the lowest mean of its methods in the final test; None before there is one.
         last: when its last evaluation ended, in local time; None before there is one.
         alternation: the name of the alternation of which it is half a round, or None.
+        metric: the name of the metric of its values.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Listed:
     value: float | None
     last: datetime | None
     alternation: str | None = None
+    metric: str = "fid"
 
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
@@ -227,6 +230,7 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
         value=min(means, default=None),
         last=max(filter(None, (study.last for study in studies)), default=None),
         alternation=search.get("alternation"),
+        metric=_metric(studies[0].settings),
     )
 
 
@@ -251,9 +255,14 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
         search_value=min(
             (h.search_value for h in generation if h.search_value is not None), default=None
         ),
-        value=min((h.value for h in generation if h.value), default=None),
+        value=min((h.value for h in generation if h.value is not None), default=None),
         last=max((half.last for half in halves if half.last), default=None),
+        metric=next((half.metric for half in halves), "fid"),
     )
+
+
+def _metric(settings: Mapping[str, Any]) -> str:
+    return str(with_metric(settings.get("protocol") or {})["metric"])
 
 
 def _evaluations_of_one(settings: dict[str, Any]) -> int:

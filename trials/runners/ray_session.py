@@ -16,11 +16,11 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayError
 
-import autonat
 import dashboards
 import models
 import search
 import trials
+from search.user_code import module_location
 from trials.runners.local_ray import ensure_token, session_folder
 
 CONNECT_SECONDS = 5.0
@@ -78,7 +78,7 @@ def ray_session(
     """
     _check_address(address)
     packages = [str(Path(p.__path__[0])) for p in (search, models, trials, dashboards)]
-    packages.append(str(autonat.__file__))
+    packages.append(str(module_location("autonat")))
     # The driver only waits, so the workers may use all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

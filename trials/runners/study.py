@@ -17,6 +17,7 @@ from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.progress import Progress
+from search.reading import shown
 from trials.objectives.measured import require_metric
 from trials.record.evaluation import same_values
 from trials.record.record import Record
@@ -91,6 +92,11 @@ class Study:
                 if self._done:
                     self._supersede_the_rest()
                 return probe
+            if not isinstance(probe, Probe):
+                raise ValueError(
+                    f"study {self.record.name}: expected a Probe, WAIT or DONE from the "
+                    f"optimiser's ask(), got {shown(probe)}"
+                )
             recorded = self._recorded.pop(probe.number, None)
             if recorded is not None and not _same(probe, recorded.probe):
                 if not self.record.retried_at(probe.number):

@@ -330,7 +330,13 @@ KINDS: dict[What, type[SearchSettings]] = {
 
 
 def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
-    return {name: Bound(b.low, b.high, b.log) for name, b in given.items()}
+    found = {}
+    for name, b in given.items():
+        try:
+            found[name] = Bound(b.low, b.high, b.log)
+        except ValueError as error:
+            raise ValueError(f"bounds of {name}: {error}") from None
+    return found
 
 
 def standing_alone(content: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,31 @@ def test_an_objective_in_a_few_lines() -> None:
     assert told["objective"]["flops"]["pass"] > 0
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"mask_token": 3}, r"mask_token = 3, expected a number outside \[0, "),
+        ({"grid": (3, 5)}, r"grid = \(3, 5\), expected \(h, w\) with h \* w = 12 tokens"),
+        ({"null": lambda c: (1, 2)}, "null returned tuple, expected Conditions"),
+        ({"conditions_of": lambda n: Captioned(0).conditions_of(n[:1])}, "returned 1 conditions f"),
+        ({"decode": lambda t: torch.full((len(t), 3, 6, 6), 3.0)}, r"in \[3, 3\], expected \[0, 1"),
+        ({"flops": lambda: {"pass": 1.5}}, "flops\\(\\) has 'pass': 1.5"),
+    ],
+)
+def test_a_generator_that_cannot_work_is_refused_before_anything_costly(
+    change: dict[str, Any], line: str
+) -> None:
+    objective = Mine()
+    generator = objective._generating.generator
+    kind = type("Broken", (type(generator),), {})
+    generator.__class__ = kind
+    for name, value in change.items():
+        made = value if not callable(value) else staticmethod(value)
+        setattr(kind, name, made)
+    with pytest.raises(ValueError, match=f"^generator Broken: .*{line}"):
+        objective.check(Space(FOUR), 130)
+
+
 @pytest.mark.parametrize("metric", ["kid", "mmd"])
 def test_it_is_measured_by_other_metrics(metric: str) -> None:
     measured = Mine(metric=metric).evaluate(FOUR, 120, 7)

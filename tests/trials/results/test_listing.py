@@ -57,6 +57,7 @@ def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat
         "budgeted": 8,
         "state": "done",
         "alternation": None,
+        "metric": "fid",
     }
     table = autonat("list", "--lab", searched.folder)[1]
     assert "random, qmc" in table

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,17 @@ def test_killed_and_resumed_equals_not_interrupted(
 
     assert evaluations(resumed) == evaluations(whole)
     assert len(resumed.evaluations) == len(whole.evaluations)  # none twice
+
+
+def test_an_optimiser_that_asks_for_no_probe_is_refused_in_a_line(lab: Lab) -> None:
+    class Wrong(Replicates):
+        def ask(self) -> Any:
+            return "next"
+
+    record = Record.create(lab.record_url, "wrong", {})
+    wrong = Study(Wrong({}, 100, seeds=range(5)), record, SPACE, 5, lambda _: None)
+    with pytest.raises(ValueError, match="study wrong: expected a Probe, WAIT or DONE .* 'next'"):
+        run_local(wrong, OBJECTIVE)
 
 
 def test_a_finished_study_asks_for_nothing(lab: Lab) -> None:
