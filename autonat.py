@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.controls import CONTROLS as CONTROLS
+    from search.final_test import FinalTest as FinalTest
     from search.measurement import Measurement as Measurement
     from search.registry import OPTIMISERS as OPTIMISERS
     from search.space import Space as Space
     from search.strategy import GenerationStrategy as GenerationStrategy
-    from search.strategy_file import FinalTest as FinalTest
     from search.strategy_file import StrategyFile as StrategyFile
     from search.training_strategy import TrainingStrategy as TrainingStrategy
     from trials.lab import Lab as Lab
@@ -33,7 +33,7 @@ PLACES = {
     "GenerationStrategy": "search.strategy",
     "TrainingStrategy": "search.training_strategy",
     "StrategyFile": "search.strategy_file",
-    "FinalTest": "search.strategy_file",
+    "FinalTest": "search.final_test",
     "Measurement": "search.measurement",
     "Space": "search.space",
     "CONTROLS": "search.controls",

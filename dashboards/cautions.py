@@ -20,9 +20,9 @@ of 0.1 has 1.1 (digits)."""
 
 MEANING = {
     REAL_IMAGES: "as many newly drawn real images as in the test; no generator can be expected to "
-    "be below",
+    "have a lower value",
     CONSTANT_IMAGE: "one image repeated (black, white or, if it is known, the mean of the real "
-    "images, whichever has the lowest value); every generator should be below",
+    "images, whichever has the lowest value); every generator should have a lower one",
 }
 UNKNOWN = (
     "their value is unknown here; for the objective images, autonat statistics measures it "

@@ -57,7 +57,7 @@ class Result(Protocol):
 
     @property
     def standard_error_from(self) -> str | None:
-        """The source of the standard error (see `search.strategy_file.error_from`)."""
+        """The source of the standard error (see `search.final_test.error_from`)."""
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -108,7 +108,7 @@ def require_optimiser(name: str, searches: Searches) -> None:
     """Refuse an optimiser that is unknown or does not search this.
 
     Raises:
-        ValueError: so it is; the line lists optimisers that search this.
+        ValueError: it is unknown or does not search this; the line lists those that do.
     """
     if name in _built_in_for(searches):
         return

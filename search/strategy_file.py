@@ -8,7 +8,7 @@ field that does not apply is null, so that nothing can have been forgotten. File
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from search.choices import CHOICES
 from search.files import write_text
+from search.final_test import Control, FinalTest, is_count, read_control, read_final_test
 from search.reading import read_json, require_fields, shown
 from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
@@ -43,160 +44,7 @@ PROTOCOL_FIELDS = (
     "classes",
 )
 SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "value")
-TEST_FIELDS = (
-    "metric",
-    "value",
-    "standard_error",
-    "values",
-    "images",
-    "seeds",
-    "forward_passes",
-)
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
-
-
-@dataclass(frozen=True)
-class FinalTest:
-    """The number to report for a strategy: measured on seeds that the search never saw.
-
-    Attributes:
-        value: the mean over the seeds.
-        standard_error: the standard error of that mean, from the spread over the seeds; for one
-            seed, the one that the measurement itself gives. None if it is unknown.
-        values: the value of each seed.
-        images: n, the number of images generated for each seed.
-        seeds: the seeds of the evaluations.
-        forward_passes: network passes for each image.
-        metric: the name of the metric ("fid").
-
-    Raises:
-        ValueError: a value is not finite, the error is negative, the numbers of values and seeds
-            differ, or there are no images.
-    """
-
-    value: float
-    standard_error: float | None
-    values: tuple[float, ...]
-    images: int
-    seeds: tuple[int, ...]
-    forward_passes: int
-    metric: str = "fid"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(self.values))
-        object.__setattr__(self, "seeds", tuple(self.seeds))
-        if not _is_number(self.value):
-            raise ValueError(f"test.value = {shown(self.value)} is not a finite number")
-        error = self.standard_error
-        if error is not None and not (_is_number(error) and error >= 0):
-            raise ValueError(f"test.standard_error = {shown(error)} is not a finite number >= 0")
-        if not self.seeds or len(self.values) != len(self.seeds):
-            raise ValueError(
-                f"expected one value in test.values for each of the {len(self.seeds)} seeds, "
-                f"got {len(self.values)}"
-            )
-        if not isinstance(self.metric, str) or not self.metric:
-            raise ValueError(f"test.metric = {shown(self.metric)} is not the name of a metric")
-        for name in ("images", "forward_passes"):
-            if not _is_count(getattr(self, name)) or getattr(self, name) < 1:
-                raise ValueError(
-                    f"test.{name} = {shown(getattr(self, name))} is not a positive integer"
-                )
-        for i, value in enumerate(self.values):
-            if not _is_number(value):
-                raise ValueError(f"test.values[{i}] = {shown(value)} is not a finite number")
-        for i, seed in enumerate(self.seeds):
-            if not _is_count(seed):
-                raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
-
-    @property
-    def standard_error_from(self) -> str | None:
-        """The source of `standard_error` (see `error_from`)."""
-        return error_from(self.standard_error, self.seeds)
-
-    @classmethod
-    def of(
-        cls,
-        values: Mapping[int, float],
-        images: int,
-        forward_passes: int,
-        stated: float | None = None,
-        metric: str = "fid",
-    ) -> FinalTest:
-        """Make a final test from the value of each seed.
-
-        Args:
-            values: the values by seed.
-            images: n, the number of images of each seed.
-            forward_passes: network passes for each image.
-            stated: the standard error that the measurement itself gives; used if there is only one
-                seed.
-            metric: the name of the metric.
-
-        Raises:
-            ValueError: a value is not finite.
-        """
-        by_seed = tuple(values.values())
-        mean = math.fsum(by_seed) / len(by_seed)
-        error = stated
-        if len(by_seed) > 1:
-            variance = math.fsum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
-            error = math.sqrt(variance / len(by_seed))
-        return cls(mean, error, by_seed, images, tuple(values), forward_passes, metric)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the `test` part of the strategy file."""
-        return {
-            "metric": self.metric,
-            "value": self.value,
-            "standard_error": self.standard_error,
-            "values": list(self.values),
-            "images": self.images,
-            "seeds": list(self.seeds),
-            "forward_passes": self.forward_passes,
-        }
-
-    def printed(self) -> dict[str, Any]:
-        """Return the test as the commands print it as JSON, with the names of former versions."""
-        return {
-            "metric": self.metric,
-            "fid": self.value,
-            "fid_se": self.standard_error,
-            "fids": list(self.values),
-            "images": self.images,
-            "seeds": list(self.seeds),
-            "forward_passes": self.forward_passes,
-            "fid_se_from": self.standard_error_from,
-        }
-
-
-def error_from(standard_error: float | None, seeds: Sequence[int]) -> str | None:
-    """Return the source of a final test's standard error.
-
-    Returns:
-        "seeds" if it is from the spread over seeds, "measurement" if the only measurement gives it,
-        or None if there is none.
-    """
-    if standard_error is None:
-        return None
-    return "seeds" if len(seeds) > 1 else "measurement"
-
-
-@dataclass(frozen=True)
-class Control:
-    """A strategy that needs no search, and that the found strategy has to beat.
-
-    Attributes:
-        name: the name of the control.
-        test: its final test, with the same n and seeds as the test of the found strategy.
-    """
-
-    name: str
-    test: FinalTest
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a `baseline` or `best_control` part of the strategy file."""
-        return {"name": self.name, "test": self.test.to_json()}
 
 
 @dataclass(frozen=True)
@@ -242,7 +90,7 @@ class StrategyFile:
                     f"test.forward_passes: expected {expected}, as the generation strategy takes, "
                     f"got {self.test.forward_passes}"
                 )
-        if self.objective is not None and _is_count(self.objective.get("tokens")):
+        if self.objective is not None and is_count(self.objective.get("tokens")):
             self.generation.masked_counts(self.objective["tokens"])
 
     def to_json(self) -> dict[str, Any]:
@@ -299,9 +147,9 @@ class StrategyFile:
             training=None if training is None else TrainingStrategy.from_json(training),
             objective=_read_section("objective", parts["objective"], OBJECTIVE_FIELDS),
             protocol=_read_section("protocol", parts["protocol"], PROTOCOL_FIELDS),
-            test=None if test is None else _read_final_test("test", test),
-            baseline=_read_control("baseline", parts["baseline"]),
-            best_control=_read_control("best_control", parts["best_control"]),
+            test=None if test is None else read_final_test("test", test),
+            baseline=read_control("baseline", parts["baseline"]),
+            best_control=read_control("best_control", parts["best_control"]),
             search=_read_section("search", parts["search"], SEARCH_FIELDS),
             versions=_read_versions(parts["versions"]),
             mlflow=_read_section("mlflow", parts["mlflow"], MLFLOW_FIELDS),
@@ -363,38 +211,18 @@ def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, An
             raise ValueError(f"objective.name = {shown(part['name'])} is not a string")
         if not isinstance(part["settings"], dict):
             raise ValueError(f"objective.settings = {shown(part['settings'])} is not an object")
-        if not _is_count(part["tokens"]) or part["tokens"] < 1:
+        if not is_count(part["tokens"]) or part["tokens"] < 1:
             raise ValueError(
                 f"objective.tokens = {shown(part['tokens'])} is not a positive integer"
             )
         flops = part["flops"]
         if flops is not None:
             for name, value in require_fields("objective.flops", flops, FLOPS_FIELDS).items():
-                if not _is_count(value):
+                if not is_count(value):
                     raise ValueError(
                         f"objective.flops.{name} = {shown(value)} is not an integer >= 0"
                     )
     return part
-
-
-def _read_final_test(where: str, data: Any) -> FinalTest:
-    checked = require_fields(where, data, TEST_FIELDS)
-    for name in ("values", "seeds"):
-        if not isinstance(checked[name], list):
-            raise ValueError(f"{where}.{name} = {shown(checked[name])} is not a list")
-    return FinalTest(**checked)
-
-
-def _read_control(where: str, data: Any) -> Control | None:
-    if data is None:
-        return None
-    part = require_fields(where, data, ("name", "test"))
-    if not isinstance(part["name"], str):
-        raise ValueError(f"{where}.name = {part['name']!r} is not a string")
-    try:
-        return Control(part["name"], _read_final_test("test", part["test"]))
-    except ValueError as error:
-        raise ValueError(f"{where}.{error}") from None
 
 
 def _read_versions(data: Any) -> dict[str, str] | None:
@@ -424,11 +252,3 @@ def _require_finite(where: str, value: Any) -> None:
             _require_finite(f"{where}[{i}]", inner)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} = {value!r} is not finite")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

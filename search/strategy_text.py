@@ -14,8 +14,9 @@ from search.measurement import metric_label
 from search.reading import shown
 
 if TYPE_CHECKING:
+    from search.final_test import Control, FinalTest
     from search.strategy import GenerationStrategy
-    from search.strategy_file import Control, FinalTest, StrategyFile
+    from search.strategy_file import StrategyFile
 
 SCHEMA = "urn:autonat:strategy:2"
 """The name of the schema, which is its `$id`; it is published as strategy.schema.json."""

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.final_test import FinalTest
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from search.user_code import note_own_code
 from trials.lab import Lab
 from trials.objectives.objective import (

@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 
 import search
+from search.final_test import Control, FinalTest
 from search.strategy import GenerationStrategy
-from search.strategy_file import Control, FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from search.strategy_text import EXTRA_FIELDS
 from search.training_strategy import TrainingStrategy
 

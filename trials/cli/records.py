@@ -32,8 +32,8 @@ from trials.lab import DEFAULT_LAB, Lab, find_strategy, results_folder
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
+    from search.final_test import FinalTest
     from search.strategy import GenerationStrategy
-    from search.strategy_file import FinalTest
 
 app = App()
 

@@ -14,8 +14,9 @@ from search.measurement import metric_label
 from trials.cli.printing import out, print_json
 
 if TYPE_CHECKING:
+    from search.final_test import FinalTest
     from search.strategy import GenerationStrategy
-    from search.strategy_file import FinalTest, StrategyFile
+    from search.strategy_file import StrategyFile
     from trials.publishing.publish import Published
     from trials.results.anchors import Anchor
     from trials.results.front import FrontPoint

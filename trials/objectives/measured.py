@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
+from search.final_test import FinalTest
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
 from search.names import require_distinct
 from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest
 from search.user_code import in_one_line
 from trials.objectives.objective import Grows, Objective, describe, require_heeded
 
@@ -82,7 +82,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
         metric=found.metric,
     )
     if plain.images != images:
-        raise ValueError(f"images = {plain.images}, but {images} were asked for")
+        raise ValueError(f"expected a measurement of {images} images, got images = {plain.images}")
     passes = strategy.forward_passes()
     if plain.forward_passes != passes:
         raise ValueError(
@@ -144,7 +144,7 @@ def _measure_rung(
     except ValueError as error:
         return Failure(str(error))
     if trains and plain.training_steps != amount:
-        return Failure(f"training_steps = {plain.training_steps}, but {amount} were asked for")
+        return Failure(f"expected {amount} training steps, got training_steps = {plain.training_steps}")
     return plain
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.controls import RULE_OF_THUMB, START, best_control
-from search.strategy_file import Control, StrategyFile
+from search.final_test import Control
+from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.results.results import ControlsBeside, MethodResult, versions
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from search.final_test import FinalTest
 from search.measurement import Measurement
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest
 from search.training_strategy import TrainingStrategy
 from trials.record.evaluation import same_values
 from trials.record.kinds import TEST

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from search.final_test import FinalTest
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest
 from trials.record.failures import nothing_measured
 from trials.record.kinds import SEARCH, what_is_searched
 from trials.record.record import Record

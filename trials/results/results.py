@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from search.bound import Bound
+from search.final_test import Control, FinalTest, error_from
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from search.strategy_file import Control, FinalTest, StrategyFile, error_from, image_flops
+from search.strategy_file import StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
 from trials.record.kinds import SEARCH
 from trials.record.record import Best, Record

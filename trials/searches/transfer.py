@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.controls import RULE_OF_THUMB
+from search.final_test import FinalTest
 from search.progress import Report
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from trials.objectives.measured import replicate
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import (

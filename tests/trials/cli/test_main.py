@@ -12,8 +12,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from search.final_test import Control
 from search.strategy import GenerationStrategy
-from search.strategy_file import Control, StrategyFile
+from search.strategy_file import StrategyFile
 from tests.options import laid_over
 from trials.lab import Lab
 from trials.record.record import Record

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
+from search.final_test import FinalTest
 from search.public_yaml import write_public
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from trials import progress
 from trials.cli.printing import out
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from search.final_test import FinalTest
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from trials.objectives import measured
 from trials.results.front import Candidate, measured_front
 

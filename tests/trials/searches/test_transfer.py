@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from search.final_test import FinalTest
 from search.strategy import GenerationStrategy
-from search.strategy_file import FinalTest, StrategyFile
+from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.searches.transfer import Transferred, gaps_kept, target_settings
 
