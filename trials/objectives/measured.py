@@ -144,7 +144,9 @@ def _measure_rung(
     except ValueError as error:
         return Failure(str(error))
     if trains and plain.training_steps != amount:
-        return Failure(f"expected {amount} training steps, got training_steps = {plain.training_steps}")
+        return Failure(
+            f"expected {amount} training steps, got training_steps = {plain.training_steps}"
+        )
     return plain
 
 

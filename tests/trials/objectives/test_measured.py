@@ -95,8 +95,8 @@ def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> N
         ({"standard_error": float("nan")}, "standard_error = nan is not finite"),
         ({"seconds": -1.0}, "seconds = -1.0 is less than 0"),
         ({"seconds": float("nan")}, "seconds = nan is not finite"),
-        ({"images": 50}, "images = 50, but 100 were asked for"),
-        ({"images": 200}, "images = 200, but 100 were asked for"),
+        ({"images": 50}, "expected a measurement of 100 images, got images = 50"),
+        ({"images": 200}, "expected a measurement of 100 images, got images = 200"),
         ({"images": 100.5}, "images = 100.5 is not a whole number"),
         ({"forward_passes": 4}, "forward_passes = 4, but the strategy needs"),
         ({"value_at": ((100, 4.0),)}, "value_at has n = 100, which is outside [1, 100)"),
@@ -138,7 +138,7 @@ def test_each_rung_is_of_its_own_n() -> None:
     sound = [replace(SOUND, images=n, value=np.float32(3.5), value_at=()) for n in rungs]
     assert [found.images for found in grow_probe(Answering(*sound), PROBE, rungs)] == [*rungs]  # type: ignore[union-attr]
     wrong = list(grow_probe(Answering(sound[0], sound[2]), PROBE, rungs))
-    assert wrong[1:] == [Failure("images = 100, but 50 were asked for")]
+    assert wrong[1:] == [Failure("expected a measurement of 50 images, got images = 100")]
     few = list(grow_probe(Answering(sound[0]), PROBE, rungs))
     assert few[1:] == [Failure("evaluate_growing ended before n = 50")]
 
@@ -153,7 +153,7 @@ def test_a_training_is_of_the_steps_that_were_asked() -> None:
     found = list(grow_probe(Trains(), asked, (20, 40)))
     assert found == [
         replace(SOUND, training_steps=20),
-        Failure("training_steps = 20, but 40 were asked for"),
+        Failure("expected 40 training steps, got training_steps = 20"),
     ]
 
 
