@@ -59,6 +59,9 @@ def write_report(
     facts: Mapping[str, str],
     trainings: Trainings | None = None,
     anchors: Sequence[Anchor] = (),
+    unfinished: str | None = None,
+    provenance: Mapping[str, str] | None = None,
+    strategy_file: str | None = None,
 ) -> Path:
     """Write the report, atomically.
 
@@ -70,6 +73,9 @@ def write_report(
         facts: what was searched, on which data and under which protocol, in the order to show.
         trainings: the trainings, if models were trained for evaluations.
         anchors: reference values with which the results can be compared.
+        unfinished: what is missing, in a sentence, if the search is not finished.
+        provenance: where the numbers come from, in the order to show.
+        strategy_file: the text of the best strategy's file, to be copied.
 
     Returns:
         The path.
@@ -89,7 +95,9 @@ def write_report(
         facts=facts,
         summary=_summary(named),
         standing=_standing_sentence(results),
-        warnings=warnings(results, anchors),
+        warnings=[line for line in (unfinished, *warnings(results, anchors)) if line],
+        provenance=provenance or {},
+        strategy_file=strategy_file,
         tests=describe_tests(results),
         metric=metric,
         errors_known=any(r.standard_error is not None for r in results),

@@ -16,6 +16,7 @@ from trials.objectives.objective import Objective, Samples, Trains, sampled
 from trials.publishing.mlflow_runs import complete
 from trials.publishing.optuna_notes import annotate
 from trials.publishing.pictures import write_pictures
+from trials.publishing.provenance import provenance, unfinished
 from trials.record.databases import first_line, sqlite_file, without_password
 from trials.record.failures import nothing_measured
 from trials.record.kinds import SEARCH, what_is_searched
@@ -151,7 +152,8 @@ def report_of(
     """
     from dashboards.report import write_report
 
-    settings = rounds[1][0].settings
+    settings, searches = rounds[1][0].settings, [r for of in rounds.values() for r in of]
+    best = lab.results(name) / "best.json"
     return attempt(
         UNREPORTED,
         lambda: write_report(
@@ -162,6 +164,9 @@ def report_of(
             facts=facts_of(settings),
             trainings=trainings(rounds),
             anchors=published.anchors,
+            unfinished=unfinished(name, published.results, searches),
+            provenance=provenance(name, searches),
+            strategy_file=best.read_text(encoding="utf-8") if best.exists() else None,
         ),
         note,
     )

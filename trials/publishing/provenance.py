@@ -1,0 +1,64 @@
+"""What a report says about itself: where its numbers come from, and whether they are complete."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+
+from trials.record.kinds import what_is_searched
+from trials.record.record import Record
+from trials.results.results import MethodResult, versions
+
+
+def unfinished(
+    name: str, results: Sequence[MethodResult], searches: Sequence[Record]
+) -> str | None:
+    """Say how far a search is that has no final test of a winner yet.
+
+    Args:
+        name: of the search.
+        results: of its methods.
+        searches: the records of its optimisers.
+
+    Returns:
+        A sentence with the command that resumes it, or None for a finished search.
+    """
+    missing = [r.method for r in results if r.searched and math.isnan(r.value)]
+    if not missing:
+        return None
+    done = sum(len(record.evaluations) for record in searches)
+    told = [f"{done:,} of {_budgeted(searches):,} evaluations are done"]
+    told.append(f"no final test of {', '.join(missing)} has a number")
+    return f"This search is not finished: {' and '.join(told)}. autonat search --resume {name}"
+
+
+def provenance(name: str, searches: Sequence[Record]) -> dict[str, str]:
+    """Facts about the origin of a report, by label.
+
+    Args:
+        name: of the search.
+        searches: the records of its optimisers.
+    """
+    finished = [e.finished for record in searches for e in record.evaluations]
+    facts = {"report written": f"{datetime.now():%Y-%m-%d %H:%M}"}
+    if finished:
+        facts["evaluations"] = f"{min(finished):%Y-%m-%d %H:%M} to {max(finished):%Y-%m-%d %H:%M}"
+    facts["studies"] = ", ".join(record.name for record in searches)
+    facts["versions here"] = ", ".join(f"{k} {v}" for k, v in versions().items())
+    facts["machine here"] = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
+    facts["write it again"] = f"autonat report {name}"
+    facts["measure its winner again"] = f"autonat evaluate results/{name}/best.json"
+    return facts
+
+
+def _budgeted(searches: Sequence[Record]) -> int:
+    total = 0
+    for record in searches:
+        asked = record.settings["search"]
+        if what_is_searched(record.settings) == "generation":
+            total += int(asked["budget"] // asked["images_per_evaluation"])
+        else:
+            total += int(asked["training_budget"] // asked["training_steps"])
+    return total
