@@ -104,9 +104,9 @@ def best_fid(
     """
     tests = {k: v for k, v in (tests or {}).items() if math.isfinite(v.value)}
     levels = {k: v for k, v in (levels or {}).items() if math.isfinite(v)}
-    curves = {label: _finite_fids(table) for label, table in evaluations.items()}
+    curves = {label: finite_fids(table) for label, table in evaluations.items()}
     tested = [*levels.values(), *(test.value for test in tests.values())]
-    top = _top([*curves.values()], tested)
+    top = top_of([*curves.values()], tested)
     figure = make_subplots(
         cols=2 if tested else 1,
         column_widths=[0.82, 0.18] if tested else None,
@@ -129,7 +129,7 @@ def best_fid(
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s", col=1)
     if tested:
         figure.update_xaxes(showticklabels=False, showgrid=False, range=[-0.08, 1.08], col=2)
-    figure.update_yaxes(**_fid_axis([*shown, *tested]))
+    figure.update_yaxes(**value_axis([*shown, *tested]))
     figure.update_yaxes(title_text=metric, col=1)
     return styled(figure, height=460).update_layout(margin_t=72, legend_y=1.09)
 
@@ -171,17 +171,17 @@ def final_test(
         ticksuffix="  ",
     )
     shown = [fid for test in tests.values() for fid in (test.value, *test.values)]
-    figure.update_xaxes(title_text=f"{metric} of the final test", **_fid_axis(shown))
+    figure.update_xaxes(title_text=f"{metric} of the final test", **value_axis(shown))
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
-def _finite_fids(table: pd.DataFrame) -> pd.Series[float]:
+def finite_fids(table: pd.DataFrame) -> pd.Series[float]:
     """Return the values of completed evaluations, NaN for all others."""
     fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
     return fid.where(np.isfinite(fid))
 
 
-def _top(curves: Sequence[pd.Series[float]], others: Sequence[float]) -> float:
+def top_of(curves: Sequence[pd.Series[float]], others: Sequence[float]) -> float:
     """Return the end of the axis: above where searches began, and above all other values."""
     starts = [fid.dropna().iloc[0] for fid in curves if fid.notna().any()]
     lowest = min((fid.min() for fid in curves if fid.notna().any()), default=0.0)
@@ -270,7 +270,7 @@ def _evaluation_texts(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _fid_axis(fids: Iterable[float]) -> dict[str, Any]:
+def value_axis(fids: Iterable[float]) -> dict[str, Any]:
     """Return the settings of an axis of values: a log scale if they differ by a factor of two."""
     finite = [fid for fid in fids if math.isfinite(fid)]
     if not finite or min(finite) <= 0 or max(finite) < 2 * min(finite):

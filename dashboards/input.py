@@ -83,8 +83,8 @@ class Result(Protocol):
     def evaluations(self) -> pd.DataFrame:
         """The evaluations of the search in order of finish; empty for a control.
 
-        It has at least the columns fid (the value), images and state ("COMPLETE", "FAIL" or
-        "PRUNED").
+        It has at least the columns fid (the value), images, forward_passes and state ("COMPLETE",
+        "FAIL" or "PRUNED").
         """
 
     @property

@@ -28,6 +28,7 @@ from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
 from dashboards.result_figures import (
     colours_of,
+    draw_passes,
     draw_progress,
     draw_schedules,
     draw_tests,
@@ -220,10 +221,17 @@ def _schedules(named: Mapping[str, Result], tokens: int) -> list[dict[str, Any]]
 def _best_fid(named: Mapping[str, Result]) -> list[dict[str, Any]]:
     """Make a figure for each T that was searched."""
     searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}
-    return [
-        {"steps": steps, "figure": _figure_html(draw_progress(named, steps))}
-        for steps in sorted(searched)
-    ]
+    sections = []
+    for steps in sorted(searched):
+        passes = draw_passes(named, steps)
+        sections.append(
+            {
+                "steps": steps,
+                "figure": _figure_html(draw_progress(named, steps)),
+                "passes": passes and _figure_html(passes),
+            }
+        )
+    return sections
 
 
 def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from dashboards import figures
 from dashboards.input import Result
+from dashboards.passes_figure import costs_vary, value_over_passes
 from dashboards.schedule_figure import Searched, schedules
 from search.controls import best_control, best_searched
 from search.measurement import metric_label
@@ -75,6 +76,22 @@ def draw_progress(named: Mapping[str, Result], steps: int) -> go.Figure:
             if result is best or result.method == figures.RULE_OF_THUMB
         },
     )
+
+
+def draw_passes(named: Mapping[str, Result], steps: int) -> go.Figure | None:
+    """Draw the values that the searches of T = `steps` saw against their forward passes.
+
+    Returns:
+        The figure, or None if nearly all strategies cost the same.
+    """
+    found = {
+        label: result.evaluations
+        for label, result in named.items()
+        if len(result.evaluations) and result.strategy.steps == steps
+    }
+    if not costs_vary(found):
+        return None
+    return value_over_passes(found, colours_of(named), _metric(named))
 
 
 def _test(result: Result) -> figures.FinalTest:
