@@ -12,7 +12,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from dashboards import figures, samples
 from dashboards.cautions import meanings, warnings
@@ -26,6 +25,7 @@ from dashboards.formatting import (
 )
 from dashboards.input import Anchor, Result
 from dashboards.landscape import landscape
+from dashboards.plotly import plotly_js
 from dashboards.result_figures import (
     colours_of,
     draw_passes,
@@ -112,7 +112,7 @@ def write_report(
         landscape=trainings
         and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         samples=_samples(named, colour),
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(plotly_js()),
     )
     return _write(path, text)
 

@@ -56,7 +56,9 @@ def test_it_says_everything_and_loads_nothing(tmp_path: Path, results: Results) 
     assert tags.tags.count("img") == 2 + len(CONTROLS)
     assert all(loaded.startswith("data:image/png;base64,") for loaded in tags.loaded)
     assert page.count("Plotly.newPlot") == 3
-    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("plotly.js v") == 1
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count(
+        "plotly.js (basic - minified) v"
+    ) == 1
 
 
 def test_text_from_outside_stays_text(tmp_path: Path, results: Results) -> None:
