@@ -25,9 +25,29 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _status = pytest.StashKey[int]()
 
 
+LONGEST = (
+    *(
+        "test_faults.py",
+        "test_alternation.py",
+        "test_ray_runner.py",
+        "test_distributed_training.py",
+    ),
+    *(
+        "test_training.py",
+        "test_entry.py",
+        "test_transfer.py",
+        "test_old_labs.py",
+        "test_doctor.py",
+    ),
+    "test_ray_session.py",
+)
+"""Files that take minutes, because they start Ray or train networks again and again."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: of two processes, none is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_faults.py")
+    """The longest files first: of two processes, none is left alone with one at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

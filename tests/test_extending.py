@@ -100,7 +100,10 @@ def test_a_schedule_is_known_wherever_its_objective_is(autonat: Autonat, tmp_pat
     Path("noise_scale.py").unlink()
     found = run(f"show {best}")
     assert found.returncode == 2
-    assert "generation has the unknown field 'noise_scale'" in found.stderr
+    assert (
+        "schedule noise_scale is unknown without objective noise_scale:Noisy: No module named"
+        in found.stderr
+    )
 
 
 def test_the_page_counts_their_lines() -> None:

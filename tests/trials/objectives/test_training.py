@@ -320,7 +320,10 @@ SEARCH = (
         (("--distribution", "normal"), "mask_ratio_distribution = 'normal' is unknown; known"),
         (("--distribution", "uniform"), "the uniform distribution has no parameters"),
         (("--training-bounds", "gamma=1:2"), "the beta distribution has no gamma"),
-        (("--training-steps", "2", "--runner", "ray", "--scheduler", "asha"), "no rung"),
+        (
+            ("--training-steps", "2", "--runner", "ray", "--scheduler", "asha"),
+            "too small for the three rungs",
+        ),
         (("--set", "checkpoint=sha256:" + "0" * 64), "trains its own models"),
         (("--set", "training_steps=9"), "training_steps = 9: a search of training strategies"),
         (("--training-optimiser", "tpe"), "training_optimiser = 'tpe' does not apply"),
