@@ -26,20 +26,9 @@ _status = pytest.StashKey[int]()
 
 
 LONGEST = (
-    *(
-        "test_faults.py",
-        "test_alternation.py",
-        "test_ray_runner.py",
-        "test_distributed_training.py",
-    ),
-    *(
-        "test_training.py",
-        "test_entry.py",
-        "test_transfer.py",
-        "test_old_labs.py",
-        "test_doctor.py",
-    ),
-    "test_ray_session.py",
+    *("test_faults.py", "test_alternation.py", "test_ray_runner.py"),
+    *("test_distributed_training.py", "test_training.py", "test_entry.py", "test_transfer.py"),
+    *("test_old_labs.py", "test_doctor.py", "test_ray_session.py"),
 )
 """Files that take minutes, because they start Ray or train networks again and again."""
 
