@@ -9,6 +9,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make demo    install if needed, then run the main job (autonat demo)"
 	@echo "make test    install if needed, then every test, lint and type check"
+	@echo "make browser install what the tests of pages need, once (without it they are skipped)"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the code in the house style"
 	@echo "make pin     write the installed versions into constraints.txt"
@@ -18,7 +19,7 @@ demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
 # Two at a time: many tests wait for Ray to start. A file's tests share what they set up.
-test: $(INSTALLED) browser
+test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 

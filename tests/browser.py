@@ -1,6 +1,6 @@
 """A real browser for tests of pages: Debian's chromium, driven by selenium.
 
-A machine without it skips these tests and says how to install it; `make test` installs it where it
+A machine without it skips these tests and says how to install it; `make browser` installs it where it
 may.
 """
 
