@@ -1,7 +1,6 @@
 """A real browser for tests of pages: Debian's chromium, driven by selenium.
 
-A machine without it skips these tests and says how to install it; `make browser` installs it where it
-may.
+A machine without it skips these tests and says how to install it; `make browser` does so.
 """
 
 from __future__ import annotations
