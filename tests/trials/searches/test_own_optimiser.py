@@ -115,7 +115,7 @@ def test_a_schedule_and_a_choice_are_searched(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--choices", "token_order=halton"), "SimulatedObjective does not know token_order"),
+        (("--choices", "token_order=halton"), "its attribute heeds does not name token_order"),
         (("--choices", "token_order=hilbert"), "token_order = 'hilbert' is unknown; known: conf"),
         (("--choices", "order=halton"), "unknown choice 'order'; known: token_order, confidence"),
         (("--choices", "token_order"), "expected NAME=VALUE, got 'token_order'"),
