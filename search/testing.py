@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.bound import Bound
+from search.conformance import require
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
 from search.optimiser import (
@@ -157,8 +158,8 @@ def run(
             probe = in_flight.pop(pick(in_flight))
             optimiser.tell(probe, measure(probe))
         else:
-            _require(answer is DONE, "ask answered WAIT while no probe was in flight")
-            _require(optimiser.ask() is DONE, "ask answered DONE, and then something else")
+            require(answer is DONE, "ask answered WAIT while no probe was in flight")
+            require(optimiser.ask() is DONE, "ask answered DONE, and then something else")
             return asked
 
 
@@ -193,7 +194,7 @@ def _settings_have_defaults(case: Case) -> None:
 
 def _the_budget_is_kept(case: Case) -> None:
     asked = len(plain_run(case))
-    _require(
+    require(
         0 < asked <= case.evaluations,
         f"expected 1 to {case.evaluations} evaluations, as its budget pays for, got {asked}",
     )
@@ -210,25 +211,25 @@ def _probes_are_numbered_and_seeded(case: Case) -> None:
     probes, start = plain_run(case), case.space().starts
     for i, probe in enumerate(probes):
         trained = None if probe.training is None else probe.training.strategy
-        _require(probe.number == i, f"probe {i} has the number {probe.number}")
-        _require(
+        require(probe.number == i, f"probe {i} has the number {probe.number}")
+        require(
             FIRST_SEARCH_SEED <= probe.seed < 2**32,
             f"probe {i} has the seed {probe.seed}, which is not one of a search: "
             "take seeds from search.optimiser.evaluation_seed",
         )
-        _require(probe.images == IMAGES, f"probe {i}: expected {IMAGES} images, got {probe.images}")
-        _require(
+        require(probe.images == IMAGES, f"probe {i}: expected {IMAGES} images, got {probe.images}")
+        require(
             (trained is not None) == (case.searches != "generation"),
             f"probe {i} has the training {trained}: take its training from `budget.training`",
         )
         if i == 0:
-            _require(
+            require(
                 _is_near(case, (probe.strategy, trained), start),
                 f"expected the first probe to be the start of the space, {start[0]}, got "
                 f"{probe.strategy}",
             )
     steps = [probe.step for probe in probes]
-    _require(
+    require(
         steps[0] == 0 and steps == sorted(steps),
         "the steps of its probes do not start at 0, or decrease",
     )
@@ -245,7 +246,7 @@ def _is_near(case: Case, found: Strategies, expected: Strategies) -> bool:
 def _strategies_are_within_the_bounds(case: Case) -> None:
     space = case.space()
     for probe in plain_run(case):
-        _require(
+        require(
             probe.strategy.steps == case.steps,
             f"probe {probe.number}: expected T = {case.steps}, got T = {probe.strategy.steps}",
         )
@@ -268,12 +269,12 @@ def _narrow_bounds_and_frozen_schedules_hold(case: Case) -> None:
     budget = Budget(max(20, case.evaluations) * IMAGES, IMAGES)
     made = make_optimiser(case.name, space, budget, 0, tokens=TOKENS)
     for probe in run(made, lambda probe: measured(1 + probe.strategy.sampling_temperature[0])):
-        _require(
+        require(
             probe.strategy.mask_ratio == start.mask_ratio,
             f"probe {probe.number} moves mask_ratio, which is frozen",
         )
         held = all(0.9 <= value <= 1.1 for value in probe.strategy.sampling_temperature)
-        _require(
+        require(
             held or not case.keeps_bounds,
             f"probe {probe.number} leaves the bounds of sampling_temperature",
         )
@@ -350,15 +351,10 @@ def _require_refusal(optimiser: Optimiser, probe: Probe, what: str) -> None:
     )
 
 
-def _require(kept: bool, broken: str) -> None:
-    if not kept:
-        raise AssertionError(broken)
-
-
 def _require_same(found: list[Probe], expected: list[Probe], what: str) -> None:
     for one, other in zip(found, expected, strict=False):
-        _require(one == other, f"{what}: expected probe {other.number} to be {other}, got {one}")
-    _require(
+        require(one == other, f"{what}: expected probe {other.number} to be {other}, got {one}")
+    require(
         len(found) == len(expected),
         f"{what}: expected {len(expected)} probes, got {len(found)}",
     )

@@ -19,6 +19,7 @@ from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.generators.soundness import declaration_fault
 from models.precision import device
+from search.conformance import require
 from search.names import is_sha256
 from search.strategy import GenerationStrategy
 
@@ -58,21 +59,21 @@ def check_generator(generator: MaskedGenerator, other: MaskedGenerator | None = 
 
 def _check_declaration(generator: MaskedGenerator) -> None:
     fault = declaration_fault(generator)
-    _require(fault is None, str(fault))
+    require(fault is None, str(fault))
 
 
 def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Conditions) -> None:
     """Check that rows stay with their numbers when conditions are indexed, split and joined."""
     kind = type(conditions).__name__
-    _require(
+    require(
         isinstance(conditions, Conditions), f"conditions_of returned {kind}, expected Conditions"
     )
-    _require(
+    require(
         len(conditions) == BATCH,
         f"conditions_of returned {len(conditions)} conditions, expected {BATCH}",
     )
     on, where = conditions.device, drawn.device
-    _require(on == where, f"the conditions of numbers on {where} are on {on}")
+    require(on == where, f"the conditions of numbers on {where} are on {on}")
     turned = torch.arange(BATCH, device=where).flip(0)
     again = generator.conditions_of(drawn[turned])
     _require_same("conditions_of numbers in another order", again, conditions[turned])
@@ -86,9 +87,9 @@ def _check_conditions(generator: MaskedGenerator, drawn: Tensor, conditions: Con
 def _check_null(generator: MaskedGenerator, conditions: Conditions) -> None:
     """Check that null conditions are all equal, and have the shapes and types of conditions."""
     null = generator.null(conditions)
-    _require(len(null) == BATCH, f"null returned {len(null)} conditions, expected {BATCH}")
+    require(len(null) == BATCH, f"null returned {len(null)} conditions, expected {BATCH}")
     shapes = [[(p.dtype, p.shape[1:]) for p in found.parts] for found in (conditions, null)]
-    _require(
+    require(
         shapes[0] == shapes[1],
         f"null has parts {shapes[1]}, expected {shapes[0]} like the conditions",
     )
@@ -100,20 +101,18 @@ def _check_null(generator: MaskedGenerator, conditions: Conditions) -> None:
 def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Conditions) -> None:
     shown = tokens.clone()
     logits = generator(tokens, conditions)
-    _require(torch.equal(tokens, shown), "a forward pass changed its input tokens")
+    require(torch.equal(tokens, shown), "a forward pass changed its input tokens")
     shape = (BATCH, generator.tokens, generator.codebook_size)
-    _require(
-        logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, expected {shape}"
-    )
-    _require(
+    require(logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, expected {shape}")
+    require(
         logits.is_floating_point(), f"logits are {logits.dtype}, expected floating-point numbers"
     )
     on, where = logits.device, tokens.device
-    _require(on == where, f"logits of tokens on {where} are on {on}")
+    require(on == where, f"logits of tokens on {where} are on {on}")
     logits = logits.float()
-    _require(bool(logits.isfinite().all()), "logits are not all finite")
+    require(bool(logits.isfinite().all()), "logits are not all finite")
     same = torch.equal(generator(tokens, conditions).float(), logits)
-    _require(same, "two equal forward passes gave different logits; is it in evaluation mode?")
+    require(same, "two equal forward passes gave different logits; is it in evaluation mode?")
     turned = torch.arange(BATCH, device=where).flip(0)
     _check_rows("logits", logits, turned, lambda rows: generator(tokens[rows], conditions[rows]))
     null = generator.null(conditions)
@@ -126,17 +125,17 @@ def _check_images(generator: MaskedGenerator, tokens: Tensor) -> None:
     images = generator.decode(tokens)
     shape = tuple(images.shape)
     pictures = len(shape) == 3 or (len(shape) == 4 and shape[1] == 3)
-    _require(
+    require(
         pictures and shape[0] == BATCH,
         f"images have the shape {shape}, expected ({BATCH}, 3, H, W) or ({BATCH}, H, W)",
     )
-    _require(
+    require(
         images.is_floating_point(), f"images are {images.dtype}, expected floating-point numbers"
     )
     on, where = images.device, tokens.device
-    _require(on == where, f"images of tokens on {where} are on {on}")
+    require(on == where, f"images of tokens on {where} are on {on}")
     low, high = float(images.min()), float(images.max())
-    _require(0 <= low <= high <= 1, f"images have values in [{low:g}, {high:g}], expected [0, 1]")
+    require(0 <= low <= high <= 1, f"images have values in [{low:g}, {high:g}], expected [0, 1]")
     turned = torch.arange(BATCH, device=where).flip(0)
     _check_rows("images", images.float(), turned, lambda rows: generator.decode(tokens[rows]))
 
@@ -147,7 +146,7 @@ def _check_generation(generator: MaskedGenerator, conditions: Conditions) -> Non
     tokens = generate(generator, conditions, GenerationStrategy.maskgit(steps), random)
     low, high = int(tokens.min()), int(tokens.max())
     inside = 0 <= low <= high < generator.codebook_size
-    _require(
+    require(
         inside,
         f"generated tokens are in [{low}, {high}], expected [0, {generator.codebook_size})",
     )
@@ -156,16 +155,16 @@ def _check_generation(generator: MaskedGenerator, conditions: Conditions) -> Non
 def _check_identity(generator: MaskedGenerator, other: MaskedGenerator | None) -> None:
     """Check, on the CPU, that the hash is stable and that a copy by pickle is the same."""
     name = generator.hash()
-    _require(is_sha256(name), f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
+    require(is_sha256(name), f"hash() = {name!r}, expected 'sha256:' and 64 hexadecimal digits")
     copy: MaskedGenerator = pickle.loads(pickle.dumps(generator))
-    _require(copy.hash() == name, "a copy by pickle has another hash")
+    require(copy.hash() == name, "a copy by pickle has another hash")
     with torch.inference_mode():
         numbers = torch.zeros(BATCH, dtype=torch.int64)
         tokens = _some_tokens(generator, 0.5, "cpu")
         logits = [g(tokens, g.conditions_of(numbers)).float() for g in (generator, copy)]
     _require_close("logits of a copy by pickle", logits[1], logits[0])
     if other is not None:
-        _require(other.hash() != name, "the generator with other weights has the same hash")
+        require(other.hash() != name, "the generator with other weights has the same hash")
 
 
 def _some_tokens(generator: MaskedGenerator, masked: float, where: str | None = None) -> Tensor:
@@ -188,15 +187,10 @@ def _check_rows(
 def _require_close(what: str, found: Tensor, expected: Tensor) -> None:
     apart = float((found - expected).abs().max())
     largest = max(1.0, float(expected.abs().max()))
-    _require(apart <= ROUNDING * largest, f"{what} differ by up to {apart:g}")
+    require(apart <= ROUNDING * largest, f"{what} differ by up to {apart:g}")
 
 
 def _require_same(what: str, found: Conditions, expected: Conditions) -> None:
     pairs = list(zip(found.parts, expected.parts, strict=False))
     same = len(found.parts) == len(expected.parts) and all(torch.equal(a, b) for a, b in pairs)
-    _require(same, f"{what} differ")
-
-
-def _require(kept: bool, line: str) -> None:
-    if not kept:
-        raise AssertionError(line)
+    require(same, f"{what} differ")

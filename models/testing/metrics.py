@@ -25,6 +25,7 @@ from models.metrics.metric import (
     statistics_of,
 )
 from models.precision import device
+from search.conformance import require
 from search.names import is_metric_name
 
 FEATURES = 6
@@ -63,20 +64,20 @@ def check_metric(metric: Metric, *, repeats: int = 60, error_within: float = 0.4
 
 def _check_declaration(metric: Metric) -> None:
     lacking = ", ".join(word for word in required_members() if not hasattr(metric, word))
-    _require(not lacking, f"the metric {type(metric).__name__} lacks {lacking}")
-    _require(
+    require(not lacking, f"the metric {type(metric).__name__} lacks {lacking}")
+    require(
         is_metric_name(metric.name),
         f"name = {metric.name!r}, expected only lower-case letters, digits, '-' and '_'",
     )
     sentence = isinstance(metric.error, str) and metric.error.endswith(".")
-    _require(sentence, f"error = {metric.error!r}, expected one sentence")
+    require(sentence, f"error = {metric.error!r}, expected one sentence")
     for name in ("may_be_negative", "needs_real_features"):
         value = getattr(metric, name)
-        _require(isinstance(value, bool), f"{name} = {value!r}, expected True or False")
+        require(isinstance(value, bool), f"{name} = {value!r}, expected True or False")
     for features in (1, FEATURES, 2048):
         fewest, most = metric.images_needed(features)
         fits = type(fewest) is int and fewest >= 1 and (most is None or most >= fewest)
-        _require(
+        require(
             fits,
             f"images_needed({features}) = {(fewest, most)}, expected (smallest n, largest n)",
         )
@@ -86,13 +87,13 @@ def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
     for name in ("value", "standard_error", "spread"):
         value = getattr(found, name)
         known = type(value) is float or (value is None and name != "value")
-        _require(known, f"the estimate's {name} is {value!r}, expected a Python float")
-    _require(
+        require(known, f"the estimate's {name} is {value!r}, expected a Python float")
+    require(
         math.isfinite(found.value), f"the value of finite features is {found.value}, not finite"
     )
     smaller = [n for n, _ in found.value_at]
     falling = smaller == sorted(set(smaller), reverse=True)
-    _require(
+    require(
         falling and all(0 < n < images for n in smaller),
         f"value_at has n = {smaller}, expected falling numbers below {images}",
     )
@@ -101,26 +102,26 @@ def _check_numbers(metric: Metric, found: Estimate, images: int) -> None:
 def _check_real_images_are_near(metric: Metric, real: RealImages, features: Tensor) -> None:
     same = _estimate(metric, real, features).value
     far = _estimate(metric, real, features + 3).value
-    _require(
+    require(
         same < far,
         f"expected a lower value for the real images than for shifted ones, got {same:g} and "
         f"{far:g}",
     )
-    _require(
+    require(
         abs(same) <= 0.05 * abs(far),
         f"expected a value of about 0 for the real images themselves, got {same:g}; shifted ones "
         f"have {far:g}",
     )
     low = min(same, far)
     allowed = metric.may_be_negative or low > -1e-6
-    _require(allowed, f"may_be_negative is False, but a value is {low:g}")
+    require(allowed, f"may_be_negative is False, but a value is {low:g}")
 
 
 def _check_noise(metric: Metric, real: RealImages, images: int) -> None:
     values = [_estimate(metric, real, _draw_features(images, 1, noise)).value for noise in NOISE]
     grows = values == sorted(values) and values[-1] > values[0]
     shown = ", ".join(f"{v:g}" for v in values)
-    _require(grows, f"expected values that grow with noise, got {shown}")
+    require(grows, f"expected values that grow with noise, got {shown}")
 
 
 def _check_groups(metric: Metric, real: RealImages, images: int, found: Estimate) -> None:
@@ -148,13 +149,13 @@ def _check_special_inputs(metric: Metric, real: RealImages, images: int, found: 
     broken = _draw_features(images, 1)
     broken[images // 2, 0] = math.nan
     value = _estimate(metric, real, broken).value
-    _require(
+    require(
         not math.isfinite(value),
         f"features that are not finite have the value {value:g}, expected NaN or infinity",
     )
     fewest, _ = metric.images_needed(FEATURES)
     few = metric.estimate(real, [metric.part(_draw_features(fewest, 1))])
-    _require(
+    require(
         math.isfinite(few.value),
         f"expected a finite value for the smallest n = {fewest}, got {few.value}",
     )
@@ -169,12 +170,12 @@ def _check_error(
     stated = [one.standard_error for one in found if one.standard_error is not None]
     if not stated:
         return
-    _require(
+    require(
         len(stated) == repeats,
         f"expected a standard error of all {repeats} estimates or none, got {len(stated)}",
     )
     spread, mean = stdev(one.value for one in found), fmean(stated)
-    _require(
+    require(
         abs(mean - spread) <= within * spread,
         f"the mean standard error is {mean:g}, but the values of {repeats} draws have a standard "
         f"deviation of {spread:g}",
@@ -189,7 +190,7 @@ def _suitable_number(metric: Metric) -> int:
 
 def _estimate(metric: Metric, real: RealImages, features: Tensor) -> Estimate:
     found = metric.estimate(real, _parts_of(metric, features))
-    _require(
+    require(
         isinstance(found, Estimate),
         f"expected estimate() to return an Estimate, got {type(found).__name__}",
     )
@@ -210,9 +211,4 @@ def _draw_features(images: int, seed: int, noise: float = 0.0) -> Tensor:
 
 def _require_close(what: str, found: Estimate, expected: Estimate, relative: float = 1e-5) -> None:
     close = math.isclose(found.value, expected.value, rel_tol=relative, abs_tol=1e-9)
-    _require(close, f"with {what} the value is {found.value!r}, expected {expected.value!r}")
-
-
-def _require(kept: bool, line: str) -> None:
-    if not kept:
-        raise AssertionError(line)
+    require(close, f"with {what} the value is {found.value!r}, expected {expected.value!r}")

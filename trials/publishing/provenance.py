@@ -48,8 +48,8 @@ def provenance(name: str, searches: Sequence[Record]) -> dict[str, str]:
     facts["studies"] = ", ".join(record.name for record in searches)
     facts["versions here"] = ", ".join(f"{k} {v}" for k, v in versions().items())
     facts["machine here"] = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
-    facts["write it again"] = f"autonat report {name}"
-    facts["measure its winner again"] = f"autonat evaluate results/{name}/best.json"
+    facts["write it again"] = f"autonat report {name} --lab LAB"
+    facts["measure its winner again"] = "autonat evaluate best.json, which lies beside this report"
     return facts
 
 

@@ -14,13 +14,12 @@ import torch
 
 from docs.extending import captioned
 from docs.extending.captioned import Captioned
-from models.features.features import WhitenedPixels
-from models.metrics.metric import RealImages, statistics_of
+from docs.extending.captioned import CaptionedObjective as Mine
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.lab import Lab
-from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
+from trials.objectives.generator_objective import NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import (
     Anchors,
@@ -31,22 +30,10 @@ from trials.objectives.objective import (
     describe,
     load_objective,
 )
-from trials.objectives.yardstick import Yardstick
 
 Autonat = Callable[..., tuple[int, str, str]]
 FILES = Path(__file__).parents[2] / "models" / "files"
 FOUR = GenerationStrategy.maskgit(4)
-
-
-class Mine(GeneratorObjective[Captioned]):
-    """As somebody else would write it: these lines and the generator."""
-
-    def __init__(self, *, seed: int = 0, metric: str = "fid") -> None:
-        real = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-        features = WhitenedPixels(real)
-        measured = RealImages(statistics_of(features(real)), features(real))
-        yardstick = Yardstick(features, measured, metric=metric, mean_image=real.mean(0))
-        super().__init__(Captioned(seed), yardstick, dataset="noise", conditions="captions")
 
 
 def test_an_objective_in_a_few_lines() -> None:
