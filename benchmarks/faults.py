@@ -118,7 +118,7 @@ def node_lost(folder: Path, evaluations: int = 40) -> tuple[Outcome, int]:
     try:
         cluster.add_node(num_cpus=1)
         second = cluster.add_node(num_cpus=1)
-        search = Search(folder, evaluations, 1.0, more=("--ray-address", cluster.address))
+        search = Search(folder, evaluations, 0.5, more=("--ray-address", cluster.address))
         process = search.start()
         until(lambda: len({node for *_, node in marks(search)}) == 2)
         cluster.remove_node(second, allow_graceful=False)

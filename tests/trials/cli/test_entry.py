@@ -24,14 +24,15 @@ SEARCH = """
 """
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["Ctrl-C", "SIGTERM, Ctrl-C ignored"])
 @pytest.mark.parametrize(
-    ("runner", "phase"),
+    ("runner", "phase", "ignored"),
     [
-        ("local", "importing"),
-        ("ray", "starting Ray"),
-        ("local", "searching"),
-        ("local", "publishing"),
+        ("local", "importing", False),
+        ("ray", "starting Ray", False),
+        ("ray", "starting Ray", True),
+        ("local", "searching", False),
+        ("local", "searching", True),
+        ("local", "publishing", False),
     ],
 )
 def test_interrupted_at_any_time_it_ends_with_a_line(

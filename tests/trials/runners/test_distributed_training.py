@@ -41,7 +41,7 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     settings = replace(objective._training.settings, learning_rate=1e30)
     objective._training = replace(objective._training, settings=settings)
     with pytest.raises(ValueError, match="the training failed: .*diverged"):
-        train_together(objective, tmp_path, lambda *_: None, workers=2)
+        train_together(objective, tmp_path, lambda *_: None, workers=1)
 
 
 @pytest.mark.parametrize("workers", [0, 65])

@@ -31,11 +31,11 @@ def unharmed(outcome: Outcome, tries: int) -> bool:
 
 
 def test_a_driver_killed_at_random_moments(tmp_path: Path) -> None:
-    """Six times; benchmarks.faults kills it twenty times, on Ray."""
-    outcome = driver_killed(tmp_path, 6, "local", 5.0, FEW, 1.0)
-    assert unharmed(outcome, 6)
-    assert outcome.again <= 6  # what was in flight
-    assert len(outcome.recovery) > 1  # some lives measured something
+    """Five times; benchmarks.faults kills it twenty times, on Ray."""
+    outcome = driver_killed(tmp_path, 5, "local", 8.0, FEW, 0.6)
+    assert unharmed(outcome, 5)
+    assert outcome.again <= 5  # what was in flight
+    assert len(outcome.recovery) >= 1  # a life measured something
 
 
 @pytest.mark.parametrize(

@@ -172,9 +172,9 @@ def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -
 
     record = Record.create(lab.record_url, "study", {})
     strategies = {"start": SPACE.start}
-    source = Study(Replicates(strategies, 100, range(300)), record, SPACE, 300, lambda _: None)
+    source = Study(Replicates(strategies, 100, range(150)), record, SPACE, 150, lambda _: None)
     run_ray(source, Marking(latency=0.05), TWO)
-    assert len(record.evaluations) == 300
+    assert len(record.evaluations) == 150
     assert len(list(tmp_path.glob("worker-*"))) == 2
 
 

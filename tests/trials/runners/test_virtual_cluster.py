@@ -185,7 +185,7 @@ def test_an_optimiser_that_waits_for_nothing_is_found_out() -> None:
     ("fields", "line"),
     [
         ({"workers": 0}, "workers = 0 is not a finite number >= 1"),
-        ({"seconds": 0.0}, "seconds = 0"),
+        ({"seconds": 0.0}, "seconds: expected a number above 0, got 0"),
         ({"spread": float("nan")}, "spread = nan is not"),
         ({"slowdown": 0.5}, "slowdown = 0.5 is not a finite number >= 1"),
         ({"deaths": 1.5}, "deaths = 1.5 is outside"),

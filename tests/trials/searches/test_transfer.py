@@ -31,13 +31,19 @@ def file(tmp_path: Path) -> Path:
 
 def test_another_model_and_other_t(autonat: Autonat, file: Path, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
-    words = ("transfer", file, "--set", "width=12", "--steps", "2,3", "--lab", lab, "--json")
+    plain = ("transfer", file, "--set", "width=12", "--lab", lab, "--json")
     more = ("--test-images", 100, "--test-seeds", "1,2", "--images", 100, "--workers", 1)
+    code, out, err = autonat(*plain, *more, "--steps", "2,3")
+    assert code == 0, err
+    assert [(r["steps"], r["name"]) for r in json.loads(out)["transfers"]] == [
+        (t, name) for t in (2, 3) for name in ("rule of thumb", "transferred")
+    ]
+    words = (*plain, "--steps", "3")
     code, out, err = autonat(*words, *more, "--refine", 900)
     assert code == 0, err
     rows = json.loads(out)["transfers"]
     assert [(r["steps"], r["name"]) for r in rows] == [
-        (t, name) for t in (2, 3) for name in ("rule of thumb", "transferred", "refined")
+        (3, name) for name in ("rule of thumb", "transferred", "refined")
     ]
     assert all(r["strategy"]["steps"] == r["steps"] for r in rows)
     assert all(r["seeds"] == [1, 2] and r["images"] == 100 for r in rows)
