@@ -263,10 +263,10 @@ def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
     (folder / "dying.py").write_text(textwrap.dedent(DYING))
     monkeypatch.chdir(folder)
     objective = load_objective("dying:Dying", {"marks": str(folder), "width": 8, "depth": 0})
-    budget = TrainingBudget(80 * 5, 80, 100)
+    budget = TrainingBudget(80 * 3, 80, 100)
     record = Record.create(lab.record_url, "ray", {})
     made = make_optimiser("autonat-greedy", SPACE, budget, 0)
-    source = Study(made, record, SPACE, 5, lambda _: None)
+    source = Study(made, record, SPACE, 3, lambda _: None)
     spread = RaySettings(2, 0, None)
     with ray_workers(spread, user_modules("dying:Dying"), "dying"):
         run_ray(source, Trainer(objective, lab.folder), spread)
@@ -275,7 +275,7 @@ def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
 
     alone = Record.create(lab.record_url, "alone", {})
     again = Study(
-        make_optimiser("autonat-greedy", SPACE, budget, 0), alone, SPACE, 5, lambda _: None
+        make_optimiser("autonat-greedy", SPACE, budget, 0), alone, SPACE, 3, lambda _: None
     )
     run_local(again, Trainer(small(), lab.folder / "elsewhere"))
     assert ranked(record) == ranked(alone)

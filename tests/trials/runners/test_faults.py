@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import pytest
-
 from benchmarks.faults import (
     disk_full,
     driver_killed,
@@ -38,11 +36,9 @@ def test_a_driver_killed_at_random_moments(tmp_path: Path) -> None:
     assert len(outcome.recovery) >= 1  # a life measured something
 
 
-@pytest.mark.parametrize(
-    ("runner", "by"), [("ray", signal.SIGTERM), ("local", signal.SIGINT)], ids=["SIGTERM", "SIGINT"]
-)
-def test_a_driver_that_is_told_to_stop(tmp_path: Path, runner: str, by: signal.Signals) -> None:
-    assert unharmed(driver_stopped(tmp_path, runner, by, FEW), 1)
+def test_a_driver_that_is_told_to_stop(tmp_path: Path) -> None:
+    """By a cluster's scheduler; Ctrl-C is in tests/trials/cli/test_entry.py."""
+    assert unharmed(driver_stopped(tmp_path, "ray", signal.SIGTERM, FEW), 1)
     assert "autonat search --resume faults" in (tmp_path / "log").read_text()
 
 
