@@ -115,6 +115,47 @@ class Result(Protocol):
     def samples(self) -> npt.NDArray[np.uint8] | None:
         """Images of the winner, uint8 [n, H, W] or [n, H, W, 3], or None."""
 
+    @property
+    def sample_classes(self) -> Sequence[str]:
+        """The classes of the samples, which lie in rows of one image a class; empty if the order of
+        the samples means nothing."""
+
+    @property
+    def film(self) -> Film | None:
+        """How images of the winner form, or None."""
+
+
+class ClassGrid(Protocol):
+    """Images in rows and columns, with one class in each column."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """uint8 [rows, columns, H, W] or [rows, columns, H, W, 3]."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The class of each column; empty where images have no classes."""
+
+
+class Film(Protocol):
+    """How n images form in T steps."""
+
+    @property
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """The images after each step, uint8 [T, n, H, W] or [T, n, H, W, 3]."""
+
+    @property
+    def masked(self) -> npt.NDArray[np.bool_]:
+        """The tokens that are masked after each step, bool [T, n, L]."""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the tokens; None if they are not a grid."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The class of each image; empty where images have no classes."""
+
 
 class Anchor(Protocol):
     """A reference value that needs no generator, under the protocol of the search."""

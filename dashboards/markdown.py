@@ -65,6 +65,30 @@ def of_method(result: Result, results: Sequence[Result], anchors: Sequence[Ancho
     return "\n\n".join(line for line in lines if line)
 
 
+def of_alternation(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
+    """The answer of an alternation: its best round beside the state before it, and all rounds.
+
+    Args:
+        results: the state before it, then each round's winner; at least one.
+        anchors: what stands beside them.
+    """
+    best, *_ = _ranked(results)
+    before = results[0]
+    trained = [f"{r.label}: trained with {r.training}." for r in results if r.training is not None]
+    lines = [
+        f"## {_found(best)}",
+        f"From there to {before.label}, which the search started from: {difference(before, best)}."
+        if before is not best
+        else f"No round ends below {before.label}, which the search started from.",
+        *warnings(results, anchors),
+        table(results, anchors),
+        "  \n".join(trained),
+        schedules_table(best.strategy),
+        _protocol(results),
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
 def table(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
     """The final test as a table, the lowest value first."""
     metric = metric_label(results[0].metric)

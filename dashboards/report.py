@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards import figures, samples
+from dashboards import figures
 from dashboards.cautions import meanings, warnings
+from dashboards.film import film_part
 from dashboards.formatting import (
     combined_error,
     describe_tests,
@@ -23,7 +23,7 @@ from dashboards.formatting import (
     is_noise,
     with_error,
 )
-from dashboards.input import Anchor, Result
+from dashboards.input import Anchor, ClassGrid, Result
 from dashboards.landscape import landscape
 from dashboards.plotly import plotly_js
 from dashboards.result_figures import (
@@ -34,6 +34,7 @@ from dashboards.result_figures import (
     draw_tests,
     labelled,
 )
+from dashboards.sample_grids import sheets_part
 from dashboards.standing import standing
 from search.files import write_text
 from search.measurement import metric_label
@@ -45,10 +46,6 @@ class Trainings(NamedTuple):
 
     mask_ratio_distribution: str
     table: pd.DataFrame
-
-
-SAMPLE_WIDTH = 480
-"""The smallest width of a grid of samples, in pixels."""
 
 
 def write_report(
@@ -63,6 +60,7 @@ def write_report(
     unfinished: str | None = None,
     provenance: Mapping[str, str] | None = None,
     strategy_file: str | None = None,
+    real_images: ClassGrid | None = None,
 ) -> Path:
     """Write the report, atomically.
 
@@ -77,6 +75,7 @@ def write_report(
         unfinished: what is missing, in a sentence, if the search is not finished.
         provenance: where the numbers come from, in the order to show.
         strategy_file: the text of the best strategy's file, to be copied.
+        real_images: real images of the classes of the samples.
 
     Returns:
         The path.
@@ -111,7 +110,8 @@ def write_report(
         best_fid=_best_fid(named),
         landscape=trainings
         and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
-        samples=_samples(named, colour),
+        film=film_part(named, colour),
+        samples=sheets_part(_ranked(named), colour, real_images),
         plotly=Markup(plotly_js()),
     )
     return _write(path, text)
@@ -234,21 +234,6 @@ def _best_fid(named: Mapping[str, Result]) -> list[dict[str, Any]]:
     return sections
 
 
-def _samples(named: Mapping[str, Result], colour: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Make the grids of samples, the lowest value first."""
-    return [
-        {
-            "label": label,
-            "colour": colour[label],
-            "fid": with_error(result.value, result.standard_error),
-            "count": len(result.samples),
-            "uri": _data_uri(samples.png(samples.grid(result.samples), SAMPLE_WIDTH)),
-        }
-        for label, result in _ranked(named)
-        if result.samples is not None
-    ]
-
-
 def _figure_html(figure: go.Figure) -> Markup:
     return Markup(
         figure.to_html(
@@ -257,10 +242,6 @@ def _figure_html(figure: go.Figure) -> Markup:
             config={"displayModeBar": False, "responsive": True},
         )
     )
-
-
-def _data_uri(file: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(file).decode()
 
 
 def _write(path: Path, text: str) -> Path:

@@ -1,7 +1,8 @@
-"""Puts generated images side by side in one PNG."""
+"""Puts images side by side on sheets, and writes these as PNG files."""
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 from typing import Any
@@ -43,15 +44,51 @@ def grid(images: npt.NDArray[Any], columns: int | None = None) -> npt.NDArray[np
     return sheet
 
 
-def png(sheet: npt.NDArray[np.uint8], least_width: int = 0) -> bytes:
+def png(sheet: npt.NDArray[np.uint8], least_width: int = 0, colours: int | None = None) -> bytes:
     """Encode an image [H, W] or [H, W, 3] as a PNG file.
 
-    Pixels are repeated until the image is at least `least_width` wide, so that small images stay
-    sharp when they are shown enlarged.
+    Args:
+        sheet: the image.
+        least_width: pixels are repeated until the image is at least so wide, so that small images
+            stay sharp when they are shown enlarged.
+        colours: the most different colours, up to 256, which make a file several times smaller;
+            None for all.
     """
     times = max(1, math.ceil(least_width / sheet.shape[1]))
+    picture = Image.fromarray(sheet.repeat(times, axis=0).repeat(times, axis=1))
+    if colours is not None and picture.mode == "RGB":
+        picture = _in_palette(picture, colours)
     file = io.BytesIO()
-    Image.fromarray(sheet.repeat(times, axis=0).repeat(times, axis=1)).save(
-        file, format="PNG", optimize=True
-    )
+    picture.save(file, format="PNG", optimize=True)
     return file.getvalue()
+
+
+def data_uri(file: bytes) -> str:
+    """The address of a PNG file that a page holds itself."""
+    return "data:image/png;base64," + base64.b64encode(file).decode()
+
+
+def shrunk(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Shrink images whose shorter side is longer than `side` pixels to that side.
+
+    Args:
+        images: uint8 [n, H, W] or [n, H, W, 3].
+        side: in pixels, >= 1.
+    """
+    height, width = images.shape[1:3]
+    factor = side / min(height, width)
+    if factor >= 1:
+        return images
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.stack([np.asarray(Image.fromarray(image).resize(size)) for image in images])
+
+
+def _in_palette(picture: Image.Image, colours: int) -> Image.Image:
+    """A picture in so few colours; one that has no more of them keeps them exactly."""
+    if picture.getcolors(colours) is None:
+        return picture.quantize(colours)
+    pixels = np.asarray(picture)
+    palette, places = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    exact = Image.fromarray(places.reshape(pixels.shape[:2]).astype(np.uint8))
+    exact.putpalette(palette.tobytes())
+    return exact

@@ -7,6 +7,8 @@ B: images, L: tokens per image, K: codebook size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,10 @@ from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
 
+Watch = Callable[[Tensor, Tensor], None]
+"""Is shown each step: the tokens that it sampled, [B, L] in [0, K), and those that are then left,
+[B, L], where the mask token stands for those that were masked again."""
+
 
 @torch.inference_mode()
 def generate(
@@ -25,6 +31,7 @@ def generate(
     strategy: GenerationStrategy,
     random: torch.Generator | None = None,
     rows: int | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Generate the tokens of an image for each condition.
 
@@ -34,6 +41,7 @@ def generate(
         strategy: the generation strategy, with T <= L steps.
         random: the source of all randomness, on the generator's device.
         rows: how many images the generator sees at once; None for all. Only rounding depends on it.
+        watch: called after each of the T steps; it changes nothing.
 
     Returns:
         The tokens, [B, L] int64 in [0, K).
@@ -57,11 +65,13 @@ def generate(
         masked = tokens == mask
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)
-        if counts[t] == 0:
-            return sampled
-        kept = scores(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
-        lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
-        tokens = sampled.scatter(1, lowest, mask)
+        tokens = sampled
+        if counts[t] > 0:
+            kept = scores(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+            lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
+            tokens = sampled.scatter(1, lowest, mask)
+        if watch is not None:
+            watch(sampled, tokens)
     return tokens
 
 

@@ -32,7 +32,7 @@ from search.strategy_text import (
 from search.training_strategy import TrainingStrategy
 
 FORMAT = "autonat-strategy/2"
-OBJECTIVE_FIELDS = ("name", "settings", "dataset", "checkpoint", "tokens", "flops")
+OBJECTIVE_FIELDS = ("name", "settings", "files", "dataset", "checkpoint", "tokens", "flops")
 FLOPS_FIELDS = ("pass", "decode")
 PROTOCOL_FIELDS = (
     "metric",
@@ -54,8 +54,11 @@ class StrategyFile:
     Attributes:
         generation: the generation strategy.
         training: the training strategy of the measured checkpoint, or None.
-        objective: name, settings, dataset, checkpoint (its hash), tokens (L) and flops: the
+        objective: name, settings, files, dataset, checkpoint (its hash), tokens (L) and flops: the
             floating-point operations of a forward pass for one image, and of decoding it to pixels.
+            `files` names the settings that are files, each with the hash of its content (None
+            where it was not known); the settings hold only the names of these files. It is None in
+            files of earlier versions, whose settings hold paths.
         protocol: how the value was computed: metric, features, features_hash (of the weights),
             resize, quantisation, reference_statistics_hash, classes.
         test: the final test, or None for a strategy that was not measured yet.
@@ -107,7 +110,7 @@ class StrategyFile:
             "generation": self.generation.to_json() | self.generation.choices(),
             "masked_tokens": extra["masked_tokens"],
             "training": None if self.training is None else self.training.to_json(),
-            "objective": None if self.objective is None else {"flops": None, **self.objective},
+            "objective": _written_objective(self.objective),
             "protocol": None if self.protocol is None else dict(self.protocol),
             "test": None if self.test is None else self.test.to_json(),
             "baseline": None if self.baseline is None else self.baseline.to_json(),
@@ -202,6 +205,8 @@ def _read_generation(data: Any) -> GenerationStrategy:
 def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, Any] | None:
     if data is None:
         return None
+    if where == "objective" and isinstance(data, dict):
+        data = {"files": None} | data
     part = require_fields(where, data, names)
     _require_finite(where, part)
     if where == "protocol" and not (isinstance(part["metric"], str) and part["metric"]):
@@ -215,6 +220,7 @@ def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, An
             raise ValueError(
                 f"objective.tokens = {shown(part['tokens'])} is not a positive integer"
             )
+        _check_files(part["files"], part["settings"])
         flops = part["flops"]
         if flops is not None:
             for name, value in require_fields("objective.flops", flops, FLOPS_FIELDS).items():
@@ -223,6 +229,29 @@ def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, An
                         f"objective.flops.{name} = {shown(value)} is not an integer >= 0"
                     )
     return part
+
+
+def _written_objective(objective: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if objective is None:
+        return None
+    told = {"files": None, "flops": None, **objective}
+    return {name: told[name] for name in (*OBJECTIVE_FIELDS, *told) if name in told}
+
+
+def _check_files(files: Any, settings: Mapping[str, Any]) -> None:
+    """Check that `objective.files` holds hashes, or null, of settings that are texts."""
+    if files is None:
+        return
+    if not isinstance(files, dict):
+        raise ValueError(f"objective.files = {shown(files)} is not an object")
+    for name, digest in files.items():
+        if not isinstance(settings.get(name), str):
+            raise ValueError(
+                f"objective.files.{name}: expected a setting with the name of a file, got "
+                f"{shown(settings.get(name))}"
+            )
+        if digest is not None and not isinstance(digest, str):
+            raise ValueError(f"objective.files.{name} = {shown(digest)} is not a hash")
 
 
 def _read_versions(data: Any) -> dict[str, str] | None:

@@ -16,15 +16,16 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.user_code import note_own_code
 from trials.lab import Lab
+from trials.objectives.drawing import sampled
+from trials.objectives.known_files import protocol_without_folders, settings_here
 from trials.objectives.objective import (
     OBJECTIVES,
     Objective,
-    Samples,
     accepted,
     describe,
     lacks_method,
-    sampled,
 )
+from trials.objectives.pictures import Samples
 from trials.objectives.typed_settings import settings_of
 from trials.progress import LiveProgress
 from trials.quiet import without_chatter
@@ -133,21 +134,21 @@ class Search:
         """
         from trials.objectives.preparing import prepared
 
-        described = self.strategy_file.objective or {}
+        file = self.strategy_file
+        name = str((file.objective or {})["name"])
+        settings = settings_here(file, self.lab.record_url)
         with LiveProgress(progress) as shown:
             made = prepared(
-                described["name"],
-                described["settings"],
+                name,
+                settings,
                 self.lab.folder,
                 shown,
                 self.objective,
             )
             if self.objective is None:
-                _require_as_in_file(
-                    self.strategy_file, described["name"], described["settings"], made
-                )
+                _require_as_in_file(file, name, settings, made)
         if not isinstance(made, Samples):
-            raise lacks_method(described["name"], "sample")
+            raise lacks_method(name, "sample")
         return sampled(made, self.best, images, seed)
 
     def _records(self) -> list[Record]:
@@ -272,7 +273,9 @@ def evaluate(
     from trials.objectives.preparing import prepared
 
     without_chatter()
+    folder = None
     if isinstance(strategy, (str, Path)):
+        folder = Path(strategy).parent
         strategy = StrategyFile.read(Path(strategy))
     told = strategy.objective if isinstance(strategy, StrategyFile) else None
     generation = strategy.generation if isinstance(strategy, StrategyFile) else strategy
@@ -282,7 +285,9 @@ def evaluate(
             raise ValueError(
                 "objective: expected one for a strategy that is not from a file, got none"
             )
-        name, settings = str(told["name"]), {**told["settings"], **settings}
+        name = str(told["name"])
+        url = Lab.at(Path(lab)).record_url
+        settings = {**settings_here(strategy, url, settings, folder), **settings}
     else:
         name = objective if isinstance(objective, str) else _name_of(objective)
     with LiveProgress(progress) as shown:
@@ -305,7 +310,8 @@ def _require_as_in_file(
     described = describe(name, settings, objective)
     differing = []
     if file.protocol is not None:
-        differing += differences(dict(file.protocol), described["protocol"], "protocol")
+        both = map(protocol_without_folders, (file.protocol, described["protocol"]))
+        differing += differences(*both, "protocol")
     if file.objective is not None:
         recorded, made = (
             {field: told.get(field) for field in ("dataset", "checkpoint", "tokens")}

@@ -15,19 +15,21 @@ import json
 import pickle
 import statistics
 
+import numpy as np
+
 from search.conformance import require
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
+from trials.objectives.drawing import class_grid_of, film_of, sampled
 from trials.objectives.objective import (
     Anchors,
     Grows,
     Objective,
-    Samples,
     accepted,
     describe,
-    sampled,
 )
+from trials.objectives.pictures import Films, Samples, ShowsClasses
 
 RELATIVE = 1e-6
 """How far the same measurement may differ when its sums are made in another order."""
@@ -149,11 +151,24 @@ def check_grows(objective: Objective, strategy: GenerationStrategy, images: int)
 
 
 def check_samples(objective: Objective, strategy: GenerationStrategy) -> None:
-    """Check that it returns as many images as it is asked for, if it shows any."""
-    if not isinstance(objective, Samples):
-        return
-    found = len(sampled(objective, strategy, 3, 0))
-    require(found == 3, f"expected 3 images from sample, got {found}")
+    """Check that it returns the images that it is asked for, and that they form as its film shows,
+    if it shows any."""
+    if isinstance(objective, Samples):
+        found = len(sampled(objective, strategy, 3, 0))
+        require(found == 3, f"expected 3 images from sample, got {found}")
+    if isinstance(objective, ShowsClasses):
+        grid = class_grid_of(objective, strategy, 3, 2, 0)
+        rows, columns = grid.images.shape[:2]
+        require(
+            rows == 2 and columns <= 3,
+            f"expected 2 rows and at most 3 columns from class_grid, got {rows} and {columns}",
+        )
+    if isinstance(objective, Films):
+        film = film_of(objective, strategy, 3, 0)
+        require(not film.masked[-1].any(), "expected no masked token at the end of a film")
+        if isinstance(objective, ShowsClasses):
+            same = np.array_equal(film.frames[-1], grid.images[0])
+            require(same, "expected a film to end with the first row of class_grid")
 
 
 def check_standard_error(objective: Objective, strategy: GenerationStrategy, images: int) -> None:

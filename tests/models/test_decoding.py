@@ -76,6 +76,22 @@ def test_counts_fall_as_the_strategy_says_and_visible_tokens_stay(
         assert torch.equal(before[visible], after[visible])
 
 
+def test_watching_changes_nothing_and_shows_each_step(nat: NAT) -> None:
+    steps: list[tuple[Tensor, Tensor]] = []
+    random = torch.Generator().manual_seed(0)
+    conditions = Conditions(torch.arange(6) % CLASSES)
+    watch = lambda *step: steps.append(step)  # noqa: E731
+    found = generate(behind(nat), conditions, RULE, random, watch=watch)
+    assert torch.equal(found, run(nat, RULE))
+    left = [(tokens == nat.mask_token).sum(1) for _, tokens in steps]
+    assert [set(masked.tolist()) for masked in left] == [{n} for n in RULE.masked_counts(LENGTH)]
+    for sampled, tokens in steps:
+        kept = tokens != nat.mask_token
+        assert torch.equal(sampled[kept], tokens[kept])
+        assert sampled.max() < WORDS
+    assert torch.equal(steps[-1][1], found)
+
+
 def test_unconditional_rows_only_where_guided_and_in_the_same_pass(
     nat: NAT, monkeypatch: pytest.MonkeyPatch
 ) -> None:

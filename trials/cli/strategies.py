@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from dashboards.formatting import with_error
+from search.controls import RULE_OF_THUMB
 from search.files import named_os_errors
 from search.measurement import metric_label
+from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (
     App,
@@ -50,7 +52,6 @@ def evaluate(
     from trials.objectives.measured import replicate
     from trials.objectives.objective import describe, load_objective
     from trials.objectives.preparing import prepared
-    from trials.record.differences import differences
     from trials.results.results import fid_over_n
 
     file = StrategyFile.read(strategy)
@@ -60,14 +61,14 @@ def evaluate(
         usual, n = file.test.seeds, file.test.images
     chosen = [*usual] if seeds is None else read_seeds("--seeds", seeds)
     n = n if images is None else images
-    name, values = _objective_of(file, objective, settings)
+    name, values = _objective_of(file, objective, settings, lab, strategy)
     say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
         made = prepared(name, values, Lab.open(lab).folder, progress)
         described = describe(name, values, made)
-        for field, theirs in (("protocol", file.protocol), ("objective", file.objective)):
-            differing = theirs and differences(dict(theirs), described[field], field)
+        for field in ("protocol", "objective"):
+            differing = _differing(file, described, field)
             if differing:
                 progress.say(f"note: the file was measured differently: {differing[0]}")
         test, found = replicate(made, file.generation, n, chosen, progress.report("evaluating"))
@@ -126,8 +127,18 @@ def sample(
     strategy: StrategyArgument,
     picture: Annotated[Path, typer.Argument(metavar="OUT.png", help="The picture to write.")],
     images: Annotated[
-        int, typer.Option(metavar="IMAGES", min=1, help="Images in the picture.")
-    ] = 40,
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            min=1,
+            callback=countable,
+            help="Images in the picture. (default: 40; 10 with --film)",
+        ),
+    ] = None,
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Show how images form at each step, beside the rule of thumb."),
+    ] = False,
     seed: Annotated[
         int, typer.Option(metavar="SEED", min=0, max=2**32 - 1, help="Seed of the images.")
     ] = 0,
@@ -135,21 +146,32 @@ def sample(
     settings: SetFlag = None,
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
-    """Generate images with a strategy, and write them as one picture."""
+    """Generate images with a strategy, and write them, or how they form, as one picture."""
+    images = images or (10 if film else 40)
     say(f"{strategy}: drawing {images} images; importing PyTorch …")
-    from dashboards.samples import grid, png
+    from dashboards.film import film_png
+    from dashboards.sample_grids import samples_png
     from trials.cli.preparing import prepared_live
-    from trials.objectives.objective import Samples, lacks_method, sampled
+    from trials.objectives.drawing import film_of, sampled
+    from trials.objectives.objective import lacks_method
+    from trials.objectives.pictures import Films, Samples
 
     file = StrategyFile.read(strategy)
-    name, values = _objective_of(file, objective, settings)
+    name, values = _objective_of(file, objective, settings, lab, strategy)
     made = prepared_live(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
-    if not isinstance(made, Samples):
+    if film:
+        if not isinstance(made, Films):
+            raise lacks_method(name, "film", ": it cannot show how images form")
+        rule = GenerationStrategy.maskgit(file.generation.steps)
+        both = {RULE_OF_THUMB: rule, strategy.name: file.generation}
+        drawn = film_png({k: film_of(made, s, images, seed) for k, s in both.items()})
+    elif isinstance(made, Samples):
+        drawn = samples_png(sampled(made, file.generation, images, seed))
+    else:
         raise lacks_method(name, "sample", ": it has no images to show")
-    sheet = png(grid(sampled(made, file.generation, images, seed)), least_width=480)
     with named_os_errors(picture):
-        picture.write_bytes(sheet)
+        picture.write_bytes(drawn)
     out.print(str(picture))
 
 
@@ -205,22 +227,44 @@ def transfer(
         where,
         LiveProgress(),
         note,
+        strategy.parent,
     )
     show_transfer(file, rows, as_json_)
 
 
 def _objective_of(
-    file: StrategyFile, name: str | None, settings: list[str] | None
+    file: StrategyFile, name: str | None, settings: list[str] | None, lab: Path, strategy: Path
 ) -> tuple[str, dict[str, Any]]:
-    """The objective that measures a file: the one that a flag names, or else the file's own."""
+    """The objective that measures a file: the one that a flag names, or else the file's own.
+
+    Args:
+        file: the content of the strategy file.
+        name: of the objective that a flag names; None for the file's own.
+        settings: assignments that flags give.
+        lab: whose record knows where the files of the objective are.
+        strategy: the path of the strategy file.
+    """
+    from trials.objectives.known_files import settings_here
     from trials.objectives.named_paths import with_absolute_paths
     from trials.objectives.objective import OBJECTIVES
 
-    objective: Mapping[str, Any] | None = file.objective
-    if name is not None:
-        objective = {"name": name, "settings": {}}
-    if objective is None:
+    if name is None and file.objective is None:
         raise ValueError("the strategy file names no objective: give one with --objective")
-    found = str(objective["name"])
+    found = str((file.objective or {})["name"]) if name is None else name
     given = with_absolute_paths(OBJECTIVES.load(found), read_assignments("--set", settings))
-    return found, dict(objective["settings"]) | given
+    if name is not None:
+        return found, given
+    return found, settings_here(file, Lab.at(lab).record_url, given, strategy.parent) | given
+
+
+def _differing(file: StrategyFile, described: Mapping[str, Any], field: str) -> list[str]:
+    """Where the protocol or the objective of a file differs from what measures it now."""
+    from trials.objectives.known_files import comparable, protocol_without_folders
+    from trials.record.differences import differences
+
+    if field == "protocol" and file.protocol is not None:
+        both = [protocol_without_folders(p) for p in (file.protocol, described[field])]
+        return differences(*both, field)
+    if field == "objective" and file.objective is not None:
+        return differences(*comparable(file.objective, described[field]), field)
+    return []

@@ -15,6 +15,7 @@ from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import HELD_OUT, Examples, NATTraining
+from trials.objectives.real_examples import RealExamples
 from trials.objectives.yardstick import Yardstick
 
 CHUNK = 100
@@ -81,6 +82,12 @@ class DigitsObjective(NATObjective):
             chunk=CHUNK,
             checkpoint=checkpoint,
         )
+
+    def real_examples(self) -> RealExamples:
+        """See `GeneratorObjective.real_examples`."""
+        tokens, classes = digits()
+        names = [str(digit) for digit in range(CLASSES)]
+        return RealExamples(tokens.numpy(), classes.numpy(), names)
 
 
 def yardstick(metric: str) -> Yardstick:

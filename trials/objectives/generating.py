@@ -8,14 +8,15 @@ B: images at once, L: tokens an image.
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from models.decoding import generate
+from models.decoding import Watch, generate
 from models.generators.generator import MaskedGenerator
 from models.precision import check_precision, computing_in, device
 from search.seeds import derived_seed
@@ -99,28 +100,92 @@ class Generating(Generic[G]):
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The tokens of `images` before they are decoded, [B, L] int64."""
-        self.to(device())
         for index, first in enumerate(range(0, images, self._chunk)):
-            while (tokens := self._try_chunk(strategy, seed, index)) is None:
-                torch.cuda.empty_cache()
+            draw = functools.partial(self._draw, index * self._chunk)
+            tokens = self._chunk_of(strategy, derived_seed("images", seed, index), draw)
             # Whole chunks, so that the noise of an image does not depend on n.
             yield tokens[: images - first]
 
-    def _try_chunk(self, strategy: GenerationStrategy, seed: int, index: int) -> Tensor | None:
-        """The tokens [chunk, L] of one chunk, which has a source of noise of its own.
+    def rows_of(
+        self, strategy: GenerationStrategy, conditions: Sequence[int], rows: int, seed: int
+    ) -> Iterator[Tensor]:
+        """The tokens of `rows` images of each of these conditions, [len(conditions), L] a row.
+
+        They are no part of what is measured.
+
+        Args:
+            strategy: T <= L steps.
+            conditions: numbers of classes or texts (see `shown_conditions`).
+            rows: how many images of each.
+            seed: of all noise.
+        """
+        for row in range(rows):
+            source = derived_seed("pictures", seed, row)
+            yield self._chunk_of(strategy, source, _always(conditions))
+
+    def steps_of(
+        self, strategy: GenerationStrategy, conditions: Sequence[int], seed: int
+    ) -> list[tuple[Tensor, Tensor]]:
+        """The steps in which the first row of `rows_of` forms.
 
         Returns:
-            The tokens, or None where memory ran out; the next try uses parts of half the size.
+            For each step the tokens that it sampled and those that it left, where masked ones are
+            the mask token; both [len(conditions), L].
         """
-        random = torch.Generator(device()).manual_seed(derived_seed("images", seed, index))
-        conditions = self.generator.conditions_of(self._draw(index * self._chunk, random))
+        steps: list[tuple[Tensor, Tensor]] = []
+        source = derived_seed("pictures", seed, 0)
+        self._chunk_of(strategy, source, _always(conditions), lambda *step: steps.append(step))
+        return steps[-strategy.steps :]  # those before are of tries for which memory ran out
+
+    def shown_conditions(self, most: int) -> list[int]:
+        """The classes or texts to show in pictures: all of them, or `most` from the whole range.
+
+        A generator without conditions has one, which is repeated.
+        """
+        known = self.generator.num_conditions or 1
+        columns = most if known == 1 else min(most, known)
+        return [column * known // columns for column in range(columns)]
+
+    def _chunk_of(
+        self,
+        strategy: GenerationStrategy,
+        source: int,
+        draw: Callable[[torch.Generator], Tensor],
+        watch: Watch | None = None,
+    ) -> Tensor:
+        """The tokens of one chunk, which has a source of noise of its own.
+
+        Where memory runs out, the next try uses parts of half the size.
+
+        Args:
+            strategy: T <= L steps.
+            source: the seed of this chunk.
+            draw: returns the class or text numbers, and may use the source.
+            watch: see `models.decoding.generate`.
+        """
+        self.to(device())
+        while (tokens := self._try_chunk(strategy, source, draw, watch)) is None:
+            torch.cuda.empty_cache()
+        return tokens
+
+    def _try_chunk(
+        self,
+        strategy: GenerationStrategy,
+        source: int,
+        draw: Callable[[torch.Generator], Tensor],
+        watch: Watch | None,
+    ) -> Tensor | None:
+        random = torch.Generator(device()).manual_seed(source)
+        drawn = draw(random)
+        conditions = self.generator.conditions_of(drawn)
+        rows = self.rows_at_once
         try:
             with computing_in(self._precision):
-                return generate(self.generator, conditions, strategy, random, self.rows_at_once)
+                return generate(self.generator, conditions, strategy, random, rows, watch)
         except torch.OutOfMemoryError:
-            if self.rows_at_once == 1:
+            if rows == 1:
                 raise
-            self.rows_at_once = (self.rows_at_once or 2 * self._chunk) // 2
+            self.rows_at_once = (rows or 2 * len(drawn)) // 2
             return None
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:
@@ -131,6 +196,10 @@ class Generating(Generic[G]):
         numbers = torch.arange(first, first + chunk, device=where)
         drawn: Tensor = numbers * _stride(count, chunk) % count
         return drawn
+
+
+def _always(conditions: Sequence[int]) -> Callable[[torch.Generator], Tensor]:
+    return lambda random: torch.tensor(conditions, device=random.device)
 
 
 def _stride(classes: int, chunk: int) -> int:

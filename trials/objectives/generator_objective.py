@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -24,6 +24,8 @@ from search.strategy import GenerationStrategy
 from search.user_code import is_ours
 from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
+from trials.objectives.pictures import ClassGrid, Film
+from trials.objectives.real_examples import RealExamples
 from trials.objectives.yardstick import Yardstick
 
 G = TypeVar("G", bound=MaskedGenerator)
@@ -142,12 +144,61 @@ class GeneratorObjective(Generic[G]):
         """See `Samples.sample`. These are the images that `evaluate` measures with that seed."""
         with one_thread(), torch.inference_mode():
             self._move(device())
-            made = list(self._images(strategy, images, seed))
-        pixels = (torch.cat(made).clamp(0, 1) * 255).byte().cpu()
-        if pixels.ndim == 4:
-            pixels = pixels.movedim(1, -1)
-        found: npt.NDArray[np.uint8] = pixels.numpy()
-        return found
+            return _pixels(torch.cat(list(self._images(strategy, images, seed))))
+
+    def class_grid(
+        self, strategy: GenerationStrategy, columns: int, rows: int, seed: int
+    ) -> ClassGrid:
+        """See `ShowsClasses.class_grid`."""
+        shown = self._generating.shown_conditions(columns)
+        with one_thread(), torch.inference_mode():
+            self._move(device())
+            made = self._decoded(self._generating.rows_of(strategy, shown, rows, seed))
+            return ClassGrid(made, self._names_of(shown))
+
+    def real_grid(self, columns: int, rows: int) -> ClassGrid | None:
+        """See `ShowsRealImages.real_grid`. The images are as the decoder gives them back."""
+        known = self.real_examples()
+        if known is None:
+            return None
+        shown = self._generating.shown_conditions(columns)
+        tokens = torch.from_numpy(known.first(shown, rows)).to(device())
+        if not len(tokens):
+            return None
+        with one_thread(), torch.inference_mode():
+            self._move(device())
+            return ClassGrid(self._decoded(tokens), self._names_of(shown))
+
+    def film(self, strategy: GenerationStrategy, images: int, seed: int) -> Film:
+        """See `Films.film`."""
+        shown = self._generating.shown_conditions(images)
+        generator = self._generating.generator
+        with one_thread(), torch.inference_mode():
+            self._move(device())
+            steps = self._generating.steps_of(strategy, shown, seed)
+            frames = self._decoded(sampled for sampled, _ in steps)
+            masked = torch.stack([left == generator.mask_token for _, left in steps])
+            names = self._names_of(shown)
+            return Film(frames, masked.cpu().numpy(), generator.grid, names)
+
+    def real_examples(self) -> RealExamples | None:
+        """Real images to be shown beside generated ones; None where they are not known."""
+        return None
+
+    def _names_of(self, conditions: Sequence[int]) -> tuple[str, ...]:
+        """The names of classes or texts; none where there is only one of them."""
+        generator = self._generating.generator
+        if (generator.num_conditions or 1) == 1:
+            return ()
+        known = self.real_examples()
+        names = () if known is None else known.names
+        kind = "class" if self._generating.classes > 1 else "condition"
+        return tuple(names[c] if c < len(names) else f"{kind} {c}" for c in conditions)
+
+    def _decoded(self, tokens: Iterable[Tensor]) -> npt.NDArray[np.uint8]:
+        """The images as they are measured, [rows, ...], of rows of tokens [B, L]."""
+        images = map(self._generating.generator.decode, tokens)
+        return np.stack([_pixels(row) for row in self._yardstick.seen(images)])
 
     def _images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured, a chunk at a time."""
@@ -181,6 +232,15 @@ class GeneratorObjective(Generic[G]):
         """The state for a worker, on the CPU, because the worker may have another device."""
         self._move("cpu")
         return self.__dict__.copy()
+
+
+def _pixels(images: Tensor) -> npt.NDArray[np.uint8]:
+    """Images [B, H, W] or [B, 3, H, W] in [0, 1] as uint8 [B, H, W] or [B, H, W, 3]."""
+    pixels = (images.clamp(0, 1) * 255).byte().cpu()
+    if pixels.ndim == 4:
+        pixels = pixels.movedim(1, -1)
+    found: npt.NDArray[np.uint8] = pixels.numpy()
+    return found
 
 
 class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):

@@ -26,7 +26,8 @@ from search.training_strategy import TrainingStrategy
 from trials.objectives.named_paths import KindAndPath, PathText
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import NATTraining
-from trials.objectives.token_examples import TokenExamples
+from trials.objectives.real_examples import RealExamples
+from trials.objectives.token_examples import TokenExamples, real_examples
 from trials.objectives.yardstick import Yardstick
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
@@ -236,6 +237,10 @@ class ImagesObjective(NATObjective):
         null_context = None if self._prompts is None else self._prompts.null
         examples = TokenExamples(self._data_folder, self._prompts)
         return NATTraining(config, settings, examples, null_context)
+
+    def real_examples(self) -> RealExamples | None:
+        """See `GeneratorObjective.real_examples`."""
+        return real_examples(self._data, self._prompts)
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`. It also checks that tokenizer, features and statistics fit

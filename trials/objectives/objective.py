@@ -14,9 +14,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
 from search.measurement import Measurement, with_metric
 from search.plugins import Registry
 from search.progress import Report
@@ -25,6 +22,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
 from search.user_code import explained
+from trials.objectives.pictures import Films, Samples, ShowsClasses, ShowsRealImages
 from trials.objectives.signatures import check_signatures
 from trials.objectives.typed_settings import typed_settings
 
@@ -51,8 +49,10 @@ class Objective(Protocol):
     Further methods are optional: `prepare(lab, report)` is called once in the driver before
     anything is measured, to train, load or cache below the folder `lab`. `check(space, images)` is
     called before that and refuses what the objective cannot measure. `sample(strategy, images,
-    seed)` returns uint8 images [n, H, W] or [n, H, W, 3] for reports. `evaluate_growing(strategy,
-    rungs, seed)` measures at growing n and generates only the images that each n adds.
+    seed)` returns uint8 images [n, H, W] or [n, H, W, 3] for reports; `class_grid`, `real_grid` and
+    `film` (see trials.objectives.pictures) return images class by class, and how they form.
+    `evaluate_growing(strategy, rungs, seed)` measures at growing n and generates only the images
+    that each n adds.
     `anchors(images)` returns the values of real images and of a constant image. The attribute
     `heeds` names the choices and additional schedules of a strategy that the objective takes into
     account.
@@ -153,33 +153,6 @@ class Grows(Protocol):
 
 
 @runtime_checkable
-class Samples(Protocol):
-    """An objective that can show its images."""
-
-    def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
-        """The uint8 images [n, H, W] or [n, H, W, 3] that `evaluate` measures with that seed."""
-
-
-def sampled(
-    objective: Samples, strategy: GenerationStrategy, images: int, seed: int
-) -> npt.NDArray[np.uint8]:
-    """Call an objective's `sample`, and check that it returns images.
-
-    Raises:
-        ValueError: it returns something else, or cannot measure the strategy.
-    """
-    require_heeded(objective, strategy.extras())
-    found = objective.sample(strategy, images, seed)
-    told = type(found).__name__
-    if isinstance(found, np.ndarray):
-        pictures = found.ndim == 3 or (found.ndim == 4 and found.shape[3] == 3)
-        if found.dtype == np.uint8 and found.size and pictures:
-            return found
-        told = f"{found.dtype} {list(found.shape)}"
-    raise ValueError(f"sample: expected a numpy array uint8 [n, H, W] or [n, H, W, 3], got {told}")
-
-
-@runtime_checkable
 class Anchors(Protocol):
     """An objective that knows reference values by which its measurements can be judged."""
 
@@ -264,7 +237,10 @@ class Trains(Protocol):
         """
 
 
-OPTIONAL = (Prepares, Checks, Grows, Samples, Anchors, Trains)
+OPTIONAL = (
+    *(Prepares, Checks, Grows, Anchors, Trains),
+    *(Samples, ShowsClasses, ShowsRealImages, Films),
+)
 """Protocols that an objective may implement besides `Objective`."""
 
 

@@ -13,6 +13,7 @@ from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.training.rows import MappedRows, Rows
 from trials.objectives.nat_training import HELD_OUT, Examples
+from trials.objectives.real_examples import RealExamples
 
 MOST_HELD_OUT = 4096
 """The most rows on which a validation loss is computed."""
@@ -60,3 +61,20 @@ class TokenExamples:
             return tokens, MappedRows(data.classes, rows)
         contexts = TextContexts.open(data)
         return tokens, MappedRows(contexts.states, contexts.of_rows(rows), torch.float32)
+
+
+def real_examples(data: TokenData | None, texts: TextContexts | None) -> RealExamples | None:
+    """The real images of token data, without their mirror images.
+
+    Args:
+        data: the token data of classes; None for none.
+        texts: the texts to generate for, with the images that they belong to; None for classes.
+    """
+    if texts is not None:
+        tokens = texts.data.tokens[::2]
+        captions = texts.data.captions()
+        firsts = [] if captions is None else captions.drop_duplicates("image")["caption"].tolist()
+        return RealExamples(tokens, np.arange(len(tokens)), firsts)
+    if data is None:
+        return None
+    return RealExamples(data.tokens[::2], data.classes[::2], data.settings.class_names)

@@ -10,11 +10,10 @@ from search.controls import RULE_OF_THUMB, best_control
 from search.names import file_stem
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
+from trials.objectives.pictures import ClassGrid
 from trials.results.results import MethodResult
 
-SCHEDULES, SAMPLES = "schedules.png", "samples.png"
-SAMPLE_WIDTH = 480
-"""Pixels across a sheet of samples, at least."""
+SCHEDULES, SAMPLES, FILM, REAL = "schedules.png", "samples.png", "film.png", "real.png"
 
 
 def pictures_folder(lab: Lab, name: str, method: str) -> Path:
@@ -25,21 +24,28 @@ def pictures_folder(lab: Lab, name: str, method: str) -> Path:
 def pictures_of(lab: Lab, name: str, method: str) -> list[Path]:
     """The files of the pictures that there are."""
     folder = pictures_folder(lab, name, method)
-    return [file for file in (folder / SCHEDULES, folder / SAMPLES) if file.is_file()]
+    real = folder.parent / REAL
+    files = (folder / SCHEDULES, folder / FILM, folder / SAMPLES)
+    found = [file for file in files if file.is_file()]
+    return [*found, real] if folder / SAMPLES in found and real.is_file() else found
 
 
-def write_pictures(lab: Lab, name: str, results: Sequence[MethodResult]) -> None:
-    """Draw each method's schedules beside those it has to beat, and its samples.
+def write_pictures(
+    lab: Lab, name: str, results: Sequence[MethodResult], real: ClassGrid | None
+) -> None:
+    """Draw each method's schedules beside those it has to beat, its samples and how they form.
 
     Args:
         lab: of the project.
         name: of the search.
-        results: with samples where there are any.
+        results: with samples and films where there are any.
+        real: real images of the classes of the samples, where they are known.
 
     Raises:
         OSError: a file cannot be written.
     """
-    from dashboards.samples import grid, png
+    from dashboards.film import film_png, filmed
+    from dashboards.sample_grids import in_rows, samples_png
     from dashboards.schedule_picture import schedules_png
 
     control = best_control(results)
@@ -54,5 +60,13 @@ def write_pictures(lab: Lab, name: str, results: Sequence[MethodResult]) -> None
             drawn[result.method] = result.strategy
             (folder / SCHEDULES).write_bytes(schedules_png(drawn))
         if result.samples is not None:
-            sheet = png(grid(result.samples), SAMPLE_WIDTH)
+            sheet = samples_png(result.samples, result.sample_classes)
             (folder / SAMPLES).write_bytes(sheet)
+        if result.searched and result.film is not None:
+            others = [other for other in results if not other.searched]
+            films = {r.label: r.film for r in filmed([*others, result]) if r.film is not None}
+            (folder / FILM).write_bytes(film_png(films or {result.label: result.film}))
+    if real is not None:
+        folder = pictures_folder(lab, name, REAL).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REAL).write_bytes(samples_png(in_rows(real), real.classes))

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from search.strategy_file import StrategyFile
 from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
-from trials.objectives.objective import Objective, Samples, Trains, sampled
+from trials.objectives.objective import Objective
+from trials.objectives.pictures import ClassGrid
+from trials.publishing.attempts import Note, attempt
 from trials.publishing.mlflow_runs import complete
 from trials.publishing.optuna_notes import annotate
 from trials.publishing.pictures import write_pictures
 from trials.publishing.provenance import provenance, unfinished
-from trials.record.databases import first_line, sqlite_file, without_password
+from trials.publishing.sampling import real_images, with_pictures
+from trials.record.databases import sqlite_file, without_password
 from trials.record.failures import nothing_measured
 from trials.record.kinds import SEARCH, what_is_searched
 from trials.record.record import Record
@@ -26,24 +29,14 @@ from trials.results.controls import control_file, controls_beside
 from trials.results.results import MethodResult, method_results, strategy_file
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from dashboards.report import Trainings
     from trials.tracking.mirror import Mirror
 
-T = TypeVar("T")
-
-SAMPLES, SAMPLE_SEED = 40, 0
 UNMADE = "the report has no samples, because the objective could not be made again"
 UNANCHORED = "the values of real images and of a constant image could not be measured"
-UNSAMPLED = "the report has no samples"
 UNREPORTED = "the report could not be written"
 UNDRAWN = "the pictures for MLflow and Optuna could not be drawn"
 UNNOTED = "Optuna's dashboard has no notes"
-
-Note = Callable[[str], None]
-"""Called with a line for each optional result that could not be made."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +50,7 @@ class Published:
         behind: how many evaluations MLflow does not have yet.
         first: names of the strategies that every method measured first, where all did so.
         anchors: reference values by which the results can be judged.
+        real: real images to be shown beside samples, where they are known.
     """
 
     results: list[MethodResult]
@@ -65,6 +59,7 @@ class Published:
     behind: int
     first: tuple[str, ...] = ()
     anchors: list[Anchor] = field(default_factory=list)
+    real: ClassGrid | None = None
 
 
 Show = Callable[[Published], None]
@@ -119,8 +114,9 @@ def publish(
     away = _try_sync(mirror, records)
     runs = "the strategy files could not be updated with their runs in MLflow"
     attempt(runs, lambda: _write_strategies(lab, name, records, results, mirror), note)
-    published = dataclasses.replace(published, results=with_samples(results, made, lab, note))
-    attempt(UNDRAWN, lambda: write_pictures(lab, name, published.results), note)
+    shown = with_pictures(results, made, lab, note)
+    published = dataclasses.replace(published, results=shown, real=real_images(made, note))
+    attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
     report = report_of(lab, name, published, {1: searches}, note)
     attempt(UNNOTED, lambda: annotate(lab, name, records), note)
     behind = sum(map(mirror.behind, records))
@@ -167,27 +163,10 @@ def report_of(
             unfinished=unfinished(name, published.results, searches),
             provenance=provenance(name, searches),
             strategy_file=best.read_text(encoding="utf-8") if best.exists() else None,
+            real_images=published.real,
         ),
         note,
     )
-
-
-def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:
-    """Try to make something optional; a user's own code may raise any error.
-
-    Args:
-        failed: the start of the note, a whole sentence.
-        make: returns the result.
-        note: called with the reason of a failure.
-
-    Returns:
-        The result, or None after a failure.
-    """
-    try:
-        return make()
-    except (Exception, SystemExit) as error:
-        note(f"{failed}: {type(error).__name__}: {first_line(error)}")
-        return None
 
 
 def _write_strategies(
@@ -250,11 +229,14 @@ def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
 def _tracking_address(lab: Lab) -> str:
     """The address of MLflow for a strategy file.
 
-    The address of a store in the lab, which may be moved, is relative to the lab.
+    The address of a store in the lab, which may be moved, is relative to the lab; of another file
+    it is only the name.
     """
     file = sqlite_file(lab.tracking_uri)
-    if file is not None and lab.holds_tracking:
-        return f"sqlite:///{file.resolve().relative_to(lab.folder)}"
+    if file is not None:
+        place = file.resolve()
+        own = place.relative_to(lab.folder) if lab.holds_tracking else place.name
+        return f"sqlite:///{own}"
     return without_password(lab.tracking_uri)
 
 
@@ -280,38 +262,6 @@ def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:
     table = pd.concat(tables, ignore_index=True)
     family = next(iter(rounds.values()))[0].settings["search"]["mask_ratio_distribution"]
     return Trainings(family, table if len(rounds) > 1 else table.drop(columns="round"))
-
-
-def with_samples(
-    results: list[MethodResult], objective: Objective | None, lab: Lab, note: Note
-) -> list[MethodResult]:
-    """Add samples to results: the first images of each strategy.
-
-    Where a model was trained for the strategy, that model generates them. A result whose samples
-    cannot be generated stays without, and each reason becomes a note.
-    """
-    reasons: dict[str, None] = {}
-
-    def add_samples(result: MethodResult) -> MethodResult:
-        images = attempt(UNSAMPLED, lambda: _sampled(result, objective, lab), reasons.setdefault)
-        return dataclasses.replace(result, samples=images)
-
-    found = [add_samples(result) for result in results]
-    for reason in reasons:
-        note(reason)
-    return found
-
-
-def _sampled(
-    result: MethodResult, objective: Objective | None, lab: Lab
-) -> npt.NDArray[np.uint8] | None:
-    if result.checkpoint is not None and isinstance(objective, Trains):
-        objective = objective.with_checkpoint(lab.folder, result.checkpoint)
-    elif result.training is not None:  # the model is not stored, because its test failed
-        return None
-    if not isinstance(objective, Samples):
-        return None
-    return sampled(objective, result.strategy, SAMPLES, SAMPLE_SEED)
 
 
 def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:

@@ -6,17 +6,14 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
+from dashboards.markdown import of_alternation
+from search.controls import best_searched
 from trials.lab import Lab
 from trials.objectives.objective import Objective
-from trials.publishing.publish import (
-    UNMADE,
-    Note,
-    Published,
-    Show,
-    attempt,
-    report_of,
-    with_samples,
-)
+from trials.publishing.attempts import Note, attempt
+from trials.publishing.pictures import pictures_of, write_pictures
+from trials.publishing.publish import UNDRAWN, UNMADE, Published, Show, report_of
+from trials.publishing.sampling import real_images, with_pictures
 from trials.record.searches import search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.rounds import Round, round_results
@@ -56,7 +53,9 @@ def publish_alternation(
     published = Published(results, best, None, 0, anchors=anchors)
     show(published)
     made = attempt(UNMADE, objective, note)
-    published = dataclasses.replace(published, results=with_samples(results, made, lab, note))
+    shown = with_pictures(results, made, lab, note)
+    published = dataclasses.replace(published, results=shown, real=real_images(made, note))
+    attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
     report = report_of(lab, name, published, dict(enumerate(trained, 1)), note)
     with contextlib.suppress(ValueError):  # autonat sync completes it
         complete_alternation(lab, name, rounds, mirror)
@@ -72,5 +71,10 @@ def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirro
     """
     tests = [round_.best.test.value for round_ in rounds if round_.best.test is not None]
     files = [lab.results(name) / file for file in ("best.json", "report.html")]
-    present = [file for file in files if file.exists()]
-    mirror.finish_alternation(name, present, {"test_fid": tests})
+    results = round_results(lab, rounds)
+    winner = best_searched(results)
+    pictures = [] if winner is None else pictures_of(lab, name, winner.method)
+    present = [*(file for file in files if file.exists()), *pictures]
+    anchors = recorded_anchors(search_records(lab.record_url, rounds[0].generation))
+    said = of_alternation(results, anchors)
+    mirror.finish_alternation(name, present, {f"test_{results[0].metric}": tests}, said)

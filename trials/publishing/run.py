@@ -10,7 +10,8 @@ from trials.lab import Lab
 from trials.objectives.objective import Objective, load_objective
 from trials.objectives.preparing import prepared
 from trials.progress import LiveProgress
-from trials.publishing.publish import Note, Published, Show, publish, show_nothing
+from trials.publishing.attempts import Note
+from trials.publishing.publish import Published, Show, publish, show_nothing
 from trials.publishing.publish_alternation import publish_alternation
 from trials.record.searches import is_finished, search_records
 from trials.searches.alternation import alternate

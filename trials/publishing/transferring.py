@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models.training.checkpoints import settings_hash
@@ -16,7 +17,8 @@ from trials.lab import Lab
 from trials.objectives.objective import Objective, load_objective
 from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
-from trials.publishing.publish import Note, show_nothing
+from trials.publishing.attempts import Note
+from trials.publishing.publish import show_nothing
 from trials.publishing.run import search_and_publish
 from trials.record.searches import has_begun
 from trials.searches.launch import check, resumed_settings
@@ -58,6 +60,7 @@ def transfer_and_refine(
     lab: Lab,
     progress: LiveProgress,
     note: Note,
+    folder: Path | None = None,
 ) -> dict[int, list[Transferred]]:
     """Measure a strategy on another model and at other T, and refine it there if a budget is given.
 
@@ -69,6 +72,7 @@ def transfer_and_refine(
         lab: where models, refinements and results are kept.
         progress: not entered yet.
         note: called with a line for each optional result of a refinement that is missing.
+        folder: of the strategy file, where files of its objective may lie.
 
     Returns:
         By T: the rule of thumb, the transferred strategy and, where there is one, the refined one.
@@ -77,7 +81,7 @@ def transfer_and_refine(
         ValueError: a setting is not valid, or an evaluation failed.
         KeyboardInterrupt: a refinement was interrupted; the same call resumes it.
     """
-    values = target_settings(file, changes)
+    values = target_settings(file, changes, lab.record_url, folder)
     name = str((file.objective or {})["name"])
     objective = load_objective(name, values)
     # A refinement is named by these settings and by its start, so that it is made only once.

@@ -9,7 +9,7 @@ from search.controls import CONTROLS
 from trials.record.databases import without_password
 from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study
 from trials.record.record import Record
-from trials.record.studies import not_ours, studies_of, taken
+from trials.record.studies import not_ours, settings_of_studies, studies_of, taken
 
 
 def search_names(url: str) -> list[str]:
@@ -86,6 +86,22 @@ def recorded_settings(url: str, name: str) -> dict[str, Any]:
         if (of.kind, of.search) == (ALTERNATION, name):
             return dict(Record.open(url, study).settings["search"])
     return dict(with_start(search_records(url, name)[0].settings)["search"])
+
+
+def recorded_objectives(url: str, first: str | None = None) -> list[dict[str, Any]]:
+    """The descriptions of the objectives of all studies. No file is created.
+
+    Args:
+        url: of the record.
+        first: the study whose description comes first.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    studies = settings_of_studies(url)
+    names = sorted(studies, key=lambda name: name != first)
+    found = (studies[name].get("objective") for name in names)
+    return [dict(described) for described in found if described is not None]
 
 
 def with_start(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from search.controls import RULE_OF_THUMB, START, best_control
 from search.final_test import Control
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
+from trials.objectives.known_files import protocol_without_folders, without_folders
 from trials.results.results import ControlsBeside, MethodResult, versions
 
 BASELINES = (RULE_OF_THUMB, START)
@@ -41,8 +42,8 @@ def control_file(
     return StrategyFile(
         generation=control.strategy,
         training=trained,
-        objective=objective,
-        protocol=settings["protocol"],
+        objective=without_folders(objective),
+        protocol=protocol_without_folders(settings["protocol"]),
         test=control.test,
         baseline=controls.baseline,
         best_control=controls.best,

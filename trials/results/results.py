@@ -19,6 +19,8 @@ from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
+from trials.objectives.known_files import protocol_without_folders, without_folders
+from trials.objectives.pictures import Film
 from trials.record.kinds import SEARCH
 from trials.record.record import Best, Record
 from trials.results.final_tests import Tested, final_tests
@@ -52,6 +54,9 @@ class MethodResult:
         evaluations: of the search, in the order in which they finished, as a table with the columns
             of `Record.frame`; empty for a control.
         samples: images of the strategy, uint8 [n, H, W] or [n, H, W, 3], or None.
+        sample_classes: the classes of the samples, which lie in rows of one image a class; empty
+            where their order means nothing.
+        film: how images of the strategy form, or None.
         converged: after how many evaluations the search reported that it had converged, or None.
         training: how the model was trained, where one was trained for the strategy.
         checkpoint: the hash of that model's weights.
@@ -85,6 +90,8 @@ class MethodResult:
     metric: str = "fid"
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     good: tuple[GenerationStrategy, ...] = ()
+    sample_classes: tuple[str, ...] = ()
+    film: Film | None = None
 
     @property
     def label(self) -> str:
@@ -175,8 +182,8 @@ def strategy_file(
     return StrategyFile(
         generation=best.strategy,
         training=training,
-        objective=objective,
-        protocol=settings["protocol"],
+        objective=without_folders(objective),
+        protocol=protocol_without_folders(settings["protocol"]),
         test=None if test is None else test.test,
         baseline=controls.baseline,
         best_control=controls.best,

@@ -10,6 +10,9 @@ from trials.lab import Lab
 from trials.record.searches import has_begun, search_records
 from trials.results.results import MethodResult, method_results
 
+BEFORE = "before"
+"""The name of the state before an alternation, among its results."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -50,14 +53,14 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
 
 
 def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
-    """The results of an alternation: the state before it, called "before", and each round's winner.
+    """The results of an alternation: the state before it, called BEFORE, and each round's winner.
 
     Args:
         lab: the lab with the record.
         rounds: the finished rounds, at least one.
     """
     start = method_results(search_records(lab.record_url, rounds[0].training))
-    results = [replace(next(r for r in start if r.method == START), method="before")]
+    results = [replace(next(r for r in start if r.method == START), method=BEFORE)]
     for number, round_ in enumerate(rounds, 1):
         found = method_results(search_records(lab.record_url, round_.generation))
         results.append(

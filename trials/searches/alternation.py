@@ -18,6 +18,7 @@ from pathlib import Path
 from search.files import write_whole
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
+from trials.objectives.known_files import settings_here
 from trials.objectives.objective import Trains, lacks_method, load_objective
 from trials.record.differences import require_same
 from trials.record.hold import hold
@@ -91,7 +92,7 @@ def generation_half(
     settings: AlternationSettings, number: int, model: StrategyFile, lab: Lab
 ) -> SearchSettings:
     """The settings of a round's generation search, on the model that its training search found."""
-    own = dict((model.objective or {})["settings"])
+    own = settings_here(model, lab.record_url)
     return _half(settings, number, _generation_changes(settings, own), lab)
 
 

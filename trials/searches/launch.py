@@ -32,6 +32,7 @@ from trials.record.differences import require_same
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
 from trials.record.kinds import what_is_searched
+from trials.record.running_notes import RunningNotes
 from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
@@ -157,10 +158,12 @@ def _open_run(
 
     name = settings.full_name()
     failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
+    notes = RunningNotes(lab.record_url, lab.optuna_artifacts)
 
     def listen(study: Study) -> None:
         following.changed(study.record)
         study.show(progress)
+        notes.changed(study.record)
         failures.saw(study.record)
 
     first = f"{name}-{settings.optimisers[0]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from search.controls import RULE_OF_THUMB
@@ -17,6 +18,11 @@ from search.final_test import FinalTest
 from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials.objectives.known_files import (
+    protocol_without_folders,
+    settings_here,
+    without_folders,
+)
 from trials.objectives.measured import replicate
 from trials.objectives.named_paths import with_absolute_paths
 from trials.objectives.objective import (
@@ -46,18 +52,27 @@ class Transferred:
     test: FinalTest
 
 
-def target_settings(file: StrategyFile, changes: Mapping[str, Any]) -> dict[str, Any]:
+def target_settings(
+    file: StrategyFile, changes: Mapping[str, Any], record_url: str, folder: Path | None = None
+) -> dict[str, Any]:
     """The objective's settings for the other model: those of the file, with the changes.
 
     Where the changes need a model with other weights, the file's own weights are left out, and the
     other model is trained with the file's training strategy.
+
+    Args:
+        file: of the strategy.
+        changes: settings that differ on the other model.
+        record_url: of the lab's record, which knows where the files are.
+        folder: of the strategy file.
 
     Raises:
         ValueError: the file names no objective, or a change is not valid.
     """
     if file.objective is None:
         raise ValueError("the strategy file names no objective, so it cannot be transferred")
-    name, settings = str(file.objective["name"]), dict(file.objective["settings"])
+    name = str(file.objective["name"])
+    settings = settings_here(file, record_url, changes, folder)
     changes = with_absolute_paths(OBJECTIVES.load(name), changes)
     without_weights = {key: value for key, value in settings.items() if key != "checkpoint"}
     if file.training is None or len(without_weights) == len(settings) or "checkpoint" in changes:
@@ -101,8 +116,8 @@ def transferred_file(
     return StrategyFile(
         generation=at.strategy,
         training=file.training,
-        objective=described["objective"],
-        protocol=described["protocol"],
+        objective=without_folders(described["objective"]),
+        protocol=protocol_without_folders(described["protocol"]),
         test=at.test,
     )
 

@@ -166,9 +166,19 @@ class Mirror:
         return f"[All evaluations of this study, with their schedules]({view})"
 
     def finish_alternation(
-        self, name: str, files: Iterable[Path], metrics: Mapping[str, Sequence[float]]
+        self,
+        name: str,
+        files: Iterable[Path],
+        metrics: Mapping[str, Sequence[float]],
+        description: str = "",
     ) -> None:
         """Attach files to the run of an alternation, log its metrics round by round, and end it.
+
+        Args:
+            name: of the alternation.
+            files: to attach.
+            metrics: the value of each round.
+            description: in Markdown.
 
         Raises:
             ValueError: the store does not answer.
@@ -182,7 +192,11 @@ class Mirror:
                 for key, values in metrics.items()
                 for round_, value in enumerate(values, 1)
             ]
-            client.log_batch(run, points)
+            tags = []
+            if description:
+                before = client.get_run(run).data.tags.get(NOTE_TAG, "")
+                tags.append(RunTag(NOTE_TAG, with_own_words(description, before)))
+            client.log_batch(run, points, tags=tags)
             client.set_terminated(run)
 
     def parent(self, record: Record) -> str | None:

@@ -26,10 +26,10 @@ from trials.objectives.objective import (
     Checks,
     Grows,
     Objective,
-    Samples,
     describe,
     load_objective,
 )
+from trials.objectives.pictures import Films, Samples, ShowsClasses
 
 Autonat = Callable[..., tuple[int, str, str]]
 FILES = Path(__file__).parents[2] / "models" / "files"
@@ -38,7 +38,7 @@ FOUR = GenerationStrategy.maskgit(4)
 
 def test_an_objective_in_a_few_lines() -> None:
     objective = Mine()
-    for protocol in (Checks, Grows, Samples, Anchors):
+    for protocol in (Checks, Grows, Samples, ShowsClasses, Films, Anchors):
         assert isinstance(objective, protocol)
     objective.check(Space(FOUR), 130)
     measured = objective.evaluate(FOUR, 130, 7)

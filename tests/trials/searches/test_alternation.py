@@ -110,6 +110,11 @@ def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
     (top,) = [run for run in runs if ALTERNATION_TAG in run.data.tags]
     assert top.info.status == "FINISHED"
     assert len(client.get_metric_history(top.info.run_id, "test_fid")) == 2
+    said = top.data.tags["mlflow.note.content"]
+    for words in ("before, which the search started from", "| round 2 |", "trained with", "t = 1"):
+        assert words in said
+    pictures = {file.path for file in client.list_artifacts(top.info.run_id)}
+    assert {"best.json", "report.html", "film.png", "samples.png", "real.png"} <= pictures
     halves = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == top.info.run_id]
     assert len(halves) == 8  # each with its final test
     trained = next(h for h in halves if h.info.run_name == "a-r1-training-autonat-greedy")

@@ -61,10 +61,12 @@ def test_weights_give_way_to_a_model_trained_alike(file: Path) -> None:
     with_weights = StrategyFile(
         found.generation, found.training, {**found.objective, "settings": settings}
     )
-    assert target_settings(with_weights, {}) == settings
+    url = "sqlite:///not-there.db"
+    assert target_settings(with_weights, {}, url) == settings
     # How classes are drawn changes no weights.
-    assert target_settings(with_weights, {"classes": "random"}) == settings | {"classes": "random"}
-    assert target_settings(with_weights, {"width": 12}) == {
+    changed = {"classes": "random"}
+    assert target_settings(with_weights, changed, url) == settings | changed
+    assert target_settings(with_weights, {"width": 12}, url) == {
         **SMALL,
         "width": 12,
         "mask_ratio_distribution": "beta",

@@ -1,0 +1,150 @@
+"""Files of an objective: by name and hash in strategy files, by path in a lab."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
+from trials.lab import Lab
+from trials.objectives.known_files import (
+    comparable,
+    protocol_without_folders,
+    settings_here,
+    without_folders,
+)
+from trials.record.record import Record
+
+Autonat = Callable[..., tuple[int, str, str]]
+AWAY = "http://127.0.0.1:9"
+
+
+def described(**settings: Any) -> dict[str, Any]:
+    return {
+        "name": "images",
+        "settings": settings,
+        "dataset": "of nat.pth",
+        "checkpoint": None,
+        "tokens": 16,
+        "flops": None,
+    }
+
+
+def file_of(objective: dict[str, Any]) -> StrategyFile:
+    return StrategyFile(GenerationStrategy.maskgit(2), objective=objective)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "far" / "nat.pth"
+    path.parent.mkdir()
+    path.write_text("weights")
+    return path
+
+
+def test_a_file_is_named_with_its_hash_and_everything_else_stays(
+    weights: Path, squares: Path
+) -> None:
+    plain = {"size": "S", "chunk": 5, "generator": "mine:make", "server": "http://a/b", "no": None}
+    known = {"weights": str(weights), "features": f"inception:{weights}", "gone": "/no/such.npz"}
+    found = without_folders(described(**plain, **known, data=str(squares / "tokens")))
+    assert found["settings"] == plain | {
+        "weights": "nat.pth",
+        "features": "inception:nat.pth",
+        "gone": "such.npz",
+        "data": "tokens",
+    }
+    content = json.loads((squares / "tokens" / "settings.json").read_text())["hash"]
+    digest = found["files"]["weights"]
+    assert digest.startswith("sha256:")
+    assert found["files"] == {
+        "weights": digest,
+        "features": digest,
+        "gone": None,
+        "data": content,
+    }
+    assert without_folders(found) == found
+    assert StrategyFile.from_json(file_of(found).to_json()).objective == found
+
+
+def test_sentences_lose_folders_only() -> None:
+    told = {
+        "classes": "random; real: folder /home/me/my-pictures at 256",
+        "metric": "fid",
+        "x": None,
+    }
+    assert protocol_without_folders(told) == told | {
+        "classes": "random; real: folder my-pictures at 256"
+    }
+    for text in ("8 / 16", "a/b", "https://host/name", "1,797 images of 8 x 8"):
+        assert protocol_without_folders({"classes": text}) == {"classes": text}
+
+
+def test_the_record_the_folder_of_the_file_and_the_working_directory_know_where_it_is(
+    weights: Path, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {"weights": str(weights), "features": f"inception:{weights}"}
+    file = file_of(without_folders(described(**paths, chunk=5)))
+    here = {**paths, "chunk": 5}
+    with pytest.raises(ValueError, match=r"objective.settings.weights = 'nat.pth': this lab knows"):
+        settings_here(file, lab.record_url)
+    assert not (lab.folder / "record.db").exists()
+    assert settings_here(file, lab.record_url, folder=weights.parent) == here
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(weights.parent)
+        assert settings_here(file, lab.record_url) == here
+    other = {"kind": "search", "search_name": "s", "objective": described(**paths)}
+    Record.create(lab.record_url, "s-random", other)
+    assert settings_here(file, lab.record_url) == here
+    weights.write_text("other weights")
+    with pytest.raises(ValueError, match=r"with the hash sha256:\w+…; give it with --set weights="):
+        settings_here(file, lab.record_url)
+    given = settings_here(file, lab.record_url, ["weights", "features"])
+    assert given == {"weights": "nat.pth", "features": "inception:nat.pth", "chunk": 5}
+
+
+def test_the_same_file_elsewhere_is_no_difference_and_another_one_is(
+    weights: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied.pth"
+    shutil.copyfile(weights, copied)
+    theirs = without_folders(described(weights=str(weights)))
+    one, other = comparable(theirs, described(weights=str(copied)))
+    assert one == other
+    copied.write_text("changed")
+    one, other = comparable(theirs, described(weights=str(copied)))
+    assert one["files"] != other["files"]
+    one, other = comparable(described(weights="/their/nat.pth"), described(weights=str(weights)))
+    assert one == other
+
+
+def test_a_strategy_file_of_a_colleague(
+    autonat: Autonat, small_table: Path, tmp_path: Path
+) -> None:
+    table, lab = tmp_path / "mine" / "table.parquet", tmp_path / "lab"
+    table.parent.mkdir()
+    shutil.copyfile(small_table, table)
+    words = "--objective tabulated --runner local --steps 4 --budget 1000 --images 200 --name t"
+    words += f" --test-images 200 --optimiser random --set table={table}"
+    assert autonat("search", *words.split(), "--lab", lab, "--tracking-uri", AWAY)[0] == 0
+    best = lab / "results" / "t" / "best.json"
+    for file in best.parent.glob("*.json"):
+        assert str(tmp_path) not in file.read_text()
+    measure = ("evaluate", best, "--images", 200, "--json")
+    code, here, said = autonat(*measure, "--lab", lab)
+    assert code == 0
+    assert "measured differently" not in said
+    elsewhere = ("--lab", tmp_path / "other")
+    code, _, said = autonat(*measure, *elsewhere)
+    assert code == 2
+    assert said.strip().endswith("give it with --set table=PATH")
+    code, there, said = autonat(*measure, *elsewhere, "--set", f"table={small_table}")
+    assert code == 0
+    assert "measured differently" not in said
+    assert json.loads(there)["value"] == json.loads(here)["value"]

@@ -1,0 +1,153 @@
+"""The files that the settings of an objective name, in a lab and in a strategy file.
+
+A lab's record names them by their paths. A strategy file is for colleagues, whose machines have
+other folders: it names them by name and hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from search.strategy_file import StrategyFile
+from trials.record.searches import recorded_objectives
+
+FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/]+/)*(?=[^\s/])")
+"""The folders of an absolute path within a sentence."""
+
+
+def without_folders(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of an objective for a strategy file.
+
+    Args:
+        objective: as `trials.objectives.objective.describe` returns it.
+
+    Returns:
+        The same with the names of files in place of their paths, and the field `files`: by setting,
+        the hash of the content, or None where the file is not there or cannot be read. A
+        description that has the field is returned as it is.
+    """
+    if objective.get("files") is not None:
+        return dict(objective)
+    settings = dict(objective["settings"])
+    files: dict[str, str | None] = {}
+    for name, value in settings.items():
+        kind, path = _path_in(value)
+        if path is not None:
+            settings[name], files[name] = kind + path.name, _hash_of(path)
+    dataset = objective.get("dataset")
+    if isinstance(dataset, str):
+        dataset = sentence_without_folders(dataset)
+    return {**objective, "settings": settings, "dataset": dataset, "files": files}
+
+
+def protocol_without_folders(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol in whose sentences paths are replaced by the names of their files."""
+    return {
+        name: sentence_without_folders(value) if isinstance(value, str) else value
+        for name, value in protocol.items()
+    }
+
+
+def sentence_without_folders(text: str) -> str:
+    """A sentence in which absolute paths are replaced by the names of their files."""
+    return FOLDERS.sub("", text)
+
+
+def settings_here(
+    file: StrategyFile, record_url: str, given: Iterable[str] = (), folder: Path | None = None
+) -> dict[str, Any]:
+    """The settings of a strategy file's objective, with the paths that its files have here.
+
+    A file is looked for where the studies of this lab's record had it, then in `folder` and in the
+    working directory. Its content must be the one that the strategy file names.
+
+    Args:
+        file: names an objective.
+        record_url: of the record of the lab.
+        given: settings that are given otherwise, whose files are not looked for.
+        folder: of the strategy file.
+
+    Raises:
+        ValueError: a file is not found; the line says how to give it.
+    """
+    objective = file.objective or {}
+    settings, hashes = dict(objective["settings"]), objective.get("files") or {}
+    study = None if file.search is None else file.search["study"]
+    wanted = {name: digest for name, digest in hashes.items() if name not in given}
+    recorded = recorded_objectives(record_url, study) if wanted else []
+    for name, digest in wanted.items():
+        text = settings[name]
+        places = [known["settings"].get(name) for known in recorded]
+        kind = text[: text.rfind(":") + 1]
+        beside = [f for f in (folder, Path.cwd()) if f is not None]
+        places += [f"{kind}{(f / text.removeprefix(kind)).resolve()}" for f in beside]
+        settings[name] = _found(name, text, digest, places)
+    return settings
+
+
+def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two descriptions of an objective in which files are compared by their content alone."""
+    both = [without_folders(one), without_folders(other)]
+    hashes = [described["files"] for described in both]
+    known = {n for n in hashes[0] if None not in (hashes[0][n], hashes[1].get(n))}
+    named = {n for files in hashes for n in files}
+    return [
+        {
+            **described,
+            "settings": {n: v for n, v in described["settings"].items() if n not in named},
+            "files": {n: described["files"][n] for n in sorted(known)},
+        }
+        for described in both
+    ]
+
+
+def _found(name: str, text: str, digest: str | None, places: Iterable[Any]) -> str:
+    """The first of the places that holds the file."""
+    for place in places:
+        kind, path = _path_in(place)
+        if path is None or kind + path.name != text:
+            continue
+        if digest is None or _hash_of(path) == digest:
+            return str(place)
+    told = "" if digest is None else f" with the hash {digest[:15]}…"
+    kind = text[: text.rfind(":") + 1]
+    raise ValueError(
+        f"objective.settings.{name} = {text!r}: this lab knows no such file{told}; give it with "
+        f"--set {name}={kind}PATH"
+    )
+
+
+def _path_in(value: Any) -> tuple[str, Path | None]:
+    """Split a setting that is an absolute path, or KIND:PATH with one, into "" or "KIND:" and the
+    path; the path of any other setting is None."""
+    if isinstance(value, str):
+        kind, colon, rest = ("", "", value) if value.startswith("/") else value.partition(":")
+        path = Path(rest)
+        if path.is_absolute() and not rest.startswith("//") and path.name:
+            return kind + colon, path
+    return "", None
+
+
+def _hash_of(path: Path) -> str | None:
+    """The hash of a file's content, or of token data; None for what cannot be read."""
+    try:
+        if path.is_dir():
+            from models.data.token_data import TokenData
+
+            return TokenData.open(path).hash()
+        known = path.stat()
+        return _content_hash(path, known.st_size, known.st_mtime_ns)
+    except (OSError, ValueError):
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _content_hash(path: Path, size: int, changed: int) -> str:
+    """The SHA-256 of a file, computed once for each version of it."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
