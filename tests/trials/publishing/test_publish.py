@@ -15,8 +15,10 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.objective import Objective
+from trials.objectives.pictures import ClassGrid, Film
 from trials.objectives.simulated import SimulatedObjective
 from trials.progress import LiveProgress
+from trials.publishing.pictures import pictures_of
 from trials.publishing.publish import Published, publish
 from trials.record.searches import search_records
 from trials.searches.launch import launch
@@ -101,6 +103,66 @@ def test_samples_cost_nothing_that_was_measured(
     assert published.report is not None
     assert published.report.exists()
     assert published.behind == 0
+
+
+class Filmed(SimulatedObjective):
+    """Shows grey images, and films that `frames` ends early."""
+
+    frames = 2
+
+    def class_grid(
+        self, strategy: GenerationStrategy, columns: int, rows: int, seed: int
+    ) -> ClassGrid:
+        return ClassGrid(np.full((rows, 2, 8, 8), 9, np.uint8), ("cat", "dog"))
+
+    def real_grid(self, columns: int, rows: int) -> ClassGrid:
+        return ClassGrid(np.full((rows, 2, 8, 8), 99, np.uint8), ("cat", "dog"))
+
+    def film(self, strategy: GenerationStrategy, images: int, seed: int) -> Film:
+        frames = np.full((self.frames, 2, 8, 8), 9, np.uint8)
+        return Film(frames, np.zeros((self.frames, 2, 64), bool), (8, 8), ("cat", "dog"))
+
+
+def test_pictures_go_into_the_report_and_into_files(searched: Lab) -> None:
+    seen = Seen(searched)
+    published = seen.publish(Filmed)
+    assert seen.notes == []
+    assert published.report is not None
+    page = published.report.read_text()
+    assert page.count('class="strategy"') == 2
+    assert page.count("2 images: real images") == 0
+    assert page.count("8 images: real images") == 1
+    assert page.count('title="cat"') == 1 + len(published.results)
+    names = [file.name for file in pictures_of(searched, "small", "random")]
+    assert names == ["schedules.png", "film.png", "samples.png", "real.png"]
+    assert [f.name for f in pictures_of(searched, "small", "rule of thumb")] == [
+        "samples.png",
+        "real.png",
+    ]
+
+
+def test_a_film_that_is_none_costs_only_itself(
+    searched: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Filmed, "frames", 1)
+    seen = Seen(searched)
+    published = seen.publish(Filmed)
+    (note,) = seen.notes
+    assert "does not show how images form: ValueError: film: expected a frame for each" in note
+    assert published.report is not None
+    page = published.report.read_text()
+    assert "How an image forms" not in page
+    assert "<h2>Samples" in page
+
+
+def test_an_objective_without_images_shows_none_and_says_nothing(searched: Lab) -> None:
+    seen = Seen(searched)
+    published = seen.publish()
+    assert seen.notes == []
+    assert published.report is not None
+    page = published.report.read_text()
+    assert "<h2>Samples" not in page
+    assert "How an image forms" not in page
 
 
 def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
