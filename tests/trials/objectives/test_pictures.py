@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from docs.extending.captioned import CaptionedObjective
 from models.data.digits import digits, tokens_to_images
 from search.strategy import GenerationStrategy
+from search.strategy_file import StrategyFile
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.drawing import class_grid_of, film_of, real_grid_of
 from trials.objectives.images import ImagesObjective
@@ -135,3 +139,16 @@ def test_a_grid_that_is_none_is_refused() -> None:
         class_grid_of(Odd(None), FOUR, 2, 2, 0)
     with pytest.raises(ValueError, match="a class for each of 2 columns, got 1"):
         real_grid_of(Odd(ClassGrid(BLACK, ("one",))), 2, 2)
+
+
+def test_the_command_line_draws_a_film(
+    autonat: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    StrategyFile(FOUR).write(tmp_path / "four.json")
+    words = ("sample", tmp_path / "four.json", "film.png", "--film", "--objective")
+    code, out, _ = autonat(*words, "docs.extending.captioned:CaptionedObjective")
+    assert (code, out) == (0, "film.png\n")
+    assert Image.open("film.png").width == 4 * 220
+    code, _, said = autonat(*words, "simulated")
+    assert code == 2
+    assert "objective simulated lacks the method film: it cannot show how images form" in said
