@@ -281,7 +281,7 @@ def evaluate(
     generation = strategy.generation if isinstance(strategy, StrategyFile) else strategy
     own = None if objective is None or isinstance(objective, str) else objective
     if objective is None:
-        if told is None:
+        if told is None or not isinstance(strategy, StrategyFile):
             raise ValueError(
                 "objective: expected one for a strategy that is not from a file, got none"
             )
@@ -310,8 +310,8 @@ def _require_as_in_file(
     described = describe(name, settings, objective)
     differing = []
     if file.protocol is not None:
-        both = map(protocol_without_folders, (file.protocol, described["protocol"]))
-        differing += differences(*both, "protocol")
+        theirs, ours = map(protocol_without_folders, (file.protocol, described["protocol"]))
+        differing += differences(theirs, ours, "protocol")
     if file.objective is not None:
         recorded, made = (
             {field: told.get(field) for field in ("dataset", "checkpoint", "tokens")}

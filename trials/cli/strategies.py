@@ -263,8 +263,9 @@ def _differing(file: StrategyFile, described: Mapping[str, Any], field: str) -> 
     from trials.record.differences import differences
 
     if field == "protocol" and file.protocol is not None:
-        both = [protocol_without_folders(p) for p in (file.protocol, described[field])]
-        return differences(*both, field)
+        theirs, ours = map(protocol_without_folders, (file.protocol, described[field]))
+        return differences(theirs, ours, field)
     if field == "objective" and file.objective is not None:
-        return differences(*comparable(file.objective, described[field]), field)
+        theirs, ours = comparable(file.objective, described[field])
+        return differences(theirs, ours, field)
     return []

@@ -90,20 +90,20 @@ def settings_here(
     return settings
 
 
-def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, Any]]:
+def comparable(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two descriptions of an objective in which files are compared by their content alone."""
-    both = [without_folders(one), without_folders(other)]
-    hashes = [described["files"] for described in both]
-    known = {n for n in hashes[0] if None not in (hashes[0][n], hashes[1].get(n))}
-    named = {n for files in hashes for n in files}
-    return [
-        {
-            **described,
-            "settings": {n: v for n, v in described["settings"].items() if n not in named},
-            "files": {n: described["files"][n] for n in sorted(known)},
-        }
-        for described in both
-    ]
+    both = without_folders(one), without_folders(other)
+    first, second = (described["files"] for described in both)
+    known = sorted(n for n in first if None not in (first[n], second.get(n)))
+
+    def of_content(described: Mapping[str, Any]) -> dict[str, Any]:
+        own, files = described["settings"], described["files"]
+        plain = {n: v for n, v in own.items() if n not in {*first, *second}}
+        return {**described, "settings": plain, "files": {n: files[n] for n in known}}
+
+    return of_content(both[0]), of_content(both[1])
 
 
 def _found(name: str, text: str, digest: str | None, places: Iterable[Any]) -> str:

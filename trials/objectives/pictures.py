@@ -80,4 +80,4 @@ class Films(Protocol):
     """An objective that can show how its images form."""
 
     def film(self, strategy: GenerationStrategy, images: int, seed: int) -> Film:
-        """The first `images` images of `class_grid` after each of the T steps."""
+        """The first row of `class_grid`, with `images` columns, after each of the T steps."""

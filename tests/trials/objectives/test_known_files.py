@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ from trials.objectives.known_files import (
     without_folders,
 )
 from trials.record.record import Record
-
-Autonat = Callable[..., tuple[int, str, str]]
-AWAY = "http://127.0.0.1:9"
 
 
 def described(**settings: Any) -> dict[str, Any]:
@@ -122,29 +118,3 @@ def test_the_same_file_elsewhere_is_no_difference_and_another_one_is(
     assert one["files"] != other["files"]
     one, other = comparable(described(weights="/their/nat.pth"), described(weights=str(weights)))
     assert one == other
-
-
-def test_a_strategy_file_of_a_colleague(
-    autonat: Autonat, small_table: Path, tmp_path: Path
-) -> None:
-    table, lab = tmp_path / "mine" / "table.parquet", tmp_path / "lab"
-    table.parent.mkdir()
-    shutil.copyfile(small_table, table)
-    words = "--objective tabulated --runner local --steps 4 --budget 1000 --images 200 --name t"
-    words += f" --test-images 200 --optimiser random --set table={table}"
-    assert autonat("search", *words.split(), "--lab", lab, "--tracking-uri", AWAY)[0] == 0
-    best = lab / "results" / "t" / "best.json"
-    for file in best.parent.glob("*.json"):
-        assert str(tmp_path) not in file.read_text()
-    measure = ("evaluate", best, "--images", 200, "--json")
-    code, here, said = autonat(*measure, "--lab", lab)
-    assert code == 0
-    assert "measured differently" not in said
-    elsewhere = ("--lab", tmp_path / "other")
-    code, _, said = autonat(*measure, *elsewhere)
-    assert code == 2
-    assert said.strip().endswith("give it with --set table=PATH")
-    code, there, said = autonat(*measure, *elsewhere, "--set", f"table={small_table}")
-    assert code == 0
-    assert "measured differently" not in said
-    assert json.loads(there)["value"] == json.loads(here)["value"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,22 @@ def test_a_search_is_resumed_reported_and_measured_again_from_another_folder(
     where = ("--lab", lab, "--tracking-uri", away())
     assert autonat("report", "t", *where)[0] == 0
     best = lab / "results" / "t" / "best.json"
-    assert autonat("evaluate", best, "--images", 200, "--lab", lab)[0] == 0
+    measure = ("evaluate", best, "--images", 200, "--seeds", "1", "--json")
+    code, here, said = autonat(*measure, "--lab", lab)
+    assert code == 0
+    assert "measured differently" not in said
+    # A colleague gets no path of this machine, and says where the table lies on the other one.
+    places = (str(small_table.parent), str(tmp_path))
+    for file in best.parent.glob("*.json"):
+        assert not any(place in file.read_text() for place in places)
+    elsewhere = ("--lab", tmp_path / "other")
+    code, _, said = autonat(*measure, *elsewhere)
+    assert code == 2
+    assert said.strip().endswith("give it with --set table=PATH")
+    code, there, said = autonat(*measure, *elsewhere, "--set", f"table={small_table}")
+    assert code == 0
+    assert "measured differently" not in said
+    assert json.loads(there)["fid"] == json.loads(here)["fid"]
     relative = f"table={Path('..') / small_table.relative_to(small_table.parents[1])}"
     monkeypatch.chdir(small_table.parent)
     assert autonat("search", "--resume", "t", *where, "--set", relative)[0] == 0

@@ -123,7 +123,9 @@ class Filmed(SimulatedObjective):
         return Film(frames, np.zeros((self.frames, 2, 64), bool), (8, 8), ("cat", "dog"))
 
 
-def test_pictures_go_into_the_report_and_into_files(searched: Lab) -> None:
+def test_pictures_go_into_the_report_and_into_files_and_a_bad_film_costs_only_itself(
+    searched: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = Seen(searched)
     published = seen.publish(Filmed)
     assert seen.notes == []
@@ -139,13 +141,7 @@ def test_pictures_go_into_the_report_and_into_files(searched: Lab) -> None:
         "samples.png",
         "real.png",
     ]
-
-
-def test_a_film_that_is_none_costs_only_itself(
-    searched: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(Filmed, "frames", 1)
-    seen = Seen(searched)
     published = seen.publish(Filmed)
     (note,) = seen.notes
     assert "does not show how images form: ValueError: film: expected a frame for each" in note
@@ -153,16 +149,6 @@ def test_a_film_that_is_none_costs_only_itself(
     page = published.report.read_text()
     assert "How an image forms" not in page
     assert "<h2>Samples" in page
-
-
-def test_an_objective_without_images_shows_none_and_says_nothing(searched: Lab) -> None:
-    seen = Seen(searched)
-    published = seen.publish()
-    assert seen.notes == []
-    assert published.report is not None
-    page = published.report.read_text()
-    assert "<h2>Samples" not in page
-    assert "How an image forms" not in page
 
 
 def test_neither_does_a_report_an_objective_that_is_gone_or_mlflow(
@@ -197,8 +183,16 @@ def test_results_that_cannot_be_written_are_shown_all_the_same(searched: Lab) ->
     assert seen.shown == 1
 
 
-def test_a_strategy_file_names_no_place_of_the_lab(searched: Lab) -> None:
-    published = Seen(searched).publish()
+def test_a_strategy_file_names_no_place_of_the_lab_and_no_images_say_nothing(
+    searched: Lab,
+) -> None:
+    seen = Seen(searched)
+    published = seen.publish()
+    assert seen.notes == []
+    assert published.report is not None
+    page = published.report.read_text()
+    assert "<h2>Samples" not in page
+    assert "How an image forms" not in page
     assert str(searched.folder) not in published.best.read_text()
     mlflow = json.loads(published.best.read_text())["mlflow"]
     assert mlflow["tracking_uri"] == "sqlite:///mlflow.db"
