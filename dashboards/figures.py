@@ -17,11 +17,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 SEARCH_COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#7f5539"),
-    *("#2b2f77", "#e58fb1", "#6b8e23"),
+    *("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#8f6a4a"),
+    *("#5b5fd0", "#d9739f", "#6b8e23"),
 )
-"""The colours of ten searches. They differ in hue and in lightness; each has a symbol and a dash of
-its own as well, so that nobody has to tell them apart by colour alone."""
+"""The colours of ten searches. They stand out from white and from dark pages; each has a symbol and
+a dash of its own as well, so that nobody has to tell them apart by colour alone."""
 CONTROL_COLOUR = "#7d828a"
 """The colour of everything that was not searched."""
 RULE_OF_THUMB = "rule of thumb"
@@ -87,6 +87,7 @@ def best_fid(
     *,
     tests: Mapping[str, FinalTest] | None = None,
     levels: Mapping[str, float] | None = None,
+    points: bool = True,
 ) -> go.Figure:
     """Draw the best value so far against the images generated so far, and each evaluation faintly.
 
@@ -101,6 +102,7 @@ def best_fid(
         tests: the final tests of searches by label, drawn in a panel of their own because their n
             may be another one.
         levels: the final tests of controls by label, drawn there as lines.
+        points: whether to draw the evaluations.
     """
     tests = {k: v for k, v in (tests or {}).items() if math.isfinite(v.value)}
     levels = {k: v for k, v in (levels or {}).items() if math.isfinite(v)}
@@ -116,12 +118,12 @@ def best_fid(
     )
     figure.update_annotations(font_size=13)
     for label, table in evaluations.items():
-        for trace in _progress(label, table, curves[label], colour[label], top):
+        for trace in _progress(label, table, curves[label], colour[label], top)[not points :]:
             figure.add_trace(trace, row=1, col=1)
     for trace in _tested(tests, levels, colour):
         figure.add_trace(trace, row=1, col=2)
     above = sum(int((fid > top).sum()) for fid in curves.values())
-    if above:
+    if above and points:
         words = f"{above:,} evaluation{'s' * (above > 1)} above"
         edge = {"xref": "x domain", "yref": "paper", "x": 1, "y": 1, "yanchor": "bottom"}
         figure.add_annotation(text=words, showarrow=False, xanchor="right", **edge)
@@ -181,7 +183,7 @@ def finite_fids(table: pd.DataFrame) -> pd.Series[float]:
     return fid.where(np.isfinite(fid))
 
 
-def top_of(curves: Sequence[pd.Series[float]], others: Sequence[float]) -> float:
+def top_of(curves: Sequence[pd.Series[float]], others: Iterable[float]) -> float:
     """Return the end of the axis: above where searches began, and above all other values."""
     starts = [fid.dropna().iloc[0] for fid in curves if fid.notna().any()]
     lowest = min((fid.min() for fid in curves if fid.notna().any()), default=0.0)
@@ -279,7 +281,7 @@ def value_axis(fids: Iterable[float]) -> dict[str, Any]:
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:
-    """Apply the common style: no background, and the text style of the page."""
+    """Apply the common style: no background, the text style of the page, titles tied to panels."""
     axis = {
         "gridcolor": _RULE,
         "linecolor": _RULE,
@@ -300,4 +302,13 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
     )
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
+    _tie_titles(figure)
     return figure
+
+
+def _tie_titles(figure: go.Figure) -> None:
+    """Tie the titles of panels to these, because a narrow page puts the panels below each other."""
+    titles = [a for a in figure.layout.annotations if (a.xref, a.yref) == ("paper", "paper")]
+    for place, title in enumerate(titles, 1):
+        panel = "" if place == 1 else place
+        title.update(xref=f"x{panel} domain", yref=f"y{panel} domain", x=0.5, y=1)

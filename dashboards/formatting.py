@@ -14,14 +14,35 @@ ERRORS = {
 """Explanations of a final test's standard error, by its source."""
 
 
-def with_error(value: float, error: float | None) -> str:
-    """Format a number with its standard error, both to the second digit of the error."""
+def with_error(value: float, error: float | None, decimals: int | None = None) -> str:
+    """Format a number with its standard error.
+
+    Args:
+        value: the number.
+        error: its standard error, or None.
+        decimals: of both, so that the numbers of a column have equal ones; by default as many as
+            show the second digit of the error.
+    """
     if not math.isfinite(value):
         return "no number"
     if error is None or not 0 < error < math.inf:
-        return f"{value:#.4g}".rstrip(".")
-    digits = _digits(error)
+        return f"{value:#.4g}".rstrip(".") if decimals is None else f"{value:,.{decimals}f}"
+    digits = _digits(error) if decimals is None else decimals
     return f"{value:,.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:,.{digits}f}"
+
+
+def common_decimals(results: Iterable[Result]) -> int:
+    """Return how many decimals a column of values needs: those that the lowest value needs.
+
+    They show the second digit of its standard error or, where that is unknown, four digits.
+    """
+    finite = [r for r in results if math.isfinite(r.value)]
+    if not finite:
+        return 2
+    best = min(finite, key=lambda r: r.value)
+    if best.standard_error:
+        return _digits(best.standard_error)
+    return max(0, 3 - math.floor(math.log10(abs(best.value)))) if best.value else 3
 
 
 def gigaflops(flops: int | None) -> str:
@@ -29,8 +50,14 @@ def gigaflops(flops: int | None) -> str:
     return "" if flops is None else f"{flops / 1e9:,.3g}"
 
 
-def difference(result: Result, best: Result) -> str:
-    """Say how far a result is above the best one, and whether that is inside the noise."""
+def difference(result: Result, best: Result, decimals: int | None = None) -> str:
+    """Say how far a result is above the best one, and whether that is inside the noise.
+
+    Args:
+        result: the result.
+        best: the lowest one.
+        decimals: of the difference; by default as many as show the second digit of its error.
+    """
     if result is best:
         return "best"
     gap = result.value - best.value
@@ -38,9 +65,9 @@ def difference(result: Result, best: Result) -> str:
         return "–"
     combined = combined_error(result, best)
     if combined is None:
-        return f"+{gap:.3g}, error unknown"
+        return (f"+{gap:.3g}" if decimals is None else f"+{gap:,.{decimals}f}") + ", error unknown"
     noise = ", inside the noise" if is_noise(gap, combined) else ""
-    return f"+{gap:.{_digits(combined)}f}{noise}"
+    return f"+{gap:,.{_digits(combined) if decimals is None else decimals}f}{noise}"
 
 
 def combined_error(one: Result, other: Result) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.bound import Bound
+from search.measurement import AtImages
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 
@@ -96,6 +97,10 @@ class Result(Protocol):
         """The strategies of the best tenth of the evaluations; empty for a control."""
 
     @property
+    def over_images(self) -> Sequence[AtImages]:
+        """The value of the final test at smaller and at infinite n; empty if it is unknown."""
+
+    @property
     def images(self) -> int:
         """The number of images that the search generated; 0 for a control."""
 
@@ -171,3 +176,7 @@ class Anchor(Protocol):
     @property
     def value(self) -> float:
         """The value of the metric."""
+
+    @property
+    def images(self) -> int:
+        """n, the number of images of which it is the value."""

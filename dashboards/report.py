@@ -1,4 +1,4 @@
-"""The report of a comparison: a single HTML file that needs no network."""
+"""The report of one search or of several: a single HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from markupsafe import Markup
 
 from dashboards import figures
 from dashboards.cautions import meanings, warnings
+from dashboards.evaluations import evaluations_data, packed
 from dashboards.film import film_part
+from dashboards.final_table import final_rows, ranked_by_value, winners_of_searches
 from dashboards.formatting import (
     combined_error,
+    common_decimals,
     describe_tests,
-    difference,
-    gigaflops,
     is_noise,
     with_error,
 )
@@ -28,16 +29,22 @@ from dashboards.landscape import landscape
 from dashboards.plotly import plotly_js
 from dashboards.result_figures import (
     colours_of,
+    draw_over_images,
     draw_passes,
     draw_progress,
     draw_schedules,
+    draw_seeds,
     draw_tests,
     labelled,
+    over_seeds,
 )
 from dashboards.sample_grids import sheets_part
+from dashboards.sensitivity_figure import importance_figure, most_sensitive, sensitivity_figure
 from dashboards.standing import standing
+from search.controls import best_control, best_searched
 from search.files import write_text
 from search.measurement import metric_label
+from search.sensitivity import Sensitivity
 from search.strategy import GenerationStrategy, schedules_of
 
 
@@ -46,6 +53,24 @@ class Trainings(NamedTuple):
 
     mask_ratio_distribution: str
     table: pd.DataFrame
+
+
+class Searches(NamedTuple):
+    """What a report of several searches shows besides their results.
+
+    Attributes:
+        names: the names of the searches.
+        links: the addresses of their own reports, relative to this one; by name, of those that
+            have one.
+        differences: the settings in which they differ: by label, the value of each search.
+        groups: the results of each method, by label; one for each of the searches that differ only
+            by their seed.
+    """
+
+    names: Sequence[str]
+    links: Mapping[str, str]
+    differences: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Sequence[Result]]
 
 
 def write_report(
@@ -61,6 +86,8 @@ def write_report(
     provenance: Mapping[str, str] | None = None,
     strategy_file: str | None = None,
     real_images: ClassGrid | None = None,
+    sensitivity: Sensitivity | Mapping[str, float] | str | None = None,
+    searches: Searches | None = None,
 ) -> Path:
     """Write the report, atomically.
 
@@ -76,6 +103,9 @@ def write_report(
         provenance: where the numbers come from, in the order to show.
         strategy_file: the text of the best strategy's file, to be copied.
         real_images: real images of the classes of the samples.
+        sensitivity: of the winner; or the importance of each searched parameter, by name; or why
+            neither is known, in a sentence. None leaves the section out.
+        searches: what several searches have in common and in which they differ.
 
     Returns:
         The path.
@@ -100,31 +130,33 @@ def write_report(
         strategy_file=strategy_file,
         tests=describe_tests(results),
         metric=metric,
+        metric_name=results[0].metric,
         errors_known=any(r.standard_error is not None for r in results),
-        rows=_rows(named, colour, anchors),
+        rows=final_rows(named, colour, anchors),
         meaning=meanings(anchors),
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_figure_html(draw_tests(named)),
-        schedules=_schedules(named, tokens),
-        best_fid=_best_fid(named),
+        over_images=_drawn(draw_over_images(named, anchors)),
+        schedules=_schedules(named, tokens, winners_only=searches is not None),
+        sensitivity=_sensitivity(sensitivity, named, colour, metric),
+        best_fid=_best_fid(named, searches),
+        searches=searches,
+        over_seeds=_over_seeds(searches, named),
+        evaluations=evaluations_data(named),
+        decimals=common_decimals(results),
         landscape=trainings
         and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         film=film_part(named, colour),
-        samples=sheets_part(_ranked(named), colour, real_images),
-        plotly=Markup(plotly_js()),
+        samples=sheets_part(ranked_by_value(named), colour, real_images),
+        plotly=packed(plotly_js()),
     )
     return _write(path, text)
 
 
-def _ranked(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
-    """Sort the results by value, lowest first; results without a number are last."""
-    return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
-
-
 def _summary(named: Mapping[str, Result]) -> str:
     """Return the main finding in a sentence."""
-    label, best = _ranked(named)[0]
+    label, best = ranked_by_value(named)[0]
     if not math.isfinite(best.value):
         return "No method gave a number in the final test."
     number = with_error(best.value, best.standard_error)
@@ -152,47 +184,60 @@ def _standing_sentence(results: Sequence[Result]) -> str:
     return "" if sentence is None else f"; {sentence}."
 
 
-def _rows(
-    named: Mapping[str, Result], colour: Mapping[str, str], anchors: Sequence[Anchor]
-) -> list[dict[str, Any]]:
-    """Make the rows of the final table, sorted by value, anchors included."""
-    rows = [(result.value, _row(label, result, named, colour)) for label, result in _ranked(named)]
-    rows += [
-        (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None)})
-        for a in anchors
-    ]
-    return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
-
-
-def _row(
-    label: str, result: Result, named: Mapping[str, Result], colour: Mapping[str, str]
-) -> dict[str, Any]:
-    """Make a row of the final table, with numbers as text."""
-    best = _ranked(named)[0][1]
-    failed = int((result.evaluations["state"] == "FAIL").sum()) if result.searched else 0
-    return {
-        "anchor": False,
-        "label": result.method,
-        "training": "" if result.training is None else str(result.training),
-        "colour": colour[label],
-        "steps": result.strategy.steps,
-        "kind": "search" if result.searched else "control",
-        "fid": with_error(result.value, result.standard_error),
-        "difference": difference(result, best),
-        "best": result is best,
-        "search_fid": "" if result.search_value is None else with_error(result.search_value, None),
-        "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
-        "failed": f"({failed:,} failed)" if failed else "",
-        "images": f"{result.images:,}" if result.searched else "",
-        "forward_passes": result.forward_passes,
-        "gigaflops": gigaflops(result.flops),
-        "seconds": f"{result.seconds:,.0f}" if result.searched else "",
+def _sensitivity(
+    found: Sensitivity | Mapping[str, float] | str | None,
+    named: Mapping[str, Result],
+    colour: Mapping[str, str],
+    metric: str,
+) -> dict[str, Any] | None:
+    """Make the figure of sensitivity or importance, or say why there is none."""
+    winner = best_searched([*named.values()])
+    if found is None or winner is None:
+        return None
+    shade = next(colour[label] for label, result in named.items() if result is winner)
+    section: dict[str, Any] = {"of": winner.label, "missing": None, "model": None, "figure": None}
+    if isinstance(found, str):
+        return section | {"missing": found}
+    if not isinstance(found, Sensitivity):
+        return section | {"figure": _figure_html(importance_figure(found, shade))}
+    return section | {
+        "figure": _figure_html(sensitivity_figure(found, shade, metric)),
+        "most": most_sensitive(found, metric),
+        "model": {"evaluations": found.evaluations, "explained": f"{found.explained:.0%}"},
     }
 
 
-def _schedules(named: Mapping[str, Result], tokens: int) -> list[dict[str, Any]]:
-    """Make a figure for each T that was searched, and its numbers; controls of this T included."""
+def _over_seeds(searches: Searches | None, named: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """Make the rows of the methods over several search seeds, the lowest mean first."""
+    several = {k: v for k, v in (searches.groups if searches else {}).items() if len(v) > 1}
+    decimals = common_decimals(named.values())
+    tests = {label: over_seeds(results) for label, results in several.items()}
+    return [
+        {
+            "label": label,
+            "seeds": len(several[label]),
+            "fid": with_error(test.value, test.standard_error, decimals),
+            "lowest": with_error(min(test.values), None, decimals),
+            "highest": with_error(max(test.values), None, decimals),
+        }
+        for label, test in sorted(tests.items(), key=lambda item: item[1].value)
+    ]
+
+
+def _schedules(
+    named: Mapping[str, Result], tokens: int, winners_only: bool = False
+) -> list[dict[str, Any]]:
+    """Make a figure for each T that was searched, and its numbers; controls of this T included.
+
+    Args:
+        named: the results by label.
+        tokens: L.
+        winners_only: only the best method of each search, and the best control.
+    """
     sections = []
+    if winners_only:
+        kept = [best_control([*named.values()]), *winners_of_searches([*named.values()])]
+        named = {label: r for label, r in named.items() if any(r is one for one in kept)}
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
         drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
         rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
@@ -218,29 +263,35 @@ def _schedules(named: Mapping[str, Result], tokens: int) -> list[dict[str, Any]]
     return sections
 
 
-def _best_fid(named: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """Make a figure for each T that was searched."""
+def _best_fid(named: Mapping[str, Result], searches: Searches | None) -> list[dict[str, Any]]:
+    """Make a figure for each T that was searched; a band for searches that differ by their seed."""
+    if searches is not None and any(len(of) > 1 for of in searches.groups.values()):
+        controls = [result for result in named.values() if not result.searched]
+        figure = _figure_html(draw_seeds(searches.groups, controls))
+        return [{"steps": None, "figure": figure, "passes": None}]
     searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}
     sections = []
     for steps in sorted(searched):
-        passes = draw_passes(named, steps)
         sections.append(
             {
                 "steps": steps,
                 "figure": _figure_html(draw_progress(named, steps)),
-                "passes": passes and _figure_html(passes),
+                "passes": _drawn(draw_passes(named, steps)),
             }
         )
     return sections
 
 
+def _drawn(figure: go.Figure | None) -> Markup | None:
+    return None if figure is None else _figure_html(figure)
+
+
 def _figure_html(figure: go.Figure) -> Markup:
+    """A figure as data, which the page draws."""
+    data = str(figure.to_json()).replace("<", "\\u003c")
+    style = f"min-height: {figure.layout.height}px"
     return Markup(
-        figure.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            config={"displayModeBar": False, "responsive": True},
-        )
+        f'<div class="figure" style="{style}"><script type="application/json">{data}</script></div>'
     )
 
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from dashboards import figures
-from dashboards.input import Result
+from dashboards.images_figure import Level, value_over_images
+from dashboards.input import Anchor, Result
 from dashboards.passes_figure import costs_vary, value_over_passes
 from dashboards.schedule_figure import Searched, schedules
-from search.controls import best_control, best_searched
+from dashboards.seeds_figure import best_fid_over_seeds
+from search.controls import RULE_OF_THUMB, best_control, best_searched
 from search.measurement import metric_label
 
 
 def labelled(results: Sequence[Result]) -> dict[str, Result]:
-    """Return the results by label: the method, with T if several were searched.
+    """Return the results by their label, with T if several were searched.
 
     Raises:
-        ValueError: there is no result, or two results have the same method and T.
+        ValueError: there is no result, or two results have the same label and T.
     """
     if not results:
         raise ValueError("expected at least one result for a report, got none")
-    several = len({r.method for r in results}) < len(results)
+    several = len({r.label for r in results}) < len(results)
     named: dict[str, Result] = {}
     for result in results:
-        label = f"{result.method}, T = {result.strategy.steps}" if several else result.method
+        label = f"{result.label}, T = {result.strategy.steps}" if several else result.label
         if label in named:
             raise ValueError(f"expected one result of {label}, got two")
         named[label] = result
@@ -33,12 +37,12 @@ def labelled(results: Sequence[Result]) -> dict[str, Result]:
 
 
 def colours_of(named: Mapping[str, Result]) -> dict[str, str]:
-    """Return the colour of each label: one for each searched method, grey for all controls."""
+    """Return the colour of each label: one for each method of each search, grey for controls."""
     of_method = figures.colours(
-        (r.method for r in named.values() if r.searched),
-        (r.method for r in named.values() if not r.searched),
+        (r.label for r in named.values() if r.searched),
+        (r.label for r in named.values() if not r.searched),
     )
-    return {label: of_method[result.method] for label, result in named.items()}
+    return {label: of_method[result.label] for label, result in named.items()}
 
 
 def draw_tests(named: Mapping[str, Result]) -> go.Figure:
@@ -73,9 +77,57 @@ def draw_progress(named: Mapping[str, Result], steps: int) -> go.Figure:
         levels={
             label: result.value
             for label, result in here.items()
-            if result is best or result.method == figures.RULE_OF_THUMB
+            if result is best or result.method == RULE_OF_THUMB
         },
     )
+
+
+def draw_seeds(groups: Mapping[str, Sequence[Result]], others: Sequence[Result]) -> go.Figure:
+    """Draw the progress of searches that differ only by their seed, beside the controls to beat.
+
+    Args:
+        groups: the results of each label, one for each search seed; all of one T.
+        others: the results of controls.
+    """
+    best = best_control(others)
+    return best_fid_over_seeds(
+        {label: [r.evaluations for r in results] for label, results in groups.items()},
+        figures.colours(groups),
+        metric_label(next(iter(groups.values()))[0].metric),
+        tests={label: over_seeds(results) for label, results in groups.items()},
+        levels={r.label: r.value for r in others if r is best or r.method == RULE_OF_THUMB},
+    )
+
+
+def over_seeds(results: Sequence[Result]) -> figures.FinalTest:
+    """Return the mean of final tests over search seeds, and its error from their spread.
+
+    A single result has its own final test.
+    """
+    if len(results) == 1:
+        return _test(results[0])
+    values = [result.value for result in results]
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return figures.FinalTest(float(np.mean(values)), error, values)
+
+
+def draw_over_images(named: Mapping[str, Result], anchors: Sequence[Anchor]) -> go.Figure | None:
+    """Draw the final tests over n: the winner, the rule of thumb and the best control.
+
+    Returns:
+        The figure, or None if the winner's value is known at one n only.
+    """
+    results = [*named.values()]
+    winner, best = best_searched(results), best_control(results)
+    shown = {
+        label: r.over_images
+        for label, r in named.items()
+        if r.over_images and (r is winner or r is best or r.method == RULE_OF_THUMB)
+    }
+    if not shown:
+        return None
+    levels = [Level(anchor.label, anchor.value, anchor.images) for anchor in anchors]
+    return value_over_images(shown, colours_of(named), _metric(named), levels)
 
 
 def draw_passes(named: Mapping[str, Result], steps: int) -> go.Figure | None:

@@ -21,20 +21,20 @@ def standing(results: Sequence[Result]) -> str | None:
     gap, combined = control.value - found.value, combined_error(found, control)
     if gap == 0 and found.values == control.values:
         return (
-            f"{found.method} found nothing below the best control, {control.method}, which needs "
+            f"{found.label} found nothing below the best control, {control.label}, which needs "
             "no search: their final tests are the same"
         )
     by = with_error(abs(gap), combined)
     if is_noise(gap, combined):
         return (
-            f"{found.method} ends level with the best control, {control.method}, which needs no "
+            f"{found.label} ends level with the best control, {control.label}, which needs no "
             f"search: their difference, {by}, is inside the noise"
         )
     if gap > 0:
-        return f"{found.method} ends below the best control, {control.method}, by {by}"
+        return f"{found.label} ends below the best control, {control.label}, by {by}"
     return (
-        f"no method beats the best control: {control.method}, which needs no search, ends below "
-        f"{found.method}, the best searched method, by {by}"
+        f"no method beats the best control: {control.label}, which needs no search, ends below "
+        f"{found.label}, the best searched method, by {by}"
     )
 
 

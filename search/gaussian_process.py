@@ -82,6 +82,14 @@ class GaussianProcess:
         variance = 2 * self._signal * (1 - near) - float(solved @ solved)
         return float(change @ self._weights), float(np.sqrt(max(variance, 0.0)))
 
+    def left_out(self) -> Array:
+        """Return the error of the prediction of each value from all others; [N].
+
+        In closed form (Rasmussen and Williams 2006, equation 5.12).
+        """
+        inverse = cho_solve((self._factor, True), np.eye(len(self._weights)))
+        return np.asarray(self._weights / np.diag(inverse))
+
     def bound(self, x: Array, width: float) -> tuple[float, Array]:
         """Return mean - width * deviation of g at one point [D], and its gradient [D]."""
         difference = (x - self._data.x) * self._scale

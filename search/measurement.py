@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,46 @@ class Measurement:
         points = [(self.images, self.value), *self.value_at]
         _, end = np.polyfit([1 / n for n, _ in points], [value for _, value in points], 1)
         return float(end)
+
+
+class AtImages(NamedTuple):
+    """The value of a strategy with one number of images.
+
+    Attributes:
+        images: n; infinite for the extrapolated value.
+        value: the mean over seeds.
+        standard_error: of that mean, from the spread over seeds; None for one seed.
+    """
+
+    images: float
+    value: float
+    standard_error: float | None
+
+
+def over_images(measured: Sequence[Measurement]) -> tuple[AtImages, ...]:
+    """Return the values of one strategy at each n, from measurements with several seeds.
+
+    Returns:
+        The values by falling n, the extrapolated one first. An n that not all measurements have is
+        left out. Empty if there are no values at smaller n.
+    """
+    found: dict[float, list[float]] = {}
+    for one in measured:
+        if one.value_infinite is not None:
+            points = [(math.inf, one.value_infinite), (one.images, one.value), *one.value_at]
+            for n, value in points:
+                found.setdefault(n, []).append(value)
+    return tuple(
+        AtImages(n, math.fsum(found[n]) / len(found[n]), _error_of_mean(found[n]))
+        for n in sorted(found, reverse=True)
+        if len(found[n]) == len(measured)
+    )
+
+
+def _error_of_mean(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,3 +193,14 @@ class Space(SearchSpace):
         if self.choices:
             content["choices"] = {name: list(values) for name, values in self.choices.items()}
         return content
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Space:
+        """Make a space from a JSON object: the inverse of `to_json`."""
+        return cls(
+            GenerationStrategy.from_json(data["start"]),
+            {name: Bound(b["low"], b["high"], b["log"]) for name, b in data["bounds"].items()},
+            data["frozen"],
+            data.get("max_forward_passes"),
+            data.get("choices", {}),
+        )

@@ -55,6 +55,13 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get(address)
 
+    def look(self, width: int, dark: bool = False) -> None:
+        """Show pages at that width in pixels, in light or dark colours; below 600 as on a phone."""
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     def until(self, found: Callable[[], T], seconds: float = 60) -> T:
         """What `found` gives, as soon as that is something."""
         deadline = time.monotonic() + seconds

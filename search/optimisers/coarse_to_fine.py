@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,7 @@ from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
 from search.space import Space
 from search.strategy import GenerationStrategy
+from search.value_scale import ValueScale, scaled
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
@@ -106,7 +106,7 @@ class CoarseToFine:
         self._rounds: list[list[GenerationStrategy]] = []
         self._bases: list[GenerationStrategy] = []
         self._converged: int | None = None
-        self._scale = _Scale(0.0, 1.0, 0.0, 1.0)
+        self._scale = ValueScale(0.0, 1.0, 0.0, 1.0)
 
     @property
     def converged(self) -> int | None:
@@ -202,21 +202,7 @@ class CoarseToFine:
         fids = np.array(
             [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
         )
-        finite = np.isfinite(fids)
-        y, low, unit = np.zeros(known), 0.0, 1.0
-        if finite.any():
-            low = float(np.nanmin(fids))
-            unit = max(float(np.nanmedian(fids)) - low, 1e-9)
-            # It does not matter how bad a bad strategy is, so values far above the median are
-            # compressed by the logarithm.
-            y = np.log1p((np.where(finite, fids, np.nanmax(fids)) - low) / unit)
-        chosen = np.arange(known)
-        if known > MOST_POINTS:
-            best = np.argsort(y, kind="stable")[: MOST_POINTS // 2]
-            chosen = np.union1d(best, chosen[-MOST_POINTS // 2 :])
-        values = y[chosen]
-        self._scale = _Scale(low, unit, float(values.mean()), max(float(values.std()), 1e-9))
-        values = (values - self._scale.mean) / self._scale.deviation
+        self._scale, chosen, values = scaled(fids, MOST_POINTS)
         seeds = np.array([self._probes[i].seed for i in chosen])
         return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
 
@@ -264,7 +250,7 @@ class CoarseToFine:
         )
         gain, deviation = model.difference(earlier, now)
         low = model.predict(now[None])[0][0]
-        fid, before = (self._scale.to_fid(y) for y in (low, low + gain + 2 * deviation))
+        fid, before = (self._scale.to_value(y) for y in (low, low + gain + 2 * deviation))
         # There is no meaningful share of a value <= 0: use the scale of differences instead.
         if before - fid < CONVERGED_GAIN * (fid if fid > 0 else self._scale.unit):
             self._converged = number
@@ -348,20 +334,6 @@ def _with_values(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> 
     moved = point.copy()
     moved[free] = values
     return moved
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The scale on which the model sees values: log(1 + (value - low) / unit), standardised."""
-
-    low: float
-    unit: float
-    mean: float
-    deviation: float
-
-    def to_fid(self, y: float) -> float:
-        """Return the value that the model sees as y."""
-        return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
 
 
 class _Halving:

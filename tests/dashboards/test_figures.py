@@ -114,6 +114,20 @@ def test_ten_searches_differ_in_more_than_colour() -> None:
     assert len({symbol for symbol, _ in styles}) == len({colour for _, colour in styles}) == 10
 
 
+@pytest.mark.parametrize("paper", ["#ffffff", "#15181c"])
+def test_colours_stand_out_from_light_and_dark_pages(paper: str) -> None:
+    """By the contrast of 3 that WCAG 2 asks of graphics."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    for colour in (*SEARCH_COLOURS, CONTROL_COLOUR):
+        low, high = sorted([luminance(colour), luminance(paper)])
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+
+
 def test_what_is_far_above_the_best_is_counted_at_the_edge() -> None:
     fids = [10.0, 300.0, 6.0, 90.0]
     table = pd.DataFrame({"fid": fids, "images": [100] * 4, "state": ["COMPLETE"] * 4})

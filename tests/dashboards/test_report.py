@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import math
 import os
 import re
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.formatting import difference, with_error
+from dashboards.formatting import common_decimals, difference, with_error
+from dashboards.plotly import plotly_js
 from dashboards.report import write_report
 from search.controls import CONTROLS
 from search.strategy import GenerationStrategy
@@ -22,12 +25,12 @@ Results = Callable[..., list[MethodResult]]
 
 
 def written(path: Path, results: list[MethodResult], **changed: object) -> str:
-    """The report without Plotly's own source."""
+    """The report without its compressed parts and scripts."""
     options = {"title": "Digits", "tokens": 64, "facts": {"generator": "NAT"}} | changed
     assert write_report(path, results, **options) == path  # type: ignore[arg-type]
     page = path.read_text(encoding="utf-8")
-    head, _, rest = page.partition("<script>")
-    return head + rest.partition("</script>")[2]
+    code = r"<script( type=.application/octet-stream.[^>]*)?>.*?</script>"
+    return re.sub(code, "", page, flags=re.DOTALL)
 
 
 class Tags(HTMLParser):
@@ -55,10 +58,10 @@ def test_it_says_everything_and_loads_nothing(tmp_path: Path, results: Results) 
     tags.feed(page)
     assert tags.tags.count("img") == 2 + len(CONTROLS)
     assert all(loaded.startswith("data:image/png;base64,") for loaded in tags.loaded)
-    assert page.count("Plotly.newPlot") == 3
-    assert (tmp_path / "report.html").read_text(encoding="utf-8").count(
-        "plotly.js (basic - minified) v"
-    ) == 1
+    assert page.count('class="figure"') == 3
+    whole = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (code,) = re.findall(r'id="plotly">([^<]*)<', whole)
+    assert gzip.decompress(base64.b64decode(code)) == plotly_js().encode()
 
 
 def test_text_from_outside_stays_text(tmp_path: Path, results: Results) -> None:
@@ -123,6 +126,20 @@ def test_numbers_with_their_errors(value: float, error: float | None, text: str)
     assert with_error(value, error).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
+def test_a_column_has_equal_decimals(tmp_path: Path, results: Results) -> None:
+    found = results({"tpe": 3.9, "gp": 4.1})
+    found[1] = dataclasses.replace(found[1], value=18.0, standard_error=1.3)
+    found[2] = dataclasses.replace(found[2], standard_error=None)
+    decimals = common_decimals(found)
+    page = written(tmp_path / "r.html", found)
+    column = re.findall(r'<td class="number">([\d.,]+)(?:\xa0±\xa0([\d.,]+))?</td><td>', page)
+    assert len(column) == len(found)
+    assert {len(text.partition(".")[2]) for pair in column for text in pair if text} == {decimals}
+    single = dataclasses.replace(found[0], value=0.00123, standard_error=None)
+    assert common_decimals([single]) == 6
+    assert common_decimals([dataclasses.replace(single, value=math.nan)]) == 2
+
+
 def test_differences_know_the_noise(results: Results) -> None:
     best = dataclasses.replace(results({})[0], value=4.0, standard_error=0.03)
 
@@ -134,6 +151,21 @@ def test_differences_know_the_noise(results: Results) -> None:
     assert above(4.12, 0.04) == "+0.120"
     assert above(4.12, None) == "+0.12, error unknown"
     assert above(math.nan, None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"beta": 0.7, "alpha": 0.3}, "The importance of each searched parameter"),
+        ("a model of 14 coefficients needs 21", "Not shown: a model of 14 coefficients needs 21."),
+    ],
+)
+def test_sensitivity_or_importance_or_why_not(
+    tmp_path: Path, results: Results, told: object, words: str
+) -> None:
+    page = written(tmp_path / "r.html", results({"tpe": 3.9}), sensitivity=told)
+    assert words in re.sub(r"\s+", " ", page)
+    assert "Sensitivity of the winner" not in written(tmp_path / "r.html", results({"tpe": 3.9}))
 
 
 def test_bad_calls_are_one_line(tmp_path: Path, results: Results) -> None:

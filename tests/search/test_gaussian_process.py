@@ -93,3 +93,13 @@ def test_fit_finds_which_inputs_matter() -> None:
     known = Data(x, np.sin(4 * x[:, 2]), np.zeros(80, dtype=np.int64))
     theta = fit(known, GROUPS, None, 60)
     assert theta[0] > theta[1] + 1  # the first two inputs do nothing: their length is long
+
+
+def test_each_value_left_out_is_predicted_from_the_others() -> None:
+    known = data(12)
+    found = GaussianProcess(known, GROUPS, THETA).left_out()
+    for i in range(3):
+        rest = np.arange(12) != i
+        some = Data(known.x[rest], known.y[rest], known.seeds[rest])
+        expected = GaussianProcess(some, GROUPS, THETA).expected(known.x[i], int(known.seeds[i]))
+        assert known.y[i] - found[i] == pytest.approx(expected, rel=1e-5)

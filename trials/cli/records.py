@@ -146,12 +146,22 @@ def import_(
 
 @app.command()
 def report(
-    name: NameArgument,
+    names: NamesArgument,
     lab: LabFlag = DEFAULT_LAB,
     record_url: RecordFlag = None,
     tracking_uri: TrackingFlag = None,
 ) -> None:
-    """Write the strategy files and the HTML report of a search again, from its record."""
+    """Write the strategy files and the HTML report of a search again, or one report of several.
+
+    Of several searches, only the report is written: what they have in common, where they differ,
+    and their final tests, progress and schedules side by side.
+    """
+    if len(names) > 1:
+        from trials.publishing.comparing import write_comparison
+
+        out.print(str(write_comparison(Lab.at(lab, record_url, tracking_uri), names)))
+        return
+    (name,) = names
     say(f"{name}: writing its files and its report again; importing PyTorch and MLflow …")
     from trials.cli.preparing import prepared_live
     from trials.objectives.objective import load_objective

@@ -190,7 +190,7 @@ def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
         about = dict(frame.attrs["autonat"])
         if about["format"] != FORMAT:
             raise ValueError(f"format = {about['format']!r} is unknown; known: {FORMAT!r}")
-        space = space_from_json(about["space"])
+        space = Space.from_json(about["space"])
         coordinates = Coordinates(space, int(about["tokens"]))
         strategies = [_strategy(space, row) for row in frame.to_dict("records")]
         x = np.stack([coordinates.from_strategy(strategy) for strategy in strategies])
@@ -202,13 +202,6 @@ def read_table(table: str) -> tuple[Surrogate, Space, dict[str, Any]]:
         raise ValueError(f"table {path} lacks {error}") from None
     except (TypeError, ValueError) as error:
         raise ValueError(f"table {path}: {str(error).splitlines()[0]}") from None
-
-
-def space_from_json(data: Mapping[str, Any]) -> Space:
-    """The inverse of `Space.to_json`."""
-    bounds = {name: Bound(b["low"], b["high"], b["log"]) for name, b in data["bounds"].items()}
-    start, choices = GenerationStrategy.from_json(data["start"]), data.get("choices", {})
-    return Space(start, bounds, data["frozen"], choices=choices)
 
 
 def _common_space(records: list[Record]) -> tuple[Space, int]:
@@ -232,7 +225,7 @@ def _common_space(records: list[Record]) -> tuple[Space, int]:
                     f"{record.name} and {first.name} have a different {key}, so they make no "
                     "common table"
                 )
-    space = space_from_json(first.settings["space"])
+    space = Space.from_json(first.settings["space"])
     for words in space.extras().values():
         raise ValueError(
             f"{first.name} searched strategies with {words}, but a table holds only the four "

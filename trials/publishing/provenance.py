@@ -42,15 +42,27 @@ def provenance(name: str, searches: Sequence[Record]) -> dict[str, str]:
         searches: the records of its optimisers.
     """
     finished = [e.finished for record in searches for e in record.evaluations]
-    facts = {"report written": f"{datetime.now():%Y-%m-%d %H:%M}"}
+    facts: dict[str, str] = {}
     if finished:
         facts["evaluations"] = f"{min(finished):%Y-%m-%d %H:%M} to {max(finished):%Y-%m-%d %H:%M}"
     facts["studies"] = ", ".join(record.name for record in searches)
-    facts["versions here"] = ", ".join(f"{k} {v}" for k, v in versions().items())
-    facts["machine here"] = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
-    facts["write it again"] = f"autonat report {name} --lab LAB"
+    facts |= common_provenance(f"autonat report {name} --lab LAB")
     facts["measure its winner again"] = "autonat evaluate best.json, which lies beside this report"
     return facts
+
+
+def common_provenance(command: str) -> dict[str, str]:
+    """Facts about the origin of any report, by label.
+
+    Args:
+        command: that writes the report again.
+    """
+    return {
+        "report written": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "versions here": ", ".join(f"{k} {v}" for k, v in versions().items()),
+        "machine here": f"Python {platform.python_version()}, {platform.platform(terse=True)}",
+        "write it again": command,
+    }
 
 
 def _budgeted(searches: Sequence[Record]) -> int:

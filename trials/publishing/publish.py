@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.sensitivity import Sensitivity
 from search.strategy_file import StrategyFile
 from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
 from trials.objectives.objective import Objective
 from trials.objectives.pictures import ClassGrid
 from trials.publishing.attempts import Note, attempt
+from trials.publishing.facts import facts_of
 from trials.publishing.mlflow_runs import complete
 from trials.publishing.optuna_notes import annotate
 from trials.publishing.pictures import write_pictures
@@ -27,6 +29,7 @@ from trials.record.record import Record
 from trials.results.anchors import Anchor, note_anchors, recorded_anchors
 from trials.results.controls import control_file, controls_beside
 from trials.results.results import MethodResult, method_results, strategy_file
+from trials.results.sensitivity import Importance, winners_sensitivity
 
 if TYPE_CHECKING:
     from dashboards.report import Trainings
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 UNMADE = "the report has no samples, because the objective could not be made again"
 UNANCHORED = "the values of real images and of a constant image could not be measured"
+UNEXPLAINED = "the report does not show how sensitive the winner is"
 UNREPORTED = "the report could not be written"
 UNDRAWN = "the pictures for MLflow and Optuna could not be drawn"
 UNNOTED = "Optuna's dashboard has no notes"
@@ -117,7 +121,8 @@ def publish(
     shown = with_pictures(results, made, lab, note)
     published = dataclasses.replace(published, results=shown, real=real_images(made, note))
     attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
-    report = report_of(lab, name, published, {1: searches}, note)
+    sensitivity = attempt(UNEXPLAINED, lambda: _sensitivity(searches, shown), note)
+    report = report_of(lab, name, published, {1: searches}, note, sensitivity)
     attempt(UNNOTED, lambda: annotate(lab, name, records), note)
     behind = sum(map(mirror.behind, records))
     if away is None:
@@ -133,6 +138,7 @@ def report_of(
     published: Published,
     rounds: dict[int, list[Record]],
     note: Note,
+    sensitivity: Sensitivity | Importance | str | None = None,
 ) -> Path | None:
     """Write the report of a search, or of the rounds of an alternation.
 
@@ -142,6 +148,7 @@ def report_of(
         published: its results, with samples where there are any.
         rounds: the records of its studies by round; one search is round 1.
         note: called with a line where the report could not be made.
+        sensitivity: of the winner, or why it is not known.
 
     Returns:
         The path of the report, or None where it could not be written.
@@ -164,9 +171,20 @@ def report_of(
             provenance=provenance(name, searches),
             strategy_file=best.read_text(encoding="utf-8") if best.exists() else None,
             real_images=published.real,
+            sensitivity=sensitivity,
         ),
         note,
     )
+
+
+def _sensitivity(
+    searches: list[Record], results: list[MethodResult]
+) -> Sensitivity | Importance | str:
+    """The sensitivity of the winner, or why the record does not tell it."""
+    try:
+        return winners_sensitivity(searches, results)
+    except ValueError as error:
+        return str(error)
 
 
 def _write_strategies(
@@ -278,33 +296,3 @@ def _try_sync(mirror: Mirror, records: list[Record]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _budget(settings: dict[str, Any]) -> str:
-    search = settings["search"]
-    n = f"{search['images_per_evaluation']:,}"
-    if what_is_searched(settings) == "generation":
-        return f"{search['budget']:,} images a method, {n} an evaluation"
-    return (
-        f"{search['training_budget']:,} training steps a method, {search['training_steps']:,} a "
-        f"model, {n} images an evaluation"
-    )
-
-
-def facts_of(settings: dict[str, Any]) -> dict[str, str]:
-    """The facts at the top of the report, by label."""
-    objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
-    facts = {
-        "objective": str(objective["name"]),
-        "data": objective["dataset"],
-        "checkpoint": objective["checkpoint"],
-        "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
-        "budget": _budget(settings),
-        "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
-        "search seed": str(search["seed"]),
-        "features": protocol["features"],
-        "quantisation": protocol["quantisation"],
-        "classes": protocol["classes"],
-        "reference statistics": protocol["reference_statistics_hash"],
-    }
-    return {key: str(value) for key, value in facts.items() if value is not None}

@@ -31,20 +31,25 @@ COLUMNS = (
 
 
 def evaluations_table(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
-    """A table with the columns COLUMNS and one row for each evaluation.
+    """A table with the columns COLUMNS, and others, and one row for each evaluation.
 
     A failed evaluation has no value in `fid`, but the images that it was to generate. A stopped one
-    (PRUNED) has the images that it was given and its value at that n. Where models were trained,
-    each parameter of their training strategies is a further column.
+    (PRUNED) has the images that it was given and its value at that n. Further columns are the
+    parameters of the training strategies, where models were trained; the values of the strategies
+    (mask_ratio_0 …); and the choices of which a strategy has an unusual one.
     """
     import pandas as pd
 
     rows = []
-    trained: dict[str, None] = {}
+    more: dict[str, None] = {}
     for evaluation in evaluations:
         probe, measured = evaluation.probe, evaluation.measurement
-        values = {} if probe.training is None else probe.training.strategy.parameters()
-        trained |= dict.fromkeys(values)
+        values: dict[str, float | str] = {}
+        if probe.training is not None:
+            values |= probe.training.strategy.parameters()
+        strategy = probe.strategy
+        values |= {**strategy.parameters(), **strategy.unusual_choices()}
+        more |= dict.fromkeys(values)
         rows.append(
             {
                 "number": evaluation.number,
@@ -57,7 +62,7 @@ def evaluations_table(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
                 "images": evaluation.images,
                 "training_steps": evaluation.training_steps,
                 "validation_loss": measured.validation_loss if measured else None,
-                "forward_passes": probe.strategy.forward_passes(),
+                "forward_passes": strategy.forward_passes(),
                 "seconds": measured.seconds if measured else math.nan,
                 "seed": probe.seed,
                 "finished": evaluation.finished,
@@ -65,4 +70,4 @@ def evaluations_table(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
                 **values,
             }
         )
-    return pd.DataFrame(rows, columns=[*COLUMNS, *trained])
+    return pd.DataFrame(rows, columns=[*COLUMNS, *more])

@@ -349,6 +349,17 @@ class Record:
         means = [Best(strategy, math.fsum(f) / len(f)) for strategy, f in fids.items()]
         return min(means, key=lambda best: best.value)
 
+    def importance(self) -> dict[str, float]:
+        """Optuna's importance of each parameter that the study searched, the largest first.
+
+        Raises:
+            ValueError: Optuna cannot tell, for instance because there are too few evaluations.
+        """
+        try:
+            return dict(optuna.importance.get_param_importances(self._study))
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"Optuna's importance: {error}") from None
+
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table (see `trials.record.evaluations_table`)."""
         return evaluations_table(self._evaluations)

@@ -1,9 +1,10 @@
-"""The final tests of several searches in one table."""
+"""The final tests of several searches beside each other."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,33 @@ class Comparison:
 
     Each carries the name of its search. Controls and reference values that are the same in all
     searches are there once, without a name.
+
+    Attributes:
+        results: of all searches.
+        anchors: the reference values.
+        settings: the settings of each search, by its name.
     """
 
     results: list[MethodResult]
     anchors: list[Anchor]
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def over_seeds(self) -> dict[str, list[MethodResult]]:
+        """The results of searched methods by label; one for each search that differs by its seed.
+
+        The label is the method, preceded by the searches where there are others.
+        """
+        alike: dict[str, list[str]] = {}
+        for name, settings in self.settings.items():
+            alike.setdefault(_without_seed(settings), []).append(name)
+        groups: dict[str, list[MethodResult]] = {}
+        for names in alike.values():
+            more = "" if len(names) == 1 else f" + {len(names) - 1}"
+            before = f"{names[0]}{more}/" if len(alike) > 1 else ""
+            for result in self.results:
+                if result.searched and result.search in names:
+                    groups.setdefault(f"{before}{result.method}", []).append(result)
+        return groups
 
 
 def compared(lab: Lab, names: Sequence[str]) -> Comparison:
@@ -37,11 +61,11 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
 
     Raises:
         ValueError: a name is there twice, there is no search of that name, an alternation has no
-            round yet, or two searches have different protocols.
+            round yet, or two searches have different metrics, datasets or protocols.
     """
     require_distinct("searches", names)
     alternations = alternation_names(lab.record_url)
-    protocols: dict[str, Any] = {}
+    told: dict[str, Mapping[str, Any]] = {}
     results: list[MethodResult] = []
     anchors: list[Anchor] = []
     for name in names:
@@ -54,23 +78,33 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
         else:
             records = search_records(lab.record_url, name)
             found = method_results(records)
-        protocols[name] = records[0].settings["protocol"]
-        first = next(iter(protocols))
-        metrics = [metric_label(protocols[n]["metric"]) for n in (first, name)]
-        if metrics[0] != metrics[1]:
-            raise ValueError(
-                f"{first} was measured in {metrics[0]}, {name} in {metrics[1]}: their numbers "
-                "cannot be compared"
-            )
-        if protocols[name] != protocols[first]:
-            raise ValueError(
-                f"{name} and {first} have different protocols of {metrics[0]}: their numbers "
-                "cannot be compared"
-            )
+        told[name] = records[0].settings
+        _require_comparable(next(iter(told)), name, told)
         results += [dataclasses.replace(result, search=name) for result in found]
         anchors += [dataclasses.replace(a, search=name) for a in recorded_anchors(records)]
-    searches = len(protocols)
-    return Comparison(_controls_once(results, searches), _anchors_once(anchors, searches))
+    searches = len(told)
+    return Comparison(_controls_once(results, searches), _anchors_once(anchors, searches), told)
+
+
+def _require_comparable(first: str, name: str, told: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a search whose numbers cannot stand beside those of the first one."""
+    ours, theirs = told[first]["protocol"], told[name]["protocol"]
+    metrics = [metric_label(protocol["metric"]) for protocol in (ours, theirs)]
+    never = "their numbers cannot be compared"
+    if metrics[0] != metrics[1]:
+        raise ValueError(f"{first} was measured in {metrics[0]}, {name} in {metrics[1]}: {never}")
+    data = [told[search]["objective"]["dataset"] for search in (first, name)]
+    if data[0] != data[1]:
+        raise ValueError(f"{first} is of the data {data[0]}, {name} of {data[1]}: {never}")
+    if ours != theirs:
+        raise ValueError(f"{name} and {first} have different protocols of {metrics[0]}: {never}")
+
+
+def _without_seed(settings: Mapping[str, Any]) -> str:
+    """Everything that decides what a search finds, but its seed, as text."""
+    search = {k: v for k, v in settings["search"].items() if k != "seed"}
+    parts = [settings.get(part) for part in ("objective", "protocol", "space", "training", "first")]
+    return json.dumps([search, *parts], sort_keys=True)
 
 
 def _controls_once(results: list[MethodResult], searches: int) -> list[MethodResult]:

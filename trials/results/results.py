@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from search.bound import Bound
 from search.final_test import Control, FinalTest, error_from
-from search.measurement import Measurement
+from search.measurement import AtImages, Measurement, over_images
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
@@ -66,6 +66,8 @@ class MethodResult:
         metric: the name of the metric of all values.
         bounds: the range of each schedule that was searched, by name; empty for a control.
         good: the strategies of the best tenth of the evaluations; empty for a control.
+        over_images: the value of the final test at smaller and at infinite n; empty where the
+            objective does not measure it.
     """
 
     method: str
@@ -92,6 +94,7 @@ class MethodResult:
     good: tuple[GenerationStrategy, ...] = ()
     sample_classes: tuple[str, ...] = ()
     film: Film | None = None
+    over_images: tuple[AtImages, ...] = ()
 
     @property
     def label(self) -> str:
@@ -286,6 +289,7 @@ def _result(
         spread=None if tested is None else tested.spread,
         bounds={} if record is None else _searched_bounds(record.settings),
         good=() if record is None else _best_tenth(record),
+        over_images=() if tested is None else over_images(tested.measured),
     )
 
 
@@ -325,25 +329,15 @@ def _checkpoint(tested: Tested | None, best: Best | None) -> str | None:
 
 
 def fid_over_n(measured: Sequence[Measurement]) -> dict[str, float]:
-    """The values of one strategy at smaller n and at infinite n.
-
-    Each is the mean over the measurements; an n that not all of them have is left out.
+    """The values of one strategy at smaller n and at infinite n, each a mean over measurements.
 
     Returns:
         The values by n as text, the largest n first, and "infinite" last.
     """
-    found: dict[str, list[float]] = {}
-    for one in measured:
-        for n, fid in one.value_at:
-            found.setdefault(str(n), []).append(fid)
-        if one.value_infinite is not None:
-            found.setdefault("infinite", []).append(one.value_infinite)
-    order = sorted(found, key=lambda label: math.inf if label == "infinite" else -int(label))
-    return {
-        label: math.fsum(found[label]) / len(measured)
-        for label in order
-        if len(found[label]) == len(measured)
-    }
+    found = {at.images: at.value for at in over_images(measured)}
+    own = {one.images for one in measured}
+    smaller = {str(int(n)): value for n, value in found.items() if n < math.inf and n not in own}
+    return smaller | ({"infinite": found[math.inf]} if math.inf in found else {})
 
 
 def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from search.measurement import Measurement
+from search.measurement import Measurement, over_images
 from trials.results.results import fid_over_n
 
 
@@ -24,3 +26,13 @@ def test_fid_over_n_is_a_mean_over_seeds_and_ends_at_infinity() -> None:
 def test_an_n_that_not_all_have_is_left_out() -> None:
     assert fid_over_n([measured(6.0, (200, 7.0)), measured(8.0)]) == {}
     assert fid_over_n([measured(6.0)]) == {}
+
+
+def test_values_over_n_have_errors_over_seeds() -> None:
+    first, second = measured(6.0, (200, 7.0)), measured(8.0, (200, 9.0))
+    infinite, own, smaller = over_images([first, second])
+    assert (infinite.images, own.images, smaller.images) == (math.inf, first.images, 200)
+    assert (own.value, own.standard_error) == (7.0, pytest.approx(1.0))
+    assert infinite.value < own.value < smaller.value
+    assert over_images([first])[1].standard_error is None
+    assert over_images([measured(6.0)]) == over_images([]) == ()

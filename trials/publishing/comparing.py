@@ -1,0 +1,98 @@
+"""Writes one report of several searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trials.lab import Lab
+from trials.publishing.facts import facts_of
+from trials.publishing.provenance import common_provenance
+from trials.results.comparison import Comparison, compared
+
+LONGEST_NAME = 120
+"""The most letters of the file's name without its ending."""
+
+
+def write_comparison(lab: Lab, names: Sequence[str]) -> Path:
+    """Write a report of several searches beside the results of the lab.
+
+    Args:
+        lab: the lab with their records.
+        names: of searches and alternations, at least two.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        ValueError: the searches cannot be compared (see `compared`), they have different T, or the
+            report cannot be written.
+    """
+    from dashboards.report import Searches, write_report
+
+    found = compared(lab, names)
+    steps = {name: told["search"]["steps"] for name, told in found.settings.items()}
+    first = names[0]
+    for name in names:
+        if steps[name] != steps[first]:
+            raise ValueError(
+                f"{first} has T = {steps[first]}, {name} has T = {steps[name]}: a report compares "
+                "searches of one T; autonat compare prints their final tests"
+            )
+    common, different = _facts(found)
+    told, path = found.settings[first], _path(lab, names)
+    reports = {name: lab.results(name) / "report.html" for name in names}
+    links = {n: f"{n}/{file.name}" for n, file in reports.items() if file.exists()}
+    untested = [r.label for r in found.results if r.searched and math.isnan(r.value)]
+    return write_report(
+        path,
+        found.results,
+        title=f"autonat: {', '.join(names[:-1])} and {names[-1]}",
+        tokens=told["objective"]["tokens"],
+        facts=common,
+        anchors=found.anchors,
+        unfinished=f"No final test yet of {', '.join(untested)}." if untested else None,
+        provenance=common_provenance(f"autonat report {' '.join(names)} --lab LAB"),
+        searches=Searches(names, links, different, found.over_seeds()),
+    )
+
+
+def _facts(found: Comparison) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The facts that are the same in all searches, and the others with the value of each search."""
+    told = [_more_facts(settings) for settings in found.settings.values()]
+    common, different = {}, {}
+    for label in dict.fromkeys(label for facts in told for label in facts):
+        values = [facts.get(label, "") for facts in told]
+        if len(set(values)) == 1:
+            common[label] = values[0]
+        else:
+            different[label] = values
+    return common, different
+
+
+def _more_facts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of a search, with those by which two searches of one objective may differ."""
+    search = settings["search"]
+    bounds = search.get("bounds") or {}
+    texts = [
+        f"{name} {b['low']:g} to {b['high']:g}{' (log)' if b.get('log') else ''}"
+        for name, b in bounds.items()
+    ]
+    own = settings["objective"]["settings"]
+    return facts_of(settings) | {
+        "objective settings": ", ".join(f"{k} = {v}" for k, v in own.items()) or "the usual ones",
+        "what is searched": str(search.get("what", "generation")),
+        "methods": ", ".join(search["optimisers"]),
+        "bounds": ", ".join(texts) or "the usual ones",
+        "not searched": ", ".join(search.get("frozen") or ()) or "nothing",
+        "most forward passes": str(search.get("max_forward_passes") or "no limit"),
+    }
+
+
+def _path(lab: Lab, names: Sequence[str]) -> Path:
+    stem = "+".join(names)
+    if len(stem) > LONGEST_NAME:
+        stem = f"{names[0]}+{len(names) - 1}-others"
+    return lab.make_results(names[0]).with_name(f"{stem}.html")
