@@ -49,34 +49,11 @@ def test_a_row_has_the_name_of_its_search_and_a_common_control_has_none(autonat:
     for words in ("A/tpe", "B/tpe", "rule of thumb (control)"):
         assert out.count(words) == 1
     assert "compare only rows of one test" not in out
-    reports_of_several(autonat)
-
-
-def reports_of_several(autonat: Autonat) -> None:
-    """In the same lab, which takes long to make."""
     code, out, _ = autonat("report", "A", "B")
     assert (code, Path(out.strip()).name) == (0, "A+B.html")
     page = page_of("A+B")
     for told in ("A/tpe", "B/tpe", "Over search seeds", "search seed 0 1", "autonat report A B"):
         assert told in page
-    for name, steps, budget in (("C", 2, 500), ("D", 3, 400)):
-        own = ("--seed", 1, "--budget", budget, "--name", name, "--steps", steps)
-        words = laid_over(SMALL[1:], "--optimiser", "tpe", *map(str, own))
-        assert autonat("search", *words)[0] == 0
-    assert autonat("report", "C", "B", "A")[0] == 0
-    page = page_of("C+B+A")
-    for told in ("Over search seeds", "B + 1/tpe", "budget 500 images a method"):
-        assert told in page
-    assert autonat("report", "B", "C")[0] == 0
-    page = page_of("B+C")
-    assert "Over search seeds" not in page
-    assert "search seed 1" in page  # what they have in common
-    code, out, err = autonat("report", "A", "D")
-    assert (code, out) == (2, "")
-    assert err == (
-        "autonat: A has T = 2, D has T = 3: a report compares searches of one T; autonat compare "
-        "prints their final tests\n"
-    )
 
 
 @pytest.mark.parametrize(

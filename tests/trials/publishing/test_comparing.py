@@ -1,0 +1,82 @@
+"""One report of several searches: what it groups, says of their settings, and refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from tests.dashboards.conftest import compared as made_up
+from trials.lab import Lab
+from trials.publishing import comparing
+from trials.results.comparison import Comparison, _require_comparable
+
+
+def settings(
+    seed: int = 0, steps: int = 4, budget: int = 1000, data: str = "mine"
+) -> dict[str, Any]:
+    return {
+        "objective": {
+            "name": "o",
+            "dataset": data,
+            "checkpoint": None,
+            "tokens": 64,
+            "settings": {},
+        },
+        "protocol": {"metric": "fid"}
+        | dict.fromkeys(("features", "quantisation", "classes", "reference_statistics_hash")),
+        "search": {
+            "steps": steps,
+            "budget": budget,
+            "images_per_evaluation": 100,
+            "seed": seed,
+            "optimisers": ["tpe"],
+            "bounds": {"guidance_scale": {"low": 0, "high": 2, "log": False}},
+        },
+    }
+
+
+def comparison(**told: dict[str, Any]) -> Comparison:
+    tpe, *controls = made_up({"tpe": 4.0}, steps=4)
+    own = [dataclasses.replace(tpe, search=name) for name in told]
+    return Comparison([*own, *controls], [], told)
+
+
+def test_searches_that_differ_by_their_seed_are_one_group() -> None:
+    found = comparison(a=settings(), b=settings(seed=1), c=settings(budget=2000)).over_seeds()
+    assert {label: [r.search for r in of] for label, of in found.items()} == {
+        "a + 1/tpe": ["a", "b"],
+        "c/tpe": ["c"],
+    }
+    alone = comparison(a=settings(), b=settings(seed=1)).over_seeds()
+    assert [*alone] == ["tpe"]
+
+
+def test_the_page_says_where_they_differ(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = comparison(a=settings(), b=settings(seed=1), c=settings(seed=1, budget=2000))
+    monkeypatch.setattr(comparing, "compared", lambda *_: found)
+    path = comparing.write_comparison(lab, [*found.settings])
+    assert path == lab.folder / "results" / "a+b+c.html"
+    text = re.sub(r"<(script|style).*?</\1>", "", path.read_text(), flags=re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    for told in ("search seed 0 1 1", "bounds guidance_scale 0 to 2", "Over search seeds"):
+        assert told in words
+    assert "1,000 images a method, 100 an evaluation 1,000 images" in words
+    names = [f"a-search-with-a-long-name-{i}" for i in range(20)]
+    assert comparing._path(lab, names).name == f"{names[0]}+19-others.html"
+
+
+def test_another_length_or_other_data_are_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = comparison(a=settings(), b=settings(steps=8))
+    monkeypatch.setattr(comparing, "compared", lambda *_: found)
+    with pytest.raises(ValueError, match=r"a has T = 4, b has T = 8: a report compares .* one T;"):
+        comparing.write_comparison(lab, ["a", "b"])
+    told = {"a": settings(), "b": settings(data="yours")}
+    with pytest.raises(
+        ValueError, match="a was measured on mine, b on yours: their numbers cannot"
+    ):
+        _require_comparable("a", "b", told)
