@@ -6,29 +6,14 @@ import math
 from collections.abc import Iterable
 
 from dashboards.input import Result
+from search.number_text import error_decimals
+from search.number_text import with_error as with_error
 
 ERRORS = {
     "seeds": "± the standard error of the mean over the seeds",
     "measurement": "± of one seed: the standard error that the measurement itself gives",
 }
 """Explanations of a final test's standard error, by its source."""
-
-
-def with_error(value: float, error: float | None, decimals: int | None = None) -> str:
-    """Format a number with its standard error.
-
-    Args:
-        value: the number.
-        error: its standard error, or None.
-        decimals: of both, so that the numbers of a column have equal ones; by default as many as
-            show the second digit of the error.
-    """
-    if not math.isfinite(value):
-        return "no number"
-    if error is None or not 0 < error < math.inf:
-        return f"{value:#.4g}".rstrip(".") if decimals is None else f"{value:,.{decimals}f}"
-    digits = _digits(error) if decimals is None else decimals
-    return f"{value:,.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{error:,.{digits}f}"
 
 
 def common_decimals(results: Iterable[Result]) -> int:
@@ -41,7 +26,7 @@ def common_decimals(results: Iterable[Result]) -> int:
         return 2
     best = min(finite, key=lambda r: r.value)
     if best.standard_error:
-        return _digits(best.standard_error)
+        return error_decimals(best.standard_error)
     return max(0, 3 - math.floor(math.log10(abs(best.value)))) if best.value else 3
 
 
@@ -67,7 +52,7 @@ def difference(result: Result, best: Result, decimals: int | None = None) -> str
     if combined is None:
         return (f"+{gap:.3g}" if decimals is None else f"+{gap:,.{decimals}f}") + ", error unknown"
     noise = ", inside the noise" if is_noise(gap, combined) else ""
-    return f"+{gap:,.{_digits(combined) if decimals is None else decimals}f}{noise}"
+    return f"+{gap:,.{error_decimals(combined) if decimals is None else decimals}f}{noise}"
 
 
 def combined_error(one: Result, other: Result) -> float | None:
@@ -100,8 +85,3 @@ def describe_tests(results: Iterable[Result]) -> list[str]:
         + "".join(f"; {ERRORS[kind]}" for kind in ERRORS if kind in kinds)
         for (n, seeds), kinds in found.items()
     ]
-
-
-def _digits(error: float) -> int:
-    """Return the number of decimals that show an error > 0 to its second digit."""
-    return max(0, 1 - math.floor(math.log10(error)))

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from datetime import datetime
 
-from trials.record.kinds import what_is_searched
+from trials.record.kinds import evaluations_of_one
 from trials.record.record import Record
 from trials.results.results import MethodResult, versions
 
@@ -29,7 +29,8 @@ def unfinished(
     if not missing:
         return None
     done = sum(len(record.evaluations) for record in searches)
-    told = [f"{done:,} of {_budgeted(searches):,} evaluations are done"]
+    total = sum(evaluations_of_one(record.settings) for record in searches)
+    told = [f"{done:,} of {total:,} evaluations are done"]
     told.append(f"no final test of {', '.join(missing)} has a number")
     return f"This search is not finished: {' and '.join(told)}. autonat search --resume {name}"
 
@@ -63,14 +64,3 @@ def common_provenance(command: str) -> dict[str, str]:
         "machine here": f"Python {platform.python_version()}, {platform.platform(terse=True)}",
         "write it again": command,
     }
-
-
-def _budgeted(searches: Sequence[Record]) -> int:
-    total = 0
-    for record in searches:
-        asked = record.settings["search"]
-        if what_is_searched(record.settings) == "generation":
-            total += int(asked["budget"] // asked["images_per_evaluation"])
-        else:
-            total += int(asked["training_budget"] // asked["training_steps"])
-    return total

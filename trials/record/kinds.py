@@ -32,3 +32,15 @@ def final_test_study(search: str) -> str:
 def alternation_study(name: str) -> str:
     """The name of the study that holds an alternation's settings."""
     return f"{name}-{ALTERNATION}"
+
+
+def evaluations_of_one(settings: Mapping[str, Any]) -> int:
+    """Evaluations that the budget of one method pays for.
+
+    Args:
+        settings: of a study of the search.
+    """
+    search = settings["search"]
+    if what_is_searched(settings) == "generation":
+        return int(search["budget"] // search["images_per_evaluation"])
+    return int(search["training_budget"] // search["training_steps"])

@@ -22,7 +22,14 @@ from search.measurement import with_metric
 from trials.lab import Lab
 from trials.record.databases import one_line, sqlite_file
 from trials.record.driver import ATTRIBUTE, Driver
-from trials.record.kinds import ALTERNATION, SEARCH, TEST, is_our_format, what_is_searched
+from trials.record.kinds import (
+    ALTERNATION,
+    SEARCH,
+    TEST,
+    evaluations_of_one,
+    is_our_format,
+    what_is_searched,
+)
 from trials.record.retried import RETRIED, Retried
 
 STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
@@ -224,7 +231,7 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
         methods=tuple(search["optimisers"]),
         evaluations=sum(study.complete for study in of),
         failed=sum(study.failed for study in of),
-        budgeted=_evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
+        budgeted=evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
         state="running" if running else "done" if done else "interrupted",
         search_value=seen if math.isfinite(seen) else None,
         value=min(means, default=None),
@@ -263,11 +270,3 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
 
 def _metric(settings: Mapping[str, Any]) -> str:
     return str(with_metric(settings.get("protocol") or {})["metric"])
-
-
-def _evaluations_of_one(settings: dict[str, Any]) -> int:
-    """Evaluations that the budget of one method pays for."""
-    search = settings["search"]
-    if what_is_searched(settings) == "generation":
-        return int(search["budget"] // search["images_per_evaluation"])
-    return int(search["training_budget"] // search["training_steps"])

@@ -76,6 +76,11 @@ class Study:
         """Whether the optimiser is done and all results are recorded."""
         return self._done and self._in_flight == 0
 
+    @property
+    def in_flight(self) -> int:
+        """How many evaluations are being measured."""
+        return self._in_flight
+
     def next(self) -> Job | Signal:
         """The next probe that has no result in the record, as a job; or WAIT or DONE.
 
@@ -114,9 +119,9 @@ class Study:
 
     def show(self, progress: Progress) -> None:
         """Show the progress and, where a space is searched, the best value so far."""
-        best, note = self.record.best(), ""
-        if best is not None and self.space is not None:
-            note = f"best {metric_label(self.record.metric)} {best.value:.4g}"
+        lowest, note = self.record.lowest, ""
+        if lowest is not None and self.space is not None:
+            note = f"best {metric_label(self.record.metric)} {lowest:.4g}"
             if self.record.converged is not None:
                 note += f", converged after {self.record.converged}"
         progress.report(self.record.name)(len(self.record.evaluations), self.total, note)

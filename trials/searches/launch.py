@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,7 +163,7 @@ def _open_run(
 
     def listen(study: Study) -> None:
         following.changed(study.record)
-        study.show(progress)
+        measured(study.record.name, len(study.record.evaluations) >= study.total)
         notes.changed(study.record)
         failures.saw(study.record)
 
@@ -180,6 +181,8 @@ def _open_run(
         following = stack.enter_context(
             BackgroundMirror(mirror, progress.say, lambda: run.finished)
         )
+        began = datetime.now()
+        measured = progress.follow(lambda: run.progress(began))
         for study in run.studies:
             following.changed(study.record)
         done = sum(len(study.record.evaluations) for study in run.studies)

@@ -7,12 +7,14 @@ measures the winners and the controls on seeds that no search uses.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Any
 
 from search.controls import CONTROLS, START
 from search.first_strategies import first_strategies
 from search.optimiser import WAIT, Signal, Training
 from search.optimisers.replicates import Replicates
+from search.progress import SearchProgress
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
@@ -22,6 +24,7 @@ from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record
 from trials.record.searches import with_start
 from trials.record.studies import study_names
+from trials.results.progress import controls_measured_first, search_progress
 from trials.runners.study import Job, Study
 from trials.searches.settings import SearchSettings
 
@@ -74,6 +77,7 @@ class SearchRun:
             for name, optimiser in made.items()
         ]
         self.test: Study | None = None
+        self._measured_first = controls_measured_first(self.studies[0].record.settings)
 
     def next(self) -> Job | Signal:
         """See `Source.next`."""
@@ -88,6 +92,16 @@ class SearchRun:
         if self.test is None:
             self.test = self._test_study()
         return self.test.next()
+
+    def progress(self, since: datetime) -> SearchProgress:
+        """How far the search is; `since` says when this session of it began."""
+        studies = [*self.studies, *([] if self.test is None else [self.test])]
+        return search_progress(
+            [study.record for study in studies],
+            since,
+            {study.record.name: study.in_flight for study in studies},
+            self._measured_first,
+        )
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,213 @@
+"""How far a search is, from its records: for the terminal, and for whoever else watches it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from search.bound import Bound
+from search.controls import CONTROLS, RULE_OF_THUMB, START
+from search.first_strategies import first_strategies
+from search.ledger import amount_asked, amount_done
+from search.progress import MethodProgress, SearchProgress, Value
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.record.evaluation import Evaluation
+from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
+from trials.record.record import Record
+
+
+def search_progress(
+    records: Sequence[Record],
+    since: datetime | None = None,
+    in_flight: Mapping[str, int] | None = None,
+    first: Mapping[str, GenerationStrategy] | None = None,
+) -> SearchProgress:
+    """How far a search is.
+
+    Args:
+        records: of its studies, the final test last if there is one (see `search_records`).
+        since: when the present session began, by local time. Its speed tells the time that is left;
+            None if the search does not run.
+        in_flight: evaluations that are being measured, by study; None if that is not known.
+        first: the start and the controls that its methods measured first, by name
+            (`controls_measured_first`); None finds them here.
+    """
+    settings = records[0].settings
+    tested = any(r.settings["kind"] == TEST and not r.reopened for r in records)
+    methods = [_of_record(record, since, in_flight, tested) for record in records]
+    if records[-1].settings["kind"] != TEST:
+        methods.append(_untested(records[0]))
+    searches = [record for record in records if record.settings["kind"] == SEARCH]
+    trains = what_is_searched(settings) != "generation"
+    controls = controls_measured_first(settings) if first is None else first
+    return SearchProgress(
+        settings["search_name"],
+        "training steps" if trains else "images",
+        tuple(methods),
+        _controls(searches, controls),
+        _left(settings, methods, [e for r in records for e in _session(r, since)]),
+    )
+
+
+def controls_measured_first(settings: Mapping[str, Any]) -> dict[str, GenerationStrategy]:
+    """The strategies that the methods of a search may measure first, by name.
+
+    Args:
+        settings: of a study of the search.
+
+    Returns:
+        The start (called the rule of thumb if it is that) and the controls; only the start where
+        trainings are searched.
+    """
+    told = settings.get("space")
+    if told is None or "start" not in told or "generation" in told:
+        return {}
+    space = Space(
+        GenerationStrategy.from_json(told["start"]),
+        {name: Bound(**bound) for name, bound in told["bounds"].items()},
+        told["frozen"],
+        told.get("max_forward_passes"),
+        {name: tuple(values) for name, values in told.get("choices", {}).items()},
+    )
+    found = first_strategies(space, settings["objective"]["tokens"])
+    start = found.pop(START)
+    name = RULE_OF_THUMB if start == CONTROLS[RULE_OF_THUMB](start.steps) else START
+    return {name: start, **found}
+
+
+def _of_record(
+    record: Record, since: datetime | None, in_flight: Mapping[str, int] | None, tested: bool
+) -> MethodProgress:
+    done = record.evaluations
+    tests = record.settings["kind"] == TEST
+    total = _tests(record.settings) if tests else evaluations_of_one(record.settings)
+    finished = (tested and not tests) or (len(done) >= total and not record.reopened)
+    session = _session(record, since)
+    best, retested = (None, None) if tests else (_lowest(record, since), record.retested)
+    seconds = _seconds(session)
+    return MethodProgress(
+        study=record.name,
+        method=None if tests else record.settings["optimiser"],
+        metric=record.metric,
+        done=len(done),
+        failed=len(record.failed),
+        total=total,
+        finished=finished,
+        best=best,
+        retested=retested,
+        speed=sum(map(_amount, session)) / seconds if seconds else None,
+        left=None if finished or not seconds else (total - len(done)) * seconds / len(session),
+        in_flight=None if in_flight is None else in_flight.get(record.name, 0),
+    )
+
+
+def _session(record: Record, since: datetime | None) -> list[Evaluation]:
+    """The evaluations that ended in the present session."""
+    return [] if since is None else [e for e in record.evaluations if e.finished >= since]
+
+
+def _untested(record: Record) -> MethodProgress:
+    """The final test that has not begun."""
+    settings = record.settings
+    total = _tests(settings)
+    return MethodProgress(
+        f"{settings['search_name']}-{TEST}", None, record.metric, 0, 0, total, total == 0
+    )
+
+
+def _tests(settings: Mapping[str, Any]) -> int:
+    """The evaluations of the final test: each winner and control with each seed."""
+    search = settings["search"]
+    seeds = len(search["test_seeds"])
+    if "strategies" in settings:
+        return seeds * len(settings["strategies"])
+    trains = what_is_searched(settings) != "generation"  # then the only control is the start
+    return seeds * (len(search["optimisers"]) + (1 if trains else len(search["controls"])))
+
+
+def _lowest(record: Record, since: datetime | None) -> Value | None:
+    """The lowest comparable value.
+
+    While failures are tried again, recorded evaluations may yet be superseded. They are left out,
+    because the lowest value would rise with them.
+    """
+    found = [
+        e.measurement
+        for e in record.evaluations
+        if e.measurement is not None
+        and e.measurement.finite
+        and not e.stopped
+        and (since is None or e.finished >= since or not record.retried_at(e.probe.number))
+    ]
+    lowest = min(found, key=lambda measured: measured.value, default=None)
+    return None if lowest is None else Value(lowest.value, lowest.standard_error)
+
+
+def _controls(
+    records: Sequence[Record], first: Mapping[str, GenerationStrategy]
+) -> dict[str, Value]:
+    """The first and the best of the strategies that the methods measured first."""
+    found: dict[str, Value] = {}
+    for record in records:
+        for evaluation in record.evaluations:
+            measured, probe = evaluation.measurement, evaluation.probe
+            if measured is None or not measured.finite or evaluation.stopped:
+                continue
+            if probe.training is not None:
+                name = START if probe.role == START else None
+            elif probe.number < len(first):
+                name = next((n for n, one in first.items() if one == probe.strategy), None)
+            else:
+                continue
+            if name is not None:
+                found.setdefault(name, Value(measured.value, measured.standard_error))
+    best = min(found, key=lambda name: found[name].value, default=None)
+    shown = [name for name in (RULE_OF_THUMB, START) if name in found][:1]
+    return {name: found[name] for name in dict.fromkeys([*shown, *([best] if best else [])])}
+
+
+def _left(
+    settings: Mapping[str, Any],
+    methods: Sequence[MethodProgress],
+    session: Sequence[Evaluation],
+) -> float | None:
+    """Seconds until a search is done, at the speed of the whole session so far.
+
+    The final test of a search of trainings is left out: most of its models are stored.
+    """
+    search = settings["search"]
+    trains = what_is_searched(settings) != "generation"
+    seconds = _seconds(session)
+    if not seconds:
+        return None
+    each = search["training_steps"] if trains else search["images_per_evaluation"]
+    open_ = [m for m in methods if m.method is not None and not m.finished]
+    left: float = sum(m.total - m.done for m in open_) * each
+    if not trains:
+        test = methods[-1]
+        left += max(0, test.total - test.done) * search["test_images"]
+    return left * seconds / sum(map(_amount, session))
+
+
+def _seconds(session: Sequence[Evaluation]) -> float:
+    """From the start of a session's first evaluation to the end of its last; 0 of none."""
+    if not session:
+        return 0.0
+    began = min(e.finished - timedelta(seconds=_worked(e)) for e in session)
+    return (max(e.finished for e in session) - began).total_seconds()
+
+
+def _worked(evaluation: Evaluation) -> float:
+    measured = evaluation.measurement
+    return 0.0 if measured is None or not math.isfinite(measured.seconds) else measured.seconds
+
+
+def _amount(evaluation: Evaluation) -> int:
+    """The images that were generated or, if a model was trained, the training steps."""
+    measured = evaluation.measurement
+    if measured is None:
+        return amount_asked(evaluation.probe)
+    return amount_done(evaluation.probe, measured)
