@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import io
 import json
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from dashboards.servers import dashboard_commands
 from trials.progress import say
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ out = Console(
     soft_wrap=True,
     width=None if sys.stdout.isatty() else 120,
 )
+DATABASES = ("record_url", "tracking_uri")
+"""The flags of `lab_flags` that commands take which need both."""
 ASCII = {"±": "+-", "–": "-", "…": "...", "×": "x", "\N{NO-BREAK SPACE}": " "}
 """Replacements for terminals and logs that accept only ASCII."""
 
@@ -53,20 +56,32 @@ def _spelt_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def show_paths(lab: Lab, best: Path, report: Path | None) -> None:
-    """Print where a search's files are, and the commands that open its dashboards."""
+    """Print where a search's files are, and the command that opens its dashboards."""
+    out.print(f"best strategy  {best}")
+    if report is not None:
+        out.print(f"report         {report}")
+    out.print(f"dashboards     autonat dashboard{lab_flags(lab, *DATABASES)}")
+
+
+def lab_flags(lab: Lab, *named: str) -> str:
+    """The flags that name a lab to another command, wherever that is called; a space before them.
+
+    What the environment variables say already is left out, and so are passwords.
+
+    Args:
+        lab: the lab.
+        named: which of "record_url" and "tracking_uri" the command takes.
+    """
+    from trials.lab import VARIABLES, Lab
     from trials.record.databases import without_password
 
-    mlflow, dashboard = dashboard_commands(
-        without_password(lab.record_url),
-        without_password(lab.tracking_uri),
-        lab.artifacts,
-        pictures=lab.optuna_artifacts,
-    )
-    out.print(f"best strategy     {best}")
-    if report is not None:
-        out.print(f"report            {report}")
-    out.print(f"MLflow UI         {mlflow}")
-    out.print(f"Optuna dashboard  {dashboard}")
+    told = {name: os.environ.get(variable) or None for name, variable in VARIABLES.items()}
+    usual = Lab.at(lab.folder, told["record_url"], told["tracking_uri"])
+    words = ["--lab", str(lab.folder)]
+    for name in named:
+        if (url := getattr(lab, name)) != getattr(usual, name):
+            words += [f"--{name.replace('_', '-')}", without_password(url)]
+    return f" {shlex.join(words)}"
 
 
 @contextlib.contextmanager

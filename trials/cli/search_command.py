@@ -12,6 +12,7 @@ import shlex
 
 import typer
 
+from trials.cli.header import show_header
 from trials.cli.printing import INTERRUPTED, note, show_paths
 from trials.cli.tables import show_results
 from trials.lab import VARIABLES
@@ -42,6 +43,7 @@ def run(
     settings = settings.completed()
     name = settings.full_name()
     lab = settings.open_lab()
+    show_header(settings, lab)
 
     def show(published: Published) -> None:
         if not as_json_:

@@ -18,16 +18,17 @@ NARROW = 76
 """Terminals of fewer columns do without the speed and the workers."""
 
 
-def table_of(search: SearchProgress, width: int) -> Table:
+def table_of(search: SearchProgress, width: int, headed: bool = True) -> Table:
     """A row for each method and the final test, and below them what the methods have to beat.
 
     Args:
         search: how far it is.
         width: of the terminal, in columns.
+        headed: whether its name and the time left stand above.
     """
     wide, failures = width >= NARROW, any(method.failed for method in search.methods)
     table = Table(
-        title=Text(heading(search), style="bold"),
+        title=Text(heading(search), style="bold") if headed else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -38,10 +39,10 @@ def table_of(search: SearchProgress, width: int) -> Table:
     shown = {
         "done": True,
         "failed": failures,
-        _speed_label(search): wide,
+        _speed_label(search): wide and any(method.speed for method in search.methods),
         f"best {metric_label(search.methods[0].metric)}": True,
         "left": True,
-        "workers": wide,
+        "workers": wide and any(method.in_flight is not None for method in search.methods),
     }
     for label, shows in shown.items():
         if shows:

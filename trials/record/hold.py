@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -75,11 +75,23 @@ def runs(url: str, name: str) -> bool:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url), contextlib.suppress(KeyError):  # no such study
+    return driver_of(url, [name]) is not None
+
+
+def driver_of(url: str, names: Iterable[str]) -> Driver | None:
+    """The living driver of one of these studies, as far as this machine can tell; or None.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    with readable(url):
         storage = open_storage(url)
-        driver = _driver(storage, storage.get_study_id_from_name(name))
-        return driver is not None and driver.alive()
-    return False
+        for name in names:
+            with contextlib.suppress(KeyError):  # no such study
+                driver = _driver(storage, storage.get_study_id_from_name(name))
+                if driver is not None and driver.alive():
+                    return driver
+    return None
 
 
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:

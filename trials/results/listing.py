@@ -56,7 +56,8 @@ class Listed:
         evaluations: successful evaluations, without those of the final test.
         failed: failed evaluations.
         budgeted: evaluations that the budget pays for; fewer are made where a method converges.
-        state: "running"; "done", when its final test is done; or "interrupted".
+        state: "running"; "done", when its final test is done; "failed", when nothing could be
+            measured; or "interrupted".
         search_value: the lowest value that it saw, which is biased low; None before there is one.
         value: the lowest mean of its methods in the final test; None before there is one.
         last: when its last evaluation ended, in local time; None before there is one.
@@ -223,16 +224,17 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
         and not reopened
         and test.complete + test.failed >= seeds * len(test.settings["strategies"])
     )
+    measured, failed = sum(study.complete for study in of), sum(study.failed for study in of)
     return Listed(
         name=name,
         objective=search["objective"],
         what=what_is_searched(studies[0].settings),
         steps=search["steps"],
         methods=tuple(search["optimisers"]),
-        evaluations=sum(study.complete for study in of),
-        failed=sum(study.failed for study in of),
+        evaluations=measured,
+        failed=failed,
         budgeted=evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
-        state="running" if running else "done" if done else "interrupted",
+        state=_state(running, done, measured, failed),
         search_value=seen if math.isfinite(seen) else None,
         value=min(means, default=None),
         last=max(filter(None, (study.last for study in studies)), default=None),
@@ -249,16 +251,18 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
     running = study.driver is not None and study.driver.alive()
     each = search["budget"] // search["images_per_evaluation"]
     each += search["training_budget"] // search["training_steps"]
+    measured = sum(half.evaluations for half in halves)
+    failed = sum(half.failed for half in halves)
     return Listed(
         name=name,
         objective=search["objective"],
         what=search["what"],
         steps=search["steps"],
         methods=(search["training_optimiser"], *search["optimisers"]),
-        evaluations=sum(half.evaluations for half in halves),
-        failed=sum(half.failed for half in halves),
+        evaluations=measured,
+        failed=failed,
         budgeted=int(each * search["rounds"]),
-        state="running" if running else "done" if ended else "interrupted",
+        state=_state(running, ended, measured, failed),
         search_value=min(
             (h.search_value for h in generation if h.search_value is not None), default=None
         ),
@@ -266,6 +270,14 @@ def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) ->
         last=max((half.last for half in halves if half.last), default=None),
         metric=next((half.metric for half in halves), "fid"),
     )
+
+
+def _state(running: bool, done: bool, measured: int, failed: int) -> str:
+    if running:
+        return "running"
+    if failed and not measured:
+        return "failed"
+    return "done" if done else "interrupted"
 
 
 def _metric(settings: Mapping[str, Any]) -> str:

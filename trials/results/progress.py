@@ -68,7 +68,7 @@ def controls_measured_first(settings: Mapping[str, Any]) -> dict[str, Generation
     space = Space(
         GenerationStrategy.from_json(told["start"]),
         {name: Bound(**bound) for name, bound in told["bounds"].items()},
-        told["frozen"],
+        told.get("frozen", ()),
         told.get("max_forward_passes"),
         {name: tuple(values) for name, values in told.get("choices", {}).items()},
     )
@@ -125,7 +125,7 @@ def _tests(settings: Mapping[str, Any]) -> int:
     if "strategies" in settings:
         return seeds * len(settings["strategies"])
     trains = what_is_searched(settings) != "generation"  # then the only control is the start
-    return seeds * (len(search["optimisers"]) + (1 if trains else len(search["controls"])))
+    return seeds * (len(search["optimisers"]) + (1 if trains else len(search.get("controls", ()))))
 
 
 def _lowest(record: Record, since: datetime | None) -> Value | None:

@@ -1,0 +1,86 @@
+"""The state of one search or alternation: how far it is, what it found, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from search.controls import CONTROLS, START
+from search.final_test import FinalTest
+from search.progress import SearchProgress
+from trials.lab import Lab
+from trials.record.driver import Driver
+from trials.record.failures import Reason, reasons
+from trials.record.hold import driver_of
+from trials.record.kinds import alternation_study
+from trials.record.record import Record
+from trials.record.searches import alternation_names, halves_of, search_records
+from trials.results.final_tests import final_tests
+from trials.results.listing import Listed, searches
+from trials.results.progress import search_progress
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """The state of a search or of an alternation.
+
+    Attributes:
+        listed: as `autonat list` has it.
+        driver: the process that runs it, or None.
+        searches: how far its searches are: one, or the halves of an alternation's rounds.
+        records: of all their studies.
+        reasons: why evaluations failed, by study.
+        best: the method with the lowest final test, and that test; None before it is done.
+        best_control: the same of the controls.
+        published: whether its best strategy is written to a file.
+        reported: whether its report is written.
+    """
+
+    listed: Listed
+    driver: Driver | None
+    searches: tuple[SearchProgress, ...]
+    records: tuple[Record, ...]
+    reasons: Mapping[str, list[Reason]]
+    best: tuple[str, FinalTest] | None
+    best_control: tuple[str, FinalTest] | None
+    published: bool
+    reported: bool
+
+
+def state_of(lab: Lab, name: str) -> SearchState:
+    """Read the state of a search or an alternation from the record and the folder of results.
+
+    Raises:
+        ValueError: there is no such search; the known ones are listed.
+    """
+    url = lab.record_url
+    alternates = name in alternation_names(url)
+    of_searches = [search_records(url, half) for half in halves_of(url, name)]
+    of_searches = of_searches if alternates else [search_records(url, name)]
+    records = tuple(record for of in of_searches for record in of)
+    studies = [alternation_study(name)] if alternates else []
+    driver = driver_of(url, [*studies, *(record.name for record in records)])
+    since = None if driver is None else datetime.fromisoformat(driver.since)
+    tests = [] if alternates else [(n, t.final_test()) for n, t in final_tests([*records]).items()]
+    done = [(method, test) for method, test in tests if test is not None]
+    folder = lab.results(name)
+    return SearchState(
+        listed=next(found for found in searches(lab) if found.name == name),
+        driver=driver,
+        searches=tuple(search_progress(of, since) for of in of_searches),
+        records=records,
+        reasons={record.name: reasons(record.evaluations) for record in records},
+        best=_lowest([(method, test) for method, test in done if not _is_control(method)]),
+        best_control=_lowest([(method, test) for method, test in done if _is_control(method)]),
+        published=(folder / "best.json").exists(),
+        reported=(folder / "report.html").exists(),
+    )
+
+
+def _is_control(method: str) -> bool:
+    return method in (*CONTROLS, START)
+
+
+def _lowest(tests: list[tuple[str, FinalTest]]) -> tuple[str, FinalTest] | None:
+    return min(tests, key=lambda pair: pair[1].value, default=None)
