@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from trials.cli.changed_searches import app as changes_app
 from trials.cli.data import app as data_app
 from trials.cli.flags import (
     App,
@@ -51,6 +52,7 @@ HEADINGS = {
     "Search": ("demo", "search", "train", "objectives", "doctor"),
     "What searches found": (
         *("list", "show", "compare", "front", "report", "dashboard", "sync", "tabulate"),
+        *("rename", "delete"),
     ),
     "One strategy": ("evaluate", "sample", "transfer", "export", "import"),
     "Data of your own": ("tokenize", "embed", "statistics"),
@@ -98,6 +100,7 @@ app.add_typer(search_app)
 app.add_typer(train_app)
 app.add_typer(strategies_app)
 app.add_typer(records_app)
+app.add_typer(changes_app)
 app.add_typer(data_app)
 
 

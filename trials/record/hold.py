@@ -28,6 +28,9 @@ BEAT = 5.0
 SETTLE = 0.3
 """Seconds after which two drivers that start at the same time have seen each other."""
 
+GONE = (*STORAGE_ERRORS, KeyError)
+"""The storage does not answer, or the study was deleted by the block that reserved it."""
+
 
 @contextlib.contextmanager
 def hold(url: str, name: str) -> Iterator[None]:
@@ -62,7 +65,7 @@ def hold(url: str, name: str) -> Iterator[None]:
     finally:
         ended.set()
         beating.join()
-        with contextlib.suppress(*STORAGE_ERRORS):
+        with contextlib.suppress(*GONE):
             last = _driver(storage, study_id)
             if last is not None and last.token == mine.token:
                 _write(storage, study_id, None)
@@ -96,7 +99,7 @@ def driver_of(url: str, names: Iterable[str]) -> Driver | None:
 
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
-        with contextlib.suppress(*STORAGE_ERRORS):  # a write of results will report the fault
+        with contextlib.suppress(*GONE):  # a write of results will report the fault
             now = _driver(storage, study_id)
             if now is not None and now.token != mine.token:
                 # Another driver took over after a long silence. SIGINT also ends a wait; where it
