@@ -79,8 +79,9 @@ class LiveProgress:
                 transient=False,
             )
             self._open.callback(stderr.show_cursor)  # whatever else is interrupted
-            self._open.enter_context(captured_output(stderr, stderr.print))
             self._open.enter_context(live)
+            # Left first, so that the last lines still appear above.
+            self._open.enter_context(captured_output(stderr, stderr.print))
         return self
 
     def __exit__(
