@@ -42,6 +42,7 @@ def delete(
     where = _existing(lab, record_url, tracking_uri)
     studies = studies_to_change(where.record_url, name)
     _ask(f"Delete {_words(where, studies)}?", f"autonat delete {name}", yes)
+    say(f"{name}: deleting it; importing MLflow …")
     from trials.publishing.changed_searches import delete_search
 
     with exit_when_interrupted(CONTINUES), LiveProgress() as progress:
@@ -67,9 +68,10 @@ def rename(
     where = _existing(lab, record_url, tracking_uri)
     studies = studies_to_rename(where, old, new)
     if studies.name == new:
-        say(f"{old}: finishing its renaming to {new}")
+        say(f"{old}: finishing its renaming to {new}; importing MLflow …")
     else:
         _ask(f"Rename {_words(where, studies)} to {new}?", f"autonat rename {old} {new}", yes)
+        say(f"{old}: renaming it; importing MLflow …")
     with exit_when_interrupted(CONTINUES), LiveProgress() as progress:
         rename_search(where, studies, old, new, progress, note)
     out.print(f"renamed {old} to {new}")
@@ -86,9 +88,9 @@ def _existing(lab: LabFlag, record_url: str | None, tracking_uri: str | None) ->
 def _words(lab: Lab, studies: SearchStudies) -> str:
     """A search and what belongs to it, for a question."""
     count = len(studies.studies)
-    words = f"{studies.name}, with {count} {'study' if count == 1 else 'studies'} in its record"
-    folders = [str(folder) for name in studies.searches if (folder := lab.results(name)).exists()]
-    return f"{words} and its runs in MLflow" + "".join(f", {folder}" for folder in folders)
+    parts = [f"{count} {'study' if count == 1 else 'studies'} of the record", "its runs in MLflow"]
+    parts += [str(folder) for name in studies.searches if (folder := lab.results(name)).exists()]
+    return f"{studies.name} ({', '.join(parts)})"
 
 
 def _ask(question: str, command: str, yes: bool) -> None:

@@ -51,6 +51,9 @@ def next_commands(lab: Lab, state: SearchState) -> list[tuple[str, str]]:
     if listed.state == "running":
         return [(f"autonat show {name}{where}", "says again how far it is"), dashboards]
     found: list[tuple[str, str]] = []
+    if state.renaming_from is not None:
+        command = f"autonat rename {state.renaming_from} {name}{where}"
+        found.append((command, "finishes its renaming, which was cut off"))
     if listed.state != "done":
         found.append((resume, "resumes it"))
     elif not state.published:
