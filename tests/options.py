@@ -4,6 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SMALL = [
+    "--objective",
+    "simulated",
+    "--runner",
+    "local",
+    "--steps",
+    "2",
+    "--optimiser",
+    "random",
+    "--optimiser",
+    "tpe",
+    "--budget",
+    "800",
+    "--images",
+    "100",
+    "--test-images",
+    "200",
+    "--name",
+    "small",
+]
+"""A search that takes a second."""
+
 
 def laid_over(options: Sequence[str], *others: str) -> list[str]:
     """Pairs of options and values, without those that `others` give, for most may be given once;

@@ -20,41 +20,27 @@ from trials.publishing import changed_searches
 from trials.record.changed_searches import renaming_from, studies_to_change
 from trials.record.hold import hold
 from trials.record.record import Record
-from trials.record.searches import search_names
+from trials.record.searches import refuse_taken, search_names
 from trials.record.studies import studies_of, study_names
+from trials.tracking.mirror import Mirror
 
 Autonat = Callable[..., tuple[int, str, str]]
-WORDS = """
-    search --objective simulated --runner local --steps 2 --budget 200 --images 100 --workers 1
-    --optimiser random --test-images 100 --test-seeds 1
-"""
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lab with the searches "old" and "other", and a study of somebody else."""
-    import sys
-
-    from trials.cli import entry
-
-    folder = tmp_path_factory.mktemp("searched")
-    for name in ("old", "other"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                sys, "argv", ["autonat", *WORDS.split(), "--lab", f"{folder}/lab", "--name", name]
-            )
-            with pytest.raises(SystemExit) as stop:
-                entry.main()
-            assert not stop.value.code
-    theirs = optuna.create_study(storage=Lab.at(folder / "lab").record_url, study_name="old-theirs")
-    theirs.set_user_attr("search", "old")
-    return folder / "lab"
+RUNS = 28
+"""Of the search "small" in MLflow: three studies, and 25 evaluations."""
 
 
 @pytest.fixture
 def lab(searched: Path, tmp_path: Path) -> Lab:
+    """A lab with the whole search "small", the search "other", and a study of somebody else."""
     shutil.copytree(searched, tmp_path / "lab")
-    return Lab.open(tmp_path / "lab")
+    lab = Lab.open(tmp_path / "lab")
+    settings = Record.open(lab.record_url, "small-tpe").settings | {"search_name": "other"}
+    other = Record.create(lab.record_url, "other-tpe", settings)
+    Mirror(lab).begin(other)
+    lab.make_results("other")
+    theirs = optuna.create_study(storage=lab.record_url, study_name="small-theirs")
+    theirs.set_user_attr("search", "small")
+    return lab
 
 
 def runs(lab: Lab, kind: int = ViewType.ACTIVE_ONLY) -> dict[str, int]:
@@ -62,7 +48,9 @@ def runs(lab: Lab, kind: int = ViewType.ACTIVE_ONLY) -> dict[str, int]:
     client = MlflowClient(lab.tracking_uri)
     where = [experiment.experiment_id for experiment in client.search_experiments()]
     names = [r.info.run_name or "" for r in client.search_runs(where, run_view_type=kind)]
-    return {name: sum(n.startswith(f"{name}-") for n in names) for name in ("old", "other", "new")}
+    return {
+        name: sum(n.startswith(f"{name}-") for n in names) for name in ("small", "other", "new")
+    }
 
 
 def rows(lab: Lab) -> dict[str, int]:
@@ -75,94 +63,89 @@ def rows(lab: Lab) -> dict[str, int]:
         }
 
 
-def without(searched: Path, names: list[str], tmp_path: Path) -> dict[str, int]:
+def without(lab: Lab, names: list[str], copy: Path) -> dict[str, int]:
     """The rows of the record, had these studies been deleted by Optuna itself."""
-    copy = tmp_path / "optuna"
-    shutil.copytree(searched, copy)
+    shutil.copytree(lab.folder, copy)
     for name in names:
         optuna.delete_study(study_name=name, storage=Lab.at(copy).record_url)
     return rows(Lab.at(copy))
 
 
 def test_a_deleted_search_is_gone_and_others_stay(
-    autonat: Autonat, lab: Lab, searched: Path, tmp_path: Path
+    autonat: Autonat, lab: Lab, tmp_path: Path
 ) -> None:
-    pictures = len(list(lab.optuna_artifacts.iterdir()))
-    assert autonat("delete", "old", "--yes", "--lab", lab.folder)[:2] == (0, "deleted old\n")
-    assert study_names(lab.record_url) == ["other-random", "other-test"]
-    assert rows(lab) == without(searched, ["old-random", "old-test"], tmp_path)
+    expected = without(lab, ["small-random", "small-tpe", "small-test"], tmp_path / "optuna")
+    (lab.optuna_artifacts / "of another").touch()
+    assert autonat("delete", "small", "--yes", "--lab", lab.folder)[:2] == (0, "deleted small\n")
+    assert study_names(lab.record_url) == ["other-tpe"]
+    assert rows(lab) == expected
     assert [path.name for path in (lab.folder / "results").iterdir()] == ["other"]
-    assert len(list(lab.optuna_artifacts.iterdir())) == pictures // 2
-    assert runs(lab) == {"old": 0, "other": 6, "new": 0}
-    assert runs(lab, ViewType.DELETED_ONLY) == {"old": 6, "other": 0, "new": 0}
-    for words in (["show", "old"], ["delete", "old", "--yes"], ["report", "old"]):
+    assert [path.name for path in lab.optuna_artifacts.iterdir()] == ["of another"]
+    assert runs(lab) == {"small": 0, "other": 1, "new": 0}
+    assert runs(lab, ViewType.DELETED_ONLY) == {"small": RUNS, "other": 0, "new": 0}
+    for words in (["show", "small"], ["delete", "small", "--yes"]):
         code, _, err = autonat(*words, "--lab", lab.folder)
         assert code == 2
-        assert "no search 'old' in " in err
+        assert "no search 'small' in " in err
         assert err.rstrip().endswith("known: other")
-    # The name is free again.
-    code, _, err = autonat(*WORDS.split(), "--lab", lab.folder, "--name", "old", "--json")
-    assert code == 0, err
+    refuse_taken(lab.record_url, "small", ["tpe"])  # the name is free again
 
 
 def test_a_renamed_search_is_the_same_under_its_new_name(autonat: Autonat, lab: Lab) -> None:
-    before = {e.number: e for e in Record.open(lab.record_url, "old-random").evaluations}
+    before = {e.number: e for e in Record.open(lab.record_url, "small-tpe").evaluations}
     listed = json.loads(autonat("list", "--lab", lab.folder, "--json")[1])
-    code, out, err = autonat("rename", "old", "new", "--yes", "--lab", lab.folder)
-    assert (code, out) == (0, "renamed old to new\n")
+    code, out, err = autonat("rename", "small", "new", "--yes", "--lab", lab.folder)
+    assert (code, out) == (0, "renamed small to new\n")
     assert f"autonat report new --lab {lab.folder}" in err
     now = json.loads(autonat("list", "--lab", lab.folder, "--json")[1])
-    renamed = [{**one, "name": one["name"].replace("old", "new")} for one in listed]
+    renamed = [{**one, "name": one["name"].replace("small", "new")} for one in listed]
     assert sorted(now, key=str) == sorted(renamed, key=str)
-    assert {e.number: e for e in Record.open(lab.record_url, "new-random").evaluations} == before
+    assert {e.number: e for e in Record.open(lab.record_url, "new-tpe").evaluations} == before
     assert renaming_from(lab.record_url, "new") is None
     assert sorted(path.name for path in (lab.folder / "results").iterdir()) == ["new", "other"]
     file = StrategyFile.read(lab.results("new") / "best.json")
     assert file.search is not None
     assert file.search["study"] == "new-random"
-    assert runs(lab) == {"old": 0, "other": 6, "new": 6}
+    assert runs(lab) == {"small": 0, "other": 1, "new": RUNS}
     # MLflow still is the mirror of it, and it can be resumed, which here only shows it.
-    assert autonat("sync", "--lab", lab.folder)[1].startswith("0 evaluations added")
+    assert Mirror(lab).sync(Record.open(lab.record_url, "new-tpe")) == 0
     code, out, err = autonat("search", "--resume", "new", "--lab", lab.folder, "--json")
     assert (code, json.loads(out)["name"]) == (0, "new")
     assert "nothing is left to do" in err
-    assert "no search 'old' in " in autonat("show", "old", "--lab", lab.folder)[2]
+    assert "no search 'small' in " in autonat("show", "small", "--lab", lab.folder)[2]
 
 
-STEPS = ("_move_results", "rename_runs", "end_renaming")
-
-
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["_move_results", "end_renaming"])
 def test_a_renaming_that_is_cut_off_is_finished_by_the_same_command(
     step: str, autonat: Autonat, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(changed_searches, step, cut_off)
-        code, _, err = autonat("rename", "old", "new", "--yes", "--lab", lab.folder)
+        code, _, err = autonat("rename", "small", "new", "--yes", "--lab", lab.folder)
         assert (code, err.splitlines()[-1]) == (130, "interrupted; the same command continues")
     assert search_names(lab.record_url) == ["new", "other"]
-    line = f"autonat rename old new --lab {lab.folder}"
+    line = f"autonat rename small new --lab {lab.folder}"
     assert line in autonat("show", "new", "--lab", lab.folder)[1]
-    code, out, err = autonat("rename", "old", "new", "--lab", lab.folder)
-    assert (code, out) == (0, "renamed old to new\n"), err
+    code, out, err = autonat("rename", "small", "new", "--lab", lab.folder)
+    assert (code, out) == (0, "renamed small to new\n"), err
     assert (lab.results("new") / "best.json").exists()
-    assert not lab.results("old").exists()
-    assert runs(lab) == {"old": 0, "other": 6, "new": 6}
+    assert not lab.results("small").exists()
+    assert runs(lab) == {"small": 0, "other": 1, "new": RUNS}
     assert line not in autonat("show", "new", "--lab", lab.folder)[1]
 
 
-@pytest.mark.parametrize("step", ["delete_runs", "_remove", "_remove_pictures", "delete_studies"])
+@pytest.mark.parametrize("step", ["_remove", "delete_studies"])
 def test_a_deletion_that_is_cut_off_is_finished_by_the_same_command(
     step: str, autonat: Autonat, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(changed_searches, step, cut_off)
-        assert autonat("delete", "old", "--yes", "--lab", lab.folder)[0] == 130
-    assert search_names(lab.record_url) == ["old", "other"]
-    assert len(Record.open(lab.record_url, "old-random").evaluations) == 2
-    assert autonat("delete", "old", "--yes", "--lab", lab.folder)[0] == 0
+        assert autonat("delete", "small", "--yes", "--lab", lab.folder)[0] == 130
+    assert search_names(lab.record_url) == ["other", "small"]
+    assert len(Record.open(lab.record_url, "small-tpe").evaluations) == 8
+    assert autonat("delete", "small", "--yes", "--lab", lab.folder)[0] == 0
     assert search_names(lab.record_url) == ["other"]
-    assert runs(lab) == {"old": 0, "other": 6, "new": 0}
+    assert runs(lab) == {"small": 0, "other": 1, "new": 0}
 
 
 def cut_off(*_: Any, **__: Any) -> None:
@@ -172,17 +155,20 @@ def cut_off(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("delete old", "autonat delete old: expected --yes, because there is no terminal"),
-        ("rename old new", "autonat rename old new: expected --yes, because there is no terminal"),
+        ("delete small", "expected --yes, because there is no terminal to ask on"),
+        (
+            "rename small new",
+            "expected --yes, because there is no terminal to ask on",
+        ),
         ("delete nix --yes", "no search 'nix' in "),
         ("rename nix new --yes", "no search 'nix' in "),
         ("rename nix other --yes", "no search 'nix' in "),
         ("delete ../lab --yes", "'../lab' is not a valid name of a search"),
-        ("rename old ../x --yes", "name = '../x' is not a valid name of a search"),
-        ("rename old old --yes", "expected another name than old, got the same"),
-        ("rename old other --yes", "search other exists already; choose another name"),
-        ("rename old taken --yes", "exists already; move it, or choose another name"),
-        ("rename other old-theirs --yes --lab nowhere", "no such folder"),
+        ("rename small ../x --yes", "name = '../x' is not a valid name of a search"),
+        ("rename small small --yes", "expected another name than small, got the same"),
+        ("rename small other --yes", "search other exists already; choose another name"),
+        ("rename small taken --yes", "exists already; move it, or choose another name"),
+        ("rename other small-theirs --yes --lab nowhere", "no such folder"),
     ],
 )
 def test_what_is_refused_changes_nothing(words: str, line: str, autonat: Autonat, lab: Lab) -> None:
@@ -195,25 +181,25 @@ def test_what_is_refused_changes_nothing(words: str, line: str, autonat: Autonat
     assert (studies_of(lab.record_url), rows(lab), runs(lab)) == before
 
 
-@pytest.mark.parametrize("words", ["delete old --yes", "rename old new --yes"])
+@pytest.mark.parametrize("words", ["delete small --yes", "rename small new --yes"])
 def test_one_that_runs_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> None:
-    with hold(lab.record_url, "old-random"):
+    with hold(lab.record_url, "small-tpe"):
         code, _, err = autonat(*words.split(), "--lab", lab.folder)
     assert code == 2
-    assert "search old is being run by process " in err
-    assert search_names(lab.record_url) == ["old", "other"]
+    assert "search small is being run by process " in err
+    assert search_names(lab.record_url) == ["other", "small"]
 
 
 def test_a_store_that_does_not_answer_keeps_the_record(autonat: Autonat, lab: Lab) -> None:
     away = ["--tracking-uri", "http://127.0.0.1:9", "--yes", "--lab", lab.folder]
-    code, _, err = autonat("delete", "old", *away)
+    code, _, err = autonat("delete", "small", *away)
     assert code == 2
     assert "tracking http://127.0.0.1:9: " in err
-    assert search_names(lab.record_url) == ["old", "other"]
+    assert search_names(lab.record_url) == ["other", "small"]
 
 
 def test_an_alternation_is_changed_with_its_rounds(autonat: Autonat, lab: Lab) -> None:
-    settings = Record.open(lab.record_url, "old-random").settings
+    settings = Record.open(lab.record_url, "small-tpe").settings
     search = settings["search"]
     whole = {"kind": "alternation", "search_name": "whole", "search": search}
     Record.create(lab.record_url, "whole-alternation", whole)
@@ -235,5 +221,5 @@ def test_an_alternation_is_changed_with_its_rounds(autonat: Autonat, lab: Lab) -
     assert studies_of(lab.record_url)["all-r1-generation-random"].alternation == "all"
     assert len(studies_to_change(lab.record_url, "all").studies) == 2
     assert autonat("delete", "all", "--yes", "--lab", lab.folder)[0] == 0
-    assert search_names(lab.record_url) == ["old", "other"]
-    assert sorted(path.name for path in (lab.folder / "results").iterdir()) == ["old", "other"]
+    assert search_names(lab.record_url) == ["other", "small"]
+    assert sorted(path.name for path in (lab.folder / "results").iterdir()) == ["other", "small"]

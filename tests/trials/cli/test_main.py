@@ -15,18 +15,12 @@ from mlflow.tracking import MlflowClient
 from search.final_test import Control
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
-from tests.options import laid_over
+from tests.options import SMALL, laid_over
 from trials.lab import Lab
 from trials.record.record import Record
 from trials.record.studies import study_names
 
 Autonat = Callable[..., tuple[int, str, str]]
-
-SMALL_SEARCH = """
-    --objective simulated --runner local --steps 2 --optimiser random --optimiser tpe
-    --budget 800 --images 100 --test-images 200 --name small
-"""
-SMALL = SMALL_SEARCH.split()
 
 
 def small(*words: str) -> list[str]:
@@ -158,24 +152,6 @@ def test_a_study_file_that_is_not_valid(
     file = tmp_path / "study.yaml"
     file.write_text(text)
     assert line in one_line(*autonat("search", file))
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole small search in a lab, by the command line in this process."""
-    import sys
-
-    from trials.cli import entry
-
-    folder = tmp_path_factory.mktemp("searched")
-    patch = pytest.MonkeyPatch()
-    patch.chdir(folder)
-    patch.setattr(sys, "argv", ["autonat", "search", *SMALL, "--lab", str(folder / "lab")])
-    with pytest.raises(SystemExit) as stop:
-        entry.main()
-    patch.undo()
-    assert not stop.value.code
-    return folder / "lab"
 
 
 def test_record_mlflow_and_files_hold_the_same(searched: Path) -> None:
