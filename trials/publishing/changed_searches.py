@@ -36,7 +36,7 @@ from trials.record.storage import open_storage, readable
 from trials.tracking.changed_runs import delete_runs, rename_runs
 
 if TYPE_CHECKING:
-    from trials.publishing.publish import Note
+    from trials.publishing.attempts import Note
 
 
 def delete_search(lab: Lab, studies: SearchStudies, progress: Progress) -> None:
