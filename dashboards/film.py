@@ -17,7 +17,7 @@ from dashboards.input import Film, Result
 from dashboards.samples import data_uri, grid, png, shrunk
 from search.controls import RULE_OF_THUMB, best_searched
 
-STRIPES = np.array([(0, 114, 178), (186, 220, 240)], np.uint8)
+STRIPES = np.array([(86, 152, 202), (158, 204, 234)], np.uint8)
 """Two blues that all eyes tell apart, also without colour."""
 LEAST_SIDE = 32
 """Small images are enlarged to so many pixels, so that stripes fit on a token."""
@@ -69,7 +69,7 @@ def kept_words(film: Film) -> list[str]:
     """How many of an image's tokens are kept after each step, as text."""
     tokens = film.masked.shape[2]
     kept = (tokens - film.masked.sum(2)).mean(1).round().astype(int)
-    return [f"{count} of {tokens} tokens" for count in kept]
+    return [f"{count} of {tokens} kept" for count in kept]
 
 
 def sheets(film: Film, side: int) -> list[npt.NDArray[np.uint8]]:
@@ -101,8 +101,8 @@ def film_png(films: Mapping[str, Film], side: int = 128) -> bytes:
     columns = min(steps, MOST_COLUMNS)
     rows = math.ceil(steps / columns)
     first = sheets(next(iter(films.values())), side)[0]
-    height = 2.0 * first.shape[0] / first.shape[1] + 0.5
-    size = (2.0 * columns, len(films) * (rows * height + 0.4))
+    height = 2.0 * first.shape[0] / first.shape[1] + 0.3
+    size = (2.0 * columns, len(films) * (rows * height + 0.3))
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     parts = np.ravel(figure.subfigures(len(films), 1, squeeze=False))
     for part, (label, film) in zip(parts, films.items(), strict=True):

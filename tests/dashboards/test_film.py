@@ -34,7 +34,7 @@ def test_masked_tokens_are_striped_and_kept_ones_are_as_they_are() -> None:
     assert colours == {tuple(c) for c in STRIPES.tolist()}
     assert (sheets(made(), 64)[-1][1:33, 1:33] == 255).all()
     assert first.shape == (2 * 33 + 1, 2 * 33 + 1, 3)
-    assert kept_words(made())[::7] == ["8 of 64 tokens", "64 of 64 tokens"]
+    assert kept_words(made())[::7] == ["8 of 64 kept", "64 of 64 kept"]
 
 
 def test_large_images_shrink_and_tokens_without_places_are_not_covered() -> None:

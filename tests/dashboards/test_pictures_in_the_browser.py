@@ -48,14 +48,14 @@ def stages(page: Browser) -> list[str]:
 
 
 def test_a_film_steps_by_slider_and_by_click(page: Browser) -> None:
-    assert stages(page) == ["step 1: 8 of 64 tokens"] * 2
+    assert stages(page) == ["step 1: 8 of 64 kept"] * 2
     slide = "const s = document.querySelector('.slider input'); s.value = 3;"
     page.driver.execute_script(slide + "s.dispatchEvent(new Event('input'));")
-    assert stages(page) == ["step 3: 24 of 64 tokens"] * 2
+    assert stages(page) == ["step 3: 24 of 64 kept"] * 2
     frames = page.driver.find_elements("css selector", ".frames button")
     assert len(frames) == 2 * STEPS
     page.driver.execute_script("arguments[0].click()", frames[-1])
-    assert stages(page) == ["step 8: 64 of 64 tokens"] * 2
+    assert stages(page) == ["step 8: 64 of 64 kept"] * 2
     assert page.driver.find_element("css selector", ".slider output").text == "8 of 8"
 
 
