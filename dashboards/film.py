@@ -23,6 +23,8 @@ LEAST_SIDE = 32
 """Small images are enlarged to so many pixels, so that stripes fit on a token."""
 PIXELS = 600_000
 """The most pixels of all frames in a report, to keep it small."""
+MOST_IN_ROW = 5
+"""Images in one row of a sheet, if they fit into one."""
 MOST_COLUMNS = 8
 """Steps in one row of the picture."""
 
@@ -73,13 +75,14 @@ def kept_words(film: Film) -> list[str]:
 
 
 def sheets(film: Film, side: int) -> list[npt.NDArray[np.uint8]]:
-    """The images after each step on one sheet, two rows of them, with masked tokens covered.
+    """The images after each step on one sheet, in a row or two, with masked tokens covered.
 
     Args:
         film: of n images.
         side: the longest that the shorter side of an image may be, in pixels.
     """
-    columns = math.ceil(film.frames.shape[1] / 2)
+    images = film.frames.shape[1]
+    columns = images if images <= MOST_IN_ROW else math.ceil(images / 2)
     return [
         grid(_covered(frame, masked, film.grid, side), columns)
         for frame, masked in zip(film.frames, film.masked, strict=True)

@@ -148,6 +148,7 @@ def write_report(
         landscape=trainings
         and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
         film=film_part(named, colour),
+        real=real_images is not None,
         samples=sheets_part(ranked_by_value(named), colour, real_images),
         plotly=packed(plotly_js()),
     )

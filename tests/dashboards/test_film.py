@@ -33,14 +33,15 @@ def test_masked_tokens_are_striped_and_kept_ones_are_as_they_are() -> None:
     colours = {tuple(c) for c in image[:, 4:].reshape(-1, 3).tolist()}
     assert colours == {tuple(c) for c in STRIPES.tolist()}
     assert (sheets(made(), 64)[-1][1:33, 1:33] == 255).all()
-    assert first.shape == (2 * 33 + 1, 2 * 33 + 1, 3)
+    assert first.shape == (33 + 1, 4 * 33 + 1, 3)
+    assert sheets(made(images=10), 64)[0].shape == (2 * 33 + 1, 5 * 33 + 1, 3)
     assert kept_words(made())[::7] == ["8 of 64 kept", "64 of 64 kept"]
 
 
 def test_large_images_shrink_and_tokens_without_places_are_not_covered() -> None:
     film = dataclasses.replace(made(side=128), grid=None)
     assert all(set(np.unique(sheet)) == {128, 255} for sheet in sheets(film, 48))
-    assert sheets(film, 48)[0].shape == (2 * 49 + 1, 2 * 49 + 1, 3)
+    assert sheets(film, 48)[0].shape == (49 + 1, 4 * 49 + 1, 3)
 
 
 @pytest.mark.parametrize("steps", [1, 9])

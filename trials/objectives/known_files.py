@@ -73,20 +73,33 @@ def settings_here(
         folder: of the strategy file.
 
     Raises:
-        ValueError: a file is not found; the line says how to give it.
+        ValueError: files are not found; the line says how to give them.
     """
     objective = file.objective or {}
     settings, hashes = dict(objective["settings"]), objective.get("files") or {}
     study = None if file.search is None else file.search["study"]
     wanted = {name: digest for name, digest in hashes.items() if name not in given}
     recorded = recorded_objectives(record_url, study) if wanted else []
+    lacking: list[str] = []
+    ways: list[str] = []
     for name, digest in wanted.items():
         text = settings[name]
         places = [known["settings"].get(name) for known in recorded]
         kind = text[: text.rfind(":") + 1]
-        beside = [f for f in (folder, Path.cwd()) if f is not None]
-        places += [f"{kind}{(f / text.removeprefix(kind)).resolve()}" for f in beside]
-        settings[name] = _found(name, text, digest, places)
+        beside = [f / text.removeprefix(kind) for f in (folder, Path.cwd()) if f is not None]
+        places += [f"{kind}{path.resolve()}" for path in beside if path.exists()]
+        place = _found(text, digest, places)
+        if place is None:
+            told = "" if digest is None else f" with the hash {digest[:15]}…"
+            lacking.append(f"{name} = {text!r}{told}")
+            ways.append(f"--set {name}={kind}PATH")
+        else:
+            settings[name] = place
+    if lacking:
+        raise ValueError(
+            f"objective.settings: this lab knows no file {' and none '.join(lacking)}; give "
+            f"{' '.join(ways)}"
+        )
     return settings
 
 
@@ -106,20 +119,14 @@ def comparable(
     return of_content(both[0]), of_content(both[1])
 
 
-def _found(name: str, text: str, digest: str | None, places: Iterable[Any]) -> str:
-    """The first of the places that holds the file."""
+def _found(text: str, digest: str | None, places: Iterable[Any]) -> str | None:
+    """The first of the places that holds the file, or None."""
     for place in places:
         kind, path = _path_in(place)
-        if path is None or kind + path.name != text:
-            continue
-        if digest is None or _hash_of(path) == digest:
+        named = path is not None and kind + path.name == text
+        if named and path is not None and (digest is None or _hash_of(path) == digest):
             return str(place)
-    told = "" if digest is None else f" with the hash {digest[:15]}…"
-    kind = text[: text.rfind(":") + 1]
-    raise ValueError(
-        f"objective.settings.{name} = {text!r}: this lab knows no such file{told}; give it with "
-        f"--set {name}={kind}PATH"
-    )
+    return None
 
 
 def _path_in(value: Any) -> tuple[str, Path | None]:

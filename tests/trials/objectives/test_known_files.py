@@ -88,7 +88,8 @@ def test_the_record_the_folder_of_the_file_and_the_working_directory_know_where_
     paths = {"weights": str(weights), "features": f"inception:{weights}"}
     file = file_of(without_folders(described(**paths, chunk=5)))
     here = {**paths, "chunk": 5}
-    with pytest.raises(ValueError, match=r"objective.settings.weights = 'nat.pth': this lab knows"):
+    lacking = r"no file weights = 'nat.pth' .+ and none features = .+--set features=inception:PATH"
+    with pytest.raises(ValueError, match=lacking):
         settings_here(file, lab.record_url)
     assert not (lab.folder / "record.db").exists()
     assert settings_here(file, lab.record_url, folder=weights.parent) == here
@@ -99,7 +100,7 @@ def test_the_record_the_folder_of_the_file_and_the_working_directory_know_where_
     Record.create(lab.record_url, "s-random", other)
     assert settings_here(file, lab.record_url) == here
     weights.write_text("other weights")
-    with pytest.raises(ValueError, match=r"with the hash sha256:\w+…; give it with --set weights="):
+    with pytest.raises(ValueError, match=r"with the hash sha256:\w+… .+; give --set weights=PATH"):
         settings_here(file, lab.record_url)
     given = settings_here(file, lab.record_url, ["weights", "features"])
     assert given == {"weights": "nat.pth", "features": "inception:nat.pth", "chunk": 5}

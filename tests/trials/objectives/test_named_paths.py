@@ -123,7 +123,7 @@ def test_a_search_is_resumed_reported_and_measured_again_from_another_folder(
     elsewhere = ("--lab", tmp_path / "other")
     code, _, said = autonat(*measure, *elsewhere)
     assert code == 2
-    assert said.strip().endswith("give it with --set table=PATH")
+    assert said.strip().endswith("; give --set table=PATH")
     code, there, said = autonat(*measure, *elsewhere, "--set", f"table={small_table}")
     assert code == 0
     assert "measured differently" not in said
