@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import uuid
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
@@ -41,6 +43,9 @@ from trials.record.studies import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FEWEST_FOR_IMPORTANCE = 10
+"""Evaluations below which an importance says nothing."""
 
 
 @dataclass(frozen=True)
@@ -361,15 +366,26 @@ class Record:
         return min(means, key=lambda best: best.value)
 
     def importance(self) -> dict[str, float]:
-        """Optuna's importance of each parameter that the study searched, the largest first.
+        """Optuna's importance (PED-ANOVA) of each searched parameter, the largest first.
+
+        It is the share of the parameter in what sets the best tenth of the evaluations, at least
+        five of them, apart from the others.
 
         Raises:
-            ValueError: Optuna cannot tell, for instance because there are too few evaluations.
+            ValueError: there are fewer than FEWEST_FOR_IMPORTANCE evaluations.
         """
-        try:
-            return dict(optuna.importance.get_param_importances(self._study))
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"Optuna's importance: {error}") from None
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+        done = sum(e.measurement is not None and not e.stopped for e in self._evaluations)
+        if done < FEWEST_FOR_IMPORTANCE:
+            raise ValueError(
+                f"Optuna's importance needs {FEWEST_FOR_IMPORTANCE} evaluations, and there are "
+                f"{done}"
+            )
+        with warnings.catch_warnings():  # Optuna says that the evaluator is an experiment
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / done)))
+        return dict(get_param_importances(self._study, evaluator=evaluator))
 
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table (see `trials.record.evaluations_table`)."""

@@ -1,0 +1,72 @@
+"""How sensitive a winner is, read off the records of its search."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.measurement import Measurement
+from search.optimiser import Probe
+from search.sensitivity import Sensitivity
+from search.space import Space
+from search.strategy import GenerationStrategy
+from tests.dashboards.conftest import compared
+from trials.lab import Lab
+from trials.objectives.simulated import SimulatedObjective
+from trials.record.record import Record
+from trials.results.results import MethodResult
+from trials.results.sensitivity import winners_sensitivity
+
+SPACE = Space(GenerationStrategy.maskgit(2))
+WINNER = dataclasses.replace(compared({"tpe": 4.0}, steps=2)[0], strategy=SPACE.start)
+CONTROLS = compared({}, steps=2)
+
+
+def recorded(lab: Lab, method: str, count: int, what: str = "generation") -> Record:
+    """A study of random strategies, of which every tenth has another n."""
+    settings: dict[str, Any] = {
+        "optimiser": method,
+        "search": {"what": what},
+        "space": SPACE.to_json(),
+        "objective": {"tokens": 64},
+    }
+    record = Record.create(lab.record_url, method, settings)
+    rng, objective = np.random.default_rng(len(method)), SimulatedObjective()
+    for number in range(count):
+        strategy = SPACE.from_vector(SPACE.from_unit(rng.uniform(size=len(SPACE.low))))
+        value = objective.evaluate(strategy, 400, number).value
+        images = 100 if number % 10 == 9 else 400
+        probe = Probe(number, strategy, images, 2**31 + number, number, "sample")
+        record.add(probe, Measurement(value, None, images, 4, 0.1), SPACE)
+    return record
+
+
+def found(searches: list[Record], results: list[MethodResult]) -> Sensitivity:
+    known = winners_sensitivity(searches, results)
+    assert isinstance(known, Sensitivity)
+    return known
+
+
+def test_the_evaluations_of_all_methods_are_used(lab: Lab) -> None:
+    searches = [recorded(lab, "tpe", 15), recorded(lab, "cmaes", 15)]
+    known = found(searches, [WINNER, *CONTROLS])
+    assert known.evaluations == 28  # those of the commonest n
+    assert known.raised.keys() == set(SPACE.free)
+
+
+def test_a_search_that_trained_models_has_optunas_importance(lab: Lab) -> None:
+    importance = winners_sensitivity([recorded(lab, "tpe", 20, "training")], [WINNER, *CONTROLS])
+    assert not isinstance(importance, Sensitivity)
+    assert sum(importance.values()) == pytest.approx(1)
+    assert importance.keys() == set(SPACE.names)
+
+
+def test_too_little_is_said(lab: Lab) -> None:
+    record = recorded(lab, "tpe", 1, "training")
+    with pytest.raises(ValueError, match="importance needs 10 evaluations, and there are 1"):
+        winners_sensitivity([record], [WINNER])
+    with pytest.raises(ValueError, match="no search has a final test"):
+        winners_sensitivity([record], CONTROLS)
