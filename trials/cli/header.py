@@ -23,6 +23,7 @@ def show_header(settings: SearchSettings, lab: Lab) -> None:
         "budget": _budget(settings),
         "final test": f"{settings.test_images:,} images with each of {_seeds(settings)}",
         "workers": _workers(settings),
+        "results": str(lab.results(name)),
         "watch it": f"autonat show {name}{lab_flags(lab, 'record_url')}",
         "dashboards": f"autonat dashboard{lab_flags(lab, *DATABASES)}",
     }
@@ -49,7 +50,8 @@ def _budget(settings: SearchSettings) -> str:
     models = settings.training_budget // settings.training_steps
     steps = f"{settings.training_budget:,} training steps{each}: {models:,} models"
     if isinstance(settings, AlternationSettings):
-        return f"in each of at most {settings.rounds} rounds, {steps}, and {images}"
+        most = f"at most {settings.rounds} round{'s' * (settings.rounds != 1)}"
+        return f"in each of {most}: {steps}, and {images}"
     return f"{steps}, {n:,} images an evaluation"
 
 
