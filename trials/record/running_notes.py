@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from search.measurement import metric_label
 from trials.record.kinds import SEARCH
@@ -19,7 +21,9 @@ SHARE = 0.01
 
 
 class RunningNotes:
-    """Writes the note of a study now and then, while it runs; a failure costs only the note.
+    """Writes the note of a study now and then, while it runs, in a thread of its own.
+
+    The search does not wait for it before its end, and a failure costs only the note.
 
     Args:
         url: of the record.
@@ -33,18 +37,37 @@ class RunningNotes:
         self._url, self._artifacts, self._clock = url, artifacts, clock
         self._started, self._spent = clock(), 0.0
         self._written: dict[str, float] = {}
+        self._writing: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for a note that is being written, so that it does not replace a later one."""
+        if self._writing is not None:
+            self._writing.join()
 
     def changed(self, record: Record) -> None:
         """Write the note of a study, if that is due and has not taken too much time so far."""
         now = self._clock()
         early = now - self._written.get(record.study_id, self._started) < EVERY
         costly = self._spent > SHARE * (now - self._started)
-        if early or costly or record.settings["kind"] != SEARCH:
+        busy = self._writing is not None and self._writing.is_alive()
+        if early or costly or busy or record.settings["kind"] != SEARCH:
             return
         self._written[record.study_id] = now
+        note = record.name, state_of(record)
+        self._writing = threading.Thread(target=self._write, args=note, daemon=True)
+        self._writing.start()
+
+    def _write(self, study: str, text: str) -> None:
+        began = self._clock()
         with contextlib.suppress(Exception):  # of a storage, which the search asks again anyway
-            write_note(self._url, record.name, state_of(record), [], self._artifacts)
-        self._spent += self._clock() - now
+            write_note(self._url, study, text, [], self._artifacts)
+        self._spent += self._clock() - began
 
 
 def state_of(record: Record) -> str:

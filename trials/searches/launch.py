@@ -159,7 +159,6 @@ def _open_run(
 
     name = settings.full_name()
     failures = FailureWatch(name, settings.max_failures_in_a_row, progress.say)
-    notes = RunningNotes(lab.record_url, lab.optuna_artifacts)
 
     def listen(study: Study) -> None:
         following.changed(study.record)
@@ -170,6 +169,7 @@ def _open_run(
     first = f"{name}-{settings.optimisers[0]}"
     begun = resume and first in study_names(lab.record_url)
     with contextlib.ExitStack() as stack:
+        notes = stack.enter_context(RunningNotes(lab.record_url, lab.optuna_artifacts))
         if begun:  # before its record is read: from then on nobody else may write it
             stack.enter_context(hold(lab.record_url, first))
         run = SearchRun(

@@ -35,17 +35,21 @@ def test_it_is_written_now_and_then_with_the_best_so_far(lab: Lab) -> None:
     notes = RunningNotes(lab.record_url, lab.optuna_artifacts, lambda: now[0])
     measured(record, 0, 5.0)
     notes.changed(record)
+    notes.close()
     assert note(lab) == ""
     now[0] = EVERY
     notes.changed(record)
+    notes.close()
     assert "1 evaluations with 400 images" in note(lab)
     assert "Best FID so far: 5 ± 0.12, which was chosen for being low" in note(lab)
     measured(record, 1, 4.0)
     now[0] += EVERY / 2
     notes.changed(record)
+    notes.close()
     assert "so far: 5 " in note(lab)
     now[0] += EVERY / 2
     notes.changed(record)
+    notes.close()
     assert "so far: 4 ± 0.12" in note(lab)
 
 
@@ -64,4 +68,5 @@ def test_it_takes_little_of_the_search_and_a_failure_costs_nothing(
     while now[0] < 1000:
         now[0] += 1.0
         notes.changed(record)
+        notes.close()
     assert calls[0] == 4
