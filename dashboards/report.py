@@ -236,17 +236,18 @@ def _schedules(
         winners_only: only the best method of each search, and the best control.
     """
     sections = []
+    kept = [*named.values()]
     if winners_only:
-        kept = [best_control([*named.values()]), *winners_of_searches([*named.values()])]
-        named = {label: r for label, r in named.items() if any(r is one for one in kept)}
+        kept = [r for r in (best_control(kept), *winners_of_searches(kept)) if r is not None]
+    only = {label for label, result in named.items() if any(result is one for one in kept)}
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
-        drawn = {label: r.strategy for label, r in named.items() if r.strategy.steps == steps}
+        drawn = {k: r.strategy for k, r in named.items() if r.strategy.steps == steps and k in only}
         rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
         names = schedules_of(drawn.values())
         sections.append(
             {
                 "steps": steps,
-                "figure": _figure_html(draw_schedules(named, tokens, steps)),
+                "figure": _figure_html(draw_schedules(named, tokens, steps, only)),
                 "schedules": [name.replace("_", " ") for name in names],
                 "numbers": [
                     {
@@ -267,8 +268,7 @@ def _schedules(
 def _best_fid(named: Mapping[str, Result], searches: Searches | None) -> list[dict[str, Any]]:
     """Make a figure for each T that was searched; a band for searches that differ by their seed."""
     if searches is not None and any(len(of) > 1 for of in searches.groups.values()):
-        controls = [result for result in named.values() if not result.searched]
-        figure = _figure_html(draw_seeds(searches.groups, controls))
+        figure = _figure_html(draw_seeds(searches.groups, named))
         return [{"steps": None, "figure": figure, "passes": None}]
     searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}
     sections = []

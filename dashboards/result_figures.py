@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -51,9 +51,19 @@ def draw_tests(named: Mapping[str, Result]) -> go.Figure:
     return figures.final_test(tests, colours_of(named), _metric(named))
 
 
-def draw_schedules(named: Mapping[str, Result], tokens: int, steps: int) -> go.Figure:
-    """Draw the schedules of all results of T = `steps`, with what their searches tried."""
-    here = {label: r for label, r in named.items() if r.strategy.steps == steps}
+def draw_schedules(
+    named: Mapping[str, Result], tokens: int, steps: int, only: Collection[str] | None = None
+) -> go.Figure:
+    """Draw the schedules of all results of T = `steps`, with what their searches tried.
+
+    Args:
+        named: the results by label.
+        tokens: L.
+        steps: T.
+        only: the labels to draw; None draws all.
+    """
+    shown = named if only is None else only
+    here = {k: r for k, r in named.items() if r.strategy.steps == steps and k in shown}
     winner = best_searched([*named.values()])
     tried = {
         label: Searched(result.bounds, result.good if result is winner else ())
@@ -82,20 +92,21 @@ def draw_progress(named: Mapping[str, Result], steps: int) -> go.Figure:
     )
 
 
-def draw_seeds(groups: Mapping[str, Sequence[Result]], others: Sequence[Result]) -> go.Figure:
+def draw_seeds(groups: Mapping[str, Sequence[Result]], named: Mapping[str, Result]) -> go.Figure:
     """Draw the progress of searches that differ only by their seed, beside the controls to beat.
 
     Args:
         groups: the results of each label, one for each search seed; all of one T.
-        others: the results of controls.
+        named: all results by label, controls among them.
     """
-    best = best_control(others)
+    colour, controls = colours_of(named), [r for r in named.values() if not r.searched]
+    best = best_control(controls)
     return best_fid_over_seeds(
         {label: [r.evaluations for r in results] for label, results in groups.items()},
-        figures.colours(groups),
+        {label: colour[results[0].label] for label, results in groups.items()},
         metric_label(next(iter(groups.values()))[0].metric),
         tests={label: over_seeds(results) for label, results in groups.items()},
-        levels={r.label: r.value for r in others if r is best or r.method == RULE_OF_THUMB},
+        levels={r.label: r.value for r in controls if r is best or r.method == RULE_OF_THUMB},
     )
 
 

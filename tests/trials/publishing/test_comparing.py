@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dashboards.result_figures import colours_of, draw_schedules, draw_seeds, labelled
 from tests.dashboards.conftest import compared as made_up
 from trials.lab import Lab
 from trials.publishing import comparing
@@ -80,3 +81,17 @@ def test_another_length_or_other_data_are_refused(
         ValueError, match="a was measured on mine, b on yours: their numbers cannot"
     ):
         _require_comparable("a", "b", told)
+
+
+def test_a_method_has_one_colour_in_all_figures() -> None:
+    results = comparison(a=settings(), b=settings(seed=1)).results
+    worst = dataclasses.replace(results[0], method="gp", value=99.0)
+    named = labelled([worst, *results])
+    colour = colours_of(named)
+    winners = {"a/tpe", "b/tpe"}
+    lines = draw_schedules(named, 64, 4, winners).data
+    drawn = {line.name: line.line.color for line in lines if line.name in named}
+    assert drawn.keys() - {"rule of thumb"} == winners
+    assert all(drawn[label] == colour[label] for label in winners)
+    (median, *_) = draw_seeds({"tpe": results[:2]}, named).data
+    assert median.line.color == colour["a/tpe"]
