@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from search.number_text import span
 from search.progress import Report, SearchProgress
@@ -29,6 +30,9 @@ from trials.progress.table import line_of, table_of
 LOG_EVERY = 10.0
 """Seconds between the lines of a task in a log."""
 TIMES_A_SECOND = 4
+PAUSES = 20
+"""How many times as long as it takes to look at a search it is then left alone: with thousands of
+evaluations, that takes a tenth of a second."""
 
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -63,6 +67,8 @@ class LiveProgress:
             auto_refresh=False,
         )
         self._search: Callable[[], SearchProgress] | None = None
+        self._table: Table | None = None
+        self._next_look = -math.inf
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, tuple[float, int]] = {}
         self._logged: dict[str, float] = {}
@@ -90,6 +96,7 @@ class LiveProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._next_look = -math.inf  # the last table stays
         self._open.close()
 
     def report(self, name: str) -> Report:
@@ -129,8 +136,12 @@ class LiveProgress:
 
     def _drawn(self) -> Group:
         """All that is shown: running tasks, and the search if there is one."""
-        parts = [] if self._search is None else [table_of(self._search(), stderr.width)]
-        return Group(*([self._bars.get_renderable()] if self._tasks else []), *parts)
+        now = time.monotonic()
+        if self._search is not None and now >= self._next_look:
+            self._table = table_of(self._search(), stderr.width)
+            self._next_look = now + PAUSES * (time.monotonic() - now)
+        bars = [self._bars.get_renderable()] if self._tasks else []
+        return Group(*bars, *([] if self._table is None else [self._table]))
 
     def _due(self, name: str, last: bool) -> bool:
         now = time.monotonic()
