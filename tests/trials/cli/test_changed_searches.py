@@ -152,32 +152,29 @@ def cut_off(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        ("delete small", "expected --yes, because there is no terminal to ask on"),
-        (
-            "rename small new",
-            "expected --yes, because there is no terminal to ask on",
-        ),
-        ("delete nix --yes", "no search 'nix' in "),
-        ("rename nix new --yes", "no search 'nix' in "),
-        ("rename nix other --yes", "no search 'nix' in "),
-        ("delete ../lab --yes", "'../lab' is not a valid name of a search"),
-        ("rename small ../x --yes", "name = '../x' is not a valid name of a search"),
-        ("rename small small --yes", "expected another name than small, got the same"),
-        ("rename small other --yes", "search other exists already; choose another name"),
-        ("rename small taken --yes", "exists already; move it, or choose another name"),
-        ("rename other small-theirs --yes --lab nowhere", "no such folder"),
-    ],
-)
-def test_what_is_refused_changes_nothing(words: str, line: str, autonat: Autonat, lab: Lab) -> None:
+REFUSED = {
+    "delete small": "expected --yes, because there is no terminal to ask on",
+    "rename small new": "expected --yes, because there is no terminal to ask on",
+    "delete nix --yes": "no search 'nix' in ",
+    "rename nix new --yes": "no search 'nix' in ",
+    "rename nix other --yes": "no search 'nix' in ",
+    "delete ../lab --yes": "'../lab' is not a valid name of a search",
+    "rename small ../x --yes": "name = '../x' is not a valid name of a search",
+    "rename small small --yes": "expected another name than small, got the same",
+    "rename small other --yes": "search other exists already; choose another name",
+    "rename small taken --yes": "exists already; move it, or choose another name",
+    "rename other small-theirs --yes --lab nowhere": "no such folder",
+}
+
+
+def test_what_is_refused_changes_nothing(autonat: Autonat, lab: Lab) -> None:
     (lab.folder / "results" / "taken").mkdir()
     before = studies_of(lab.record_url), rows(lab), runs(lab)
-    given = words.split() if "--lab" in words else [*words.split(), "--lab", lab.folder]
-    code, out, err = autonat(*given)
-    assert (code, out) == (2, "")
-    assert line in err
+    for words, line in REFUSED.items():
+        given = words.split() if "--lab" in words else [*words.split(), "--lab", lab.folder]
+        code, out, err = autonat(*given)
+        assert (code, out) == (2, ""), words
+        assert line in err, words
     assert (studies_of(lab.record_url), rows(lab), runs(lab)) == before
 
 
