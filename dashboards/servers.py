@@ -1,8 +1,9 @@
-"""Opens the MLflow UI and optuna-dashboard on this machine."""
+"""Opens the live page, the MLflow UI and optuna-dashboard on this machine."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -10,20 +11,36 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
-MLFLOW_PORT, OPTUNA_PORT = 5000, 8080
+if TYPE_CHECKING:
+    import flask
+
 START_SECONDS = 120
 """The time in seconds that a server has to answer; MLflow needs ten seconds on two slow cores."""
 STOP_SECONDS = 10
 """The time in seconds that a server has to stop before it is killed."""
+
+
+class Ports(NamedTuple):
+    """The ports of the three servers. Where one is taken, another is used."""
+
+    mlflow: int = 5000
+    optuna: int = 8080
+    live: int = 8050
+
+
+PORTS = Ports()
+LivePage = Callable[[str, str], "flask.Flask"]
+"""Makes the live page, given the addresses of MLflow's list of searches and of optuna-dashboard."""
 
 
 def dashboard_commands(
@@ -31,7 +48,7 @@ def dashboard_commands(
     tracking_uri: str,
     artifacts: Path,
     host: str = "127.0.0.1",
-    ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+    ports: Ports = PORTS,
     pictures: Path | None = None,
 ) -> tuple[str, str]:
     """Return the shell commands that open the MLflow UI and optuna-dashboard.
@@ -42,15 +59,15 @@ def dashboard_commands(
             returned in place of the first command, because there is nothing to start.
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
-        ports: the ports of MLflow and of optuna-dashboard.
+        ports: the ports of the servers.
         pictures: the folder of the artifacts of optuna-dashboard.
     """
     mlflow = (
         tracking_uri
         if _is_server(tracking_uri)
-        else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports[0]))
+        else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports.mlflow))
     )
-    return mlflow, shlex.join(_optuna_command(record_url, host, ports[1], pictures))
+    return mlflow, shlex.join(_optuna_command(record_url, host, ports.optuna, pictures))
 
 
 def open_dashboards(
@@ -58,13 +75,15 @@ def open_dashboards(
     tracking_uri: str,
     artifacts: Path,
     host: str = "127.0.0.1",
-    ports: tuple[int, int] = (MLFLOW_PORT, OPTUNA_PORT),
+    ports: Ports = PORTS,
     pictures: Path | None = None,
     view: str = "",
+    live: LivePage | None = None,
 ) -> None:
-    """Start both servers, print their addresses, wait for Ctrl-C or SIGTERM, and stop them.
+    """Start the servers, print their addresses, wait for Ctrl-C or SIGTERM, and stop them.
 
-    If a port is taken, a free one is used. This must be called from the main thread.
+    If a port is taken, a free one is used, and a line says so. This must be called from the main
+    thread.
 
     Args:
         record_url: the Optuna storage, as an SQLAlchemy URL.
@@ -72,33 +91,89 @@ def open_dashboards(
             is printed.
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
-        ports: the ports of MLflow and of optuna-dashboard.
+        ports: the ports of the servers.
         pictures: the folder of the artifacts of optuna-dashboard.
         view: the end of the address at which MLflow shows the searches, or "".
+        live: makes the live page, whose address is printed first; None starts none.
 
     Raises:
         ValueError: a server stopped or did not answer; the message contains its last lines.
     """
-    mlflow_port = _free_port(host, ports[0])
-    optuna_port = _free_port(host, ports[1], besides=mlflow_port)
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_by_sigterm())
-        command = _optuna_command(record_url, host, optuna_port, pictures)
-        servers = {f"http://{host}:{optuna_port}": _running_server("optuna-dashboard", command)}
+        free = _free_ports(host, ports)
+        mlflow, optuna = f"http://{host}:{free.mlflow}", f"http://{host}:{free.optuna}"
+        started: dict[str, _Served] = {}
+        if live is not None:
+            name, address = "live page", f"http://{host}:{free.live}"
+            shown = tracking_uri if _is_server(tracking_uri) else mlflow
+            page = live(f"{shown.rstrip('/')}/{view}", f"{optuna}/dashboard")
+            started[address] = stack.enter_context(_running_page(name, page, host, free.live))
+            _say_where(name, address, ports.live, free.live)
+        command = _optuna_command(record_url, host, free.optuna, pictures)
+        started[optuna] = stack.enter_context(_running_server("optuna-dashboard", command))
         if not _is_server(tracking_uri):
-            command = _mlflow_command(tracking_uri, artifacts, host, mlflow_port)
-            tracking_uri = f"http://{host}:{mlflow_port}"
-            servers[tracking_uri] = _running_server("MLflow", command)
-        started = {address: stack.enter_context(s) for address, s in servers.items()}
+            command = _mlflow_command(tracking_uri, artifacts, host, free.mlflow)
+            started[mlflow] = stack.enter_context(_running_server("MLflow", command))
+            tracking_uri = mlflow
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
         address = f"{tracking_uri.rstrip('/')}/{view}" if view else tracking_uri
-        print(f"MLflow            {address}")
-        print(f"optuna-dashboard  http://{host}:{optuna_port}/dashboard")
+        taken = ports.mlflow if tracking_uri == mlflow else free.mlflow
+        _say_where("MLflow", address, taken, free.mlflow)
+        _say_where("optuna-dashboard", f"{optuna}/dashboard", ports.optuna, free.optuna)
         print("Ctrl-C stops the servers that were started here.", flush=True)
         while True:
             _check_alive(started.values())
             time.sleep(0.5)
+
+
+def _say_where(name: str, address: str, wanted: int, port: int) -> None:
+    moved = "" if port == wanted else f"  (port {wanted} is taken)"
+    print(f"{name:17} {address}{moved}", flush=True)
+
+
+class _Served(Protocol):
+    """A server that was started."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    def end(self) -> str | None:
+        """Return how it ended; None while it runs."""
+
+    def last_lines(self) -> str:
+        """Return the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    name: str
+    thread: threading.Thread
+
+    def end(self) -> str | None:
+        return None if self.thread.is_alive() else "its thread ended"
+
+    def last_lines(self) -> str:
+        return "(it has no log)"
+
+
+@contextlib.contextmanager
+def _running_page(name: str, page: flask.Flask, host: str, port: int) -> Iterator[_Page]:
+    """Serve a page from a thread of this process."""
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
+    server = make_server(host, port, page, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, name=name, daemon=True)
+    thread.start()
+    try:
+        yield _Page(name, thread)
+    finally:
+        server.shutdown()
+        thread.join(STOP_SECONDS)
+        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -106,6 +181,11 @@ class _Server:
     name: str
     process: subprocess.Popen[bytes]
     log: IO[bytes]
+
+    def end(self) -> str | None:
+        """Return how it ended; None while it runs."""
+        code = self.process.poll()
+        return None if code is None else f"exit code {code}"
 
     def last_lines(self, count: int = 5) -> str:
         """Return the last lines of its log."""
@@ -161,7 +241,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _wait_until_answering(server: _Server, address: str, servers: Iterable[_Server]) -> None:
+def _wait_until_answering(server: _Served, address: str, servers: Iterable[_Served]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         _check_alive(servers)
@@ -176,11 +256,11 @@ def _wait_until_answering(server: _Server, address: str, servers: Iterable[_Serv
     )
 
 
-def _check_alive(servers: Iterable[_Server]) -> None:
+def _check_alive(servers: Iterable[_Served]) -> None:
     for server in servers:
-        code = server.process.poll()
-        if code is not None:
-            raise ValueError(f"{server.name} stopped (exit code {code}):\n{server.last_lines()}")
+        end = server.end()
+        if end is not None:
+            raise ValueError(f"{server.name} stopped ({end}):\n{server.last_lines()}")
 
 
 def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) -> list[str]:
@@ -216,14 +296,22 @@ def _is_server(tracking_uri: str) -> bool:
     return tracking_uri.startswith(("http://", "https://"))
 
 
-def _free_port(host: str, wanted: int, besides: int | None = None) -> int:
+def _free_ports(host: str, wanted: Ports) -> Ports:
+    """Return the wanted ports, and free ones in place of those that are taken."""
+    found: list[int] = []
+    for port in wanted:
+        found.append(_free_port(host, port, found))
+    return Ports(*found)
+
+
+def _free_port(host: str, wanted: int, besides: Collection[int]) -> int:
     """Return the wanted port, or a free one if it is taken."""
-    for port in (wanted, 0):
+    for port in (wanted, *(0 for _ in besides), 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             # Like the servers, treat a port as free if its last connections are just closing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             found: int = probe.getsockname()[1]
-            if found != besides:
+            if found not in besides:
                 return found
     raise ValueError(f"{host}: no free port")

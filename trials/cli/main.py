@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from trials.cli.changed_searches import app as changes_app
+from trials.cli.dashboard import app as dashboard_app
 from trials.cli.data import app as data_app
 from trials.cli.flags import (
     App,
@@ -26,12 +27,12 @@ from trials.cli.flags import (
     finite,
     without_flag_placeholders,
 )
-from trials.cli.printing import INTERRUPTED, note, out, print_json, spell_out
+from trials.cli.printing import INTERRUPTED, out, print_json, spell_out
 from trials.cli.records import app as records_app
 from trials.cli.search import app as search_app
 from trials.cli.strategies import app as strategies_app
 from trials.cli.train import app as train_app
-from trials.lab import DEFAULT_LAB, Lab
+from trials.lab import DEFAULT_LAB
 from trials.progress import say
 from trials.quiet import without_chatter
 
@@ -101,35 +102,8 @@ app.add_typer(train_app)
 app.add_typer(strategies_app)
 app.add_typer(records_app)
 app.add_typer(changes_app)
+app.add_typer(dashboard_app)
 app.add_typer(data_app)
-
-
-@app.command()
-def dashboard(
-    lab: LabFlag = DEFAULT_LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
-) -> None:
-    """Serve the MLflow UI and optuna-dashboard on this machine, until Ctrl-C."""
-    from dashboards.servers import open_dashboards
-    from trials.record.databases import one_line
-    from trials.tracking.client import EXPERIMENT, anchor
-    from trials.tracking.views import searches_view
-
-    where = Lab.at(lab, record_url, tracking_uri)
-    if not where.folder.is_dir() and not (record_url and tracking_uri):
-        raise ValueError(f"lab {where.folder}: no such folder")
-    with one_line("tracking", where.tracking_uri):
-        unmoved = anchor(where)
-        view = searches_view(where, EXPERIMENT)
-    if unmoved is not None:
-        note(unmoved)
-    say("starting optuna-dashboard and MLflow, which takes about ten seconds …")
-    open_dashboards(
-        where.record_url,
-        where.tracking_uri,
-        where.artifacts,
-        pictures=where.optuna_artifacts,
-        view=view,
-    )
 
 
 @app.command()

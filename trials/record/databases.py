@@ -6,15 +6,18 @@ A path is not a URL: % and ? have a meaning in a URL that they do not have in a 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 CONNECT_SECONDS = 5
 """Seconds that a database server may take to answer a first connection."""
+LOCK_SECONDS = 1.0
+"""Seconds for which a reader waits while another process writes an SQLite file."""
 SERVERS = ("postgresql", "mysql")
 ENGINES = ("sqlite", *SERVERS, "mssql")
 """Databases in which MLflow can keep its store."""
@@ -86,6 +89,20 @@ def impatient_url(url: str) -> str:
         if parts.get_backend_name() in SERVERS and "connect_timeout" not in parts.query:
             return _text(parts.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)}))
     return url
+
+
+def reading_engine(url: str) -> Engine:
+    """An engine that only reads: it cannot write or create an SQLite file, and waits neither long
+    for its writers nor for a server."""
+    file = sqlite_file(url)
+    if file is None:
+        return sqlalchemy.create_engine(impatient_url(url), pool_pre_ping=True)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+
+    # Without a pool, a file that was replaced is opened anew.
+    return sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.NullPool)
 
 
 def tables(url: str) -> set[str]:

@@ -31,7 +31,7 @@ def reasons(evaluations: Iterable[Evaluation]) -> list[Reason]:
     found: dict[str, list[str]] = {}
     for evaluation in evaluations:
         if evaluation.measurement is None:
-            found.setdefault(_without_numbers(evaluation.reason), []).append(evaluation.reason)
+            found.setdefault(without_numbers(evaluation.reason), []).append(evaluation.reason)
     grouped = [Reason(texts[0], len(texts)) for texts in found.values()]
     return sorted(grouped, key=lambda reason: -reason.count)
 
@@ -69,7 +69,7 @@ class FailureWatch:
         if last.measurement is not None:
             self._in_a_row = 0
             return
-        kind = _without_numbers(last.reason)
+        kind = without_numbers(last.reason)
         if kind not in self._said:
             self._said.add(kind)
             self._say(f"{record.name}: evaluation {last.number} failed: {last.reason}")
@@ -83,6 +83,6 @@ class FailureWatch:
             )
 
 
-def _without_numbers(reason: str) -> str:
+def without_numbers(reason: str) -> str:
     """A reason without the words that hold numbers: times, sizes, addresses."""
     return re.sub(r"\S*\d\S*", "#", reason)

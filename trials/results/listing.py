@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import ColumnElement, bindparam, column, false, func, not_, or_, select, table
@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 
 from search.measurement import with_metric
 from trials.lab import Lab
-from trials.record.databases import one_line, sqlite_file
+from trials.record.databases import first_line, one_line, sqlite_file
 from trials.record.driver import ATTRIBUTE, Driver
 from trials.record.kinds import (
     ALTERNATION,
@@ -32,6 +32,7 @@ from trials.record.kinds import (
 )
 from trials.record.retried import RETRIED, Retried
 
+NAMES = table("studies", column("study_id"), column("study_name"))
 STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
 TRIALS = table(
     "trials",
@@ -41,6 +42,8 @@ TRIALS = table(
 )
 VALUES = table("trial_values", column("trial_id"), column("value"))
 ROLES = table("trial_user_attributes", column("trial_id"), column("key"), column("value_json"))
+ATTRIBUTES_READ = ("format", "study_id", "settings", ATTRIBUTE, RETRIED)
+"""The user attributes of a study that say what it is."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ class Listed:
         return told | {"methods": list(self.methods), "last": last}
 
 
-def searches(lab: Lab) -> list[Listed]:
+def searches(lab: Lab, note: Callable[[str], None] = lambda _: None) -> list[Listed]:
     """All searches in the record of a lab, the one with the latest evaluation first.
 
     Args:
         lab: the lab; its record need not exist yet.
+        note: called with a line for each study that is damaged, and left out.
 
     Raises:
         ValueError: the record cannot be read.
@@ -107,23 +111,33 @@ def searches(lab: Lab) -> list[Listed]:
             with engine.connect() as connection:
                 if not sqlalchemy.inspect(connection).has_table("studies"):
                     return []
-                studies = _studies(connection)
+                studies = _studies(connection, note)
         finally:
             engine.dispose()
-    named: dict[str, list[_Study]] = defaultdict(list)
-    for study in studies:
-        named[study.settings["search_name"]].append(study)
-    alternations = {name for name, of in named.items() if of[0].settings["kind"] == ALTERNATION}
-    found = [_listed(name, of) for name, of in named.items() if name not in alternations]
-    for name in alternations:
+    named, alternations = by_search(studies)
+    found = [listed(name, of) for name, of in named.items()]
+    for name, study in alternations.items():
         halves = [half for half in found if half.alternation == name]
-        ended = (lab.results(name) / "best.json").exists()
-        found.append(_alternation(name, named[name][0], halves, ended))
-    return sorted(found, key=lambda s: (s.last or datetime.min, s.name), reverse=True)
+        found.append(listed_alternation(lab, name, study, halves))
+    return latest_first(found)
 
 
 @dataclass
-class _Study:
+class StudySummary:
+    """What a study says of itself, and what its trials add up to.
+
+    Attributes:
+        settings: of the study.
+        driver: the process that runs it, or None.
+        retried: which of its trials are superseded.
+        complete: successful evaluations.
+        failed: failed evaluations.
+        lowest: the lowest value; infinite before there is one.
+        last: when its last evaluation ended.
+        tested: the values of a final test, by role.
+        study_id: a random text that identifies the study in any storage.
+    """
+
     settings: dict[str, Any]
     driver: Driver | None
     retried: Retried
@@ -132,23 +146,89 @@ class _Study:
     lowest: float = math.inf
     last: datetime | None = None
     tested: dict[str, list[float]] | None = None
+    study_id: str | None = None
 
 
-def _studies(connection: Connection) -> list[_Study]:
-    told: dict[int, dict[str, Any]] = defaultdict(dict)
-    asked = ("format", "settings", ATTRIBUTE, RETRIED)
-    for study, key, value in connection.execute(select(STUDIES).where(STUDIES.c.key.in_(asked))):
-        told[study][key] = json.loads(value)
-    # Studies of other programs, and incompletely created ones, lack our format.
-    found = {
-        study: _Study(
-            a["settings"],
-            Driver(**a[ATTRIBUTE]) if a.get(ATTRIBUTE) else None,
-            Retried.from_json(a.get(RETRIED)),
+T = TypeVar("T", bound=Listed)
+
+
+def latest_first(found: list[T]) -> list[T]:
+    """Searches in the order in which they are listed."""
+    return sorted(found, key=lambda s: (s.last or datetime.min, s.name), reverse=True)
+
+
+def by_search(
+    studies: Iterable[StudySummary],
+) -> tuple[dict[str, list[StudySummary]], dict[str, StudySummary]]:
+    """The studies of each search by its name, and the study of each alternation by its name."""
+    named: dict[str, list[StudySummary]] = defaultdict(list)
+    alternations: dict[str, StudySummary] = {}
+    for study in studies:
+        name = study.settings["search_name"]
+        if study.settings["kind"] == ALTERNATION:
+            alternations[name] = study
+        else:
+            named[name].append(study)
+    return named, alternations
+
+
+def summary_of(name: str, attributes: Mapping[str, str]) -> StudySummary | None:
+    """What a study says of itself; None where it is not autonat's, or not completely created.
+
+    Args:
+        name: of the study.
+        attributes: its user attributes ATTRIBUTES_READ, as the JSON texts that are stored.
+
+    Raises:
+        ValueError: an attribute is damaged.
+    """
+    try:
+        told = {key: json.loads(value) for key, value in attributes.items()}
+        if not is_our_format(told.get("format")) or "search_name" not in told["settings"]:
+            return None
+        settings, driver = told["settings"], told.get(ATTRIBUTE)
+        if settings["kind"] != ALTERNATION:  # what every other use of the settings relies on
+            evaluations_of_one(settings)
+            _metric(settings)
+            [str(name) for name in settings["search"]["optimisers"]]
+            [int(seed) for seed in settings["search"]["test_seeds"]]
+        int(settings["search"]["steps"])
+        str(settings["search"]["objective"])
+        return StudySummary(
+            settings,
+            Driver(**driver) if driver else None,
+            Retried.from_json(told.get(RETRIED)),
+            study_id=told.get("study_id"),
         )
-        for study, a in told.items()
-        if is_our_format(a.get("format")) and "search_name" in a["settings"]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"study {name} is damaged and left out: {why}") from None
+
+
+def read_attributes(connection: Connection) -> dict[int, tuple[str, dict[str, str]]]:
+    """The name and the user attributes ATTRIBUTES_READ of every study, by its number in the
+    storage."""
+    names = select(NAMES.c.study_id, NAMES.c.study_name)
+    found: dict[int, tuple[str, dict[str, str]]] = {
+        number: (name, {}) for number, name in connection.execute(names)
     }
+    asked = select(STUDIES).where(STUDIES.c.key.in_(ATTRIBUTES_READ))
+    for number, key, value in connection.execute(asked):
+        if number in found:
+            found[number][1][key] = value
+    return found
+
+
+def _studies(connection: Connection, note: Callable[[str], None]) -> list[StudySummary]:
+    found: dict[int, StudySummary] = {}
+    for number, (name, attributes) in read_attributes(connection).items():
+        try:
+            summary = summary_of(name, attributes)
+        except ValueError as error:
+            note(str(error))
+            continue
+        if summary is not None:
+            found[number] = summary
     valid = _not_superseded({number: study.retried.superseded for number, study in found.items()})
     sums = (
         select(
@@ -205,7 +285,13 @@ def _not_superseded(superseded: Mapping[int, Collection[int]]) -> ColumnElement[
     return not_(or_(false(), *void))
 
 
-def _listed(name: str, studies: Sequence[_Study]) -> Listed:
+def listed(name: str, studies: Sequence[StudySummary]) -> Listed:
+    """The entry of a search.
+
+    Args:
+        name: of the search.
+        studies: its studies, at least one.
+    """
     of = [study for study in studies if study.settings["kind"] == SEARCH]
     test = next((s for s in studies if s.settings["kind"] == TEST), None)
     search = studies[0].settings["search"]
@@ -243,9 +329,12 @@ def _listed(name: str, studies: Sequence[_Study]) -> Listed:
     )
 
 
-def _alternation(name: str, study: _Study, halves: list[Listed], ended: bool) -> Listed:
+def listed_alternation(
+    lab: Lab, name: str, study: StudySummary, halves: Sequence[Listed]
+) -> Listed:
     """The entry of an alternation: it sums up its searches, with the values of the generation
     ones."""
+    ended = (lab.results(name) / "best.json").exists()
     search = study.settings["search"]
     generation = [half for half in halves if half.what == "generation"]
     running = study.driver is not None and study.driver.alive()

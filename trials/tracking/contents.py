@@ -11,6 +11,7 @@ from search.measurement import Measurement
 from search.strategy_file import image_flops
 from trials.record.evaluation import Evaluation
 from trials.record.record import Record
+from trials.tracking.views import STUDY_NAME_TAG
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
 TRIAL_TAG = "autonat.trial"
@@ -35,7 +36,7 @@ def of_study(record: Record) -> Contents:
     tags = {
         STUDY_TAG: record.study_id,
         PROBE_TAG: PARENT,
-        "autonat.study": record.name,
+        STUDY_NAME_TAG: record.name,
         "search": settings.get("search_name"),
         "kind": settings["kind"],
         "method": optimiser,

@@ -35,7 +35,7 @@ from trials.tracking.contents import (
     of_study,
 )
 from trials.tracking.curves import Curve, best_name
-from trials.tracking.views import runs_view, show_metric
+from trials.tracking.views import STUDY_NAME_TAG, runs_view, show_metric
 
 ALTERNATION_TAG = "autonat.alternation"
 PAGE = 1000
@@ -295,7 +295,7 @@ class Mirror:
         found = client.search_runs([self._experiments.searches], query, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        tags = {ALTERNATION_TAG: record.study_id, "autonat.study": record.name}
+        tags = {ALTERNATION_TAG: record.study_id, STUDY_NAME_TAG: record.name}
         run = client.create_run(self._experiments.searches, run_name=name, tags=tags)
         client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)

@@ -14,18 +14,24 @@ from urllib.parse import quote, urlencode
 import sqlalchemy
 
 from trials.lab import Lab
-from trials.record.databases import impatient_url, is_database, sqlite_file
+from trials.record.databases import impatient_url, is_database, reading_engine, sqlite_file
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 VIEW = "searches"
+STUDY_NAME_TAG = "autonat.study"
+"""The tag of a study's run that holds the name of the study."""
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 MADE = 1_790_000_000_000
 """When the view was made, which MLflow asks for, in milliseconds; it stays as it was."""
 EXPERIMENTS = sqlalchemy.table(
     "experiments", sqlalchemy.column("experiment_id"), sqlalchemy.column("name")
 )
+RUNS = sqlalchemy.table(
+    "runs", *map(sqlalchemy.column, ("run_uuid", "experiment_id", "lifecycle_stage", "start_time"))
+)
+RUN_TAGS = sqlalchemy.table("tags", *map(sqlalchemy.column, ("key", "value", "run_uuid")))
 TAGS = sqlalchemy.table(
     "experiment_tags", sqlalchemy.column("experiment_id"), sqlalchemy.column("key")
 )
@@ -109,6 +115,35 @@ def searches_view(lab: Lab, name: str) -> str:
     if found is None:
         return ""
     return _address(found, {} if viewed is None else {"viewStateShareKey": VIEW})
+
+
+def run_views(lab: Lab) -> dict[str, str]:
+    """The ends of the addresses at which MLflow shows the runs of studies, by the study's name.
+
+    There are none where the store is a server, whose ids are not looked up, or has none yet.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the store cannot be read.
+    """
+    file = sqlite_file(lab.tracking_uri)
+    if not is_database(lab.tracking_uri) or (file is not None and not file.exists()):
+        return {}
+    # A study that was deleted and made again has two runs, of which the later one counts.
+    asked = (
+        sqlalchemy.select(RUN_TAGS.c.value, RUNS.c.experiment_id, RUNS.c.run_uuid)
+        .select_from(RUN_TAGS.join(RUNS, RUNS.c.run_uuid == RUN_TAGS.c.run_uuid))
+        .where(RUN_TAGS.c.key == STUDY_NAME_TAG, RUNS.c.lifecycle_stage == "active")
+        .order_by(RUNS.c.start_time)
+    )
+    engine = reading_engine(lab.tracking_uri)
+    try:
+        if not {"tags", "runs"} <= set(sqlalchemy.inspect(engine).get_table_names()):
+            return {}
+        with engine.connect() as connection:
+            found = connection.execute(asked).all()
+    finally:
+        engine.dispose()
+    return {study: f"#/experiments/{experiment}/runs/{run}" for study, experiment, run in found}
 
 
 def _address(experiment: object, asked: dict[str, str]) -> str:

@@ -1,0 +1,98 @@
+"""The words of the live page: what a search is, how far it is, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dashboards.formatting import with_error
+from dashboards.live.input import Search, Value
+from search.controls import RULE_OF_THUMB, START
+from search.measurement import metric_label
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+class Fact(NamedTuple):
+    """A number of a search: what it is, the number, and a remark."""
+
+    name: str
+    number: str
+    remark: str
+
+
+def what_it_is(search: Search) -> str:
+    """Say what is searched: "digits, T = 8, generation, half a round of whole"."""
+    half = "" if search.alternation is None else f", part of {search.alternation}"
+    return f"{search.objective}, T = {search.steps}, {search.what}{half}"
+
+
+def how_far(search: Search) -> str:
+    """Say how far a search is, and how fast."""
+    done = search.evaluations + search.failed
+    parts = [f"{done:,} of {search.budgeted:,} evaluations"]
+    if search.tested:
+        parts.append(f"final test {search.tested} of {search.to_test}")
+    if search.images_per_second:
+        speed = search.images_per_second
+        parts.append(f"{speed:,.0f} images/s" if speed >= 10 else f"{speed:.2g} images/s")
+    if search.busy_workers is not None:
+        parts.append(f"{max(1, round(search.busy_workers))} at a time")
+    if search.seconds_left is not None:
+        parts.append(f"about {span(search.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def progress(search: Search) -> tuple[int, int]:
+    """Return the evaluations that were made, and all of them, with those of the final test."""
+    whole = search.budgeted + search.to_test
+    if search.state == "done":
+        return whole, whole
+    return min(search.evaluations + search.failed, search.budgeted) + search.tested, whole
+
+
+def facts(search: Search) -> list[Fact]:
+    """Return the best number, and the rule of thumb and the best control beside it.
+
+    Before the final test they are numbers of the search, all with the same n; the best of them is
+    chosen for being low.
+    """
+    tested = [m for m in search.studies if m.test is not None]
+    metric, found = metric_label(search.metric), search.best
+    if found is None:
+        return []
+    controls: Mapping[str, Value] = search.controls if tested else search.seen_controls
+    values = {m.method: m.test if tested else m.best for m in search.studies}
+    by = next((name for name, value in values.items() if value == found), "")
+    remark = f"{by}, final test" if tested else f"{by}, lowest in the search"
+    shown = [Fact(f"best {metric}", number(found), remark)]
+    name = next((name for name in (RULE_OF_THUMB, START) if name in controls), None)
+    if name is not None:
+        shown.append(Fact(name, number(controls[name]), ""))
+    best = min(controls, key=lambda name: controls[name].value, default=None)
+    if best is not None and best != name:
+        shown.append(Fact("best control", number(controls[best]), best))
+    return shown
+
+
+def number(value: Value | None) -> str:
+    """Format a value with its error; nothing if there is none."""
+    return "" if value is None else with_error(value.value, value.standard_error)
+
+
+def counted(search: Search) -> str:
+    """Count searches' failures: "3 failed", or nothing."""
+    return f"{search.failed:,} failed" if search.failed else ""
+
+
+def span(seconds: float) -> str:
+    """Format a span of time in its one or two largest units: "40 s", "3 min", "2 h 10 min"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100 * MINUTE:
+        return f"{round(seconds / MINUTE)} min"
+    if seconds < 2 * DAY:
+        hours, minutes = divmod(round(seconds / MINUTE), 60)
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / HOUR), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -1,0 +1,277 @@
+"""A search as it is seen while it runs: what it has found so far, how fast it is, and its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from search.controls import CONTROLS, RULE_OF_THUMB, START
+from search.final_test import FinalTest
+from trials.record.driver import Driver
+from trials.record.kinds import SEARCH, TEST, what_is_searched
+from trials.results.listing import Listed, StudySummary, evaluations_of_one
+from trials.results.tally import RECENT, Recent, Tally
+
+
+class Value(NamedTuple):
+    """A value with its standard error, which is None if it is unknown."""
+
+    value: float
+    standard_error: float | None
+
+
+class Followed(NamedTuple):
+    """A study of a record, with what its trials add up to.
+
+    Attributes:
+        name: of the study.
+        number: of the study in the storage.
+        summary: what it says of itself.
+        tally: of its trials.
+        lowest_error: the standard error of its lowest value.
+    """
+
+    name: str
+    number: int
+    summary: StudySummary
+    tally: Tally
+    lowest_error: float | None
+
+
+@dataclass(frozen=True)
+class MethodSeen:
+    """What one method of a search has done so far.
+
+    Attributes:
+        method: the name of its optimiser.
+        study: the name of its study.
+        study_number: the number of its study in the storage.
+        evaluations: successful evaluations.
+        failed: failed evaluations.
+        budgeted: evaluations that its budget pays for.
+        best: the lowest value that it saw, which is biased low; None before there is one.
+        curve: the images generated and the best value so far, at each improvement, and now.
+        test: its final test, or None.
+    """
+
+    method: str
+    study: str
+    study_number: int
+    evaluations: int
+    failed: int
+    budgeted: int
+    best: Value | None
+    curve: tuple[tuple[int, float], ...]
+    test: Value | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSeen(Listed):
+    """A search or an alternation, with what it shows while it runs.
+
+    Attributes:
+        studies: its methods, in their order; empty for an alternation.
+        test_study: the number of the study of its final test in the storage, or None.
+        tested: evaluations of the final test that were made.
+        to_test: evaluations of the final test in all.
+        best: the lowest final test of its methods, or else the lowest value that it saw.
+        controls: the final tests of its controls, by name.
+        seen_controls: the values that the search itself saw of the controls that it measured first,
+            by name, which compare with `search_value`.
+        reasons: why evaluations failed, and how many for each reason, the commonest first.
+        driver: the process that runs it, such as "process 12 on host"; None if none does.
+        images_per_second: the present speed; None if it does not run, or is not known yet.
+        busy_workers: how many evaluations are made at the same time at present, on average.
+        seconds_left: how long it goes on at the present speed.
+    """
+
+    studies: tuple[MethodSeen, ...] = ()
+    test_study: int | None = None
+    tested: int = 0
+    to_test: int = 0
+    best: Value | None = None
+    controls: Mapping[str, Value]
+    seen_controls: Mapping[str, Value]
+    reasons: tuple[tuple[str, int], ...] = ()
+    driver: str | None = None
+    images_per_second: float | None = None
+    busy_workers: float | None = None
+    seconds_left: float | None = None
+
+
+def with_nothing_seen(entry: Listed, driver: Driver | None) -> SearchSeen:
+    """An alternation, whose searches show the rest."""
+    running = entry.state == "running"
+    return SearchSeen(
+        **vars(entry),
+        controls={},
+        seen_controls={},
+        driver=_in_words(driver) if running else None,
+    )
+
+
+def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
+    """A search from its studies.
+
+    Args:
+        entry: how it is listed.
+        studies: its studies, at least one.
+    """
+    running = entry.state == "running"
+    test = next((s for s in studies if s.summary.settings["kind"] == TEST), None)
+    tests = {} if test is None else _final_tests(test)
+    order = {name: place for place, name in enumerate(entry.methods)}
+    searching = [s for s in studies if s.summary.settings["kind"] == SEARCH]
+    methods = sorted(
+        (_method(study, tests) for study in searching),
+        key=lambda m: order.get(m.method, len(order)),
+    )
+    settings = studies[0].summary.settings
+    to_test = _to_test(settings, test)
+    tested = 0 if test is None else test.tally.complete + test.tally.failed
+    driver = next((s.summary.driver for s in studies if s.summary.driver), None)
+    speed = _speed(studies, driver) if running else None
+    shown = _best(methods, tests)
+    return SearchSeen(
+        **vars(entry),
+        studies=tuple(methods),
+        test_study=None if test is None else test.number,
+        tested=tested,
+        to_test=to_test,
+        best=shown,
+        controls={name: n for name, n in tests.items() if name in (*CONTROLS, START)},
+        seen_controls=_seen_controls(searching),
+        reasons=_reasons(studies),
+        driver=_in_words(driver) if running else None,
+        images_per_second=speed and speed.images,
+        busy_workers=speed and speed.busy,
+        seconds_left=speed and _seconds_left(settings, methods, test, to_test - tested, speed),
+    )
+
+
+class _Speed(NamedTuple):
+    """Of a search at present, each per second, and its evaluations at the same time."""
+
+    images: float
+    evaluations: float
+    busy: float
+
+
+def _speed(studies: Iterable[Followed], driver: Driver | None) -> _Speed | None:
+    """The speed over the last evaluations since its driver started."""
+    since = "" if driver is None else driver.since
+    recent: list[Recent] = sorted(
+        r
+        for study in studies
+        for r in study.tally.recent
+        if r.finished.isoformat(" ", "seconds") >= since
+    )[-RECENT:]
+    if len(recent) < 2:
+        return None
+    elapsed = (recent[-1].finished - recent[0].finished).total_seconds()
+    if elapsed <= 0:
+        return None
+    later = recent[1:]
+    return _Speed(
+        sum(r.images for r in later) / elapsed,
+        len(later) / elapsed,
+        sum(r.seconds for r in later) / elapsed,
+    )
+
+
+def _seconds_left(
+    settings: Mapping[str, Any],
+    methods: Sequence[MethodSeen],
+    test: Followed | None,
+    tests_left: int,
+    speed: _Speed,
+) -> float | None:
+    """How long the rest takes, if all of the budget is spent."""
+    # The final test begins when all methods are done.
+    left = sum(max(0, m.budgeted - m.evaluations - m.failed) for m in methods) * (test is None)
+    search = settings["search"]
+    if what_is_searched(settings) != "generation":  # the trainings take the time
+        return (left + tests_left) / speed.evaluations if speed.evaluations else None
+    images = left * search["images_per_evaluation"] + tests_left * search["test_images"]
+    return images / speed.images if speed.images else None
+
+
+def _method(study: Followed, tests: Mapping[str, Value]) -> MethodSeen:
+    settings, tally = study.summary.settings, study.tally
+    name = str(settings["optimiser"])
+    best = Value(tally.lowest, study.lowest_error) if math.isfinite(tally.lowest) else None
+    end = [] if best is None else [(tally.images, tally.lowest)]
+    return MethodSeen(
+        method=name,
+        study=study.name,
+        study_number=study.number,
+        evaluations=tally.complete,
+        failed=tally.failed,
+        budgeted=evaluations_of_one(settings),
+        best=best,
+        curve=(*tally.curve, *end),
+        test=tests.get(name),
+    )
+
+
+def _final_tests(test: Followed) -> dict[str, Value]:
+    """The finished final tests, by method or control; none while its winners may change."""
+    if test.summary.retried.reopened:
+        return {}
+    search = test.summary.settings["search"]
+    found = {}
+    for role, values in test.tally.tested.items():
+        whole = len(values) == len(search["test_seeds"]) and all(
+            map(math.isfinite, values.values())
+        )
+        if whole:
+            stated = test.tally.errors.get(role)
+            final = FinalTest.of(values, search["test_images"], 1, stated)
+            found[role] = Value(final.value, final.standard_error)
+    return found
+
+
+def _to_test(settings: Mapping[str, Any], test: Followed | None) -> int:
+    """Evaluations of the final test in all; before it starts, those that are expected."""
+    search = settings["search"]
+    if test is not None:
+        names = len(test.summary.settings["strategies"])
+    else:
+        controls = search.get("controls", ()) if what_is_searched(settings) == "generation" else [1]
+        names = len(search["optimisers"]) + len(controls)
+    return int(names * len(search["test_seeds"]))
+
+
+def _best(methods: Sequence[MethodSeen], tests: Mapping[str, Value]) -> Value | None:
+    finals = [m.test for m in methods if m.test is not None]
+    return min(finals or [m.best for m in methods if m.best is not None], default=None)
+
+
+def _seen_controls(studies: Iterable[Followed]) -> dict[str, Value]:
+    """The values of the first probes that are controls, by name; the lowest where several methods
+    measured one."""
+    found: dict[str, Value] = {}
+    for study in studies:
+        settings = study.summary.settings
+        for number, name in enumerate(settings.get("first") or [START]):
+            value = study.tally.first.get(number)
+            if name == START and settings["search"].get("start", RULE_OF_THUMB) == RULE_OF_THUMB:
+                name = RULE_OF_THUMB
+            if value is not None and (name in CONTROLS or name == START):
+                found[name] = min(Value(value, None), found.get(name, Value(math.inf, None)))
+    return found
+
+
+def _reasons(studies: Iterable[Followed]) -> tuple[tuple[str, int], ...]:
+    found: dict[str, tuple[str, int]] = {}
+    for study in studies:
+        for kind, (text, count) in study.tally.reasons.items():
+            first, before = found.get(kind, (text, 0))
+            found[kind] = (first, before + count)
+    return tuple(sorted(found.values(), key=lambda reason: -reason[1]))
+
+
+def _in_words(driver: Driver | None) -> str | None:
+    return None if driver is None else f"process {driver.pid} on {driver.host}"

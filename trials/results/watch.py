@@ -1,0 +1,351 @@
+"""Watches the searches of a lab: reads only what was added to the record since the last look.
+
+The record is only read: an SQLite file is opened for reading, and no table is changed. The queries
+go to the tables of Optuna's storage directly, as those of `trials.results.listing` do.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import and_, cast, column, func, or_, select, table
+from sqlalchemy.engine import Connection, Engine
+
+from search.measurement import with_metric
+from trials.lab import Lab
+from trials.record.databases import first_line, one_line, reading_engine, sqlite_file
+from trials.record.kinds import TEST, what_is_searched
+from trials.results.listing import (
+    ROLES,
+    VALUES,
+    StudySummary,
+    by_search,
+    latest_first,
+    listed,
+    listed_alternation,
+    read_attributes,
+    summary_of,
+)
+from trials.results.seen import Followed, SearchSeen, seen, with_nothing_seen
+from trials.results.tally import Tally, Trial
+
+TRIALS = table(
+    "trials",
+    *map(column, ("trial_id", "study_id", "state", "datetime_start", "datetime_complete")),
+    column("number", sqlalchemy.Integer()),
+)
+STEPS = table("trial_intermediate_values", column("trial_id"), column("step"))
+FRESH_SECONDS = 1.0
+"""For how long a look is taken for the next one, where several pages ask."""
+MOST_SAID = 3
+"""Damaged trials of a study that are named."""
+READ_SECONDS = 1.0
+"""For how long new trials are read in one look; a large record takes several."""
+BREATH_SECONDS = 0.05
+FIRST = 8
+"""The number of first trials whose probes may be controls."""
+Damage = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading damaged attributes raises."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the record of a lab shows.
+
+    Attributes:
+        searches: all that can be read, the one with the latest evaluation first.
+        problems: a line for each study that is damaged, and for a record that cannot be read.
+        at: when the record was read last; None before the first time.
+    """
+
+    searches: tuple[SearchSeen, ...]
+    problems: tuple[str, ...]
+    at: datetime | None
+
+
+class Watch:
+    """The searches of a lab, looked at again and again by one or more threads.
+
+    Args:
+        lab: its record need not exist yet.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab, self._lock = lab, threading.Lock()
+        self._engine: Engine | None = None
+        self._texts: dict[int, tuple[str, dict[str, str]]] = {}
+        self._summaries: dict[int, StudySummary] = {}
+        self._tallies: dict[int, Tally] = {}
+        self._errors: dict[int, tuple[int, float | None]] = {}
+        self._last = Look((), (), None)
+        self._looked = float("-inf")
+        self._later = 0
+
+    def look(self, fresh_for: float = FRESH_SECONDS) -> Look:
+        """What there is to see now; where the record cannot be read, what was seen last.
+
+        Args:
+            fresh_for: how many seconds old it may be.
+        """
+        with self._lock:
+            if time.monotonic() - self._looked > fresh_for:
+                try:
+                    self._last = self._read()
+                except ValueError as error:
+                    self._last = Look(self._last.searches, (str(error),), self._last.at)
+                self._looked = time.monotonic()
+            return self._last
+
+    def catch_up(self) -> None:
+        """Read all of a large record, which takes several looks; others may look in between."""
+        self.look()
+        while self._later:
+            time.sleep(BREATH_SECONDS)
+            self.look(fresh_for=0)
+
+    def _read(self) -> Look:
+        url, file = self._lab.record_url, sqlite_file(self._lab.record_url)
+        if file is not None and not file.exists():
+            self._forget(())
+            return Look((), (), datetime.now())
+        with one_line("record", url):
+            if self._engine is None:
+                self._engine = reading_engine(url)
+            with self._engine.connect() as connection:
+                if not sqlalchemy.inspect(connection).has_table("studies"):
+                    return Look((), (), datetime.now())
+                problems = self._follow(connection)
+                followed = self._followed(connection, problems)
+        return Look(tuple(self._seen(followed, problems)), tuple(problems), datetime.now())
+
+    def _follow(self, connection: Connection) -> list[str]:
+        """Read what studies say of themselves; a line for each damaged one."""
+        texts, problems = read_attributes(connection), []
+        self._forget(texts)
+        for number, told in texts.items():
+            if self._texts.get(number) == told:
+                continue
+            before = self._summaries.pop(number, None)
+            try:
+                now = summary_of(*told)
+            except ValueError as error:  # said again at every look
+                problems.append(str(error))
+                self._texts.pop(number, None)
+                continue
+            self._texts[number] = told
+            if before is None or now is None or not _same_trials(before, now):
+                self._tallies.pop(number, None)
+            if now is not None:
+                self._summaries[number] = now
+        return problems
+
+    def _forget(self, but: Collection[int]) -> None:
+        """Forget studies that are gone."""
+        for known in (self._texts, self._summaries, self._tallies, self._errors):
+            for number in [*known]:
+                if number not in but:
+                    del known[number]
+
+    def _followed(self, connection: Connection, problems: list[str]) -> list[Followed]:
+        """Add to the tallies what the record has more than they, the latest searches first.
+
+        What takes longer than READ_SECONDS is left to the next look.
+        """
+        counts = select(TRIALS.c.study_id, func.count(), func.max(TRIALS.c.trial_id))
+        there: dict[int, tuple[int, int]] = {
+            number: (count, last)
+            for number, count, last in connection.execute(counts.group_by(TRIALS.c.study_id))
+        }
+        searches: dict[str, list[int]] = defaultdict(list)
+        for number, summary in self._summaries.items():
+            searches[summary.settings["search_name"]].append(number)
+        latest = sorted(
+            searches.values(), key=lambda of: -max(there.get(n, (0, -1))[1] for n in of)
+        )
+        deadline, found, later = time.monotonic() + READ_SECONDS, list[Followed](), 0
+        for numbers in latest:
+            if time.monotonic() > deadline:
+                later += 1
+                continue
+            for number in numbers:
+                found.append(self._one(connection, number, *there.get(number, (0, -1))))
+        self._later = later
+        if later:
+            read = len(latest) - later
+            problems.append(f"reading the record: {read} of {len(latest)} searches so far")
+        return found
+
+    def _one(self, connection: Connection, number: int, count: int, last: int) -> Followed:
+        """A study, after its new trials were added to its tally.
+
+        Args:
+            connection: to the record.
+            number: of the study in the storage.
+            count: of its trials.
+            last: the id of its last trial.
+        """
+        summary, tally = self._summaries[number], self._tallies.get(number)
+        if tally is None or count < tally.trials:
+            tally = self._tallies[number] = Tally(summary.retried.superseded)
+        if (count, last) != (tally.trials, tally.last_id):
+            for row in _rows(connection, number, summary, tally.last_id):
+                try:
+                    tally.add(row.trial())
+                except Damage as fault:
+                    tally.leave_out(row.trial_id, f"trial {row.number}: {_said(fault)}")
+        error = self._error_of(connection, number, summary, tally)
+        return Followed(self._texts[number][0], number, summary, tally, error)
+
+    def _error_of(
+        self, connection: Connection, number: int, summary: StudySummary, tally: Tally
+    ) -> float | None:
+        """The standard error of a study's lowest value."""
+        if tally.lowest_id is None:
+            return None
+        known = self._errors.get(number)
+        if known is None or known[0] != tally.lowest_id:
+            asked = ROLES.c.key.in_(_error_names(summary))
+            query = select(ROLES.c.value_json).where(ROLES.c.trial_id == tally.lowest_id, asked)
+            text = connection.scalar(query)
+            known = self._errors[number] = (tally.lowest_id, _number(text))
+        return known[1]
+
+    def _seen(self, followed: list[Followed], problems: list[str]) -> list[SearchSeen]:
+        by_summary = {id(study.summary): study for study in followed}
+        for study in followed:
+            tally, summary = study.tally, study.summary
+            summary.complete, summary.failed = tally.complete, tally.failed
+            summary.lowest, summary.last = tally.lowest, tally.last
+            tested = {role: [*values.values()] for role, values in tally.tested.items()}
+            summary.tested = tested if summary.settings["kind"] == TEST else None
+            problems += [f"study {study.name}, {line}" for line in tally.damaged[:MOST_SAID]]
+        named, alternations = by_search(study.summary for study in followed)
+        found = []
+        for name, summaries in named.items():
+            try:
+                entry = listed(name, summaries)
+                found.append(seen(entry, [by_summary[id(s)] for s in summaries]))
+            except Damage as fault:
+                problems.append(f"search {name} is damaged and left out: {_said(fault)}")
+        for name, summary in alternations.items():
+            try:
+                halves = [half for half in found if half.alternation == name]
+                entry = listed_alternation(self._lab, name, summary, halves)
+                found.append(with_nothing_seen(entry, summary.driver))
+            except Damage as fault:
+                problems.append(f"alternation {name} is damaged and left out: {_said(fault)}")
+        return latest_first(found)
+
+
+def _said(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {first_line(fault)}"
+
+
+def _same_trials(before: StudySummary, now: StudySummary) -> bool:
+    """Whether a study still is the one that it was, with the same trials counting."""
+    own = (before.study_id, before.settings, before.retried)
+    return own == (now.study_id, now.settings, now.retried)
+
+
+class _Row(NamedTuple):
+    """A trial as it is stored: texts that may be damaged."""
+
+    trial_id: int
+    number: Any
+    state: Any
+    started: Any
+    finished: Any
+    value: Any
+    images: str | None
+    attributes: Mapping[str, Any]
+
+    def trial(self) -> Trial:
+        """Read the trial; raises one of Damage if that is not possible."""
+        told = {k: json.loads(v) if isinstance(v, str) else v for k, v in self.attributes.items()}
+        return Trial(
+            self.trial_id,
+            int(self.number),
+            str(self.state),
+            _time(self.started),
+            _time(self.finished),
+            None if self.value is None else float(self.value),
+            int(told.pop("images", None) or json.loads(self.images or "0")),
+            told,
+        )
+
+
+def _rows(connection: Connection, number: int, summary: StudySummary, after: int) -> Iterator[_Row]:
+    """The finished trials of a study with an id above `after`, in their order."""
+    new = and_(TRIALS.c.study_id == number, TRIALS.c.trial_id > after)
+    attributes = _attributes(connection, new, summary)
+    images = ROLES.alias()
+    asked = (
+        select(
+            *(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state),
+            *(TRIALS.c.datetime_start, TRIALS.c.datetime_complete),
+            *(VALUES.c.value, images.c.value_json),
+        )
+        .select_from(
+            TRIALS.outerjoin(VALUES, VALUES.c.trial_id == TRIALS.c.trial_id).outerjoin(
+                images, and_(images.c.trial_id == TRIALS.c.trial_id, images.c.key == "images")
+            )
+        )
+        .where(new)
+        .order_by(TRIALS.c.trial_id)
+    )
+    for row in connection.execute(asked):
+        yield _Row(*row, attributes.get(row.trial_id, {}))
+
+
+def _attributes(
+    connection: Connection, new: sqlalchemy.ColumnElement[bool], summary: StudySummary
+) -> dict[int, dict[str, Any]]:
+    """What else is read of the trials that need it, by their ids."""
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    errors, state = _error_names(summary), cast(TRIALS.c.state, sqlalchemy.String)
+    if summary.settings["kind"] == TEST:
+        some, keys = new, ("role", "seed", *errors)
+    else:
+        some, keys = and_(new, or_(state == "FAIL", TRIALS.c.number < FIRST)), ("reason", "probe")
+    told = (
+        select(TRIALS.c.trial_id, ROLES.c.key, ROLES.c.value_json)
+        .select_from(TRIALS.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id))
+        .where(some, ROLES.c.key.in_(keys))
+    )
+    for trial, key, text in connection.execute(told):
+        found[trial]["error" if key in errors else key] = text
+    if what_is_searched(summary.settings) == "generation":
+        # Of a trial that was stopped early, the last step is the images that it generated.
+        stopped = (
+            select(STEPS.c.trial_id, func.max(STEPS.c.step))
+            .select_from(TRIALS.join(STEPS, STEPS.c.trial_id == TRIALS.c.trial_id))
+            .where(new, state == "PRUNED")
+            .group_by(STEPS.c.trial_id)
+        )
+        for trial, n in connection.execute(stopped):
+            found[trial]["images"] = n
+    return found
+
+
+def _time(stored: Any) -> datetime | None:
+    """A time, which SQLite stores as text."""
+    return datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+
+
+def _error_names(summary: StudySummary) -> tuple[str, ...]:
+    """The names that the standard error of a value may have."""
+    metric = with_metric(summary.settings.get("protocol") or {})["metric"]
+    return tuple(dict.fromkeys((f"{metric}_se", "fid_se")))
+
+
+def _number(text: str | None) -> float | None:
+    found: Mapping[str, Any] | float | None = None if text is None else json.loads(text)
+    return float(found) if isinstance(found, int | float) else None
