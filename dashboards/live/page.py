@@ -17,6 +17,7 @@ from search.measurement import metric_label
 
 GROUPS = {
     "running": "Running",
+    "failed": "Failed",
     "interrupted": "Interrupted",
     "done": "Done",
 }

@@ -18,14 +18,21 @@ from typing import Any
 import optuna
 import pytest
 
-from dashboards.servers import dashboard_commands, open_dashboards
+from dashboards.servers import Ports, dashboard_commands, open_dashboards
 
 OPEN = """
 import sys
 from pathlib import Path
-from dashboards.servers import open_dashboards
+import flask
+from dashboards.servers import Ports, open_dashboards
 record, tracking, artifacts, *ports = sys.argv[1:]
-open_dashboards(record, tracking, Path(artifacts), ports=(int(ports[0]), int(ports[1])))
+
+def live(mlflow, optuna):
+    page = flask.Flask("page")
+    page.add_url_rule("/", view_func=lambda: {"mlflow": mlflow, "optuna": optuna})
+    return page
+
+open_dashboards(record, tracking, Path(artifacts), ports=Ports(*map(int, ports)), live=live)
 """
 
 
@@ -53,12 +60,12 @@ def processes_naming(text: str) -> list[str]:
     return found
 
 
-def test_both_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
+def test_all_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
     record, tracking = sqlite(tmp_path / "record.db"), sqlite(tmp_path / "mlflow.db")
     optuna.create_study(study_name="digits-tpe", storage=record)
-    with socket.socket() as one, socket.socket() as other:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
         taken = []
-        for busy in (one, other):
+        for busy in (one, two, three):
             busy.bind(("127.0.0.1", 0))
             busy.listen()
             taken.append(busy.getsockname()[1])
@@ -68,10 +75,20 @@ def test_both_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None
         )
         try:
             assert opened.stdout is not None
-            mlflow, dashboard = (opened.stdout.readline().split()[1] for _ in range(2))
+            lines = [opened.stdout.readline() for _ in range(3)]
+            live, mlflow, dashboard = (line.split("http")[1].split()[0] for line in lines)
+            live, mlflow, dashboard = f"http{live}", f"http{mlflow}", f"http{dashboard}"
             assert opened.stdout.readline().startswith("Ctrl-C")
 
-            assert not {int(a.split(":")[2].split("/")[0]) for a in (mlflow, dashboard)} & {*taken}
+            used = {int(a.split(":")[2].split("/")[0]) for a in (live, mlflow, dashboard)}
+            assert len(used) == 3
+            assert not used & {*taken}
+            assert [
+                f"(port {port} is taken)" in line
+                for line, port in zip(lines, (taken[2], taken[0], taken[1]), strict=True)
+            ] == [True] * 3
+            assert lines[0].startswith("live page")
+            assert call(live) == {"mlflow": f"{mlflow}/", "optuna": dashboard}
             studies = call(dashboard.removesuffix("/dashboard") + "/api/studies")
             assert [s["study_name"] for s in studies["study_summaries"]] == ["digits-tpe"]
             call(mlflow + "/api/2.0/mlflow/experiments/create", name="digits")
@@ -99,7 +116,10 @@ def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Pat
 def test_the_commands_survive_the_shell(tmp_path: Path) -> None:
     lab = tmp_path / "a lab's"
     commands = dashboard_commands(
-        sqlite(lab / "record.db"), sqlite(lab / "mlflow.db"), lab / "artifacts", ports=(5001, 8081)
+        sqlite(lab / "record.db"),
+        sqlite(lab / "mlflow.db"),
+        lab / "artifacts",
+        ports=Ports(5001, 8081),
     )
     mlflow, dashboard = (shlex.split(command) for command in commands)
     assert sqlite(lab / "mlflow.db") in mlflow

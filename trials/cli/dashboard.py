@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from trials.cli.flags import App, LabFlag, RecordFlag, TrackingFlag
 from trials.cli.printing import note
@@ -23,7 +25,19 @@ app = App()
 
 @app.command()
 def dashboard(
-    lab: LabFlag = DEFAULT_LAB, record_url: RecordFlag = None, tracking_uri: TrackingFlag = None
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="Port of the live page. MLflow has 5000 and optuna-dashboard 8080. Where a port "
+            "is taken, a free one is used and named.",
+        ),
+    ] = 8050,
+    lab: LabFlag = DEFAULT_LAB,
+    record_url: RecordFlag = None,
+    tracking_uri: TrackingFlag = None,
 ) -> None:
     """Serve a live page of all searches, the MLflow UI and optuna-dashboard, until Ctrl-C.
 
@@ -33,7 +47,7 @@ def dashboard(
     dashboard, the report and best.json. It refreshes by itself and changes nothing. All three are
     served to this machine only.
     """
-    from dashboards.servers import open_dashboards
+    from dashboards.servers import Ports, open_dashboards
     from trials.record.databases import one_line
     from trials.tracking.client import EXPERIMENT, anchor
     from trials.tracking.views import searches_view
@@ -53,6 +67,7 @@ def dashboard(
         where.artifacts,
         pictures=where.optuna_artifacts,
         view=view,
+        ports=Ports(live=port),
         live=lambda mlflow, optuna: live_page(where, mlflow, optuna),
     )
 

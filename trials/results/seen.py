@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from search.controls import CONTROLS, RULE_OF_THUMB, START
 from search.final_test import FinalTest
 from trials.record.driver import Driver
-from trials.record.kinds import SEARCH, TEST, what_is_searched
-from trials.results.listing import Listed, StudySummary, evaluations_of_one
+from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
+from trials.results.listing import Listed, StudySummary
 from trials.results.tally import RECENT, Recent, Tally
 
 

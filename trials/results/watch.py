@@ -52,6 +52,8 @@ READ_SECONDS = 1.0
 BREATH_SECONDS = 0.05
 FIRST = 8
 """The number of first trials whose probes may be controls."""
+NONE = (0, -1)
+"""Of a study without trials: their number, and the id of the last."""
 Damage = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading damaged attributes raises."""
 
@@ -167,35 +169,38 @@ class Watch:
         searches: dict[str, list[int]] = defaultdict(list)
         for number, summary in self._summaries.items():
             searches[summary.settings["search_name"]].append(number)
-        latest = sorted(
-            searches.values(), key=lambda of: -max(there.get(n, (0, -1))[1] for n in of)
-        )
-        deadline, found, later = time.monotonic() + READ_SECONDS, list[Followed](), 0
+        latest = sorted(searches.values(), key=lambda of: -max(there.get(n, NONE)[1] for n in of))
+        deadline, found, later, read = time.monotonic() + READ_SECONDS, list[Followed](), 0, 0
         for numbers in latest:
-            if time.monotonic() > deadline:
-                later += 1
-                continue
-            for number in numbers:
-                found.append(self._one(connection, number, *there.get(number, (0, -1))))
+            if not all(self._is_read(n, there.get(n, NONE)) for n in numbers):
+                if read and time.monotonic() > deadline:
+                    later += 1
+                    continue
+                read += 1
+            found += [self._one(connection, n, there.get(n, NONE)) for n in numbers]
         self._later = later
         if later:
-            read = len(latest) - later
-            problems.append(f"reading the record: {read} of {len(latest)} searches so far")
+            done = len(latest) - later
+            problems.append(f"reading the record: {done} of {len(latest)} searches so far")
         return found
 
-    def _one(self, connection: Connection, number: int, count: int, last: int) -> Followed:
+    def _is_read(self, number: int, there: tuple[int, int]) -> bool:
+        """Whether the tally of a study has all its trials (see `_one`)."""
+        tally = self._tallies.get(number)
+        return tally is not None and (tally.trials, tally.last_id) == there
+
+    def _one(self, connection: Connection, number: int, there: tuple[int, int]) -> Followed:
         """A study, after its new trials were added to its tally.
 
         Args:
             connection: to the record.
             number: of the study in the storage.
-            count: of its trials.
-            last: the id of its last trial.
+            there: how many trials it has, and the id of the last of them.
         """
         summary, tally = self._summaries[number], self._tallies.get(number)
-        if tally is None or count < tally.trials:
+        if tally is None or there[0] < tally.trials:
             tally = self._tallies[number] = Tally(summary.retried.superseded)
-        if (count, last) != (tally.trials, tally.last_id):
+        if not self._is_read(number, there):
             for row in _rows(connection, number, summary, tally.last_id):
                 try:
                     tally.add(row.trial())

@@ -1,0 +1,257 @@
+"""Watching a record: it must show what the record holds, whatever happens to it meanwhile."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
+from search.strategy import GenerationStrategy
+from trials.lab import Lab
+from trials.record.driver import ATTRIBUTE
+from trials.record.hold import hold
+from trials.record.record import Record
+from trials.results import watch as watching
+from trials.results.listing import searches
+from trials.results.seen import SearchSeen, Value
+from trials.results.watch import Look, Watch
+
+RULE = GenerationStrategy.maskgit(4)
+SEARCH: dict[str, Any] = {
+    "objective": "simulated",
+    "steps": 4,
+    "optimisers": ["random", "tpe"],
+    "budget": 2000,
+    "images_per_evaluation": 100,
+    "controls": ["rule of thumb"],
+    "test_images": 200,
+    "test_seeds": [1, 2],
+}
+
+
+def made(lab: Lab, name: str, kind: str, optimiser: str | None = None, **more: Any) -> Record:
+    settings = {"search_name": name, "search": SEARCH, "kind": kind, "space": None, **more}
+    settings |= {"objective": {"name": "simulated"}, "protocol": {"metric": "fid"}}
+    if optimiser is not None:
+        settings["optimiser"] = optimiser
+    return Record.create(lab.record_url, f"{name}-{optimiser or kind}", settings)
+
+
+def add(record: Record, number: int, value: float | str, role: str = "sample", **of: Any) -> None:
+    n, seed = of.get("images", 100), of.get("seed", 2**31 + number)
+    probe = Probe(number, RULE, n, seed, 0, role)
+    done = of.get("done", n)
+    result = (
+        Failure(value)
+        if isinstance(value, str)
+        else Measurement(value, 0.25, done, RULE.forward_passes(), 0.5)
+    )
+    record.add(probe, result, None)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab.open(tmp_path / "lab")
+
+
+@pytest.fixture
+def look(lab: Lab) -> Callable[[], Look]:
+    watch = Watch(lab)
+    return lambda: watch.look(fresh_for=0)
+
+
+def only(look: Look) -> SearchSeen:
+    assert look.problems == ()
+    [found] = look.searches
+    return found
+
+
+def test_there_may_be_no_record_yet_and_none_is_made(lab: Lab, look: Callable[[], Look]) -> None:
+    assert look().searches == ()
+    assert not (lab.folder / "record.db").exists()
+
+
+def test_it_shows_what_is_listed_and_more(lab: Lab, look: Callable[[], Look]) -> None:
+    random, tpe = (made(lab, "first", "search", name) for name in ("random", "tpe"))
+    for number, value in enumerate((9.0, 7.0, 8.0)):
+        add(random, number, value, "start" if number == 0 else "sample")
+    found = only(look())
+    assert found.seen_controls == {"rule of thumb": Value(9.0, None)}
+    assert found.best == Value(7.0, 0.25)
+    assert found.studies[0].curve == ((100, 9.0), (200, 7.0), (300, 7.0))
+
+    add(random, 3, "out of memory at 1 GiB")
+    add(random, 4, "out of memory at 2 GiB")
+    add(tpe, 0, 6.5)
+    add(tpe, 1, 5.0, images=100, done=25)  # was stopped early, and compares with none
+    add(tpe, 2, math.inf)
+    found = only(look())
+    [listed] = searches(lab)
+    assert {name: getattr(found, name) for name in vars(listed)} == vars(listed)
+    assert found.reasons == (("out of memory at 1 GiB", 2),)
+    assert found.best == Value(6.5, 0.25)
+    assert found.studies[1].curve[-1] == (225, 6.5)
+
+    strategies = {name: RULE.to_json() for name in ("random", "tpe", "rule of thumb")}
+    test = made(lab, "first", "test", strategies=strategies)
+    for number, (role, value) in enumerate((("random", 7.0), ("tpe", 6.0), ("rule of thumb", 9.0))):
+        for seed in (1, 2):
+            add(test, 2 * number + seed, value + seed, role, seed=seed, images=200)
+    found = only(look())
+    assert found.state == "done"
+    assert (found.tested, found.to_test) == (6, 6)
+    assert found.best == found.studies[1].test == Value(7.5, pytest.approx(0.5))
+    assert found.controls == {"rule of thumb": Value(10.5, pytest.approx(0.5))}
+    assert found.value == searches(lab)[0].value
+
+
+def test_a_running_search_has_a_speed_and_an_end(lab: Lab, look: Callable[[], Look]) -> None:
+    record = made(lab, "first", "search", "random")
+    with hold(lab.record_url, record.name):
+        for number in range(3):
+            add(record, number, 9.0 - number)
+            time.sleep(0.05)
+        found = only(look())
+        assert found.state == "running"
+        assert found.driver is not None
+        assert found.images_per_second is not None
+        # 17 evaluations of 100 images, and 3 tested strategies with 2 seeds and 200 images each
+        left = (17 * 100 + 6 * 200) / found.images_per_second
+        assert found.seconds_left == pytest.approx(left)
+    assert only(look()).seconds_left is None
+
+
+def test_superseded_evaluations_count_for_nothing(lab: Lab, look: Callable[[], Look]) -> None:
+    record = made(lab, "first", "search", "random")
+    for number, value in enumerate((9.0, 3.0, "diverged")):
+        add(record, number, value)
+    assert only(look()).best == Value(3.0, 0.25)
+    record.supersede(record.evaluations[1:])
+    found = only(look())
+    assert (found.best, found.failed, found.reasons) == (Value(9.0, 0.25), 0, ())
+
+
+def test_a_study_that_takes_the_number_of_a_deleted_one_is_another(
+    lab: Lab, look: Callable[[], Look]
+) -> None:
+    for value in (3.0, 8.0):
+        record = made(lab, "first", "search", "random")
+        add(record, 0, value)
+        assert only(look()).best == Value(value, 0.25)
+        optuna.delete_study(study_name=record.name, storage=lab.record_url)
+        assert look().searches == ()
+
+
+DAMAGES = {
+    "settings": "update study_user_attributes set value_json = '{' where key = 'settings'",
+    "no budget": "update study_user_attributes set value_json = json_remove(value_json, "
+    "'$.search.budget') where key = 'settings'",
+    "driver": "update study_user_attributes set value_json = '[1]' where key = 'driver'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_study_is_a_line_here_and_in_the_list(
+    lab: Lab, look: Callable[[], Look], damage: str
+) -> None:
+    good, bad = made(lab, "good", "search", "random"), made(lab, "bad", "search", "random")
+    for record in (good, bad):
+        add(record, 0, 9.0)
+    bad._study.set_user_attr(ATTRIBUTE, None)
+    assert len(look().searches) == 2
+    with closing(sqlite3.connect(lab.folder / "record.db")) as database, database:
+        database.execute(f"{DAMAGES[damage]} and study_id = 2")
+    for _ in range(2):
+        seen = look()
+        assert [search.name for search in seen.searches] == ["good"]
+        [line] = seen.problems
+        assert line.startswith("study bad-random is damaged and left out: ")
+    notes = list[str]()
+    assert [search.name for search in searches(lab, notes.append)] == ["good"]
+    assert notes == [line]
+
+
+def test_a_damaged_trial_is_a_line(lab: Lab, look: Callable[[], Look]) -> None:
+    record = made(lab, "first", "search", "random")
+    add(record, 0, 9.0)
+    add(record, 1, 3.0)
+    with closing(sqlite3.connect(lab.folder / "record.db")) as database, database:
+        database.execute("update trial_user_attributes set value_json = 'x' where key = 'images'"
+                         " and trial_id = 2")  # fmt: skip
+    add(record, 2, 8.0)
+    seen = look()
+    assert seen.searches[0].best == Value(8.0, 0.25)
+    [line] = seen.problems
+    assert line.startswith("study first-random, trial 1: JSONDecodeError")
+
+
+def test_a_locked_record_is_a_line_and_the_last_look_stays(
+    lab: Lab, look: Callable[[], Look], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trials.record.databases.LOCK_SECONDS", 0.1)
+    record = made(lab, "first", "search", "random")
+    add(record, 0, 9.0)
+    before = look()
+    file = lab.folder / "record.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("begin exclusive")
+        locked = look()
+    assert (locked.searches, locked.at) == (before.searches, before.at)
+    [line] = locked.problems
+    assert "database is locked" in line
+    file.write_bytes(b"this is not a database")
+    assert "not a database" in look().problems[0]
+
+
+def test_the_record_is_only_read(lab: Lab, look: Callable[[], Look]) -> None:
+    add(made(lab, "first", "search", "random"), 0, 9.0)
+    file = lab.folder / "record.db"
+    before = (file.read_bytes(), file.stat().st_mtime_ns)
+    file.chmod(0o444)
+    look()
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+def test_a_large_record_is_read_in_pieces_the_latest_search_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("old", "new"):
+        record = made(lab, name, "search", "random")
+        add(record, 0, 9.0)
+    monkeypatch.setattr(watching, "READ_SECONDS", -1.0)
+    watch = Watch(lab)
+    first = watch.look()
+    assert [search.name for search in first.searches] == ["new"]
+    assert first.problems == ("reading the record: 1 of 2 searches so far",)
+    watch.catch_up()
+    assert {search.name for search in watch.look().searches} == {"old", "new"}
+
+
+def test_what_was_read_once_is_not_read_again(
+    lab: Lab, look: Callable[[], Look], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = made(lab, "first", "search", "random")
+    add(record, 0, 9.0)
+    add(record, 1, 8.0)
+    read, rows = list[int](), watching._rows
+
+    def noted(*arguments: Any) -> Any:
+        for row in rows(*arguments):
+            read.append(row.number)
+            yield row
+
+    monkeypatch.setattr(watching, "_rows", noted)
+    look()
+    add(record, 2, 7.0)
+    look()
+    look()
+    assert read == [0, 1, 2]
