@@ -18,7 +18,7 @@ from dash import ALL, Dash, Input, Output, Patch, State, dcc, html, no_update
 from plotly.utils import PlotlyJSONEncoder
 
 from dashboards.live import page
-from dashboards.live.curves import curves
+from dashboards.live.curves import HEIGHT, curves
 from dashboards.live.input import Elsewhere, Look
 from dashboards.live.links import FILES, result_file
 from dashboards.live.places import PLACES, placed
@@ -121,6 +121,7 @@ def _layout() -> html.Div:
                     figure=NOTHING,
                     id={"figure": i},
                     config={"displayModeBar": False, "responsive": True},
+                    style={"height": f"{HEIGHT}px"},
                 ),
                 html.Div(id={"below": i}),
             ],

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures import CONTROL_COLOUR, RULE_OF_THUMB, colours, dash_of, styled, value_axis
 from dashboards.live.input import Search
+from dashboards.live.words import to_beat
 from search.measurement import metric_label
 
 HEIGHT = 300
@@ -20,7 +21,7 @@ def colours_of(search: Search) -> dict[str, str]:
 
 
 def curves(search: Search) -> go.Figure:
-    """Draw the best value so far of each method, and lines for controls that the search measured.
+    """Draw the best value so far of each method, and lines for the controls that it has to beat.
 
     All that changes as the search goes on is in the traces: a page that renews only these leaves
     the reader's zoom as it is.
@@ -29,7 +30,7 @@ def curves(search: Search) -> go.Figure:
         search: the search.
     """
     figure, colour = go.Figure(), colours_of(search)
-    shown, end = [control.value for control in search.seen_controls.values()], 0
+    shown, end = [control.value for control in to_beat(search.seen_controls).values()], 0
     for method in search.studies:
         if not method.curve:
             continue
@@ -44,7 +45,7 @@ def curves(search: Search) -> go.Figure:
             line={"color": style, "width": 2.4, "shape": "hv", "dash": dash_of(style)},
             hovertemplate=f"best %{{y:.4g}} after %{{x:,}} images<extra>{name}</extra>",
         )
-    for control, found in search.seen_controls.items():
+    for control, found in to_beat(search.seen_controls).items():
         name, dash = html.escape(control), "dash" if control == RULE_OF_THUMB else "dot"
         figure.add_scatter(
             x=[0, end],

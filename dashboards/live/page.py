@@ -12,7 +12,6 @@ from dashboards.live import links, words
 from dashboards.live.curves import colours_of
 from dashboards.live.input import Elsewhere, Look, Method, Search
 from dashboards.live.links import Link
-from search.controls import RULE_OF_THUMB, START
 from search.measurement import metric_label
 
 GROUPS = {
@@ -158,7 +157,7 @@ def _table(
         address = "?" + "&".join(f"search={quote(name)}" for name in asked)
         found = {fact.name: fact for fact in words.facts(search)}
         best = found.get(f"best {metric_label(search.metric)}")
-        rule = found.get(RULE_OF_THUMB) or found.get(START)
+        rule = next((found[name] for name in words.BASELINES if name in found), None)
         control = found.get("best control")
         failed = words.counted(search)
         return [

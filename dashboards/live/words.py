@@ -10,6 +10,7 @@ from dashboards.live.input import Search, Value
 from search.controls import RULE_OF_THUMB, START
 from search.measurement import metric_label
 
+BASELINES = (RULE_OF_THUMB, START)
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -37,7 +38,8 @@ def how_far(search: Search) -> str:
         speed = search.images_per_second
         parts.append(f"{speed:,.0f} images/s" if speed >= 10 else f"{speed:.2g} images/s")
     if search.busy_workers is not None:
-        parts.append(f"{max(1, round(search.busy_workers))} at a time")
+        busy = max(1, round(search.busy_workers))
+        parts.append(f"{busy:,} worker{'s' * (busy > 1)} busy")
     if search.seconds_left is not None:
         parts.append(f"about {span(search.seconds_left)} left")
     return " · ".join(parts)
@@ -66,13 +68,18 @@ def facts(search: Search) -> list[Fact]:
     by = next((name for name, value in values.items() if value == found), "")
     remark = f"{by}, final test" if tested else f"{by}, lowest in the search"
     shown = [Fact(f"best {metric}", number(found), remark)]
-    name = next((name for name in (RULE_OF_THUMB, START) if name in controls), None)
-    if name is not None:
-        shown.append(Fact(name, number(controls[name]), ""))
-    best = min(controls, key=lambda name: controls[name].value, default=None)
-    if best is not None and best != name:
-        shown.append(Fact("best control", number(controls[best]), best))
+    for name, value in to_beat(controls).items():
+        rule = name in BASELINES
+        label, remark = (name, "") if rule else ("best control", name)
+        shown.append(Fact(label, number(value), remark))
     return shown
+
+
+def to_beat(controls: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the rule of thumb (or the start) and, if it is another one, the best control."""
+    rule = next((name for name in BASELINES if name in controls), None)
+    best = min(controls, key=lambda name: controls[name].value, default=None)
+    return {name: controls[name] for name in dict.fromkeys([rule, best]) if name is not None}
 
 
 def number(value: Value | None) -> str:

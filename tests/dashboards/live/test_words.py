@@ -56,7 +56,7 @@ def test_how_far_it_is() -> None:
     running = search(
         method("tpe", 7.0), images_per_second=31.4, busy_workers=1.8, seconds_left=250.0
     )
-    words = "18 of 40 evaluations · 31 images/s · 2 at a time · about 4 min left"
+    words = "18 of 40 evaluations · 31 images/s · 2 workers busy · about 4 min left"
     assert how_far(running) == words
     assert progress(running) == (18, 46)
     assert progress(search(method("tpe", 7.0), state="done")) == (46, 46)
