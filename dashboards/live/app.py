@@ -33,7 +33,7 @@ REFRESH_SECONDS = 2
 STALE = """
 function(ticks, last) {
   const seconds = Math.round((Date.now() - (last || Date.now())) / 1000);
-  return seconds < 15 ? "" :
+  return seconds < 30 ? "" :
     `No answer for ${seconds} s: is autonat dashboard still running?`;
 }
 """
