@@ -12,17 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-
-class Value(Protocol):
-    """A value of the metric."""
-
-    @property
-    def value(self) -> float:
-        """The value."""
-
-    @property
-    def standard_error(self) -> float | None:
-        """Its standard error; None if it is unknown."""
+from search.progress import Value
 
 
 class Method(Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dashboards.formatting import with_error
-from dashboards.live.input import Search, Value
+from dashboards.live.input import Search
 from search.controls import RULE_OF_THUMB, START
 from search.measurement import metric_label
+from search.number_text import span, with_error
+from search.progress import Value
 
 BASELINES = (RULE_OF_THUMB, START)
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 class Fact(NamedTuple):
@@ -90,16 +90,3 @@ def number(value: Value | None) -> str:
 def counted(search: Search) -> str:
     """Count searches' failures: "3 failed", or nothing."""
     return f"{search.failed:,} failed" if search.failed else ""
-
-
-def span(seconds: float) -> str:
-    """Format a span of time in its one or two largest units: "40 s", "3 min", "2 h 10 min"."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 100 * MINUTE:
-        return f"{round(seconds / MINUTE)} min"
-    if seconds < 2 * DAY:
-        hours, minutes = divmod(round(seconds / MINUTE), 60)
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(round(seconds / HOUR), 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -171,21 +171,21 @@ def test_the_live_page_follows_what_comes_breaks_and_goes(served: Served) -> Non
     seen = driver.execute_script(zoomed)
 
     settings = Record.open(served.lab.record_url, "one-random").settings
-    told = {**settings, "search_name": "late", "optimiser": "random"}
-    record = Record.create(served.lab.record_url, "late-random", told)
+    told = {**settings, "search_name": "newcomer", "optimiser": "random"}
+    record = Record.create(served.lab.record_url, "newcomer-random", told)
     again = search_records(served.lab.record_url, "one")[0].evaluations
     record.add(again[0].probe, again[0].result, None)
-    page.shows("late", "1 interrupted")
+    page.shows("newcomer", "1 interrupted")
     file = served.lab.folder / "record.db"
     with closing(sqlite3.connect(file)) as database, database:
         damage = "update study_user_attributes set value_json = '{' where key = 'settings' and "
         database.execute(f"{damage} study_id = (select max(study_id) from studies)")
-    page.shows("study late-random is damaged and left out")
+    page.shows("study newcomer-random is damaged and left out")
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("begin exclusive")  # as a writer does that hangs
         page.shows("database is locked")
-    optuna.delete_study(study_name="late-random", storage=served.lab.record_url)
-    page.until(lambda: "late" not in page.text() and "2 done" in page.text())
+    optuna.delete_study(study_name="newcomer-random", storage=served.lab.record_url)
+    page.until(lambda: "newcomer" not in page.text() and "2 done" in page.text())
 
     assert driver.execute_script(zoomed) == seen
     page.until(lambda: driver.execute_script("return scrollY") == 120)

@@ -7,19 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from search.controls import CONTROLS, RULE_OF_THUMB, START
+from search.controls import CONTROLS, START
 from search.final_test import FinalTest
+from search.progress import Value
+from search.strategy import GenerationStrategy
 from trials.record.driver import Driver
 from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
 from trials.results.listing import Listed, StudySummary
-from trials.results.tally import RECENT, Recent, Tally
-
-
-class Value(NamedTuple):
-    """A value with its standard error, which is None if it is unknown."""
-
-    value: float
-    standard_error: float | None
+from trials.results.progress import controls_measured_first
+from trials.results.tally import RECENT, First, Recent, Tally
 
 
 class Followed(NamedTuple):
@@ -31,6 +27,7 @@ class Followed(NamedTuple):
         summary: what it says of itself.
         tally: of its trials.
         lowest_error: the standard error of its lowest value.
+        controls: what it measured of the start and the controls, by name.
     """
 
     name: str
@@ -38,6 +35,7 @@ class Followed(NamedTuple):
     summary: StudySummary
     tally: Tally
     lowest_error: float | None
+    controls: Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -249,18 +247,31 @@ def _best(methods: Sequence[MethodSeen], tests: Mapping[str, Value]) -> Value | 
     return min(finals or [m.best for m in methods if m.best is not None], default=None)
 
 
+def controls_in(settings: Mapping[str, Any], first: Sequence[First]) -> dict[str, Value]:
+    """What the first trials of a study measured of the start and the controls, by name.
+
+    Args:
+        settings: of the study.
+        first: its first trials.
+    """
+    if what_is_searched(settings) != "generation":
+        starts = [one.value for one in first if one.role == START]
+        return {START: starts[0]} if starts else {}
+    controls = controls_measured_first(settings)
+    found: dict[str, Value] = {}
+    for one in first:
+        if one.probe < len(controls):
+            strategy = GenerationStrategy.from_json(one.strategy)
+            same = {name: one.value for name, own in controls.items() if own == strategy}
+            found = {**same, **found}
+    return found
+
+
 def _seen_controls(studies: Iterable[Followed]) -> dict[str, Value]:
-    """The values of the first probes that are controls, by name; the lowest where several methods
-    measured one."""
+    """The values of controls that the search measured, of the first method that measured them."""
     found: dict[str, Value] = {}
     for study in studies:
-        settings = study.summary.settings
-        for number, name in enumerate(settings.get("first") or [START]):
-            value = study.tally.first.get(number)
-            if name == START and settings["search"].get("start", RULE_OF_THUMB) == RULE_OF_THUMB:
-                name = RULE_OF_THUMB
-            if value is not None and (name in CONTROLS or name == START):
-                found[name] = min(Value(value, None), found.get(name, Value(math.inf, None)))
+        found = {**study.controls, **found}
     return found
 
 

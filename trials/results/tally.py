@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from search.progress import Value
 from trials.record.failures import without_numbers
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
@@ -32,7 +33,8 @@ class Trial(NamedTuple):
         value: the value of the metric; None if it failed or was stopped early.
         images: generated; of a failed evaluation, those asked for.
         attributes: user attributes by name, of the trials that need them: "reason" of failures,
-            "role" of the first ones, and "role", "seed" and the standard error in final tests.
+            "probe", "role", "strategy" and "error" of the first ones, and "role", "seed" and
+            "error" in final tests; "error" is the standard error.
     """
 
     trial_id: int
@@ -53,6 +55,15 @@ class Recent(NamedTuple):
     images: int
 
 
+class First(NamedTuple):
+    """One of the first trials: its probe's number and role, its strategy as JSON, its value."""
+
+    probe: int
+    role: str
+    strategy: Any
+    value: Value
+
+
 @dataclass
 class Tally:
     """What the trials of one study add up to.
@@ -71,7 +82,7 @@ class Tally:
         recent: the last trials.
         reasons: why evaluations failed, as the first of a kind said it, and how many did; reasons
             that differ in numbers only are of one kind.
-        first: the values of the first probes, by their numbers.
+        first: the first trials that have a value.
         tested: the values of a final test by role and seed; NaN of a failure.
         errors: the standard errors that its measurements state, by role.
         damaged: a line for each trial that could not be read and is left out.
@@ -89,7 +100,7 @@ class Tally:
     last: datetime | None = None
     recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
     reasons: dict[str, tuple[str, int]] = field(default_factory=dict)
-    first: dict[int, float] = field(default_factory=dict)
+    first: list[First] = field(default_factory=list)
     tested: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     errors: dict[str, float | None] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
@@ -147,4 +158,6 @@ class Tally:
             self.tested[role][int(told["seed"])] = value
             self.errors.setdefault(role, told.get("error"))
         elif "probe" in told:
-            self.first[int(told["probe"])] = value
+            found, error = told["strategy"], told.get("error")
+            first = First(int(told["probe"]), str(told["role"]), found, Value(value, error))
+            self.first.append(first)

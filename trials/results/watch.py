@@ -20,6 +20,7 @@ from sqlalchemy import and_, cast, column, func, or_, select, table
 from sqlalchemy.engine import Connection, Engine
 
 from search.measurement import with_metric
+from search.progress import Value
 from trials.lab import Lab
 from trials.record.databases import first_line, one_line, reading_engine, sqlite_file
 from trials.record.kinds import TEST, what_is_searched
@@ -34,7 +35,7 @@ from trials.results.listing import (
     read_attributes,
     summary_of,
 )
-from trials.results.seen import Followed, SearchSeen, seen, with_nothing_seen
+from trials.results.seen import Followed, SearchSeen, controls_in, seen, with_nothing_seen
 from trials.results.tally import Tally, Trial
 
 TRIALS = table(
@@ -87,6 +88,7 @@ class Watch:
         self._summaries: dict[int, StudySummary] = {}
         self._tallies: dict[int, Tally] = {}
         self._errors: dict[int, tuple[int, float | None]] = {}
+        self._controls: dict[int, tuple[int, Mapping[str, Value]]] = {}
         self._last = Look((), (), None)
         self._looked = float("-inf")
         self._later = 0
@@ -144,17 +146,21 @@ class Watch:
                 continue
             self._texts[number] = told
             if before is None or now is None or not _same_trials(before, now):
-                self._tallies.pop(number, None)
+                for known in (self._tallies, self._errors, self._controls):
+                    known.pop(number, None)
             if now is not None:
                 self._summaries[number] = now
         return problems
 
     def _forget(self, but: Collection[int]) -> None:
         """Forget studies that are gone."""
-        for known in (self._texts, self._summaries, self._tallies, self._errors):
+        for known in self._known():
             for number in [*known]:
                 if number not in but:
                     del known[number]
+
+    def _known(self) -> tuple[dict[int, Any], ...]:
+        return self._texts, self._summaries, self._tallies, self._errors, self._controls
 
     def _followed(self, connection: Connection, problems: list[str]) -> list[Followed]:
         """Add to the tallies what the record has more than they, the latest searches first.
@@ -207,7 +213,8 @@ class Watch:
                 except Damage as fault:
                     tally.leave_out(row.trial_id, f"trial {row.number}: {_said(fault)}")
         error = self._error_of(connection, number, summary, tally)
-        return Followed(self._texts[number][0], number, summary, tally, error)
+        controls = self._controls_of(number, summary, tally)
+        return Followed(self._texts[number][0], number, summary, tally, error, controls)
 
     def _error_of(
         self, connection: Connection, number: int, summary: StudySummary, tally: Tally
@@ -221,6 +228,18 @@ class Watch:
             query = select(ROLES.c.value_json).where(ROLES.c.trial_id == tally.lowest_id, asked)
             text = connection.scalar(query)
             known = self._errors[number] = (tally.lowest_id, _number(text))
+        return known[1]
+
+    def _controls_of(self, number: int, summary: StudySummary, tally: Tally) -> Mapping[str, Value]:
+        """What a study measured of the start and the controls, by name; found out once."""
+        known = self._controls.get(number)
+        if known is None or known[0] != len(tally.first):
+            try:
+                found = controls_in(summary.settings, tally.first)
+            except Damage as fault:
+                tally.damaged.append(f"its first strategies: {_said(fault)}")
+                found = {}
+            known = self._controls[number] = (len(tally.first), found)
         return known[1]
 
     def _seen(self, followed: list[Followed], problems: list[str]) -> list[SearchSeen]:
@@ -319,7 +338,8 @@ def _attributes(
     if summary.settings["kind"] == TEST:
         some, keys = new, ("role", "seed", *errors)
     else:
-        some, keys = and_(new, or_(state == "FAIL", TRIALS.c.number < FIRST)), ("reason", "probe")
+        some = and_(new, or_(state == "FAIL", TRIALS.c.number < FIRST))
+        keys = ("reason", "probe", "role", "strategy", *errors)
     told = (
         select(TRIALS.c.trial_id, ROLES.c.key, ROLES.c.value_json)
         .select_from(TRIALS.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id))

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import pytest
-
-from dashboards.live.words import facts, how_far, progress, span
-from trials.results.seen import MethodSeen, SearchSeen, Value
+from dashboards.live.words import facts, how_far, progress
+from search.progress import Value
+from trials.results.seen import MethodSeen, SearchSeen
 
 
 def method(name: str, best: float, test: float | None = None) -> MethodSeen:
@@ -60,11 +59,3 @@ def test_how_far_it_is() -> None:
     assert how_far(running) == words
     assert progress(running) == (18, 46)
     assert progress(search(method("tpe", 7.0), state="done")) == (46, 46)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "1 s"), (40, "40 s"), (250, "4 min"), (7800, "2 h 10 min"), (200_000, "2 d 8 h")],
-)
-def test_spans(seconds: float, words: str) -> None:
-    assert span(seconds) == words

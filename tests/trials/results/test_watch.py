@@ -15,6 +15,8 @@ import pytest
 
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
+from search.progress import Value
+from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.record.driver import ATTRIBUTE
@@ -22,10 +24,11 @@ from trials.record.hold import hold
 from trials.record.record import Record
 from trials.results import watch as watching
 from trials.results.listing import searches
-from trials.results.seen import SearchSeen, Value
+from trials.results.seen import SearchSeen
 from trials.results.watch import Look, Watch
 
 RULE = GenerationStrategy.maskgit(4)
+SPACE = Space(RULE).to_json()
 SEARCH: dict[str, Any] = {
     "objective": "simulated",
     "steps": 4,
@@ -39,8 +42,8 @@ SEARCH: dict[str, Any] = {
 
 
 def made(lab: Lab, name: str, kind: str, optimiser: str | None = None, **more: Any) -> Record:
-    settings = {"search_name": name, "search": SEARCH, "kind": kind, "space": None, **more}
-    settings |= {"objective": {"name": "simulated"}, "protocol": {"metric": "fid"}}
+    settings = {"search_name": name, "search": SEARCH, "kind": kind, "space": SPACE, **more}
+    settings |= {"objective": {"name": "simulated", "tokens": 64}, "protocol": {"metric": "fid"}}
     if optimiser is not None:
         settings["optimiser"] = optimiser
     return Record.create(lab.record_url, f"{name}-{optimiser or kind}", settings)
@@ -85,7 +88,7 @@ def test_it_shows_what_is_listed_and_more(lab: Lab, look: Callable[[], Look]) ->
     for number, value in enumerate((9.0, 7.0, 8.0)):
         add(random, number, value, "start" if number == 0 else "sample")
     found = only(look())
-    assert found.seen_controls == {"rule of thumb": Value(9.0, None)}
+    assert found.seen_controls == {"rule of thumb": Value(9.0, 0.25)}
     assert found.best == Value(7.0, 0.25)
     assert found.studies[0].curve == ((100, 9.0), (200, 7.0), (300, 7.0))
 
