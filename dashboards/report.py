@@ -221,7 +221,9 @@ def _over_seeds(searches: Searches | None, named: Mapping[str, Result]) -> list[
             "lowest": with_error(min(test.values), None, decimals),
             "highest": with_error(max(test.values), None, decimals),
         }
-        for label, test in sorted(tests.items(), key=lambda item: item[1].value)
+        for label, test in sorted(
+            tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value)
+        )
     ]
 
 

@@ -50,11 +50,16 @@ def winners_sensitivity(
 
 
 def _evaluated(searches: Sequence[Record]) -> list[Evaluated]:
-    """The evaluations of the commonest n, in the order in which they finished."""
+    """The evaluations of the commonest n, in the order in which they finished.
+
+    Methods that begin alike measure the same strategies under the same seeds. Each of these counts
+    once, because a model predicts a left-out evaluation easily from its copy.
+    """
     done = [e for record in searches for e in record.evaluations if e.measurement is not None]
     counts = Counter(e.images for e in done)
     images = counts.most_common(1)[0][0] if counts else 0
-    return [_as_evaluated(e) for e in sorted(done, key=_finished) if e.images == images]
+    found = [_as_evaluated(e) for e in sorted(done, key=_finished) if e.images == images]
+    return [*{(one.strategy, one.seed): one for one in found}.values()]
 
 
 def _finished(evaluation: Evaluation) -> tuple[object, int]:

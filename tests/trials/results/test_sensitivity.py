@@ -57,6 +57,13 @@ def test_the_evaluations_of_all_methods_are_used(lab: Lab) -> None:
     assert known.raised.keys() == set(SPACE.free)
 
 
+def test_what_several_methods_measured_alike_counts_once(lab: Lab) -> None:
+    """A copy would be predicted from the other, and the model seem better than it is."""
+    searches = [recorded(lab, "tpe", 20), recorded(lab, "two", 20)]
+    with pytest.raises(ValueError, match="needs 20 evaluations with the same n, and there are 18"):
+        winners_sensitivity(searches, [WINNER, *CONTROLS])
+
+
 def test_a_search_that_trained_models_has_optunas_importance(lab: Lab) -> None:
     importance = winners_sensitivity([recorded(lab, "tpe", 20, "training")], [WINNER, *CONTROLS])
     assert not isinstance(importance, Sensitivity)
