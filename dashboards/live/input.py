@@ -84,7 +84,7 @@ class Search(Protocol):
 
     @property
     def state(self) -> str:
-        """One of "running", "interrupted" and "done"."""
+        """One of "running", "interrupted", "done" and "failed"."""
 
     @property
     def evaluations(self) -> int:
@@ -120,7 +120,12 @@ class Search(Protocol):
 
     @property
     def best(self) -> Value | None:
-        """The lowest final test of its methods, or else the lowest value that it saw."""
+        """The lowest final test of its methods, once all are tested; until then the lowest value
+        that it saw."""
+
+    @property
+    def final(self) -> bool:
+        """Whether its best is of the final test."""
 
     @property
     def controls(self) -> Mapping[str, Value]:

@@ -56,17 +56,16 @@ def progress(search: Search) -> tuple[int, int]:
 def facts(search: Search) -> list[Fact]:
     """Return the best number, and the rule of thumb and the best control beside it.
 
-    Before the final test they are numbers of the search, all with the same n; the best of them is
-    chosen for being low.
+    Until all methods are tested they are numbers of the search, all with the same n; the best of
+    them is chosen for being low.
     """
-    tested = [m for m in search.studies if m.test is not None]
     metric, found = metric_label(search.metric), search.best
     if found is None:
         return []
-    controls: Mapping[str, Value] = search.controls if tested else search.seen_controls
-    values = {m.method: m.test if tested else m.best for m in search.studies}
-    by = next((name for name, value in values.items() if value == found), "")
-    remark = f"{by}, final test" if tested else f"{by}, lowest in the search"
+    controls: Mapping[str, Value] = search.controls if search.final else search.seen_controls
+    values = {m.method: m.test if search.final else m.best for m in search.studies}
+    by = [name for name, value in values.items() if value == found][:1]  # none in an alternation
+    remark = ", ".join([*by, "final test" if search.final else "lowest in the search"])
     shown = [Fact(f"best {metric}", number(found), remark)]
     for name, value in to_beat(controls).items():
         rule = name in BASELINES

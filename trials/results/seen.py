@@ -74,7 +74,9 @@ class SearchSeen(Listed):
         test_study: the number of the study of its final test in the storage, or None.
         tested: evaluations of the final test that were made.
         to_test: evaluations of the final test in all.
-        best: the lowest final test of its methods, or else the lowest value that it saw.
+        best: the lowest final test of its methods, once all are tested; until then the lowest value
+            that it saw, which is biased low.
+        final: whether its best is of the final test.
         controls: the final tests of its controls, by name.
         seen_controls: the values that the search itself saw of the controls that it measured first,
             by name, which compare with `search_value`.
@@ -90,6 +92,7 @@ class SearchSeen(Listed):
     tested: int = 0
     to_test: int = 0
     best: Value | None = None
+    final: bool = False
     controls: Mapping[str, Value]
     seen_controls: Mapping[str, Value]
     reasons: tuple[tuple[str, int], ...] = ()
@@ -99,11 +102,23 @@ class SearchSeen(Listed):
     seconds_left: float | None = None
 
 
-def with_nothing_seen(entry: Listed, driver: Driver | None) -> SearchSeen:
-    """An alternation, whose searches show the rest."""
+def alternation_seen(
+    entry: Listed, driver: Driver | None, halves: Sequence[SearchSeen]
+) -> SearchSeen:
+    """An alternation, whose searches show the rest.
+
+    Args:
+        entry: how it is listed.
+        driver: the process that runs it.
+        halves: its searches; its values are those of the generation ones.
+    """
     running = entry.state == "running"
+    generation = [half for half in halves if half.what == "generation"]
+    final = any(half.final for half in generation)
     return SearchSeen(
         **vars(entry),
+        best=_lowest(half.best for half in generation if half.final == final),
+        final=final,
         controls={},
         seen_controls={},
         driver=_in_words(driver) if running else None,
@@ -131,14 +146,16 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
     tested = 0 if test is None else test.tally.complete + test.tally.failed
     driver = next((s.summary.driver for s in studies if s.summary.driver), None)
     speed = _speed(studies, driver) if running else None
-    shown = _best(methods, tests)
+    finals = [m.test for m in methods] if tested >= to_test else []
+    best, final = _lowest(finals), any(finals)
     return SearchSeen(
         **vars(entry),
         studies=tuple(methods),
         test_study=None if test is None else test.number,
         tested=tested,
         to_test=to_test,
-        best=shown,
+        best=best if final else _lowest(m.best for m in methods),
+        final=final,
         controls={name: n for name, n in tests.items() if name in (*CONTROLS, START)},
         seen_controls=_seen_controls(searching),
         reasons=_reasons(studies),
@@ -242,9 +259,9 @@ def _to_test(settings: Mapping[str, Any], test: Followed | None) -> int:
     return int(names * len(search["test_seeds"]))
 
 
-def _best(methods: Sequence[MethodSeen], tests: Mapping[str, Value]) -> Value | None:
-    finals = [m.test for m in methods if m.test is not None]
-    return min(finals or [m.best for m in methods if m.best is not None], default=None)
+def _lowest(values: Iterable[Value | None]) -> Value | None:
+    known = (value for value in values if value is not None)
+    return min(known, key=lambda value: value.value, default=None)
 
 
 def controls_in(settings: Mapping[str, Any], first: Sequence[First]) -> dict[str, Value]:

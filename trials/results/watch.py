@@ -35,7 +35,7 @@ from trials.results.listing import (
     read_attributes,
     summary_of,
 )
-from trials.results.seen import Followed, SearchSeen, controls_in, seen, with_nothing_seen
+from trials.results.seen import Followed, SearchSeen, alternation_seen, controls_in, seen
 from trials.results.tally import Tally, Trial
 
 TRIALS = table(
@@ -55,6 +55,8 @@ FIRST = 8
 """The number of first trials whose probes may be controls."""
 NONE = (0, -1)
 """Of a study without trials: their number, and the id of the last."""
+NEEDED = {"seed": ("role",), "probe": ("role", "strategy")}
+"""What a trial must say of itself besides, where it says one of these numbers."""
 Damage = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What reading damaged attributes raises."""
 
@@ -207,7 +209,7 @@ class Watch:
         if tally is None or there[0] < tally.trials:
             tally = self._tallies[number] = Tally(summary.retried.superseded)
         if not self._is_read(number, there):
-            for row in _rows(connection, number, summary, tally.last_id):
+            for row in _rows(connection, number, summary, tally.last_id, there[1]):
                 try:
                     tally.add(row.trial())
                 except Damage as fault:
@@ -263,7 +265,7 @@ class Watch:
             try:
                 halves = [half for half in found if half.alternation == name]
                 entry = listed_alternation(self._lab, name, summary, halves)
-                found.append(with_nothing_seen(entry, summary.driver))
+                found.append(alternation_seen(entry, summary.driver, halves))
             except Damage as fault:
                 problems.append(f"alternation {name} is damaged and left out: {_said(fault)}")
         return latest_first(found)
@@ -294,6 +296,7 @@ class _Row(NamedTuple):
     def trial(self) -> Trial:
         """Read the trial; raises one of Damage if that is not possible."""
         told = {k: json.loads(v) if isinstance(v, str) else v for k, v in self.attributes.items()}
+        _check(told)
         return Trial(
             self.trial_id,
             int(self.number),
@@ -306,9 +309,25 @@ class _Row(NamedTuple):
         )
 
 
-def _rows(connection: Connection, number: int, summary: StudySummary, after: int) -> Iterator[_Row]:
-    """The finished trials of a study with an id above `after`, in their order."""
-    new = and_(TRIALS.c.study_id == number, TRIALS.c.trial_id > after)
+def _check(told: Mapping[str, Any]) -> None:
+    """Raise one of Damage unless a trial says all that its tally relies on."""
+    if not isinstance(error := told.get("error"), int | float | None):
+        raise ValueError(f"expected a number as standard error, got {error!r}")
+    for key, others in NEEDED.items():
+        if key in told:
+            int(told[key])
+            if missing := [other for other in others if other not in told]:
+                raise ValueError(f"expected a {' and a '.join(others)}, got no {missing[0]}")
+
+
+def _rows(
+    connection: Connection, number: int, summary: StudySummary, after: int, last: int
+) -> Iterator[_Row]:
+    """The finished trials of a study with an id above `after` and up to `last`, in their order.
+
+    Those recorded meanwhile wait for the next look: some of these queries would miss them.
+    """
+    new = and_(TRIALS.c.study_id == number, TRIALS.c.trial_id > after, TRIALS.c.trial_id <= last)
     attributes = _attributes(connection, new, summary)
     images = ROLES.alias()
     asked = (

@@ -16,7 +16,8 @@ def search(*methods: MethodSeen, state: str = "running", **more: object) -> Sear
     told = {
         "controls": {},
         "seen_controls": {"rule of thumb": Value(9.0, None), "one step": Value(8.0, None)},
-        "best": min((m.test for m in methods if m.test), default=methods[0].best),
+        "best": min([m.test for m in methods if m.test] or [m.best for m in methods], default=None),
+        "final": bool(methods) and all(m.test for m in methods),
         "tested": 0,
         "to_test": 6,
         **more,
@@ -49,6 +50,13 @@ def test_a_tested_search_has_final_tests_only() -> None:
     assert shown[0].number.startswith("6.50")
     assert [f.name for f in shown] == ["best FID", "rule of thumb"]
     assert shown[1].number.startswith("8.00")
+
+
+def test_while_it_is_tested_its_best_is_that_of_the_search() -> None:
+    first = search(method("tpe", 5.0, 7.0), method("gp", 4.0), best=Value(4.0, 0.5))
+    assert facts(first)[0].remark == "gp, lowest in the search"
+    alternation = search(best=Value(6.0, 0.1), final=True, seen_controls={})
+    assert [f.remark for f in facts(alternation)] == ["final test"]
 
 
 def test_how_far_it_is() -> None:

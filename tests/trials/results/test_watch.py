@@ -24,7 +24,7 @@ from trials.record.hold import hold
 from trials.record.record import Record
 from trials.results import watch as watching
 from trials.results.listing import searches
-from trials.results.seen import SearchSeen
+from trials.results.seen import SearchSeen, _lowest
 from trials.results.watch import Look, Watch
 
 RULE = GenerationStrategy.maskgit(4)
@@ -117,6 +117,70 @@ def test_it_shows_what_is_listed_and_more(lab: Lab, look: Callable[[], Look]) ->
     assert found.value == searches(lab)[0].value
 
 
+def test_a_search_has_the_final_test_as_its_best_once_all_are_tested(
+    lab: Lab, look: Callable[[], Look]
+) -> None:
+    for name, value in (("random", 7.0), ("tpe", 6.0)):
+        add(made(lab, "first", "search", name), 0, value)
+    strategies = {name: RULE.to_json() for name in ("random", "tpe")}
+    test = made(lab, "first", "test", strategies=strategies)
+    for number, role in enumerate(strategies):
+        for seed in (1, 2):
+            found = only(look())
+            assert (found.best, found.final) == (Value(6.0, 0.25), False)
+            add(test, 2 * number + seed, 8.0 - number + seed, role, seed=seed, images=200)
+    found = only(look())
+    assert (found.best, found.final) == (Value(8.5, pytest.approx(0.5)), True)
+
+
+def test_of_equal_values_one_may_have_no_error() -> None:
+    same = [Value(7.0, 0.25), None, Value(7.0, None)]
+    assert _lowest(same) == Value(7.0, 0.25)
+
+
+def test_an_alternation_shows_the_best_of_its_generation_halves(
+    lab: Lab, look: Callable[[], Look]
+) -> None:
+    of = {**SEARCH, "what": "both", "training_optimiser": "tpe", "rounds": 1}
+    of |= {"training_budget": 200, "training_steps": 100}
+    whole = made(lab, "whole", "alternation", search=of)
+    half = {**SEARCH, "alternation": "whole", "optimisers": ["random"]}
+    record = made(lab, "half", "search", "random", search=half)
+    add(record, 0, 7.0)
+
+    def shown() -> tuple[Value | None, bool, float | None]:
+        [found] = [search for search in look().searches if search.name == "whole"]
+        return found.best, found.final, found.value
+
+    assert shown() == (Value(7.0, 0.25), False, None)
+    test = made(lab, "half", "test", strategies={"random": RULE.to_json()}, search=half)
+    for seed in (1, 2):
+        add(test, seed, 7.0 + seed, "random", seed=seed, images=200)
+    assert shown() == (Value(8.5, pytest.approx(0.5)), True, 8.5)
+    assert whole.name == "whole-alternation"
+
+
+def test_a_trial_that_is_recorded_while_others_are_read_comes_whole(
+    lab: Lab, look: Callable[[], Look], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = made(lab, "first", "test", strategies={"tpe": RULE.to_json()})
+    add(test, 1, 9.0, "tpe", seed=1, images=200)
+    attributes = watching._attributes
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = attributes(*arguments)
+        if len(test.evaluations) == 1:
+            add(test, 2, 8.0, "tpe", seed=2, images=200)
+        return found
+
+    monkeypatch.setattr(watching, "_attributes", meanwhile)
+    watch = Watch(lab)
+    assert only(watch.look()).tested == 1
+    watch.look(fresh_for=0)
+    [tally] = watch._tallies.values()
+    assert tally.tested == {"tpe": {1: 9.0, 2: 8.0}}
+
+
 def test_a_running_search_has_a_speed_and_an_end(lab: Lab, look: Callable[[], Look]) -> None:
     record = made(lab, "first", "search", "random")
     with hold(lab.record_url, record.name):
@@ -183,18 +247,29 @@ def test_a_damaged_study_is_a_line_here_and_in_the_list(
     assert notes == [line]
 
 
-def test_a_damaged_trial_is_a_line(lab: Lab, look: Callable[[], Look]) -> None:
+@pytest.mark.parametrize(
+    ("key", "says"), [("images", "JSONDecodeError"), ("strategy", "expected a role and a strategy")]
+)
+def test_a_damaged_trial_is_a_line_and_counts_once_for_nothing(
+    lab: Lab, key: str, says: str
+) -> None:
     record = made(lab, "first", "search", "random")
     add(record, 0, 9.0)
     add(record, 1, 3.0)
     with closing(sqlite3.connect(lab.folder / "record.db")) as database, database:
-        database.execute("update trial_user_attributes set value_json = 'x' where key = 'images'"
-                         " and trial_id = 2")  # fmt: skip
+        change = "update trial_user_attributes set value_json = 'x'"
+        if says != "JSONDecodeError":
+            change = "delete from trial_user_attributes"
+        database.execute(f"{change} where key = ? and trial_id = 2", (key,))
     add(record, 2, 8.0)
-    seen = look()
+    watch = Watch(lab)
+    seen = watch.look()
     assert seen.searches[0].best == Value(8.0, 0.25)
     [line] = seen.problems
-    assert line.startswith("study first-random, trial 1: JSONDecodeError")
+    assert line.startswith("study first-random, trial 1: ")
+    assert says in line
+    [tally] = watch._tallies.values()
+    assert (tally.trials, tally.complete, tally.images) == (3, 2, 200)
 
 
 def test_a_locked_record_is_a_line_and_the_last_look_stays(
