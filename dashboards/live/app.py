@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -73,30 +73,8 @@ def live_server(read: Callable[[], Look], lab: str, elsewhere: Elsewhere) -> fla
         State("known", "data"),
     )
     def refresh(ticks: int | None, search: str | None, known: dict[str, Any] | None) -> Any:
-        look, runs = read(), elsewhere.runs()
-        chosen = parse_qs((search or "").removeprefix("?")).get("search", [])
-        full = page.in_full(look, chosen)
-        names = placed((known or {}).get("places", ()), [found.name for found in full])
-        shown = {found.name: (order, found) for order, found in enumerate(full)}
-        parts: dict[str, Any] = {
-            "tables": page.tables(look, chosen, [*filter(None, names)], elsewhere, runs)
-        }
-        for place, name in enumerate(names):
-            order, found = shown[name] if name is not None else (0, None)
-            parts[f"above {place}"] = found and page.above(found, elsewhere, runs)
-            parts[f"figure {place}"] = curves(found) if found else None
-            parts[f"below {place}"] = found and page.below(found, elsewhere, runs)
-            parts[f"place {place}"] = {"order": order} if found else {"display": "none"}
-        digests = {key: _digest(part) for key, part in parts.items()}
-        before = (known or {}).get("digests", {})
-        new = {k: _renewed(k, parts[k], digests[k], before.get(k)) for k in parts}
-        told = {"places": names, "digests": digests}
-        return (
-            page.head(look, lab, elsewhere),
-            new["tables"],
-            no_update if told == known else told,
-            *([new[f"{part} {i}"] for i in range(PLACES)] for part in PARTS),
-        )
+        look = read()
+        return page.head(look, lab, elsewhere), *_changed(look, search, known or {}, elsewhere)
 
     in_the_browser: Any = app.clientside_callback  # which has no types
     in_the_browser(STAMP, Output("answered", "data"), Input("head", "children"))
@@ -140,6 +118,42 @@ def _layout() -> html.Div:
             html.Header(id="head"),
             html.Main([html.Div(places, className="places"), html.Div(id="tables")]),
         ]
+    )
+
+
+def _changed(
+    look: Look, search: str | None, known: Mapping[str, Any], elsewhere: Elsewhere
+) -> tuple[Any, ...]:
+    """The tables, what the browser keeps, and the PARTS of all places; `no_update` for old ones.
+
+    Args:
+        look: what there is to see.
+        search: the part of the page's address that names searches, such as "?search=first".
+        known: what the browser kept: the searches in the places, and a digest of each part.
+        elsewhere: where the other dashboards and the files of the searches are.
+    """
+    runs = elsewhere.runs()
+    chosen = parse_qs((search or "").removeprefix("?")).get("search", [])
+    full = page.in_full(look, chosen)
+    names = placed(known.get("places", ()), [found.name for found in full])
+    shown = {found.name: (order, found) for order, found in enumerate(full)}
+    parts: dict[str, Any] = {
+        "tables": page.tables(look, chosen, [*filter(None, names)], elsewhere, runs)
+    }
+    for place, name in enumerate(names):
+        order, found = shown[name] if name is not None else (0, None)
+        parts[f"above {place}"] = found and page.above(found, elsewhere, runs)
+        parts[f"figure {place}"] = curves(found) if found else None
+        parts[f"below {place}"] = found and page.below(found, elsewhere, runs)
+        parts[f"place {place}"] = {"order": order} if found else {"display": "none"}
+    digests = {key: _digest(part) for key, part in parts.items()}
+    before = known.get("digests", {})
+    new = {k: _renewed(k, parts[k], digests[k], before.get(k)) for k in parts}
+    told = {"places": names, "digests": digests}
+    return (
+        new["tables"],
+        no_update if told == known else told,
+        *([new[f"{part} {i}"] for i in range(PLACES)] for part in PARTS),
     )
 
 
