@@ -35,6 +35,8 @@ def write_pictures(
 ) -> None:
     """Draw each method's schedules beside those it has to beat, its samples and how they form.
 
+    Former pictures are removed, because they may be of another winner.
+
     Args:
         lab: of the project.
         name: of the search.
@@ -49,6 +51,10 @@ def write_pictures(
     from dashboards.schedule_picture import schedules_png
 
     control = best_control(results)
+    for result in results:
+        folder = pictures_folder(lab, name, result.method)
+        for former in (folder / SCHEDULES, folder / SAMPLES, folder / FILM, folder.parent / REAL):
+            former.unlink(missing_ok=True)
     for result in results:
         folder = pictures_folder(lab, name, result.method)
         if result.searched or result.samples is not None:

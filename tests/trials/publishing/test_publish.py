@@ -148,6 +148,8 @@ def test_pictures_go_into_the_report_and_into_files_and_a_bad_film_costs_only_it
     assert published.report is not None
     page = published.report.read_text()
     assert "How an image forms" not in page
+    names = [file.name for file in pictures_of(searched, "small", "random")]
+    assert names == ["schedules.png", "samples.png", "real.png"]
     assert "<h2>Samples" in page
 
 
