@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,5 +95,6 @@ def _more_facts(settings: Mapping[str, Any]) -> dict[str, str]:
 def _path(lab: Lab, names: Sequence[str]) -> Path:
     stem = "+".join(names)
     if len(stem) > LONGEST_NAME:
-        stem = f"{names[0]}+{len(names) - 1}-others"
+        digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
+        stem = f"{names[0]}+{len(names) - 1}-others-{digest}"
     return lab.make_results(names[0]).with_name(f"{stem}.html")

@@ -66,7 +66,9 @@ def test_the_page_says_where_they_differ(lab: Lab, monkeypatch: pytest.MonkeyPat
         assert told in words
     assert "1,000 images a method, 100 an evaluation 1,000 images" in words
     names = [f"a-search-with-a-long-name-{i}" for i in range(20)]
-    assert comparing._path(lab, names).name == f"{names[0]}+19-others.html"
+    paths = [comparing._path(lab, of) for of in (names, [*names[:-1], "another"], names)]
+    assert re.fullmatch(rf"{names[0]}\+19-others-\w{{8}}\.html", paths[0].name)
+    assert paths[0] == paths[2] != paths[1]
 
 
 def test_another_length_or_other_data_are_refused(
