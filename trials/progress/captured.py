@@ -65,7 +65,9 @@ def captured_output(console: Console, above: Callable[[Text], None]) -> Iterator
 def _pass_on(reading: int, above: Callable[[Text], None]) -> None:
     with open(reading, encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            with contextlib.suppress(ValueError):  # the screen was closed after LAST_SECONDS
+            # The screen was closed after LAST_SECONDS, or the terminal is gone. Reading goes on,
+            # because a full pipe would block whoever prints.
+            with contextlib.suppress(OSError, ValueError):
                 above(Text.from_ansi(line.rstrip("\r\n")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pty
@@ -16,8 +17,9 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from trials.progress import LiveProgress, live
+from trials.progress import LiveProgress, captured, live
 
 SEARCH = """
 import sys, time
@@ -154,6 +156,20 @@ def test_what_others_print_stands_above_the_display(stdin: bool, tmp_path: Path)
         assert shown.count(line) == 1, shown
         assert shown.index(line) < shown.rindex("preparing"), shown
     assert shown.count("preparing") == 1, shown
+
+
+def test_what_is_printed_is_read_although_the_terminal_is_gone() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"first\nsecond\n")
+    os.close(writing)
+    read: list[str] = []
+
+    def above(line: Text) -> None:
+        read.append(line.plain)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    captured._pass_on(reading, above)
+    assert read == ["first", "second"]
 
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path: Path) -> None:
