@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import flask
@@ -55,15 +56,16 @@ def dashboard_commands(
 
     Args:
         record_url: the Optuna storage, as an SQLAlchemy URL.
-        tracking_uri: the tracking URI of MLflow. If it is a server (http, https), its address is
-            returned in place of the first command, because there is nothing to start.
+        tracking_uri: the tracking URI of MLflow. If it is a server (http, https), its address
+            without a password is returned in place of the first command, because there is nothing
+            to start.
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
         ports: the ports of the servers.
         pictures: the folder of the artifacts of optuna-dashboard.
     """
     mlflow = (
-        tracking_uri
+        _without_user(tracking_uri)
         if _is_server(tracking_uri)
         else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports.mlflow))
     )
@@ -88,7 +90,7 @@ def open_dashboards(
     Args:
         record_url: the Optuna storage, as an SQLAlchemy URL.
         tracking_uri: the tracking URI of MLflow. If it is a server (http, https), only its address
-            is printed.
+            is printed, without a password.
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
         ports: the ports of the servers.
@@ -103,24 +105,23 @@ def open_dashboards(
         stack.enter_context(_interrupted_by_sigterm())
         free = _free_ports(host, ports)
         mlflow, optuna = f"http://{host}:{free.mlflow}", f"http://{host}:{free.optuna}"
+        ours = not _is_server(tracking_uri)
+        shown = mlflow if ours else _without_user(tracking_uri).rstrip("/")
         started: dict[str, _Served] = {}
         if live is not None:
             name, address = "live page", f"http://{host}:{free.live}"
-            shown = tracking_uri if _is_server(tracking_uri) else mlflow
-            page = live(f"{shown.rstrip('/')}/{view}", f"{optuna}/dashboard")
+            page = live(f"{shown}/{view}", f"{optuna}/dashboard")
             started[address] = stack.enter_context(_running_page(name, page, host, free.live))
             _say_where(name, address, ports.live, free.live)
         command = _optuna_command(record_url, host, free.optuna, pictures)
         started[optuna] = stack.enter_context(_running_server("optuna-dashboard", command))
-        if not _is_server(tracking_uri):
+        if ours:
             command = _mlflow_command(tracking_uri, artifacts, host, free.mlflow)
             started[mlflow] = stack.enter_context(_running_server("MLflow", command))
-            tracking_uri = mlflow
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
-        address = f"{tracking_uri.rstrip('/')}/{view}" if view else tracking_uri
-        taken = ports.mlflow if tracking_uri == mlflow else free.mlflow
-        _say_where("MLflow", address, taken, free.mlflow)
+        wanted = ports.mlflow if ours else free.mlflow
+        _say_where("MLflow", f"{shown}/{view}" if view else shown, wanted, free.mlflow)
         _say_where("optuna-dashboard", f"{optuna}/dashboard", ports.optuna, free.optuna)
         print("Ctrl-C stops the servers that were started here.", flush=True)
         while True:
@@ -294,6 +295,12 @@ def _command_path(name: str) -> str:
 
 def _is_server(tracking_uri: str) -> bool:
     return tracking_uri.startswith(("http://", "https://"))
+
+
+def _without_user(address: str) -> str:
+    """Return an address without a user's name and password, for which the browser asks."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _free_ports(host: str, wanted: Ports) -> Ports:

@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import flask
 import optuna
 import pytest
 
@@ -105,9 +106,18 @@ def test_all_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
 
 
 def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before, told = signal.getsignal(signal.SIGTERM), list[str]()
+
+    def live(mlflow: str, optuna: str) -> flask.Flask:
+        told.append(mlflow)
+        return flask.Flask("page")
+
+    tracking = "http://me:secret@127.0.0.1:9/"
     with pytest.raises(ValueError, match=r"optuna-dashboard stopped \(exit code 1\)") as caught:
-        open_dashboards(sqlite(tmp_path / "absent" / "record.db"), "http://127.0.0.1:9", tmp_path)
+        open_dashboards(
+            sqlite(tmp_path / "absent" / "record.db"), tracking, tmp_path, view="#/x", live=live
+        )
+    assert told == ["http://127.0.0.1:9/#/x"]
     assert "StorageInternalError" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before
     assert processes_naming(str(tmp_path)) == []
@@ -131,5 +141,7 @@ def test_the_commands_survive_the_shell(tmp_path: Path) -> None:
 
 
 def test_an_mlflow_server_is_named_not_started() -> None:
-    mlflow, _ = dashboard_commands("sqlite:///record.db", "https://mlflow.example", Path("a"))
+    mlflow, _ = dashboard_commands(
+        "sqlite:///record.db", "https://me:secret@mlflow.example", Path("a")
+    )
     assert mlflow == "https://mlflow.example"
