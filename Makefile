@@ -18,9 +18,9 @@ help:
 demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
-# Three at a time on two cores: many tests wait for Ray to start. A file's tests share what they set up.
+# Two at a time: many tests wait for Ray to start, and three clusters on two cores starve each other. A file's tests share what they set up.
 test: $(INSTALLED)
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 
 # The tests of pages need a real browser, which is no Python package; without it they are skipped.
