@@ -79,9 +79,12 @@ def _rename(client: MlflowClient, run: Run, study: str, search: str) -> None:
     elif tags.get(PROBE_TAG) == PARENT:
         name, changed = study, {"autonat.study": study, "search": search}
     else:
-        former = tags.get("study", "")
-        own = (run.info.run_name or "").removeprefix(former)
-        name, changed = study + own, {"study": study}
+        # A call that was cut off here left the new name and the old tag. No study's name has a
+        # space, so a name that begins with the old one and a space is not renamed yet.
+        name, former = run.info.run_name or "", tags.get("study", study)
+        if name.startswith(f"{former} "):
+            name = study + name[len(former) :]
+        changed = {"study": study}
     client.update_run(run.info.run_id, name=name[:LONGEST_RUN_NAME])
     new = [RunTag(key, value) for key, value in changed.items() if key in tags]
     client.log_batch(run.info.run_id, tags=new)
