@@ -55,7 +55,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
     """Read the state of a search or an alternation from the record and the folder of results.
 
     Raises:
-        ValueError: there is no such search; the known ones are listed.
+        ValueError: there is no such search (the known ones are listed), or its record is damaged.
     """
     url = lab.record_url
     alternates = name in alternation_names(url)
@@ -69,7 +69,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
     done = [(method, test) for method, test in tests if test is not None]
     folder = lab.results(name)
     return SearchState(
-        listed=next(found for found in searches(lab) if found.name == name),
+        listed=_listed(lab, name),
         driver=driver,
         searches=tuple(search_progress(of, since) for of in of_searches),
         records=records,
@@ -80,6 +80,15 @@ def state_of(lab: Lab, name: str) -> SearchState:
         reported=(folder / "report.html").exists(),
         renaming_from=renaming_from(url, name),
     )
+
+
+def _listed(lab: Lab, name: str) -> Listed:
+    """The entry of a search in the list, which leaves out damaged studies."""
+    damaged: list[str] = []
+    found = {listed.name: listed for listed in searches(lab, damaged.append)}
+    if name not in found:
+        raise ValueError(f"search {name}: {'; '.join(damaged) or 'it was deleted meanwhile'}")
+    return found[name]
 
 
 def _is_control(method: str) -> bool:

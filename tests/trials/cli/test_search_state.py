@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 
 from search.measurement import Failure
@@ -68,6 +69,15 @@ def test_one_without_evaluations_can_be_resumed(autonat: Autonat, lab: Lab) -> N
     assert [line for line in out.splitlines() if line.startswith("  autonat")] == [
         f"  autonat search --resume cut --lab {lab.folder}"
     ]
+
+
+def test_a_damaged_one_is_named_in_one_line(autonat: Autonat, lab: Lab) -> None:
+    study = optuna.load_study(study_name="cut-tpe", storage=lab.record_url)
+    search = study.user_attrs["settings"]["search"] | {"test_seeds": ["damaged"]}
+    study.set_user_attr("settings", study.user_attrs["settings"] | {"search": search})
+    code, out, err = autonat("show", "cut", "--lab", lab.folder)
+    assert (code, out) == (2, "")
+    assert "study cut-tpe is damaged" in err
 
 
 def test_one_that_failed_says_why(autonat: Autonat, lab: Lab) -> None:
