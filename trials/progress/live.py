@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,6 +34,8 @@ TIMES_A_SECOND = 4
 PAUSES = 20
 """How many times as long as it takes to look at a search it is then left alone: with thousands of
 evaluations, that takes a tenth of a second."""
+T = TypeVar("T")
+UNSEEN = "the progress of the search cannot be shown, but the search goes on"
 
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
@@ -69,6 +72,7 @@ class LiveProgress:
         self._search: Callable[[], SearchProgress] | None = None
         self._table: Table | None = None
         self._next_look = -math.inf
+        self._unseen = False
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, tuple[float, int]] = {}
         self._logged: dict[str, float] = {}
@@ -121,7 +125,9 @@ class LiveProgress:
 
         def measured(study: str, last: bool) -> None:
             if self._shown and not self._draws and self._due(study, last):
-                stderr.print(line_of(search(), study))
+                line = self._looked(lambda: line_of(search(), study))
+                if line is not None:
+                    stderr.print(line)
 
         return measured
 
@@ -136,12 +142,27 @@ class LiveProgress:
 
     def _drawn(self) -> Group:
         """All that is shown: running tasks, and the search if there is one."""
-        now = time.monotonic()
-        if self._search is not None and now >= self._next_look:
-            self._table = table_of(self._search(), stderr.width)
+        now, search = time.monotonic(), self._search
+        if search is not None and now >= self._next_look:
+            table = self._looked(lambda: table_of(search(), stderr.width))
+            self._table = self._table if table is None else table
             self._next_look = now + PAUSES * (time.monotonic() - now)
         bars = [self._bars.get_renderable()] if self._tasks else []
         return Group(*bars, *([] if self._table is None else [self._table]))
+
+    def _looked(self, make: Callable[[], T]) -> T | None:
+        """What shows the search; None after an error, whose reason is said once.
+
+        The error would end the thread that draws, and then the command.
+        """
+        try:
+            return make()
+        except Exception as error:
+            if not self._unseen:
+                self._unseen = True
+                reason = " ".join(str(error).split())
+                self.say(f"{UNSEEN}: {type(error).__name__}: {reason}")
+            return None
 
     def _due(self, name: str, last: bool) -> bool:
         now = time.monotonic()

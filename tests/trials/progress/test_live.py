@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import pty
 import re
@@ -17,8 +18,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
+from search.progress import MethodProgress, SearchProgress, Value
 from trials.progress import LiveProgress, captured, live
 
 SEARCH = """
@@ -178,6 +181,34 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path: Path) -> No
         "seen-a: 5/10, 90 images/s, best FID 13.34 ± 0.31 (rule of thumb 31.20 ± 0.40), about 99 s "
         "left"
     ]
+
+
+@pytest.mark.parametrize("draws", [True, False], ids=["terminal", "log"])
+def test_a_search_that_cannot_be_looked_at_costs_no_more_than_its_display(
+    draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    text = io.StringIO()
+    monkeypatch.setattr(live, "stderr", Console(file=text, force_terminal=draws, width=150))
+    monkeypatch.setattr(live, "LOG_EVERY", 0.0)
+    best = Value(31.2, None)
+    method = MethodProgress("seen-a", "a", "fid", 5, 0, 10, False, best, None, None, None, 2)
+    looks = iter([SearchProgress("seen", "images", (method,))])
+
+    def told() -> SearchProgress:
+        if (found := next(looks, None)) is None:
+            raise RuntimeError("changed size")
+        return found
+
+    with LiveProgress() as progress:
+        measured = progress.follow(told)
+        for _ in range(3):
+            measured("seen-a", False)
+            progress._next_look = 0.0
+            progress._drawn()
+    written = text.getvalue()
+    assert written.count("the search goes on: RuntimeError: changed size") == 1
+    assert not draws or "31.20" in written[written.rindex("changed size") :]
 
 
 def test_the_lines_of_a_log_never_promise_too_little(
