@@ -83,7 +83,7 @@ def _of_record(
 ) -> MethodProgress:
     done = record.evaluations
     tests = record.settings["kind"] == TEST
-    total = _tests(record.settings) if tests else evaluations_of_one(record.settings)
+    total = tests_in_all(record.settings) if tests else evaluations_of_one(record.settings)
     finished = (tested and not tests) or (len(done) >= total and not record.reopened)
     session = _session(record, since)
     best, retested = (None, None) if tests else (_lowest(record, since), record.retested)
@@ -112,14 +112,18 @@ def _session(record: Record, since: datetime | None) -> list[Evaluation]:
 def _untested(record: Record) -> MethodProgress:
     """The final test that has not begun."""
     settings = record.settings
-    total = _tests(settings)
+    total = tests_in_all(settings)
     return MethodProgress(
         f"{settings['search_name']}-{TEST}", None, record.metric, 0, 0, total, total == 0
     )
 
 
-def _tests(settings: Mapping[str, Any]) -> int:
-    """The evaluations of the final test: each winner and control with each seed."""
+def tests_in_all(settings: Mapping[str, Any]) -> int:
+    """The evaluations of the final test: each winner and control with each seed.
+
+    Args:
+        settings: of the study of the final test or, before it begins, of another of its search.
+    """
     search = settings["search"]
     seeds = len(search["test_seeds"])
     if "strategies" in settings:

@@ -14,7 +14,7 @@ from search.strategy import GenerationStrategy
 from trials.record.driver import Driver
 from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
 from trials.results.listing import Listed, StudySummary
-from trials.results.progress import controls_measured_first
+from trials.results.progress import controls_measured_first, tests_in_all
 from trials.results.tally import RECENT, First, Recent, Tally
 
 
@@ -142,7 +142,7 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         key=lambda m: order.get(m.method, len(order)),
     )
     settings = studies[0].summary.settings
-    to_test = _to_test(settings, test)
+    to_test = tests_in_all(settings if test is None else test.summary.settings)
     tested = 0 if test is None else test.tally.complete + test.tally.failed
     driver = next((s.summary.driver for s in studies if s.summary.driver), None)
     speed = _speed(studies, driver) if running else None
@@ -246,17 +246,6 @@ def _final_tests(test: Followed) -> dict[str, Value]:
             final = FinalTest.of(values, search["test_images"], 1, stated)
             found[role] = Value(final.value, final.standard_error)
     return found
-
-
-def _to_test(settings: Mapping[str, Any], test: Followed | None) -> int:
-    """Evaluations of the final test in all; before it starts, those that are expected."""
-    search = settings["search"]
-    if test is not None:
-        names = len(test.summary.settings["strategies"])
-    else:
-        controls = search.get("controls", ()) if what_is_searched(settings) == "generation" else [1]
-        names = len(search["optimisers"]) + len(controls)
-    return int(names * len(search["test_seeds"]))
 
 
 def _lowest(values: Iterable[Value | None]) -> Value | None:
