@@ -37,9 +37,11 @@ def delete(
     """
     from search.names import require_existing_search_name
     from trials.record.changed_searches import studies_to_change
+    from trials.record.renaming import refuse_half_renamed
 
     require_existing_search_name(name)
     where = _existing(lab, record_url, tracking_uri)
+    refuse_half_renamed(where.record_url, name)
     studies = studies_to_change(where.record_url, name)
     _ask(f"Delete {_words(where, studies)}?", f"autonat delete {name}", yes)
     say(f"{name}: deleting it; importing MLflow …")
@@ -77,7 +79,8 @@ def rename(
     out.print(f"renamed {old} to {new}")
     if (where.results(new) / "report.html").exists():
         report = f"autonat report {new}{lab_flags(where, 'record_url', 'tracking_uri')}"
-        say(f"its report still calls it {old}; {report} writes it again")
+        say(f"its report and its texts in MLflow and Optuna's dashboard still call it {old}")
+        say(f"{report} writes the report again")
 
 
 def _existing(lab: LabFlag, record_url: str | None, tracking_uri: str | None) -> Lab:

@@ -168,12 +168,14 @@ def report(
     from trials.publishing.publish import publish, show_nothing
     from trials.publishing.publish_alternation import publish_alternation
     from trials.record.kinds import what_is_searched
+    from trials.record.renaming import refuse_half_renamed
     from trials.record.searches import alternation_names, recorded_settings, search_records
     from trials.results.rounds import recorded_rounds
     from trials.searches.settings import validated
     from trials.tracking.mirror import Mirror
 
     where = Lab.at(lab, record_url, tracking_uri)
+    refuse_half_renamed(where.record_url, name)
     if name in alternation_names(where.record_url):
         settings = validated(recorded_settings(where.record_url, name) | {"name": name, "lab": lab})
         rounds = recorded_rounds(where, name)

@@ -50,10 +50,11 @@ def next_commands(lab: Lab, state: SearchState) -> list[tuple[str, str]]:
     dashboards = (f"autonat dashboard{where}", "opens its evaluations in MLflow and Optuna")
     if listed.state == "running":
         return [(f"autonat show {name}{where}", "says again how far it is"), dashboards]
+    if state.renaming is not None:
+        command = f"autonat rename {state.renaming.old} {state.renaming.new}{where}"
+        does = "finishes its renaming, which was cut off; give it the same --tracking-uri, if any"
+        return [(command, does)]
     found: list[tuple[str, str]] = []
-    if state.renaming_from is not None:
-        command = f"autonat rename {state.renaming_from} {name}{where}"
-        found.append((command, "finishes its renaming, which was cut off"))
     if listed.state != "done":
         found.append((resume, "resumes it"))
     elif not state.published:

@@ -27,10 +27,11 @@ from trials.record.changed_searches import (
     delete_studies,
     end_renaming,
     rename_studies,
-    renaming_from,
+    require_unchanged,
     studies_to_change,
 )
 from trials.record.hold import hold
+from trials.record.renaming import refuse_half_renamed, renaming_of
 from trials.record.searches import has_begun, refuse_taken
 from trials.record.storage import open_storage, readable
 from trials.tracking.changed_runs import delete_runs, rename_runs
@@ -53,6 +54,7 @@ def delete_search(lab: Lab, studies: SearchStudies, progress: Progress) -> None:
     """
     url = lab.record_url
     with hold(url, studies.first):
+        require_unchanged(url, studies)
         ids = _study_ids(url, studies)
         delete_runs(lab, ids.values(), progress.report("deleting runs in MLflow"))
         for name in studies.searches:
@@ -76,8 +78,9 @@ def studies_to_rename(lab: Lab, old: str, new: str) -> SearchStudies:
     if old == new:
         raise ValueError(f"rename: expected another name than {old}, got the same")
     url = lab.record_url
-    if not has_begun(url, old) and renaming_from(url, new) == old:
+    if renaming_of(url, new) == (old, new):
         return studies_to_change(url, new)
+    refuse_half_renamed(url, old)
     studies = studies_to_change(url, old)
     renamed = studies.renamed(new)
     for search in renamed.searches:
@@ -109,6 +112,7 @@ def rename_search(
     """
     url = lab.record_url
     with hold(url, studies.first):
+        require_unchanged(url, studies)
         if studies.name == old:
             rename_studies(url, studies, new)
             studies = studies.renamed(new)
@@ -160,8 +164,13 @@ def _remove_pictures(lab: Lab, study: str) -> None:
 def _move_results(lab: Lab, old: str, new: str, note: Note) -> None:
     """Move the folder of a search's results, and rename the studies in its strategy files."""
     source, target = lab.results(old), lab.results(new)
+    if source.exists() and target.exists():
+        raise ValueError(
+            f"results {source} and {target} both exist; move one of them away, and call "
+            "the command again"
+        )
     with _one_line(source):
-        if source.exists() and not target.exists():
+        if source.exists():
             source.rename(target)
     for path in sorted(target.glob("*.json")):
         try:

@@ -7,7 +7,7 @@ loading all its trials, and cannot rename one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,12 +20,11 @@ from sqlalchemy.engine import Connection
 from trials.record.databases import without_password
 from trials.record.hold import driver_of
 from trials.record.kinds import ALTERNATION
+from trials.record.renaming import RENAMING
 from trials.record.searches import alternation_names, search_names
 from trials.record.storage import open_storage, outlast, readable
-from trials.record.studies import StudyOf, missing, studies_of
+from trials.record.studies import StudyOf, studies_of
 
-RENAMING = "renaming_from"
-"""The attribute that the studies of a renamed search have until its files and runs are renamed."""
 STUDIES = models.StudyModel.__table__
 TRIALS = models.TrialModel.__table__
 ATTRIBUTES = models.StudyUserAttributeModel.__table__
@@ -89,13 +88,34 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
         )
     if any(of.kind == ALTERNATION for of in own.values()):
         own |= {study: of for study, of in every.items() if of.alternation == name}
-    driver = driver_of(url, own)
+    _refuse_running(url, name, own)
+    return SearchStudies(name, own)
+
+
+def require_unchanged(url: str, studies: SearchStudies) -> None:
+    """Check that a search is as it was when its studies were listed; its first study is reserved.
+
+    Raises:
+        ValueError: it has other studies now, or another process runs one of them.
+    """
+    every = studies_of(url)
+    searches = {studies.name, *studies.searches}
+    now = {s for s, of in every.items() if searches & {of.search, of.alternation}}
+    if now != {*studies.studies}:
+        raise ValueError(
+            f"search {studies.name} has changed meanwhile: expected {len(studies.studies)} "
+            f"studies, got {len(now)}; call the command again"
+        )
+    _refuse_running(url, studies.name, [s for s in studies.studies if s != studies.first])
+
+
+def _refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
+    driver = driver_of(url, studies)
     if driver is not None:
         raise ValueError(
             f"search {name} is being run by process {driver.pid} on {driver.host} since "
             f"{driver.since}; interrupt it first"
         )
-    return SearchStudies(name, own)
 
 
 def delete_studies(url: str, studies: SearchStudies) -> None:
@@ -147,21 +167,6 @@ def rename_studies(url: str, studies: SearchStudies, new: str) -> None:
     with readable(url):
         storage = open_storage(url)
         outlast(storage, rename, lambda: studies.first not in studies_of(url))
-
-
-def renaming_from(url: str, name: str) -> str | None:
-    """What a search was called whose renaming was cut off; None of every other search.
-
-    Raises:
-        ValueError: the storage cannot be read.
-    """
-    with readable(url):
-        studies = [] if missing(url) else open_storage(url).get_all_studies()
-    for study in studies:
-        of = StudyOf.of_attributes(study.user_attrs)
-        if of is not None and of.search == name and RENAMING in study.user_attrs:
-            return str(study.user_attrs[RENAMING])
-    return None
 
 
 def end_renaming(url: str, studies: SearchStudies) -> None:

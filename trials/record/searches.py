@@ -9,6 +9,7 @@ from search.controls import CONTROLS
 from trials.record.databases import without_password
 from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study
 from trials.record.record import Record
+from trials.record.renaming import refuse_half_renamed
 from trials.record.studies import not_ours, settings_of_studies, studies_of, taken
 
 
@@ -60,8 +61,10 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
         methods: its optimisers.
 
     Raises:
-        ValueError: there is a search of that name, or a study with the name of one of its studies.
+        ValueError: there is a search of that name, or a study with the name of one of its studies,
+            or a renaming from or to that name was cut off.
     """
+    refuse_half_renamed(url, name)
     of_methods = [f"{name}-{method}" for method in methods]
     own = taken(url, [*of_methods, final_test_study(name), alternation_study(name)])
     for study, ours in own.items():
@@ -80,8 +83,10 @@ def recorded_settings(url: str, name: str) -> dict[str, Any]:
     """The settings of the search or the alternation of that name.
 
     Raises:
-        ValueError: there is no such search; the known ones are listed.
+        ValueError: there is no such search (the known ones are listed), or its renaming was cut
+            off.
     """
+    refuse_half_renamed(url, name)
     for study, of in studies_of(url).items():
         if (of.kind, of.search) == (ALTERNATION, name):
             return dict(Record.open(url, study).settings["search"])

@@ -10,12 +10,12 @@ from search.controls import CONTROLS, START
 from search.final_test import FinalTest
 from search.progress import SearchProgress
 from trials.lab import Lab
-from trials.record.changed_searches import renaming_from
 from trials.record.driver import Driver
 from trials.record.failures import Reason, reasons
 from trials.record.hold import driver_of
 from trials.record.kinds import alternation_study
 from trials.record.record import Record
+from trials.record.renaming import Renaming, renaming_of
 from trials.record.searches import alternation_names, halves_of, search_records
 from trials.results.final_tests import final_tests
 from trials.results.listing import Listed, searches
@@ -36,7 +36,7 @@ class SearchState:
         best_control: the same of the controls.
         published: whether its best strategy is written to a file.
         reported: whether its report is written.
-        renaming_from: what it was called, while its renaming is cut off; else None.
+        renaming: the renaming of it that was cut off; else None.
     """
 
     listed: Listed
@@ -48,7 +48,7 @@ class SearchState:
     best_control: tuple[str, FinalTest] | None
     published: bool
     reported: bool
-    renaming_from: str | None
+    renaming: Renaming | None
 
 
 def state_of(lab: Lab, name: str) -> SearchState:
@@ -78,7 +78,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
         best_control=_lowest([(method, test) for method, test in done if _is_control(method)]),
         published=(folder / "best.json").exists(),
         reported=(folder / "report.html").exists(),
-        renaming_from=renaming_from(url, name),
+        renaming=renaming_of(url, name),
     )
 
 

@@ -15,11 +15,14 @@ from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
 from search.strategy_file import StrategyFile
+from tests.options import SMALL
+from trials.cli import changed_searches as command
 from trials.lab import Lab
 from trials.publishing import changed_searches
-from trials.record.changed_searches import renaming_from, studies_to_change
+from trials.record.changed_searches import studies_to_change
 from trials.record.hold import hold
 from trials.record.record import Record
+from trials.record.renaming import renaming_of
 from trials.record.searches import refuse_taken, search_names
 from trials.record.studies import studies_of, study_names
 from trials.tracking.mirror import Mirror
@@ -108,7 +111,7 @@ def test_a_renamed_search_is_the_same_under_its_new_name(autonat: Autonat, lab: 
     renamed = [{**one, "name": one["name"].replace("small", "new")} for one in listed]
     assert sorted(now, key=str) == sorted(renamed, key=str)
     assert {e.number: e for e in Record.open(lab.record_url, "new-tpe").evaluations} == before
-    assert renaming_from(lab.record_url, "new") is None
+    assert renaming_of(lab.record_url, "new") is None
     assert sorted(path.name for path in (lab.folder / "results").iterdir()) == ["new", "other"]
     file = StrategyFile.read(lab.results("new") / "best.json")
     assert file.search is not None
@@ -141,6 +144,13 @@ def test_a_renaming_that_is_cut_off_is_finished_by_the_same_command(
     assert search_names(lab.record_url) == ["new", "other"]
     line = f"autonat rename small new --lab {lab.folder}"
     assert line in autonat("show", "new", "--lab", lab.folder)[1]
+    # Until then, nothing else uses either name.
+    for other in (
+        *("search --resume new", "report new", "delete new --yes", "rename new newer --yes"),
+        *("rename other small --yes", " ".join(("search", *SMALL))),
+    ):
+        code, _, err = autonat(*other.split(), "--lab", lab.folder)
+        assert (code, "autonat rename small new finishes it" in err) == (2, True), (other, err)
     code, out, err = autonat("rename", "small", "new", "--lab", lab.folder)
     assert (code, out) == (0, "renamed small to new\n"), err
     assert (lab.results("new") / "best.json").exists()
@@ -202,6 +212,24 @@ def test_one_that_runs_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> 
     assert code == 2
     assert "search small is being run by process " in err
     assert search_names(lab.record_url) == ["other", "small"]
+
+
+@pytest.mark.parametrize("words", ["delete small", "rename small new"])
+def test_one_that_changed_while_it_was_asked_about_stays(
+    words: str, autonat: Autonat, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process resumed it meanwhile, which made a study."""
+    settings = Record.open(lab.record_url, "small-tpe").settings
+
+    def answer(*_: Any) -> None:
+        Record.create(lab.record_url, "small-cmaes", settings | {"optimiser": "cmaes"})
+
+    monkeypatch.setattr(command, "_ask", answer)
+    code, _, err = autonat(*words.split(), "--lab", lab.folder)
+    assert code == 2
+    assert "search small has changed meanwhile: expected 3 studies, got 4" in err
+    assert search_names(lab.record_url) == ["other", "small"]
+    assert lab.results("small").exists()
 
 
 def test_a_store_that_does_not_answer_keeps_the_record(autonat: Autonat, lab: Lab) -> None:
