@@ -34,7 +34,6 @@ class MethodProgress:
         finished: whether nothing more will be measured.
         best: the lowest value so far, which never rises. It is biased low, because it was chosen
             for being low. None before there is one, and for a final test.
-        retested: the mean of the winner's last re-tests, which is not biased; None without any.
         speed: images, or training steps, for each second of the session; None while unknown.
         left: seconds until it is done, estimated; None while unknown, and when it is finished.
         in_flight: evaluations that are being measured; None where only their driver knows.
@@ -48,7 +47,6 @@ class MethodProgress:
     total: int
     finished: bool
     best: Value | None = None
-    retested: float | None = None
     speed: float | None = None
     left: float | None = None
     in_flight: int | None = None

@@ -86,7 +86,6 @@ def _of_record(
     total = tests_in_all(record.settings) if tests else evaluations_of_one(record.settings)
     finished = (tested and not tests) or (len(done) >= total and not record.reopened)
     session = _session(record, since)
-    best, retested = (None, None) if tests else (_lowest(record, since), record.retested)
     seconds = _seconds(session)
     return MethodProgress(
         study=record.name,
@@ -96,8 +95,7 @@ def _of_record(
         failed=len(record.failed),
         total=total,
         finished=finished,
-        best=best,
-        retested=retested,
+        best=None if tests else _lowest(record, since),
         speed=sum(map(_amount, session)) / seconds if seconds else None,
         left=None if finished or not seconds else (total - len(done)) * seconds / len(session),
         in_flight=None if in_flight is None else in_flight.get(record.name, 0),

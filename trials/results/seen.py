@@ -207,8 +207,9 @@ def _seconds_left(
     # The final test begins when all methods are done.
     left = sum(max(0, m.budgeted - m.evaluations - m.failed) for m in methods) * (test is None)
     search = settings["search"]
-    if what_is_searched(settings) != "generation":  # the trainings take the time
-        return (left + tests_left) / speed.evaluations if speed.evaluations else None
+    if what_is_searched(settings) != "generation":
+        # The trainings take the time: most models of the final test are stored.
+        return left / speed.evaluations if speed.evaluations else None
     images = left * search["images_per_evaluation"] + tests_left * search["test_images"]
     return images / speed.images if speed.images else None
 

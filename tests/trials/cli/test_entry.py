@@ -57,7 +57,7 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
     lines += process.communicate(timeout=120)[1].splitlines()
-    assert process.returncode == 130, lines
+    assert process.returncode == 130, "\n".join(lines)
     assert "interrupted" in lines[-1]
     assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
     assert not any("Traceback" in line for line in lines)

@@ -31,7 +31,7 @@ from trials.progress import LiveProgress, say
 
 def told():
     value = Value(13.34, 0.31)
-    method = MethodProgress("seen-a", "a", "fid", 5, 0, 10, False, value, None, 90.0, 99.0, 2)
+    method = MethodProgress("seen-a", "a", "fid", 5, 0, 10, False, value, 90.0, 99.0, 2)
     return SearchProgress("seen", "images", (method,), {"rule of thumb": Value(31.2, 0.4)}, 200.0)
 
 try:
@@ -192,7 +192,7 @@ def test_a_search_that_cannot_be_looked_at_costs_no_more_than_its_display(
     monkeypatch.setattr(live, "stderr", Console(file=text, force_terminal=draws, width=150))
     monkeypatch.setattr(live, "LOG_EVERY", 0.0)
     best = Value(31.2, None)
-    method = MethodProgress("seen-a", "a", "fid", 5, 0, 10, False, best, None, None, None, 2)
+    method = MethodProgress("seen-a", "a", "fid", 5, 0, 10, False, best, None, None, 2)
     looks = iter([SearchProgress("seen", "images", (method,))])
 
     def told() -> SearchProgress:

@@ -15,7 +15,7 @@ SEARCH = SearchProgress(
         MethodProgress("first-cf", "coarse-to-fine", "fid", 30, 0, 30, True, Value(12.3, 0.2)),
         MethodProgress(
             *("first-a", "autonat-common-numbers", "fid", 1_234, 3, 10_000, False),
-            *(Value(13.345, 0.31), None, 8790.0, 8000.0, 16),
+            *(Value(13.345, 0.31), 8790.0, 8000.0, 16),
         ),
         MethodProgress("first-[x]", "mine:[x]", "fid", 0, 0, 30, False),
         MethodProgress("first-test", None, "fid", 0, 0, 20, False),
