@@ -200,14 +200,16 @@ def _write_strategies(
         if record.settings["kind"] == SEARCH and method in by_method:
             run = {"tracking_uri": _tracking_address(lab), "run_id": mirror.parent(record)}
             file = strategy_file(record, by_method[method], run, beside)
-            written[method] = _with_known_run(file, find_strategy(folder, method))
+            written[method] = file
     best = min(written, key=lambda method: _value_or_infinity(by_method[method]))
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
     last = max(e.finished for record in records for e in record.evaluations)
     written = {
-        method: dataclasses.replace(file, date=last.date().isoformat())
+        method: dataclasses.replace(
+            _with_what_is_known(file, find_strategy(folder, method)), date=last.date().isoformat()
+        )
         for method, file in written.items()
     }
     try:
@@ -225,22 +227,26 @@ def _write_strategies(
         ) from None
 
 
-def _with_known_run(file: StrategyFile, path: Path) -> StrategyFile:
-    """Keep the MLflow run that the file on disk names, where the new one names none.
+def _with_what_is_known(file: StrategyFile, path: Path) -> StrategyFile:
+    """Keep what the file on disk knows better, if it holds the same strategy.
 
-    MLflow may not have answered. The run is kept only if the file holds the same strategy.
+    Its MLflow run is kept where the new file names none: MLflow may not have answered. The hashes
+    of the objective's files are kept with the final test, because a file that was replaced since
+    is not the one that was measured.
     """
-    told = file.mlflow or {}
-    if told.get("run_id") is not None or not path.is_file():
-        return file
     try:
-        before = StrategyFile.read(path)
+        before = StrategyFile.read(path) if path.is_file() else None
     except ValueError:  # not a strategy file; it will be overwritten
         return file
-    known = before.mlflow or {}
-    same_store = known.get("tracking_uri") == told.get("tracking_uri")
-    if same_store and before.generation == file.generation:
-        return dataclasses.replace(file, mlflow=known)
+    if before is None or before.generation != file.generation:
+        return file
+    told, known = file.mlflow or {}, before.mlflow or {}
+    if told.get("run_id") is None and known.get("tracking_uri") == told.get("tracking_uri"):
+        file = dataclasses.replace(file, mlflow=before.mlflow)
+    objective, hashes = file.objective, (before.objective or {}).get("files")
+    if objective is not None and hashes is not None and before.test == file.test is not None:
+        kept = {name: hashes.get(name) or now for name, now in objective["files"].items()}
+        file = dataclasses.replace(file, objective={**objective, "files": kept})
     return file
 
 

@@ -118,7 +118,7 @@ def test_a_search_is_resumed_reported_and_measured_again_from_another_folder(
     assert "measured differently" not in said
     # A colleague gets no path of this machine, and says where the table lies on the other one.
     places = (str(small_table.parent), str(tmp_path))
-    for file in best.parent.glob("*.json"):
+    for file in strategies(best):
         assert not any(place in file.read_text() for place in places)
     elsewhere = ("--lab", tmp_path / "other")
     code, _, said = autonat(*measure, *elsewhere)
@@ -131,6 +131,21 @@ def test_a_search_is_resumed_reported_and_measured_again_from_another_folder(
     relative = f"table={Path('..') / small_table.relative_to(small_table.parents[1])}"
     monkeypatch.chdir(small_table.parent)
     assert autonat("search", "--resume", "t", *where, "--set", relative)[0] == 0
+    # A table that is put in its place is not the one that was measured.
+    table = small_table.read_bytes()
+    files = [json.loads(file.read_text())["objective"]["files"] for file in strategies(best)]
+    try:
+        small_table.write_bytes(b"another one")
+        autonat("report", "t", *where)
+    finally:
+        small_table.write_bytes(table)
+    now = [json.loads(file.read_text())["objective"]["files"] for file in strategies(best)]
+    assert now == files
+
+
+def strategies(best: Path) -> list[Path]:
+    """The strategy files of a search, those of controls too."""
+    return sorted(best.parent.glob("*.json"))
 
 
 def away() -> str:
