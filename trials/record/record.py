@@ -337,12 +337,6 @@ class Record:
         """The lowest value seen, unlike `best` also where there are re-tests; None before one."""
         return None if self._lowest is None else self._lowest[0].value
 
-    @property
-    def retested(self) -> float | None:
-        """The mean of the winner's last re-tests; None where nothing was re-tested."""
-        best = self.best() if self._retests else None
-        return None if best is None else best.value
-
     def best(self) -> Best | None:
         """The winner of the search, or None where nothing was measured.
 
