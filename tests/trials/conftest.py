@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,12 @@ def database() -> Iterator[PostgreSQL]:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A Ray cluster of two nodes on this machine, that says of one that it has a GPU; it takes
-    drivers, and clients on port 23571."""
-    head = {"num_cpus": 1, "ray_client_server_port": 23571}
+    drivers, and clients on the port of its head node."""
+    # A port of its own: another test process may have a cluster too.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    head = {"num_cpus": 1, "ray_client_server_port": port}
     found = Cluster(initialize_head=True, head_node_args=head)
     found.add_node(num_cpus=1, num_gpus=1)
     try:

@@ -44,8 +44,14 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def interrupt_again(dropped: UnraisableHookArgs) -> None:
-    """Repeat an interrupt that was lost in a finaliser, from which Python raises no exception."""
-    if isinstance(dropped.exc_value, KeyboardInterrupt):
+    """Repeat an interrupt that was lost where Python raises no exception.
+
+    That is in a finaliser, and in what runs after a fork. While Ray starts, SIGTERM raises
+    SystemExit, and Ray ignores a second one, so the handler is ours again.
+    """
+    lost = isinstance(dropped.exc_value, KeyboardInterrupt | SystemExit)
+    if lost and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
         threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:
         sys.__unraisablehook__(dropped)

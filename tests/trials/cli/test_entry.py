@@ -63,8 +63,8 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     assert not any("Traceback" in line for line in lines)
 
 
-FINALISER = """
-import signal, time
+LOST = """
+import os, signal, subprocess, sys, time
 from trials.cli import main as cli
 from trials.cli import entry
 
@@ -72,8 +72,20 @@ class Dropped:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
 
-def run():
+def like_ray(*_):
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    sys.exit(1)
+
+def in_a_finaliser():
     Dropped()
+
+def after_a_fork():
+    signal.signal(signal.SIGTERM, like_ray)
+    os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGTERM))
+    subprocess.run(["true"], preexec_fn=lambda: None)
+
+def run():
+    globals()[sys.argv[1]]()
     time.sleep(60)
 
 cli.main = run
@@ -81,8 +93,10 @@ entry.main()
 """
 
 
-def test_an_interrupt_that_meets_a_finaliser_is_not_lost() -> None:
-    ran = subprocess.run([sys.executable, "-c", FINALISER], stderr=subprocess.PIPE, timeout=50)
+@pytest.mark.parametrize("where", ["in_a_finaliser", "after_a_fork"])
+def test_an_interrupt_that_meets_what_raises_nothing_is_not_lost(where: str) -> None:
+    command = [sys.executable, "-c", LOST, where]
+    ran = subprocess.run(command, stderr=subprocess.PIPE, timeout=50)
     assert ran.returncode == 130
     assert ran.stderr.endswith(b"autonat: interrupted\n")
 

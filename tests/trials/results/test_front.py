@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from search.final_test import FinalTest
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from tests.command_line import run_in
 from trials.objectives import measured
 from trials.results.front import Candidate, measured_front
 
@@ -67,12 +69,20 @@ def test_a_front_of_nothing_is_one_line(
     assert err.endswith("failed with: test.fid = nan is not a finite number\n")
 
 
-@pytest.fixture
-def searched(autonat: Autonat) -> Path:
-    """A search of two methods with noise enough for its beliefs to be wrong."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab with a search of two methods with noise enough for its beliefs to be wrong."""
+    folder = tmp_path_factory.mktemp("made")
     words = "--objective simulated --runner local --steps 4 --budget 3000 --images 75 --name s"
     words += " --optimiser tpe --optimiser nsgaii-passes --test-images 400 --control published"
-    assert autonat("search", *words.split(), "--control", "more remask noise")[0] == 0
+    run_in(folder, "search", *words.split(), "--control", "more remask noise")
+    return folder / "autonat-lab"
+
+
+@pytest.fixture
+def searched(autonat: Autonat, made: Path) -> Path:
+    """The results of that search, in the lab of the working directory."""
+    shutil.copytree(made, "autonat-lab")
     return Path("autonat-lab/results/s")
 
 

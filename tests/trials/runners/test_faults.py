@@ -1,6 +1,7 @@
 """Faults are really made, by benchmarks/faults.py: nothing that was measured is lost or doubled.
 
-Killed workers are in test_ray_runner.py, a second driver is in tests/trials/record/test_hold.py.
+Killed workers are in test_ray_runner.py, a second driver is in tests/trials/record/test_hold.py;
+benchmarks.faults also takes too much memory.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from benchmarks.faults import (
     disk_full,
     driver_killed,
     driver_stopped,
     node_lost,
-    out_of_memory,
     postgresql_restarted,
 )
 from benchmarks.watched_search import Outcome
@@ -30,10 +32,10 @@ def unharmed(outcome: Outcome, tries: int) -> bool:
 
 
 def test_a_driver_killed_at_random_moments(tmp_path: Path) -> None:
-    """Three times; benchmarks.faults kills it twenty times, on Ray."""
-    outcome = driver_killed(tmp_path, 3, "local", 8.0, FEW, 0.6)
-    assert unharmed(outcome, 3)
-    assert outcome.again <= 3  # what was in flight
+    """Twice; benchmarks.faults kills it twenty times, on Ray."""
+    outcome = driver_killed(tmp_path, 2, "local", 12.0, FEW, 0.6)
+    assert unharmed(outcome, 2)
+    assert outcome.again <= 2  # what was in flight
     assert len(outcome.recovery) >= 1  # a life measured something
 
 
@@ -43,6 +45,7 @@ def test_a_driver_that_is_told_to_stop(tmp_path: Path) -> None:
     assert "autonat search --resume faults" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.timeout(600)
 def test_a_node_lost_and_another_added(tmp_path: Path) -> None:
     outcome, on_the_added = node_lost(tmp_path, FEW)
     assert unharmed(outcome, 1)
@@ -61,9 +64,3 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert unharmed(outcome, 1)
     assert said.startswith("autonat: record faults-")
     assert "disk" in said
-
-
-def test_evaluations_that_take_too_much_memory(tmp_path: Path) -> None:
-    outcome = out_of_memory(tmp_path, evaluations=FEW)
-    assert unharmed(outcome, 2)
-    assert outcome.again >= 2

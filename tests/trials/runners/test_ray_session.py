@@ -18,7 +18,8 @@ from trials.runners.study import Study
 def test_a_search_on_a_cluster_keeps_its_record_here(
     cluster: Cluster, lab: Lab, client: bool
 ) -> None:
-    address = "ray://127.0.0.1:23571" if client else cluster.address
+    port = cluster.head_node._ray_params.ray_client_server_port
+    address = f"ray://127.0.0.1:{port}" if client else cluster.address
     record = Record.create(lab.record_url, "study", {})
     asked = Replicates({"start": GenerationStrategy.maskgit(2)}, 100, range(10))
     source = Study(asked, record, None, 10, lambda _: None)
