@@ -18,9 +18,10 @@ help:
 demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
-# Two at a time: many tests wait for Ray to start, and three clusters on two cores starve each other. A file's tests share what they set up.
+# Two at a time, with a thread each: many tests wait for Ray to start, and threads of two processes
+# would take the two cores from each other. A file's tests share what they set up.
 test: $(INSTALLED)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 
 # The tests of pages need a real browser, which is no Python package; without it they are skipped.
@@ -46,7 +47,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "autonat needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/it" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (once; a few minutes)"
-	@$(BIN)/python -m pip install -qq --no-compile -e '.[dev]' -c constraints.txt
+	@$(BIN)/python -m pip install -qq -e '.[dev]' -c constraints.txt
 	@touch $@
 
 # A local build (torch 2.13.0+cpu) is pinned by its release, so that every machine finds its own.
