@@ -85,6 +85,16 @@ class Coordinates:
         raw = 2 * self.schedule + (self.order > COARSE_ORDER)
         return np.asarray(np.unique(raw, return_inverse=True)[1], dtype=np.int64)
 
+    def reach(self) -> Vector:
+        """The largest magnitude of each coefficient in a search: 1 for levels, less for finer
+        orders; [D]."""
+        return np.where(self.order == 0, 1.0, 0.8 / np.maximum(self.order, 1))
+
+    def up_to(self, finest: int | None) -> npt.NDArray[np.int64]:
+        """Return the indices of the coefficients of curves up to an order; of all without one."""
+        coarse = np.full(len(self), True) if finest is None else self.order <= finest
+        return np.flatnonzero(coarse & ~self.is_choice)
+
     def combinations(self) -> list[Vector]:
         """The possible coefficients of the choices: one row for each combination of values."""
         each = [np.eye(len(values)) for values in self._choices.values()]

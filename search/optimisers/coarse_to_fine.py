@@ -180,22 +180,17 @@ class CoarseToFine:
 
         The evenly spread points take the combinations of choices in turn.
         """
-        coarse = self._coefficients_up_to(COARSE_ORDER)
+        coarse = self._coordinates.up_to(COARSE_ORDER)
         # The model needs results, so the design has to last until the first result is due.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         points = list(first_points(self._space, self._coordinates).values())
         for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
             point = np.zeros(len(self._coordinates))
-            point[coarse] = (2 * row - 1) * self._reach()[coarse]
+            point[coarse] = (2 * row - 1) * self._coordinates.reach()[coarse]
             point[self._coordinates.is_choice] = chosen
             points.append(point)
         return points
-
-    def _reach(self) -> Vector:
-        """The largest magnitude of each coefficient: 1 for levels, less for finer orders; [D]."""
-        order = np.maximum(self._coordinates.order, 1)
-        return np.where(self._coordinates.order == 0, 1.0, 0.8 / order)
 
     def _known_data(self, known: int) -> Data:
         """Return the data that the model sees of the first `known` probes."""
@@ -263,8 +258,8 @@ class CoarseToFine:
         """
         rng = np.random.default_rng([self._seed, number])
         width = WIDTHS[number % len(WIDTHS)]
-        free = self._coefficients_up_to(self._finest_order(number))
-        reach = self._reach()
+        free = self._coordinates.up_to(self._finest_order(number))
+        reach = self._coordinates.reach()
         means, _ = model.predict(np.stack(self._x[:known]))
         best = [self._x[i] for i in np.argsort(means, kind="stable")[:3]]
         low, high = -reach[free], reach[free]
@@ -299,11 +294,6 @@ class CoarseToFine:
         ]
         lowest = min(range(len(found)), key=lambda i: float(found[i].fun))
         return _with_values(starts[lowest], free, np.round(found[lowest].x, 4))
-
-    def _coefficients_up_to(self, finest: int) -> npt.NDArray[np.int64]:
-        """Return the indices of the coefficients of curves up to an order."""
-        coordinates = self._coordinates
-        return np.flatnonzero((coordinates.order <= finest) & ~coordinates.is_choice)
 
     def _finest_order(self, number: int) -> int:
         """Return the highest order that is free at this probe."""

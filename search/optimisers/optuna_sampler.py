@@ -4,12 +4,17 @@ The sampler has a study of its own in memory, separate from the study that the d
 record of the search. To make a parallel search repeatable, results reach the sampler with a fixed
 delay: when it proposes probe k, it knows the results of probes 0 … k - max_in_flight and no others,
 no matter which workers were faster.
+
+A sampler may search curves in place of values (see search.curve_space). Few numbers do not describe
+every strategy. A first strategy that they do not describe is measured as it is and kept from the
+sampler, which would take its value for that of another strategy; the nearest strategy that they
+describe is measured next, and the sampler learns its value.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +29,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
+from search.curve_space import CoordinatesName, CurveSpace, described_by
 from search.dimensions import Dimension, SearchSpace
 from search.first_strategies import best_of
 from search.ledger import Ledger
@@ -39,9 +45,13 @@ from search.optimiser import (
 )
 from search.space import Space
 from search.strategy import GenerationStrategy
+from search.training_strategy import TrainingStrategy
 
 PASSES = "forward_passes"
 ROUNDING = 1e-9
+STANDARD_ERROR = "standard_error"
+"""The user attribute of a sampler's trial that holds the standard error of its value, if the
+objective gives one."""
 
 
 class OptunaSampler:
@@ -58,13 +68,17 @@ class OptunaSampler:
         passes: whether to minimise the forward passes for each image as a second objective. They
             are then a parameter from T to the space's limit; to reach its value, the smallest
             guidance scales become 0.
+        tokens: L if it is known: mask ratios of curves then stand for whole tokens.
         max_in_flight: the largest number of probes in flight, >= 1, and the delay of results; it
             should be at least the number of workers.
         common_random_numbers: whether all evaluations share one seed, so that noise does not hide
             the differences between strategies; else each has its own.
+        coordinates: the numbers that the sampler searches: "values", all free values; "coarse",
+            level and slope of each schedule; "curves", all orders of each schedule.
 
     Raises:
-        ValueError: max_in_flight < 1, or `passes` in a space where they cannot fall.
+        ValueError: max_in_flight < 1, `passes` in a space where they cannot fall, or curves in a
+            space that has none.
     """
 
     def __init__(
@@ -75,16 +89,19 @@ class OptunaSampler:
         seed: int,
         first: Sequence[GenerationStrategy] = (),
         passes: bool = False,
+        tokens: int | None = None,
         *,
         max_in_flight: int = 4,
         common_random_numbers: bool = True,
+        coordinates: CoordinatesName = "values",
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._common = max_in_flight, common_random_numbers
         self._make_sampler, self._first = make_sampler, first
-        self._distributions: dict[str, BaseDistribution] = {**distributions(space)}
+        self._searched = described_by(coordinates, space, tokens)
+        self._distributions: dict[str, BaseDistribution] = {**distributions(self._searched)}
         self._passes = passes
         if passes:
             if not isinstance(space, Space):
@@ -94,12 +111,12 @@ class OptunaSampler:
                 raise ValueError("forward passes can fall only if guidance_scale may reach 0")
             self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
-        sampler = make_sampler(space, seed)
+        sampler = make_sampler(self._searched, seed)
         self._study = optuna.create_study(directions=directions, sampler=sampler)
-        for values in self._first_values():
-            self._study.enqueue_trial(values)
-        self._trials: list[Trial] = []
+        self._begin_with([*first] or [space.starts[0]])
+        self._trials: list[Trial | None] = []
         self._spent_passes: list[int] = []
+        self._errors: dict[int, float | None] = {}
         self._released = 0
         self._ledger = Ledger()
 
@@ -115,18 +132,10 @@ class OptunaSampler:
             return WAIT
         while self._released < due:
             self._tell_sampler(self._released)
-        if self._first and number == len(self._first) and isinstance(self._space, Space):
-            best = replace(self._space, start=best_of(self._first, self._ledger))
-            self._study.sampler = self._make_sampler(best, self._seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask(dict(self._distributions))
-        self._trials.append(trial)
-        found = trial.params  # read once, because every access makes a deep copy
-        entries = [d.entry(found[d.name]) for d in self._space.dimensions]
-        strategy, trained = self._space.pair(np.array(entries))
-        if self._passes:
-            strategy = strategy.with_passes(found[PASSES])
+        if self._first and number == len(self._first):
+            best = best_of(self._first, self._ledger)
+            self._study.sampler = self._make_sampler(_starting_at(self._searched, best), self._seed)
+        strategy, trained = self._next(number)
         self._spent_passes.append(strategy.forward_passes())
         seed = evaluation_seed(self._seed, 0 if self._common else number)
         images = self._budget.images_per_evaluation
@@ -137,20 +146,46 @@ class OptunaSampler:
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
+        if isinstance(result, Measurement):
+            self._errors[probe.number] = result.standard_error
 
-    def _first_values(self) -> Iterator[dict[str, float | str]]:
-        """Yield the values of the first trials, by parameter."""
-        space = self._space
-        if not isinstance(space, Space):
-            yield space.values_of(*space.starts)
-            return
-        for strategy in self._first or [space.start]:
-            values = space.values_of(strategy, None)
-            yield values | ({PASSES: strategy.forward_passes()} if self._passes else {})
+    def _begin_with(self, first: Sequence[GenerationStrategy]) -> None:
+        """Give the sampler the first strategies, or the nearest that its numbers describe."""
+        searched = self._searched
+        self._exact: dict[int, GenerationStrategy] = {}
+        self._unknown: set[int] = set()
+        if isinstance(searched, CurveSpace):
+            self._exact = dict(enumerate(first))
+            self._unknown = {i for i, strategy in enumerate(first) if not searched.holds(strategy)}
+        for i in sorted(range(len(first)), key=self._unknown.__contains__):
+            values = searched.values_of(first[i], searched.starts[1])
+            passes = {PASSES: first[i].forward_passes()} if self._passes else {}
+            self._study.enqueue_trial(values | passes)
+
+    def _next(self, number: int) -> tuple[GenerationStrategy, TrainingStrategy | None]:
+        """Return the next strategies: the sampler's, or a first one that it does not know."""
+        if number in self._unknown:
+            self._trials.append(None)
+            return self._exact[number], None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self._study.ask(dict(self._distributions))
+        self._trials.append(trial)
+        found = trial.params  # read once, because every access makes a deep copy
+        entries = [d.entry(found[d.name]) for d in self._searched.dimensions]
+        strategy, trained = self._searched.pair(np.array(entries))
+        if self._passes:
+            strategy = strategy.with_passes(found[PASSES])
+        return self._exact.get(number, strategy), trained
 
     def _tell_sampler(self, number: int) -> None:
         """Tell the sampler the result of a probe."""
         fid, trial = self._ledger.value(number), self._trials[number]
+        self._released = number + 1
+        if trial is None:
+            return
+        if (error := self._errors.get(number)) is not None:
+            trial.set_user_attr(STANDARD_ERROR, error)
         if fid is None:
             self._study.tell(trial, state=TrialState.FAIL)
         elif self._ledger.stopped(number):
@@ -158,7 +193,12 @@ class OptunaSampler:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, [fid, self._spent_passes[number]][: 1 + self._passes])
-        self._released = number + 1
+
+
+def _starting_at(space: SearchSpace, start: GenerationStrategy) -> SearchSpace:
+    if isinstance(space, CurveSpace):
+        return space.starting_at(start)
+    return replace(space, start=start) if isinstance(space, Space) else space
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

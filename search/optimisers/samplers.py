@@ -20,6 +20,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from search.curve_space import CoordinatesName
 from search.dimensions import SearchSpace
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.optimisers.optuna_sampler import OptunaSampler
@@ -29,7 +30,7 @@ from search.strategy import GenerationStrategy
 MakeSampler = Callable[[SearchSpace, int], BaseSampler]
 
 
-def _optimiser(make: MakeSampler) -> Callable[..., Optimiser]:
+def optimiser_of(make: MakeSampler) -> Callable[..., Optimiser]:
     """Return a function that makes the optimiser of a sampler."""
     return functools.partial(OptunaSampler, _without_warnings(make))
 
@@ -60,17 +61,17 @@ def _nsgaii(space: SearchSpace, seed: int) -> BaseSampler:
     return NSGAIISampler(population_size=20, seed=seed)
 
 
-random = _optimiser(lambda space, seed: RandomSampler(seed=seed))
-qmc = _optimiser(_qmc)
+random = optimiser_of(lambda space, seed: RandomSampler(seed=seed))
+qmc = optimiser_of(_qmc)
 # The defaults of Optuna 5, fixed here so that comparisons do not change with Optuna's version.
-tpe = _optimiser(
+tpe = optimiser_of(
     lambda space, seed: TPESampler(
         n_startup_trials=10, multivariate=True, constant_liar=True, seed=seed
     )
 )
-cmaes = _optimiser(_cmaes)
-gp = _optimiser(lambda space, seed: GPSampler(seed=seed, n_startup_trials=10))
-nsgaii = _optimiser(_nsgaii)
+cmaes = optimiser_of(_cmaes)
+gp = optimiser_of(lambda space, seed: GPSampler(seed=seed, n_startup_trials=10))
+nsgaii = optimiser_of(_nsgaii)
 
 
 def nsgaii_passes(
@@ -78,9 +79,11 @@ def nsgaii_passes(
     budget: Budget | TrainingBudget,
     seed: int,
     first: Sequence[GenerationStrategy] = (),
+    tokens: int | None = None,
     *,
     max_in_flight: int = 4,
     common_random_numbers: bool = True,
+    coordinates: CoordinatesName = "values",
 ) -> Optimiser:
     """Make NSGA-II on both the metric and forward passes; see `OptunaSampler`."""
     return OptunaSampler(
@@ -90,6 +93,8 @@ def nsgaii_passes(
         seed,
         first,
         True,
+        tokens,
         max_in_flight=max_in_flight,
         common_random_numbers=common_random_numbers,
+        coordinates=coordinates,
     )

@@ -66,6 +66,9 @@ WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 LATER = {"choices", "controls_first"}
 """Settings that the first version of the record did not have."""
 
+LATER_OF_OPTIMISERS = {"coordinates"}
+"""Settings of optimisers that the first version of the record did not have."""
+
 
 class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     """One search: the same problem given to one or more optimisers, and a final test of all.
@@ -198,13 +201,21 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
 
         Settings that are not given have their defaults, except that at least two probes a worker
         may be in flight. A resumed search keeps them even if its number of workers changes.
+        Defaults of LATER_OF_OPTIMISERS are left out, so that searches from before they existed are
+        the same problems.
         """
         complete = {}
         for optimiser in self.all_optimisers():
             settings = default_settings(optimiser)
+            usual = {key: settings[key] for key in LATER_OF_OPTIMISERS & settings.keys()}
             if "max_in_flight" in settings:
                 settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)
-            complete[optimiser] = settings | self.optimiser_settings.get(optimiser, {})
+            settings |= self.optimiser_settings.get(optimiser, {})
+            complete[optimiser] = {
+                key: value
+                for key, value in settings.items()
+                if key not in usual or value != usual[key]
+            }
         return self.model_copy(update={"optimiser_settings": complete})
 
     def problem(self) -> dict[str, Any]:
