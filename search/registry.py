@@ -42,6 +42,8 @@ SPACES: Mapping[Searches, type[SearchSpace]] = {
 PARETO = "nsgaii-passes"
 SAMPLERS = ("random", "qmc", "tpe", "cmaes", "gp", "nsgaii")
 """Optuna's samplers, which search every space."""
+OPTIONAL = {"qlognei": "botorch"}
+"""Optimisers that need a library which is not installed with autonat, and the extra that has it."""
 
 # The place of each built-in optimiser and what it searches, so that listing them imports none.
 _BUILT_IN: dict[str, tuple[str, tuple[Searches, ...]]] = {
@@ -51,6 +53,7 @@ _BUILT_IN: dict[str, tuple[str, tuple[Searches, ...]]] = {
     "autonat-greedy": ("autonat_greedy:AutoNATGreedy", ("training",)),
     **{name: (f"samplers:{name}", ("generation", "training", "joint")) for name in SAMPLERS},
     PARETO: ("samplers:nsgaii_passes", ("generation",)),
+    **{name: (f"{name}:{name}", ("generation",)) for name in OPTIONAL},
 }
 
 OPTIMISERS_BY_NAME: Registry[Callable[..., Optimiser]] = Registry(
@@ -63,7 +66,7 @@ def _built_in_for(searches: Searches) -> tuple[str, ...]:
     return tuple(name for name, (_, able) in _BUILT_IN.items() if searches in able)
 
 
-OPTIMISERS = _built_in_for("generation")
+OPTIMISERS = tuple(name for name in _built_in_for("generation") if name not in OPTIONAL)
 """Built-in optimisers of generation strategies: coarse-to-fine, AutoNAT's search as published, the
 same with common random numbers and whole tokens, Optuna's samplers, and NSGA-II on the metric and
 forward passes."""
@@ -71,8 +74,8 @@ TRAINING_OPTIMISERS = _built_in_for("training")
 """Built-in optimisers of training strategies: AutoNAT's search and Optuna's samplers."""
 JOINT_OPTIMISERS = _built_in_for("joint")
 """Built-in optimisers of training and generation strategies together."""
-ALL_OPTIMISERS = tuple(_BUILT_IN)
-"""All built-in optimisers."""
+ALL_OPTIMISERS = tuple(name for name in _BUILT_IN if name not in OPTIONAL)
+"""All built-in optimisers but the optional ones."""
 
 
 def optimiser_class(name: str) -> Callable[..., Optimiser]:
