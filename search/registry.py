@@ -42,7 +42,7 @@ SPACES: Mapping[Searches, type[SearchSpace]] = {
 PARETO = "nsgaii-passes"
 SAMPLERS = ("random", "qmc", "tpe", "cmaes", "gp", "nsgaii")
 """Optuna's samplers, which search every space."""
-OPTIONAL = {"qlognei": "botorch"}
+OPTIONAL = {"qlognei": "botorch", "smac": "smac"}
 """Optimisers that need a library which is not installed with autonat, and the extra that has it."""
 
 # The place of each built-in optimiser and what it searches, so that listing them imports none.

@@ -18,7 +18,7 @@ from search.choices import CHOICES
 from search.controls import CONTROLS, RULE_OF_THUMB
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER
-from search.registry import OPTIMISERS, TRAINING_OPTIMISERS
+from search.registry import OPTIMISERS, OPTIONAL, TRAINING_OPTIMISERS
 from search.schedules import STANDARD
 from trials.lab import DEFAULT_LAB, VARIABLES, Lab
 
@@ -131,7 +131,8 @@ class Methods(Group):
         default_factory=lambda settings: [DEFAULT_OPTIMISERS[settings.get("what", "generation")]],
         min_length=1,
         description=f"One or more of {', '.join(OPTIMISERS)}; with --what training, of "
-        f"{', '.join(TRAINING_OPTIMISERS)}.",
+        f"{', '.join(TRAINING_OPTIMISERS)}. With an extra installed, also "
+        f"{', '.join(f'{name} (autonat[{extra}])' for name, extra in OPTIONAL.items())}.",
     )
     optimiser_settings: Annotated[dict[str, dict[str, Any]], Flag("SETTING")] = Field(
         {},
