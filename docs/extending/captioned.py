@@ -107,7 +107,7 @@ class CaptionedObjective(GeneratorObjective[Captioned]):
 
     def __init__(self, *, seed: int = 0, metric: str = "fid") -> None:
         real = torch.rand(200, 3, 6, 6, generator=torch.Generator().manual_seed(1))
-        features = WhitenedPixels(real)
+        features = WhitenedPixels.fit(real)
         measured = RealImages(statistics_of(features(real)), features(real))
         yardstick = Yardstick(features, measured, metric=metric, mean_image=real.mean(0))
         super().__init__(Captioned(seed), yardstick, dataset="noise", conditions="captions")

@@ -15,9 +15,11 @@ them available by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as nn_functional
 
 from models.hashes import numbers_hash
 
@@ -66,19 +68,25 @@ class WhitenedPixels(Features):
     """Whitens pixels: x -> (C + RIDGE I)^(-1/2) (x - m), with m and C those of real images.
 
     Args:
-        real: real images [N, ...] in [0, 1], N >= 2.
+        mean: m, the mean pixels [F] of real images.
+        matrix: (C + RIDGE I)^(-1/2), [F, F].
     """
 
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, real: Tensor) -> None:
+    def __init__(self, mean: Tensor, matrix: Tensor) -> None:
         super().__init__()
-        pixels = real.flatten(1).double()
-        self.num_features = pixels.shape[1]
-        self.register_buffer("mean", pixels.mean(0))
-        self.register_buffer("matrix", whitening(pixels.T.cov()))
+        self.register_buffer("mean", mean.double())
+        self.register_buffer("matrix", matrix.double())
+        self.num_features = len(mean)
         self.description = "whitened pixels (ridge 0.01)"
+
+    @classmethod
+    def fit(cls, real: Tensor) -> Self:
+        """Fit to real images [N, ...] in [0, 1], N >= 2."""
+        pixels = real.flatten(1).double()
+        return cls(pixels.mean(0), whitening(pixels.T.cov()))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [B, ...] in [0, 1] to features [B, F], float64."""
@@ -97,8 +105,13 @@ class PixelsAndClasses(Features):
     images have mean 0 and deviation CLASS_DEVIATION.
 
     Args:
-        real: real images [N, ...] in [0, 1].
-        classes: the classes of the images, [N] int64; each of 0 … C - 1 occurs.
+        pixels: whitens P pixels.
+        weight: of the discriminant, [P, C].
+        bias: of the discriminant, [C].
+        mean: the mean probabilities of the real images, [C].
+        scale: CLASS_DEVIATION over their deviations, [C].
+        side: the side in pixels to which images are first scaled down by averaging; None to take
+            them as they are.
     """
 
     weight: Tensor
@@ -106,22 +119,47 @@ class PixelsAndClasses(Features):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, real: Tensor, classes: Tensor) -> None:
+    def __init__(
+        self,
+        pixels: WhitenedPixels,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        side: int | None = None,
+    ) -> None:
         super().__init__()
-        self.pixels = WhitenedPixels(real)
-        white = self.pixels(real)
+        self.pixels, self.side = pixels, side
+        numbers = {"weight": weight, "bias": bias, "mean": mean, "scale": scale}
+        for name, tensor in numbers.items():
+            self.register_buffer(name, tensor.double())
+        self.num_features = pixels.num_features + len(bias)
+        size = "" if side is None else f" of {side} x {side}"
+        self.description = (
+            f"{pixels.description}{size} and class probabilities (deviation {CLASS_DEVIATION:g})"
+        )
+
+    @classmethod
+    def fit(cls, real: Tensor, classes: Tensor, side: int | None = None) -> Self:
+        """Fit to real images.
+
+        Args:
+            real: real images [N, ...] in [0, 1].
+            classes: the classes of the images, [N] int64; each of 0 … C - 1 occurs.
+            side: see the class.
+        """
+        images = _scaled_down(real, side)
+        pixels = WhitenedPixels.fit(images)
+        white = pixels(images)
         count = int(classes.max()) + 1
         means = torch.stack([white[classes == c].mean(0) for c in range(count)])
         within = white - means[classes]
         pooled = within.T @ within / (len(white) - count)
         pooled += WITHIN_RIDGE * torch.eye(len(pooled), dtype=pooled.dtype)
-        self.register_buffer("weight", torch.linalg.solve(pooled, means.T))
-        self.register_buffer("bias", -(means.T * self.weight).sum(0) / 2)
-        probabilities = self.probabilities(white)
-        self.register_buffer("mean", probabilities.mean(0))
-        self.register_buffer("scale", CLASS_DEVIATION / probabilities.std(0))
-        self.num_features = self.pixels.num_features + count
-        self.description = f"{self.pixels.description} and class probabilities (deviation 2)"
+        weight = torch.linalg.solve(pooled, means.T)
+        bias = -(means.T * weight).sum(0) / 2
+        found = torch.softmax(white @ weight + bias, dim=1)
+        return cls(pixels, weight, bias, found.mean(0), CLASS_DEVIATION / found.std(0), side)
 
     def probabilities(self, white: Tensor) -> Tensor:
         """Return the probability of each class, [B, C] in [0, 1], given whitened pixels [B, P]."""
@@ -129,7 +167,7 @@ class PixelsAndClasses(Features):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [B, ...] in [0, 1] to features [B, F], float64."""
-        white = self.pixels(images)
+        white = self.pixels(_scaled_down(images, self.side))
         classes = (self.probabilities(white) - self.mean) * self.scale
         return torch.cat([white, classes], dim=1)
 
@@ -138,3 +176,10 @@ class PixelsAndClasses(Features):
         return numbers_hash(
             self.pixels.mean, self.pixels.matrix, self.weight, self.bias, self.mean, self.scale
         )
+
+
+def _scaled_down(images: Tensor, side: int | None) -> Tensor:
+    """Grey images [B, H, W] averaged to [B, side, side], float64."""
+    if side is None:
+        return images
+    return nn_functional.adaptive_avg_pool2d(images.double(), side)

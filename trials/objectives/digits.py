@@ -100,7 +100,7 @@ def yardstick(metric: str) -> Yardstick:
     with one_thread():
         tokens, classes = digits()
         images = tokens_to_images(tokens)
-        features = PixelsAndClasses(images, classes)
+        features = PixelsAndClasses.fit(images, classes)
         with torch.inference_mode():
             found = features(images)
         real = RealImages(statistics_of(found), found)

@@ -34,7 +34,7 @@ class Yardstick:
             models.metrics.reference_statistics).
         metric: the metric or its name, such as `fid` (see models.metrics.metric).
         quantise: whether images are rounded to 8 bits before they are measured.
-        mean_image: the mean of the real images, in [0, 1], where no file provides it.
+        mean_image: the mean of the real images, in [0, 1], in place of that of the file.
         protocol: fields of the protocol that replace those derived from the above.
 
     Raises:
@@ -89,7 +89,9 @@ class Yardstick:
             like: an image of the generator, which gives the shape.
         """
         plain = [torch.zeros_like(like), torch.ones_like(like)]
-        mean = self._own_mean if self._file is None else self._file.mean_image
+        mean = self._own_mean
+        if mean is None and self._file is not None:
+            mean = self._file.mean_image
         if mean is None:
             return plain
         return [quantised(mean) if self._quantise else mean, *plain]

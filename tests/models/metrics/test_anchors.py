@@ -16,7 +16,7 @@ from models.metrics.frechet import Statistics, Sums, feature_statistics, frechet
 def test_real_images_have_at_any_n_what_is_measured_there() -> None:
     tokens, classes = digits()
     images = tokens_to_images(tokens)
-    found = PixelsAndClasses(images, classes)(images)
+    found = PixelsAndClasses.fit(images, classes)(images)
     halves = mean_of_halvings(found)
     assert (halves.first, halves.second) == (898, 899)
     assert mean_of_halvings(found) == halves
@@ -36,7 +36,7 @@ def test_real_images_have_at_any_n_what_is_measured_there() -> None:
 def test_an_image_for_ever_has_no_covariance() -> None:
     tokens, classes = digits()
     images = tokens_to_images(tokens)
-    features = PixelsAndClasses(images, classes)
+    features = PixelsAndClasses.fit(images, classes)
     real = feature_statistics(features, images)
     many = feature_statistics(features, images[:1].expand(5, -1, -1))
     expected = float(frechet_distance(real, many))

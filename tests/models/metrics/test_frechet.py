@@ -32,7 +32,7 @@ def real_images() -> Tensor:
 
 @pytest.fixture(scope="module")
 def features(real_images: Tensor) -> PixelsAndClasses:
-    return PixelsAndClasses(real_images, digits()[1])
+    return PixelsAndClasses.fit(real_images, digits()[1])
 
 
 def images(n: int, seed: int) -> Tensor:
@@ -99,7 +99,7 @@ def test_hashes_are_the_same_on_any_number_of_threads(
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        again = PixelsAndClasses(real_images, digits()[1])
+        again = PixelsAndClasses.fit(real_images, digits()[1])
         statistics = feature_statistics(again, real_images)
     finally:
         torch.set_num_threads(threads)

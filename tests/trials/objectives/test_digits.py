@@ -42,7 +42,7 @@ def fid(objective: DigitsObjective, strategy: GenerationStrategy, seed: int = 1)
 def test_the_ladder_holds(trained: DigitsObjective) -> None:
     tokens, classes = digits()
     images = tokens_to_images(tokens)
-    features = PixelsAndClasses(images, classes)
+    features = PixelsAndClasses.fit(images, classes)
     shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
     halves = [feature_statistics(features, half) for half in shuffled.chunk(2)]
     real = float(frechet_distance(*halves))
@@ -58,7 +58,7 @@ def test_a_class_that_the_generator_misses_is_seen(trained: DigitsObjective) -> 
     """By far more than the noise of an evaluation at the same n, whichever class it is."""
     tokens, classes = digits()
     real_images = tokens_to_images(tokens)
-    features = PixelsAndClasses(real_images, classes)
+    features = PixelsAndClasses.fit(real_images, classes)
     real = feature_statistics(features, real_images)
 
     def distance(images: torch.Tensor) -> float:

@@ -1,0 +1,1 @@
+"""The letters objective with everything that a search needs: weights, codes, real statistics."""
