@@ -40,7 +40,7 @@ from trials.objectives.letters.files import (
 
 SHOWN = 4
 """Real pictures of each class that are kept to be shown."""
-NETWORKS = {"small": (64, 4, 4), "large": (128, 6, 4)}
+NETWORKS = {"small": (80, 4, 5), "large": (128, 4, 4)}
 """Width, depth and attention heads of the NAT of each size."""
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--size", choices=SIZES, nargs="+", default=list(SIZES))
     parser.add_argument("--network", type=int, nargs=3, metavar=("WIDTH", "DEPTH", "HEADS"))
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--out", type=Path, default=FOLDER)

@@ -95,10 +95,14 @@ def fit_codes(images: Tensor) -> Tensor:
     """
     patches = _patches(images)
     random = torch.Generator().manual_seed(0)
-    some = patches[torch.randperm(len(patches), generator=random)[:FITTED]].unique(dim=0)
+    some = patches[torch.randperm(len(patches), generator=random)[:FITTED]]
     # The last digits of the distances depend on the number of threads.
     with threadpool_limits(1):
-        means = KMeans(CODES, random_state=0, n_init=1).fit(some.numpy()).cluster_centers_
+        means = (
+            KMeans(CODES, random_state=0, n_init=1)
+            .fit(np.unique(some.numpy(), axis=0))
+            .cluster_centers_
+        )
     codes = torch.from_numpy(means).float().clamp(0, 1)
     return codes[codes.sum(1).argsort()].contiguous()
 

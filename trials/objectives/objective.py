@@ -30,6 +30,7 @@ OBJECTIVES: Registry[Any] = Registry(
     "objective",
     {
         "digits": "trials.objectives.digits:DigitsObjective",
+        "letters": "trials.objectives.letters.objective:LettersObjective",
         "images": "trials.objectives.images:ImagesObjective",
         "simulated": "trials.objectives.simulated:SimulatedObjective",
         "tabulated": "trials.objectives.tabulated:TabulatedObjective",

@@ -113,10 +113,10 @@ def read_features(path: Path) -> PixelsAndClasses:
     _, tensors = _read(path)
     try:
         pixels = WhitenedPixels(tensors["pixels.mean"], tensors["pixels.matrix"])
-        rest = [tensors[name] for name in ("weight", "bias", "mean", "scale")]
+        rest = {name: tensors[name] for name in ("weight", "bias", "mean", "scale")}
     except KeyError as error:
         raise ValueError(f"{path}: not a file of features ({error} is missing)") from None
-    return PixelsAndClasses(pixels, *rest, side=MEASURED_SIDE)
+    return PixelsAndClasses(pixels, **rest, side=MEASURED_SIDE)
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
