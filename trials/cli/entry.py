@@ -18,6 +18,8 @@ AGAIN_SECONDS = 0.1
 def main() -> None:
     """Run `autonat`."""
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it ignored
+        signal.signal(signal.SIGHUP, interrupt)
     usual, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         from trials.cli.main import main as run
@@ -31,7 +33,8 @@ def main() -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM, which a cluster sends to preempt a job, like Ctrl-C.
+    """Handle SIGTERM, which a cluster sends to preempt a job, and SIGHUP, which a terminal sends
+    when it vanishes, like Ctrl-C.
 
     This also works where Ctrl-C itself is ignored, as in a background job of a batch script: there,
     raising SIGINT would do nothing.

@@ -1,8 +1,8 @@
 """The command line: `autonat`. Results go to stdout, progress and errors to stderr.
 
 Exit codes: 0 for success; 1 when `autonat doctor` found a fault that keeps a search from running; 2
-for bad input, which one line explains; 130 when Ctrl-C or SIGTERM interrupted the command (what was
-measured is kept).
+for bad input, which one line explains; 130 when Ctrl-C, SIGTERM or SIGHUP interrupted the command
+(what was measured is kept).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from trials.cli.strategies import app as strategies_app
 from trials.cli.train import app as train_app
 from trials.lab import DEFAULT_LAB
 from trials.progress import say
+from trials.progress.lasting import outlast_readers
 from trials.quiet import without_chatter
 
 HELP = """A laboratory for the schedules of masked image generators.
@@ -151,6 +152,7 @@ def objectives() -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    outlast_readers()
     spell_out()
     without_chatter()
     try:

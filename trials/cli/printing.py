@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trials.lab import Lab
 
 INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C or SIGTERM ended."""
+"""The exit code of a command that Ctrl-C, SIGTERM or SIGHUP ended."""
 RESUMED_BY_REPEATING = "interrupted; the same command resumes from here"
 
 # Paths and names are printed unchanged: "[x]" is not markup, and ":x:" is not an emoji.

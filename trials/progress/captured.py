@@ -16,6 +16,8 @@ from typing import TextIO
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
+from trials.progress.lasting import lasting
+
 STREAMS = (1, 2)
 LAST_SECONDS = 1.0
 """How long to wait for the last lines at the end. A process that was started meanwhile may hold
@@ -38,7 +40,7 @@ def captured_output(console: Console, above: Callable[[Text], None]) -> Iterator
         yield
         return
     kept = {fd: os.dup(fd) for fd in terminals}
-    screen = os.fdopen(os.dup(2), "w", encoding=stderr.encoding, errors=stderr.errors)
+    screen = lasting(stderr, os.dup(2), closes=True)
     reading, writing = os.pipe()
     reader = threading.Thread(target=_pass_on, args=(reading, above), daemon=True)
     _flush()

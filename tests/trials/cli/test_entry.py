@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -25,18 +27,19 @@ SEARCH = """
 
 
 @pytest.mark.parametrize(
-    ("runner", "phase", "ignored"),
+    ("runner", "phase", "sent", "ignored"),
     [
-        ("local", "importing", False),
-        ("ray", "starting Ray", False),
-        ("ray", "starting Ray", True),
-        ("local", "searching", False),
-        ("local", "searching", True),
-        ("local", "publishing", False),
+        ("local", "importing", signal.SIGINT, False),
+        ("ray", "starting Ray", signal.SIGINT, False),
+        ("ray", "starting Ray", signal.SIGTERM, True),
+        ("local", "searching", signal.SIGINT, False),
+        ("local", "searching", signal.SIGTERM, True),
+        ("local", "searching", signal.SIGHUP, False),
+        ("local", "publishing", signal.SIGINT, False),
     ],
 )
 def test_interrupted_at_any_time_it_ends_with_a_line(
-    runner: str, phase: str, ignored: bool, tmp_path: Path
+    runner: str, phase: str, sent: signal.Signals, ignored: bool, tmp_path: Path
 ) -> None:
     """A batch script's background job ignores Ctrl-C; SIGTERM ends it all the same."""
     process = subprocess.Popen(
@@ -55,12 +58,50 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
         if phase in line:
             break
     time.sleep(0.3)
-    process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)
+    process.send_signal(sent)
     lines += process.communicate(timeout=120)[1].splitlines()
     assert process.returncode == 130, "\n".join(lines)
     assert "interrupted" in lines[-1]
     assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
     assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["a terminal", "a pipe"])
+def test_a_search_goes_on_when_nobody_can_read_what_it_prints(kind: str, tmp_path: Path) -> None:
+    """Such as in a terminal whose window was closed, or before a `tee` that Ctrl-C ended."""
+    reading, writing = pty.openpty() if kind == "a terminal" else os.pipe()
+    words = [*SEARCH.replace("4000", "3000").split(), "--runner", "local"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *words],
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=writing,
+        env=os.environ | {"TERM": "xterm"},
+        start_new_session=True,  # so that the terminal's end sends no signal
+    )
+    os.close(writing)
+    seen = b""
+    while b"evaluations" not in seen:
+        seen += os.read(reading, 4096)
+    os.close(reading)
+    assert process.wait(timeout=120) == 0
+    assert (tmp_path / "autonat-lab" / "results" / "cut" / "report.html").exists()
+
+
+def test_what_is_told_to_ignore_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
+    words = [*SEARCH.replace("4000", "3000").split(), "--runner", "local"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+    )
+    assert process.stderr is not None
+    assert any("searching" in line for line in process.stderr)
+    process.send_signal(signal.SIGHUP)
+    assert "interrupted" not in process.communicate(timeout=120)[1]
+    assert process.returncode == 0
 
 
 LOST = """
