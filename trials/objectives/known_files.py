@@ -16,8 +16,9 @@ from typing import Any
 from search.strategy_file import StrategyFile
 from trials.record.searches import recorded_objectives
 
-FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/]+/)*(?=[^\s/])")
-"""The folders of an absolute path within a sentence."""
+FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/;,:](?:[^/;,:\n]*[^\s/;,:])?/)*(?=[^\s/])")
+"""The folders of an absolute path within a sentence, alone or as KIND:PATH. Their names may have
+spaces; a part of a sentence ends with a comma, semicolon or colon."""
 
 
 def without_folders(objective: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from trials.record.kinds import alternation_study
 from trials.record.record import Record
 from trials.record.renaming import Renaming, renaming_of
 from trials.record.searches import alternation_names, halves_of, search_records
+from trials.record.studies import studies_of
 from trials.results.final_tests import final_tests
 from trials.results.listing import Listed, searches
 from trials.results.progress import search_progress
@@ -58,6 +59,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
         ValueError: there is no such search (the known ones are listed), or its record is damaged.
     """
     url = lab.record_url
+    listed = _listed(lab, name)
     alternates = name in alternation_names(url)
     of_searches = [search_records(url, half) for half in halves_of(url, name)]
     of_searches = of_searches if alternates else [search_records(url, name)]
@@ -69,7 +71,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
     done = [(method, test) for method, test in tests if test is not None]
     folder = lab.results(name)
     return SearchState(
-        listed=_listed(lab, name),
+        listed=listed,
         driver=driver,
         searches=tuple(search_progress(of, since) for of in of_searches),
         records=records,
@@ -83,11 +85,22 @@ def state_of(lab: Lab, name: str) -> SearchState:
 
 
 def _listed(lab: Lab, name: str) -> Listed:
-    """The entry of a search in the list, which leaves out damaged studies."""
+    """The entry of a search in the list.
+
+    Raises:
+        ValueError: there is no such search (the known ones are listed), or one of its studies is
+            damaged, which the list leaves out.
+    """
     damaged: list[str] = []
     found = {listed.name: listed for listed in searches(lab, damaged.append)}
+    known = studies_of(lab.record_url).items()
+    own = tuple(f"study {study} is" for study, of in known if name in (of.search, of.alternation))
+    for line in damaged:
+        if line.startswith(own):
+            raise ValueError(f"search {name}: {line}")
     if name not in found:
-        raise ValueError(f"search {name}: {'; '.join(damaged) or 'it was deleted meanwhile'}")
+        search_records(lab.record_url, name)  # it says which are known
+        raise ValueError(f"search {name}: it was deleted meanwhile")
     return found[name]
 
 

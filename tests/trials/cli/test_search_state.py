@@ -71,13 +71,17 @@ def test_one_without_evaluations_can_be_resumed(autonat: Autonat, lab: Lab) -> N
     ]
 
 
-def test_a_damaged_one_is_named_in_one_line(autonat: Autonat, lab: Lab) -> None:
-    study = optuna.load_study(study_name="cut-tpe", storage=lab.record_url)
-    search = study.user_attrs["settings"]["search"] | {"test_seeds": ["damaged"]}
-    study.set_user_attr("settings", study.user_attrs["settings"] | {"search": search})
-    code, out, err = autonat("show", "cut", "--lab", lab.folder)
+@pytest.mark.parametrize("attribute", ["settings", "retried", "driver"])
+def test_a_damaged_one_is_named_in_one_line(autonat: Autonat, lab: Lab, attribute: str) -> None:
+    study = optuna.load_study(study_name="small-test", storage=lab.record_url)
+    good = study.user_attrs.get(attribute)
+    study.set_user_attr(attribute, {"search": {}, "search_name": "small", "kind": "test"})
+    code, out, err = autonat("show", "small", "--lab", lab.folder)
+    study.set_user_attr(attribute, good)
     assert (code, out) == (2, "")
-    assert "study cut-tpe is damaged" in err
+    [line] = [line for line in err.splitlines() if line.startswith("autonat: ")]
+    assert line.startswith("autonat: search small: study small-test is damaged")
+    assert autonat("show", "small", "--lab", lab.folder)[0] == 0
 
 
 def test_one_that_failed_says_why(autonat: Autonat, lab: Lab) -> None:

@@ -69,17 +69,25 @@ def test_a_file_is_named_with_its_hash_and_everything_else_stays(
     assert StrategyFile.from_json(file_of(found).to_json()).objective == found
 
 
-def test_sentences_lose_folders_only() -> None:
-    told = {
-        "classes": "random; real: folder /home/me/my-pictures at 256",
-        "metric": "fid",
-        "x": None,
-    }
-    assert protocol_without_folders(told) == told | {
-        "classes": "random; real: folder my-pictures at 256"
-    }
-    for text in ("8 / 16", "a/b", "https://host/name", "1,797 images of 8 x 8"):
-        assert protocol_without_folders({"classes": text}) == {"classes": text}
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (
+            "random; real: folder /home/me/my-pictures at 256",
+            "random; real: folder my-pictures at 256",
+        ),
+        ("folder /home/me/my pictures/of cats at 8 / 16", "folder of cats at 8 / 16"),
+        ("COCO /data/all of COCO/2017, captions.json at 256", "COCO 2017, captions.json at 256"),
+        ("surrogate inception:/home/me/net.pth", "surrogate inception:net.pth"),
+        ("/a/b.npz; https://host/name and /c/d", "b.npz; https://host/name and d"),
+        *((text, text) for text in ("8 / 16", "a/b", "https://host/name", "of 8 x 8", "s://a//b")),
+    ],
+)
+def test_sentences_lose_folders_only(told: str, kept: str) -> None:
+    protocol = {"metric": "fid", "x": None}
+    found = protocol_without_folders(protocol | {"classes": told})
+    assert found == protocol | {"classes": kept}
+    assert protocol_without_folders(found) == found
 
 
 def test_the_record_the_folder_of_the_file_and_the_working_directory_know_where_it_is(
