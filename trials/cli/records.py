@@ -87,6 +87,7 @@ def compare(
     as_json_: JsonFlag = False,
 ) -> None:
     """Print the final tests of several searches side by side."""
+    say(f"{', '.join(names)}: reading their records …")
     from trials.results.comparison import compared
 
     found = compared(Lab.at(lab, record_url), names)
@@ -157,6 +158,7 @@ def report(
     and their final tests, progress and schedules side by side.
     """
     if len(names) > 1:
+        say(f"{', '.join(names)}: writing one report of them …")
         from trials.publishing.comparing import write_comparison
 
         out.print(str(write_comparison(Lab.at(lab, record_url, tracking_uri), names)))
@@ -260,6 +262,7 @@ def tabulate(
     record_url: RecordFlag = None,
 ) -> None:
     """Turn searches into a table that `--objective tabulated --set table=OUT` replays."""
+    say(f"{target}: writing a table of {', '.join(names)} …")
     from trials.objectives.tabulated import tabulate as tabulate_records
     from trials.record.kinds import SEARCH
     from trials.record.searches import search_records

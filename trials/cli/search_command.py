@@ -48,6 +48,7 @@ def run(
     def show(published: Published) -> None:
         if not as_json_:
             show_results(published.results, published.anchors, False, published, name)
+        say(f"{name}: writing its report, its runs in MLflow and its notes in Optuna …")
 
     published = None
     with contextlib.suppress(KeyboardInterrupt):

@@ -49,6 +49,7 @@ def evaluate(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy file again, on any seeds and with any number of images."""
+    say(f"{strategy}: measuring it again; importing PyTorch …")
     from trials.objectives.measured import replicate
     from trials.objectives.objective import describe, load_objective
     from trials.objectives.preparing import prepared
@@ -62,7 +63,7 @@ def evaluate(
     chosen = [*usual] if seeds is None else read_seeds("--seeds", seeds)
     n = n if images is None else images
     name, values = _objective_of(file, objective, settings, lab, strategy)
-    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen}; importing PyTorch …")
+    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen} …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
         made = prepared(name, values, Lab.open(lab).folder, progress)
@@ -110,6 +111,7 @@ def show(
 ) -> None:
     """Print the schedules in a strategy file; or the state and the failures of a search."""
     if strategy.suffix != ".json" and not strategy.is_file():
+        say(f"{strategy}: reading its record …")
         from trials.cli.search_state import show_search
 
         show_search(Lab.at(lab, record_url), str(strategy), as_json_)

@@ -90,6 +90,7 @@ def launch(
             cannot be written; or too many evaluations in a row failed for the same reason.
     """
     settings = settings.completed()
+    progress.say(f"{settings.full_name()}: checking {settings.objective} and the settings …")
     if objective is None:
         objective = load_objective(settings.objective, settings.objective_settings)
     lab = settings.open_lab()
