@@ -34,7 +34,7 @@ class MethodProgress:
         finished: whether nothing more will be measured.
         best: the lowest value so far, which never rises. It is biased low, because it was chosen
             for being low. None before there is one, and for a final test.
-        speed: images, or training steps, for each second of the session; None while unknown.
+        speed: images, or training steps, a second at present; None while unknown.
         left: seconds until it is done, estimated; None while unknown, and when it is finished.
         in_flight: evaluations that are being measured; None where only their driver knows.
     """

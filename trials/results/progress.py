@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from search.bound import Bound
@@ -17,6 +17,7 @@ from search.strategy import GenerationStrategy
 from trials.record.evaluation import Evaluation
 from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
 from trials.record.record import Record
+from trials.results.pace import Ended, pace, seconds_left
 
 
 def search_progress(
@@ -29,7 +30,7 @@ def search_progress(
 
     Args:
         records: of its studies, the final test last if there is one (see `search_records`).
-        since: when the present session began, by local time. Its speed tells the time that is left;
+        since: when the present session began, by local time. Its pace tells the time that is left;
             None if the search does not run.
         in_flight: evaluations that are being measured, by study; None if that is not known.
         first: the start and the controls that its methods measured first, by name
@@ -43,12 +44,15 @@ def search_progress(
     searches = [record for record in records if record.settings["kind"] == SEARCH]
     trains = what_is_searched(settings) != "generation"
     controls = controls_measured_first(settings) if first is None else first
+    at = pace(ended for record in records for ended in _session(record, since))
+    open_ = sum(m.total - m.done for m in methods[:-1] if not m.finished)
+    test = methods[-1]
     return SearchProgress(
         settings["search_name"],
         "training steps" if trains else "images",
         tuple(methods),
         _controls(searches, controls),
-        _left(settings, methods, [e for r in records for e in _session(r, since)]),
+        seconds_left(at, settings, open_, max(0, test.total - test.done)),
     )
 
 
@@ -85,8 +89,7 @@ def _of_record(
     tests = record.settings["kind"] == TEST
     total = tests_in_all(record.settings) if tests else evaluations_of_one(record.settings)
     finished = (tested and not tests) or (len(done) >= total and not record.reopened)
-    session = _session(record, since)
-    seconds = _seconds(session)
+    at = pace(_session(record, since))
     return MethodProgress(
         study=record.name,
         method=None if tests else record.settings["optimiser"],
@@ -96,15 +99,18 @@ def _of_record(
         total=total,
         finished=finished,
         best=None if tests else _lowest(record, since),
-        speed=sum(map(_amount, session)) / seconds if seconds else None,
-        left=None if finished or not seconds else (total - len(done)) * seconds / len(session),
+        speed=None if at is None else at.amount,
+        left=None if finished or at is None else (total - len(done)) / at.evaluations,
         in_flight=None if in_flight is None else in_flight.get(record.name, 0),
     )
 
 
-def _session(record: Record, since: datetime | None) -> list[Evaluation]:
+def _session(record: Record, since: datetime | None) -> list[Ended]:
     """The evaluations that ended in the present session."""
-    return [] if since is None else [e for e in record.evaluations if e.finished >= since]
+    if since is None:
+        return []
+    found = [e for e in record.evaluations if e.finished >= since]
+    return [Ended(e.finished, _worked(e), _amount(e)) for e in found]
 
 
 def _untested(record: Record) -> MethodProgress:
@@ -169,37 +175,6 @@ def _controls(
     best = min(found, key=lambda name: found[name].value, default=None)
     shown = [name for name in (RULE_OF_THUMB, START) if name in found][:1]
     return {name: found[name] for name in dict.fromkeys([*shown, *([best] if best else [])])}
-
-
-def _left(
-    settings: Mapping[str, Any],
-    methods: Sequence[MethodProgress],
-    session: Sequence[Evaluation],
-) -> float | None:
-    """Seconds until a search is done, at the speed of the whole session so far.
-
-    The final test of a search of trainings is left out: most of its models are stored.
-    """
-    search = settings["search"]
-    trains = what_is_searched(settings) != "generation"
-    seconds = _seconds(session)
-    if not seconds:
-        return None
-    each = search["training_steps"] if trains else search["images_per_evaluation"]
-    open_ = [m for m in methods if m.method is not None and not m.finished]
-    left: float = sum(m.total - m.done for m in open_) * each
-    if not trains:
-        test = methods[-1]
-        left += max(0, test.total - test.done) * search["test_images"]
-    return left * seconds / sum(map(_amount, session))
-
-
-def _seconds(session: Sequence[Evaluation]) -> float:
-    """From the start of a session's first evaluation to the end of its last; 0 of none."""
-    if not session:
-        return 0.0
-    began = min(e.finished - timedelta(seconds=_worked(e)) for e in session)
-    return (max(e.finished for e in session) - began).total_seconds()
 
 
 def _worked(evaluation: Evaluation) -> float:

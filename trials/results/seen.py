@@ -14,8 +14,9 @@ from search.strategy import GenerationStrategy
 from trials.record.driver import Driver
 from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
 from trials.results.listing import Listed, StudySummary
+from trials.results.pace import Pace, pace, seconds_left
 from trials.results.progress import controls_measured_first, tests_in_all
-from trials.results.tally import RECENT, First, Recent, Tally
+from trials.results.tally import First, Tally
 
 
 class Followed(NamedTuple):
@@ -145,7 +146,9 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
     to_test = tests_in_all(settings if test is None else test.summary.settings)
     tested = 0 if test is None else test.tally.complete + test.tally.failed
     driver = next((s.summary.driver for s in studies if s.summary.driver), None)
-    speed = _speed(studies, driver) if running else None
+    at = _pace(studies, driver) if running else None
+    # The final test begins when all methods are done.
+    left = sum(max(0, m.budgeted - m.evaluations - m.failed) for m in methods) * (test is None)
     finals = [m.test for m in methods] if tested >= to_test else []
     best, final = _lowest(finals), any(finals)
     return SearchSeen(
@@ -160,58 +163,17 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         seen_controls=_seen_controls(searching),
         reasons=_reasons(studies),
         driver=_in_words(driver) if running else None,
-        images_per_second=speed and speed.images,
-        busy_workers=speed and speed.busy,
-        seconds_left=speed and _seconds_left(settings, methods, test, to_test - tested, speed),
+        images_per_second=at and at.amount,
+        busy_workers=at and at.busy,
+        seconds_left=seconds_left(at, settings, left, to_test - tested),
     )
 
 
-class _Speed(NamedTuple):
-    """Of a search at present, each per second, and its evaluations at the same time."""
-
-    images: float
-    evaluations: float
-    busy: float
-
-
-def _speed(studies: Iterable[Followed], driver: Driver | None) -> _Speed | None:
-    """The speed over the last evaluations since its driver started."""
+def _pace(studies: Iterable[Followed], driver: Driver | None) -> Pace | None:
+    """The pace since its driver started."""
     since = "" if driver is None else driver.since
-    recent: list[Recent] = sorted(
-        r
-        for study in studies
-        for r in study.tally.recent
-        if r.finished.isoformat(" ", "seconds") >= since
-    )[-RECENT:]
-    if len(recent) < 2:
-        return None
-    elapsed = (recent[-1].finished - recent[0].finished).total_seconds()
-    if elapsed <= 0:
-        return None
-    later = recent[1:]
-    return _Speed(
-        sum(r.images for r in later) / elapsed,
-        len(later) / elapsed,
-        sum(r.seconds for r in later) / elapsed,
-    )
-
-
-def _seconds_left(
-    settings: Mapping[str, Any],
-    methods: Sequence[MethodSeen],
-    test: Followed | None,
-    tests_left: int,
-    speed: _Speed,
-) -> float | None:
-    """How long the rest takes, if all of the budget is spent."""
-    # The final test begins when all methods are done.
-    left = sum(max(0, m.budgeted - m.evaluations - m.failed) for m in methods) * (test is None)
-    search = settings["search"]
-    if what_is_searched(settings) != "generation":
-        # The trainings take the time: most models of the final test are stored.
-        return left / speed.evaluations if speed.evaluations else None
-    images = left * search["images_per_evaluation"] + tests_left * search["test_images"]
-    return images / speed.images if speed.images else None
+    ended = (one for study in studies for one in study.tally.recent)
+    return pace(one for one in ended if one.finished.isoformat(" ", "seconds") >= since)
 
 
 def _method(study: Followed, tests: Mapping[str, Value]) -> MethodSeen:

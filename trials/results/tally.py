@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 from search.progress import Value
 from trials.record.failures import without_numbers
+from trials.results.pace import RECENT, Ended
 
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")
-RECENT = 40
-"""The number of trials from which the present speed is taken."""
 
 
 class Trial(NamedTuple):
@@ -47,14 +46,6 @@ class Trial(NamedTuple):
     attributes: Mapping[str, Any]
 
 
-class Recent(NamedTuple):
-    """One of the last trials: when it ended, how many seconds it took, and its images."""
-
-    finished: datetime
-    seconds: float
-    images: int
-
-
 class First(NamedTuple):
     """One of the first trials: its probe's number and role, its strategy as JSON, its value."""
 
@@ -79,7 +70,7 @@ class Tally:
         lowest_id: the id of its trial.
         curve: the images generated and the best value so far, at each improvement.
         last: when the last evaluation ended.
-        recent: the last trials.
+        recent: the last trials, as many as `pace` needs.
         reasons: why evaluations failed, as the first of a kind said it, and how many did; reasons
             that differ in numbers only are of one kind.
         first: the first trials that have a value.
@@ -98,7 +89,7 @@ class Tally:
     lowest_id: int | None = None
     curve: list[tuple[int, float]] = field(default_factory=list)
     last: datetime | None = None
-    recent: deque[Recent] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent: deque[Ended] = field(default_factory=lambda: deque(maxlen=RECENT + 1))
     reasons: dict[str, tuple[str, int]] = field(default_factory=dict)
     first: list[First] = field(default_factory=list)
     tested: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
@@ -118,7 +109,7 @@ class Tally:
             self.last = max(self.last or trial.finished, trial.finished)
             started = trial.started or trial.finished
             seconds = (trial.finished - started).total_seconds()
-            self.recent.append(Recent(trial.finished, seconds, trial.images))
+            self.recent.append(Ended(trial.finished, seconds, trial.images))
         if trial.state == "FAIL":
             self._fail(trial)
             return

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from trials.record.hold import hold
 from trials.record.record import Record
 from trials.results import watch as watching
 from trials.results.listing import searches
+from trials.results.progress import search_progress
 from trials.results.seen import SearchSeen, _lowest
 from trials.results.watch import Look, Watch
 
@@ -194,6 +196,8 @@ def test_a_running_search_has_a_speed_and_an_end(lab: Lab, look: Callable[[], Lo
         # 17 evaluations of 100 images, and 3 tested strategies with 2 seeds and 200 images each
         left = (17 * 100 + 6 * 200) / found.images_per_second
         assert found.seconds_left == pytest.approx(left)
+        told = search_progress([record], datetime(2000, 1, 1))  # as the terminal shows it
+        assert told.left == pytest.approx(left)
     assert only(look()).seconds_left is None
 
 
