@@ -57,6 +57,8 @@ class CoarseToFine:
         max_in_flight: the largest number of probes in flight, >= 1. The proposal of probe k uses
             the results of probes 0 … k - max_in_flight and no others.
         evaluations_per_seed: the number of evaluations that share a seed, >= 2.
+        begin_with_controls: whether the controls are measured first. Without them the search may
+            end above the best control; it is there to show what they are worth.
 
     Raises:
         ValueError: a setting is out of range, the budget is less than 8 evaluations, or every
@@ -74,6 +76,7 @@ class CoarseToFine:
         *,
         max_in_flight: int = 4,
         evaluations_per_seed: int = 24,
+        begin_with_controls: bool = True,
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
@@ -94,6 +97,7 @@ class CoarseToFine:
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
         self._coordinates = Coordinates(space, tokens)
+        self._begin_with_controls = begin_with_controls
         self._retest = _Halving.affordable(budget.evaluations)
         self._searches = budget.evaluations - self._retest.evaluations
         self._design = self._make_design()
@@ -184,7 +188,8 @@ class CoarseToFine:
         # The model needs results, so the design has to last until the first result is due.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
-        points = list(first_points(self._space, self._coordinates).values())
+        firsts = list(first_points(self._space, self._coordinates).values())
+        points = firsts if self._begin_with_controls else firsts[:1]
         for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
             point = np.zeros(len(self._coordinates))
             point[coarse] = (2 * row - 1) * self._coordinates.reach()[coarse]

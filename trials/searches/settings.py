@@ -66,7 +66,7 @@ WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 LATER = {"choices", "controls_first"}
 """Settings that the first version of the record did not have."""
 
-LATER_OF_OPTIMISERS = {"coordinates"}
+LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates"}
 """Settings of optimisers that the first version of the record did not have."""
 
 
