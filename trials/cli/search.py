@@ -19,7 +19,7 @@ from trials.cli.flags import (
 )
 from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import say
-from trials.searches.demo import DEMO, METHODS
+from trials.searches.demo import DEMO, LETTERS, METHODS
 
 if TYPE_CHECKING:
     from trials.searches.settings import SearchSettings
@@ -132,6 +132,14 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
 
 @app.command()
 def demo(
+    letters: Annotated[
+        bool,
+        typer.Option(
+            "--letters",
+            help="Search on pictures of letters, with a model that comes with the package and with "
+            f"{', '.join(LETTERS['optimisers'])}. It takes about 10 minutes on 2 cores.",
+        ),
+    ] = False,
     optimisers: Annotated[
         list[str] | None,
         typer.Option(
@@ -144,8 +152,13 @@ def demo(
         int, typer.Option(metavar="T", help="T, the number of decoding steps.")
     ] = DEMO["steps"],
     budget: Annotated[
-        int, typer.Option(metavar="IMAGES", help="Images that each optimiser may generate.")
-    ] = DEMO["budget"],
+        int | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="Images that each optimiser may generate.",
+            show_default=f"{DEMO['budget']}; letters: {LETTERS['budget']}",
+        ),
+    ] = None,
     images_per_evaluation: Annotated[
         int, typer.Option(metavar="IMAGES", help="Images generated to measure one strategy.")
     ] = DEMO["images_per_evaluation"],
@@ -162,15 +175,17 @@ def demo(
     from trials.record.searches import has_begun
     from trials.searches.settings import read_settings
 
-    more = [name for name in read_names(optimisers or []) if name not in METHODS]
+    usual = LETTERS if letters else DEMO
+    methods, kind = usual["optimisers"], "letters" if letters else "demo"
+    more = [name for name in read_names(optimisers or []) if name not in methods]
     url, number = Lab.open(lab).record_url, 1
-    while has_begun(url, f"demo-{number}"):
+    while has_begun(url, f"{kind}-{number}"):
         number += 1
-    values: dict[str, Any] = DEMO | {
-        "name": f"demo-{number}",
-        "optimisers": [*METHODS, *more],
+    values: dict[str, Any] = usual | {
+        "name": f"{kind}-{number}",
+        "optimisers": [*methods, *more],
         "steps": steps,
-        "budget": budget,
+        "budget": usual["budget"] if budget is None else budget,
         "images_per_evaluation": images_per_evaluation,
         "lab": lab,
     }

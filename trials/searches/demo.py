@@ -1,7 +1,8 @@
-"""The settings of the demo.
+"""The settings of the demos.
 
-They are chosen so that it takes about 6 minutes on 2 cores, and so that the strategy which
-coarse-to-fine finds can be told from the best control; docs/digits.md says how often that succeeds.
+They are chosen so that a demo takes minutes on 2 cores, and so that the strategy which
+coarse-to-fine finds can be told from the best control; docs/digits.md and docs/letters.md say how
+often that succeeds.
 """
 
 from __future__ import annotations
@@ -23,3 +24,11 @@ DEMO: dict[str, Any] = {
     "test_seeds": [1, 2, 3, 4],
 }
 """Settings that differ from the defaults of a search."""
+
+LETTERS: dict[str, Any] = DEMO | {
+    "objective": "letters",
+    "optimisers": ["coarse-to-fine", "gp", "cmaes"],
+    "budget": 16_000,
+    "test_seeds": [1, 2],
+}
+"""Settings of the demo on letters, which costs more for each image."""

@@ -1,0 +1,337 @@
+"""Compares searches on letters at equal numbers of images, without Ray, on a CPU or one GPU.
+
+    python -m benchmarks.letters run --size large --steps 8 --out FOLDER     # minutes on a GPU
+    python -m benchmarks.letters run --size small --steps 4 --out FOLDER     # hours on 2 cores
+    python -m benchmarks.letters table benchmarks/letters-large.parquet
+    python -m benchmarks.letters picture benchmarks/letters-large.parquet docs/letters.png
+
+Every search is a record in FOLDER, so a run that was interrupted goes on where it was. Each search,
+and what it would have returned after a twelfth and a third of its images, is measured on a seed
+that no search uses, beside all controls at T and 2T. It needs only what `search`, `models` and
+`trials.record` need, so that it runs on a bare machine with a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from models.precision import device
+from search.controls import CONTROLS
+from search.optimiser import Budget
+from search.registry import make_optimiser
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.objectives.letters.objective import LettersObjective
+from trials.objectives.objective import describe
+from trials.record.record import Record
+from trials.record.studies import study_names
+from trials.runners.local_runner import run_local
+from trials.runners.study import Study
+
+FINAL_SEED = 1001
+MARKS = (1 / 12, 1 / 3, 1.0)
+"""The shares of its images after which the result of a search is measured."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A search with its settings."""
+
+    label: str
+    optimiser: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    controls_first: bool = False
+
+
+COARSE = {"coordinates": "coarse"}
+ARMS = (
+    Arm("coarse-to-fine", "coarse-to-fine", controls_first=True),
+    Arm("qlognei, coarse, controls first", "qlognei", COARSE, True),
+    Arm("gp, controls first", "gp", controls_first=True),
+    Arm("cmaes, controls first", "cmaes", controls_first=True),
+    Arm("coarse-to-fine without controls", "coarse-to-fine", {"begin_with_controls": False}),
+    Arm("qlognei, coarse", "qlognei", COARSE),
+    Arm("gp, coarse, controls first", "gp", COARSE, True),
+    Arm("cmaes, coarse, controls first", "cmaes", COARSE, True),
+    Arm("tpe, controls first", "tpe", controls_first=True),
+    Arm("gp", "gp"),
+    Arm("cmaes", "cmaes"),
+    Arm("tpe", "tpe"),
+    Arm("qlognei, controls first", "qlognei", controls_first=True),
+    Arm("autonat-reference", "autonat-reference"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all searches of a run have in common.
+
+    Attributes:
+        size: of the letters.
+        images: n of an evaluation.
+        budget: the images of a search.
+        test_images: n of the final tests.
+        precision: of generation.
+        out: the folder of the records.
+    """
+
+    size: str
+    images: int
+    budget: int
+    test_images: int
+    precision: str
+    out: Path
+
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="run the searches that are missing")
+    run.add_argument("--size", default="small")
+    run.add_argument("--steps", type=int, nargs="+", default=[8])
+    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--arms", nargs="+", default=[arm.label for arm in ARMS])
+    run.add_argument("--images", type=int, default=1000)
+    run.add_argument("--budget", type=int, default=62_000)
+    run.add_argument("--test-images", type=int, default=10_080)
+    run.add_argument("--precision", default="float32")
+    run.add_argument("--processes", type=int, default=2)
+    run.add_argument("--seconds", type=float, default=math.inf, help="start no search after these")
+    run.add_argument("--out", type=Path, required=True)
+    run.set_defaults(command=run_all)
+    shown = commands.add_parser("table", help="print the table of a parquet file")
+    shown.add_argument("file", type=Path)
+    shown.set_defaults(command=lambda given: print(table(pd.read_parquet(given.file))))
+    drawn = commands.add_parser("picture", help="draw letters of the best search and of controls")
+    drawn.add_argument("file", type=Path)
+    drawn.add_argument("out", type=Path)
+    drawn.set_defaults(command=lambda given: draw(pd.read_parquet(given.file), given.out))
+    given = parser.parse_args()
+    given.command(given)
+
+
+def run_all(given: argparse.Namespace) -> None:
+    """Run the controls and every arm that is missing, and write rows.parquet and the table."""
+    started = time.monotonic()
+    plan = Plan(
+        given.size, given.images, given.budget, given.test_images, given.precision, given.out
+    )
+    plan.out.mkdir(parents=True, exist_ok=True)
+    kept = plan.out / "rows.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(row["label"], row["steps"], row["seed"]) for row in rows}
+    tasks: list[tuple[str, int, int]] = [("controls", steps, 0) for steps in _lengths(given.steps)]
+    tasks += [
+        (label, steps, seed)
+        for seed in given.seeds
+        for steps in given.steps
+        for label in given.arms
+    ]
+    tasks = [task for task in tasks if task not in done]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
+        asked = [pool.submit(_task, plan, task, started + given.seconds) for task in tasks]
+        for number, answered in enumerate(as_completed(asked), 1):
+            try:
+                found = answered.result()
+            except Exception as error:  # of any type: the other searches go on
+                print(f"{number} of {len(tasks)} failed: {error!r}", flush=True)
+                continue
+            with kept.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in found)
+            rows += found
+            told = [f"{r['name']}: FID {r['fid']:.2f} ± {r['fid_se']:.2f}" for r in found[-1:]]
+            spent = time.monotonic() - started
+            print(f"{number} of {len(tasks)}, {spent:.0f} s: {'; '.join(told)}", flush=True)
+    frame = pd.DataFrame(rows)
+    frame.to_parquet(plan.out / "rows.parquet")
+    pd.DataFrame(evaluations(plan.out)).to_parquet(plan.out / "evaluations.parquet")
+    print(table(frame))
+
+
+def _lengths(steps: list[int]) -> list[int]:
+    return sorted({factor * length for length in steps for factor in (1, 2)})
+
+
+_OBJECTIVES: dict[tuple[str, str], LettersObjective] = {}
+
+
+def _objective(plan: Plan) -> LettersObjective:
+    """The objective of this process."""
+    key = (plan.size, plan.precision)
+    if key not in _OBJECTIVES:
+        torch.set_num_threads(1)
+        made = LettersObjective(size=plan.size, precision=plan.precision)
+        made.prepare(plan.out, lambda *_: None)
+        _OBJECTIVES[key] = made
+    return _OBJECTIVES[key]
+
+
+def _task(plan: Plan, task: tuple[str, int, int], until: float) -> list[Row]:
+    """The rows of one search, or of the controls of a T; none if it is too late to start."""
+    label, steps, seed = task
+    if time.monotonic() > until:
+        return []
+    if label == "controls":
+        return list(_controls(plan, steps))
+    arm = next(arm for arm in ARMS if arm.label == label)
+    return list(_search(plan, arm, steps, seed))
+
+
+def _controls(plan: Plan, steps: int) -> Iterator[Row]:
+    tested: list[GenerationStrategy] = []
+    for name, control in CONTROLS.items():
+        strategy = control(steps)
+        if strategy.steps == steps and strategy not in tested:
+            tested.append(strategy)
+            yield _tested(plan, "controls", name, steps, 0, strategy)
+
+
+def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
+    """Run or resume a search, and measure what it found on the way."""
+    objective = _objective(plan)
+    name = f"T{steps}-{arm.label}-s{seed}".replace(", ", "-").replace(" ", "-")
+    url = f"sqlite:///{plan.out.resolve() / name}.db"
+    space, budget = Space(GenerationStrategy.maskgit(steps)), Budget(plan.budget, plan.images)
+    given = dict(arm.settings)
+    firsts = arm.controls_first
+    made = make_optimiser(arm.optimiser, space, budget, seed, given, objective.tokens, firsts)
+    started = time.monotonic()
+    if name in study_names(url):
+        record = Record.open(url, name)
+    else:
+        told = {
+            **describe("letters", {"size": plan.size}, objective),
+            "kind": "search",
+            "search_name": name,
+            "optimiser": arm.optimiser,
+            "space": space.to_json(),
+        }
+        record = Record.create(url, name, told)
+    run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
+    seconds = time.monotonic() - started
+    for images, strategy in _results(record, plan.budget):
+        more = {"images": images, "seconds": seconds, "evaluations": len(record.evaluations)}
+        yield _tested(plan, arm.label, name, steps, seed, strategy) | more
+
+
+def _results(record: Record, budget: int) -> Iterator[tuple[int, GenerationStrategy]]:
+    """What the search would have returned after each mark; at the end its own result."""
+    used, lowest, best, marks = 0, math.inf, None, [share * budget for share in MARKS[:-1]]
+    for done in record.evaluations:
+        if marks and used + done.images > marks[0]:
+            marks.pop(0)
+            if best is not None:
+                yield used, best
+        used += done.images
+        if done.measurement is not None and done.measurement.value < lowest:
+            lowest, best = done.measurement.value, done.probe.strategy
+    final = record.best()
+    if final is not None:
+        yield used, final.strategy
+
+
+def _tested(
+    plan: Plan, label: str, name: str, steps: int, seed: int, strategy: GenerationStrategy
+) -> Row:
+    found = _objective(plan).evaluate(strategy, plan.test_images, FINAL_SEED)
+    return {
+        "label": label,
+        "name": name,
+        "size": plan.size,
+        "steps": steps,
+        "seed": seed,
+        "images": 0,
+        "fid": found.value,
+        "fid_se": found.standard_error or math.nan,
+        "test_images": plan.test_images,
+        "precision": plan.precision,
+        "device": torch.cuda.get_device_name() if device() == "cuda" else "CPU",
+        "strategy": json.dumps(strategy.to_json()),
+    }
+
+
+def table(rows: pd.DataFrame) -> str:
+    """One line for each control and for each search at each mark, with the mean over seeds."""
+    rows = rows.copy()
+    own = rows["label"] == "controls"
+    rows.loc[own, "label"] = rows.loc[own, "name"]
+    last = rows.groupby("name")["images"].transform("max")
+    rows["share"] = (rows["images"] / last.where(last > 0, 1)).round(1)
+    grouped = rows.groupby(["size", "steps", "share", "label"])["fid"]
+    found = grouped.agg(["mean", "sem", "min", "max", "count"]).reset_index()
+    found = found.sort_values(["size", "steps", "share", "mean"])
+    return found.round(2).to_string(index=False)
+
+
+def evaluations(folder: Path) -> Iterator[Row]:
+    """Every evaluation of the searches in a folder."""
+    for file in sorted(folder.glob("*.db")):
+        for done in Record.open(f"sqlite:///{file.resolve()}", file.stem).evaluations:
+            measured = done.measurement
+            yield {
+                "name": file.stem,
+                "number": done.probe.number,
+                "role": done.probe.role,
+                "seed": done.probe.seed,
+                "images": done.images,
+                "fid": None if measured is None else measured.value,
+                "fid_se": None if measured is None else measured.standard_error,
+                "strategy": json.dumps(done.probe.strategy.to_json()),
+            }
+
+
+def draw(rows: pd.DataFrame, out: Path) -> None:
+    """Draw letters of the rule of thumb and of the best search at its T, and of the best control
+    at twice its T, above real ones."""
+    import matplotlib.pyplot as plt
+
+    searched = rows[rows["label"] != "controls"]
+    controls = rows[rows["label"] == "controls"].set_index(["steps", "name"])
+    best = searched.loc[searched["fid"].idxmin()]
+    steps = int(best["steps"])
+    rule, twice = controls.loc[(steps, "rule of thumb")], controls.loc[2 * steps]
+    control = twice.loc[twice["fid"].idxmin()]
+    objective = LettersObjective(size=best["size"])
+    objective.prepare(out.parent, lambda *_: None)
+    shown = [
+        (f"rule of thumb, T = {steps}", rule),
+        (f"found by {best['label']}, T = {steps}", best),
+        (f"best control: {control.name}, T = {2 * steps}", control),
+    ]
+    strips = []
+    for title, row in shown:
+        strategy = GenerationStrategy.from_json(json.loads(row["strategy"]))
+        made = objective.class_grid(strategy, 36, 3, 0).images
+        strips.append((f"{title}: FID {row['fid']:.2f} ± {row['fid_se']:.2f}", made))
+    real = objective.real_grid(36, 3)
+    if real is not None:
+        strips.append(("real letters, as the tokens give them back", real.images))
+    figure, axes = plt.subplots(len(strips), 1, figsize=(12, 5.2), dpi=130)
+    for axis, (title, images) in zip(axes, strips, strict=True):
+        axis.imshow(np.concatenate(np.concatenate(images, axis=1), axis=1), cmap="gray")
+        axis.set_title(title, fontsize=9, loc="left")
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(out)
+
+
+if __name__ == "__main__":
+    main()
