@@ -7,6 +7,7 @@ import pytest
 
 from search.bound import Bound
 from search.coordinates import Coordinates
+from search.first_strategies import first_strategies
 from search.measurement import Measurement
 from search.optimiser import DONE, RETEST, Budget, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
@@ -201,3 +202,19 @@ def test_any_number_of_workers_is_served(evaluations: int, max_in_flight: int) -
             probe = in_flight.pop()
             optimiser.tell(probe, Measurement(noisy(probe), None, probe.images, 12, 0.0))
     assert asked == evaluations
+
+
+def test_without_the_controls_only_the_start_comes_before_the_evenly_spread_points() -> None:
+    budget = Budget(4000, 100)
+    with_them, without = (
+        [
+            probe.strategy
+            for probe, _ in run(CoarseToFine(SPACE, budget, 3, TOKENS, begin_with_controls=begins))[
+                :10
+            ]
+        ]
+        for begins in (True, False)
+    )
+    controls = first_strategies(SPACE, TOKENS)
+    assert set(controls.values()) <= set(with_them)
+    assert set(controls.values()) & set(without) == {SPACE.start}
