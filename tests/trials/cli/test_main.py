@@ -84,7 +84,7 @@ def test_a_strategy_file_that_is_not_valid(
         ("--steps 65", "T = 65 steps, but the image has only 64 tokens"),
         (
             "--objective nothing",
-            "objective = 'nothing' is unknown; known: digits, images, simulated, tabulated",
+            "objective = 'nothing' is unknown; known: digits, letters, images, simulated",
         ),
         ("--objective no:Thing", "objective no:Thing: No module named 'no'"),
         ("--optimiser nothing", "unknown optimiser 'nothing'; known: coarse-to-fine"),

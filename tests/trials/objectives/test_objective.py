@@ -60,7 +60,7 @@ def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
         (
             "nothing",
             {},
-            "objective = 'nothing' is unknown; known: digits, letters, images, simulated, tabulated",
+            "objective = 'nothing' is unknown; known: digits, letters, images, simulated",
         ),
         ("no_such_module:X", {}, "No module named 'no_such_module'"),
         ("own_objectives:Missing", {}, "has no class 'Missing'"),
