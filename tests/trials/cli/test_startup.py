@@ -1,4 +1,4 @@
-"""How little a command imports: what it does not need costs seconds."""
+"""How little a command imports, and how soon it ends: what it does not need costs seconds."""
 
 from __future__ import annotations
 
@@ -67,3 +67,11 @@ def test_list_reads_the_record_without_optuna(lab: Lab) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout
     assert HEAVY.intersection(ran.stderr.split()) == {"sqlalchemy"}
+
+
+def test_a_command_ends_without_a_search_for_garbage() -> None:
+    seen = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    run = "from trials.cli import entry; entry.main()"
+    words = [sys.executable, "-c", f"{seen}; {run}", "objectives"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.splitlines()[-1] == "True"
