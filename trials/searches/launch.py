@@ -106,7 +106,11 @@ def launch(
         _prepare(settings, objective, measurer, lab, progress)
         opened = _open_run(settings, objective, lab, resume, retry_failed, progress)
         run, mirror = stack.enter_context(opened)
-        run_jobs(run, measurer)
+        try:
+            run_jobs(run, measurer)
+        finally:  # Ctrl-C is answered at once, although closing them takes seconds
+            with_ray = "Ray and " if settings.runner == "ray" else ""
+            progress.say(f"{settings.full_name()}: closing {with_ray}MLflow …")
     return Launched(settings, lab, objective, run, mirror)
 
 

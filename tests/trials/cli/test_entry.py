@@ -33,6 +33,7 @@ SEARCH = """
         ("ray", "starting Ray", signal.SIGINT, False),
         ("ray", "starting Ray", signal.SIGTERM, True),
         ("local", "searching", signal.SIGINT, False),
+        ("ray", "searching", signal.SIGINT, False),
         ("local", "searching", signal.SIGTERM, True),
         ("local", "searching", signal.SIGHUP, False),
         ("local", "publishing", signal.SIGINT, False),
@@ -64,6 +65,8 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     assert "interrupted" in lines[-1]
     assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
     assert not any("Traceback" in line for line in lines)
+    closing = {"local": "cut: closing MLflow …", "ray": "cut: closing Ray and MLflow …"}
+    assert (closing[runner] in map(str.strip, lines)) == (phase in ("searching", "publishing"))
 
 
 @pytest.mark.parametrize("kind", ["a terminal", "a pipe"])
@@ -155,6 +158,7 @@ def test_what_is_done_and_waited_for_is_said_and_a_finished_search_is_only_shown
     assert waited[1:] == [
         "cut: checking simulated and the settings …",
         "cut: searching, 0 of 2 evaluations are done …",
+        "cut: closing MLflow …",
         "cut: publishing its files, its report and its runs in MLflow …",
         "cut: writing its report, its runs in MLflow and its notes in Optuna …",
     ]
