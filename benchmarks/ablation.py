@@ -6,8 +6,8 @@
 Each search has the same number of evaluations on the simulated objective, whose true FID is known.
 Each search that is done becomes a row of benchmarks/ablation-T*.parquet at once. At the end the
 table of all rows is printed: the mean true FID (n = 10,000) of the results, and its standard error
-over seeds. coarse-to-fine runs once a seed, because it always begins with the controls and has
-coordinates of its own. The optimisers qlognei and smac need the extras botorch and smac.
+over seeds. coarse-to-fine has coordinates of its own. The optimisers qlognei and smac need the
+extras botorch and smac.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import typer
 
 from search.files import write_whole
 from search.optimiser import Budget
-from search.registry import default_settings, make_optimiser
+from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.simulated import SimulatedObjective
@@ -77,7 +77,7 @@ def main(
         for arm in arms:
             case = Case(*arm, seed, evaluations)
             if case.optimiser == OURS:
-                case = Case(OURS, "coarse to curves", "controls", seed, evaluations)
+                case = Case(OURS, "coarse to curves", case.start, seed, evaluations)
             if case not in done:
                 done.add(case)
                 rows.append(searched(case, steps))
@@ -91,9 +91,11 @@ def searched(case: Case, steps: int) -> dict[str, Any]:
     """Run a search, and return its row: the case, what it found, and the seconds of one core."""
     objective, space = SimulatedObjective(), Space(GenerationStrategy.maskgit(steps))
     budget, began = Budget(case.evaluations * IMAGES, IMAGES), time.process_time()
-    has = "coordinates" in default_settings(case.optimiser)
-    own = {"coordinates": case.coordinates} if has else {}
     first = case.start == "controls"
+    if case.optimiser == OURS:
+        own: dict[str, Any] = {"begin_with_controls": first}
+    else:
+        own = {"coordinates": case.coordinates}
     made = make_optimiser(case.optimiser, space, budget, case.seed, own, objective.tokens, first)
     with tempfile.TemporaryDirectory() as folder:
         record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
