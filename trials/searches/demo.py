@@ -1,8 +1,8 @@
 """The settings of the demos.
 
 They are chosen so that a demo takes minutes on 2 cores, and so that the strategy which
-coarse-to-fine finds can be told from the best control; docs/digits.md and docs/letters.md say how
-often that succeeds.
+coarse-to-fine finds can be told from the best control; docs/digits.md says how often that succeeds,
+and docs/letters.md what one demo on letters found.
 """
 
 from __future__ import annotations
