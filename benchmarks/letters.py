@@ -6,9 +6,9 @@
     python -m benchmarks.letters picture benchmarks/letters-large.parquet docs/letters.png
 
 Every search is a record in FOLDER, so a run that was interrupted goes on where it was. Each search,
-and what it would have returned after a twelfth and a third of its images, is measured on a seed
-that no search uses, beside all controls at T and 2T. It needs only what `search`, `models` and
-`trials.record` need, so that it runs on a bare machine with a GPU.
+and the lowest single value that it had seen after a twelfth and a third of its images, is measured
+on a seed that no search uses, beside all controls at T and 2T. It needs only what `search`,
+`models` and `trials.record` need, so that it runs on a bare machine with a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ import torch
 
 from models.precision import device
 from search.controls import CONTROLS
+from search.files import write_text
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
+from trials.objectives.letters.files import SIZES
 from trials.objectives.letters.objective import LettersObjective
 from trials.objectives.objective import describe
 from trials.record.record import Record
@@ -44,7 +46,7 @@ from trials.runners.study import Study
 
 FINAL_SEED = 1001
 MARKS = (1 / 12, 1 / 3, 1.0)
-"""The shares of its images after which the result of a search is measured."""
+"""The shares of its images after which the best strategy of a search is measured."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="run the searches that are missing")
-    run.add_argument("--size", default="small")
+    run.add_argument("--size", choices=SIZES, default="small")
     run.add_argument("--steps", type=int, nargs="+", default=[8])
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    run.add_argument("--arms", nargs="+", default=[arm.label for arm in ARMS])
+    labels = [arm.label for arm in ARMS]
+    run.add_argument("--arms", nargs="+", choices=labels, default=labels, metavar="ARM")
     run.add_argument("--images", type=int, default=1000)
     run.add_argument("--budget", type=int, default=62_000)
     run.add_argument("--test-images", type=int, default=10_080)
@@ -124,7 +127,10 @@ def main() -> None:
     drawn.add_argument("out", type=Path)
     drawn.set_defaults(command=lambda given: draw(pd.read_parquet(given.file), given.out))
     given = parser.parse_args()
-    given.command(given)
+    try:
+        given.command(given)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
 
 def run_all(given: argparse.Namespace) -> None:
@@ -134,8 +140,9 @@ def run_all(given: argparse.Namespace) -> None:
         given.size, given.images, given.budget, given.test_images, given.precision, given.out
     )
     plan.out.mkdir(parents=True, exist_ok=True)
+    _require_same(plan)
     kept = plan.out / "rows.jsonl"
-    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    rows = _rows(kept)
     done = {(row["label"], row["steps"], row["seed"]) for row in rows}
     tasks: list[tuple[str, int, int]] = [("controls", steps, 0) for steps in _lengths(given.steps)]
     tasks += [
@@ -160,10 +167,36 @@ def run_all(given: argparse.Namespace) -> None:
             told = [f"{r['name']}: FID {r['fid']:.2f} ± {r['fid_se']:.2f}" for r in found[-1:]]
             spent = time.monotonic() - started
             print(f"{number} of {len(tasks)}, {spent:.0f} s: {'; '.join(told)}", flush=True)
+    if not rows:
+        raise ValueError("nothing was measured")
     frame = pd.DataFrame(rows)
     frame.to_parquet(plan.out / "rows.parquet")
     pd.DataFrame(evaluations(plan.out)).to_parquet(plan.out / "evaluations.parquet")
     print(table(frame))
+
+
+def _require_same(plan: Plan) -> None:
+    """Write the plan to its folder, or compare it with the one that is there.
+
+    Raises:
+        ValueError: the folder is of another plan; the differing values are named.
+    """
+    path, ours = plan.out / "plan.json", asdict(plan) | {"out": ""}
+    if not path.exists():
+        write_text(path, json.dumps(ours))
+    theirs = json.loads(path.read_text())
+    differing = [f"{k} = {theirs[k]}, not {v}" for k, v in ours.items() if theirs[k] != v]
+    if differing:
+        raise ValueError(f"{plan.out} holds searches with {', '.join(differing)}")
+
+
+def _rows(path: Path) -> list[Row]:
+    """The rows that were written whole; the last line may be cut off by a kill."""
+    rows = []
+    for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
+        if line.endswith("\n"):
+            rows.append(json.loads(line))
+    return rows
 
 
 def _lengths(steps: list[int]) -> list[int]:
@@ -233,7 +266,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
 
 
 def _results(record: Record, budget: int) -> Iterator[tuple[int, GenerationStrategy]]:
-    """What the search would have returned after each mark; at the end its own result."""
+    """The strategy of the lowest value after each mark; at the end the result of the search."""
     used, lowest, best, marks = 0, math.inf, None, [share * budget for share in MARKS[:-1]]
     for done in record.evaluations:
         if marks and used + done.images > marks[0]:
@@ -307,6 +340,8 @@ def draw(rows: pd.DataFrame, out: Path) -> None:
     controls = rows[rows["label"] == "controls"].set_index(["steps", "name"])
     best = searched.loc[searched["fid"].idxmin()]
     steps = int(best["steps"])
+    if 2 * steps not in controls.index:
+        raise ValueError(f"expected controls of T = {2 * steps} among the rows, got none")
     rule, twice = controls.loc[(steps, "rule of thumb")], controls.loc[2 * steps]
     control = twice.loc[twice["fid"].idxmin()]
     objective = LettersObjective(size=best["size"])

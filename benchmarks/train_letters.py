@@ -1,7 +1,9 @@
 """Makes the files of the letters objective: codes, real statistics, a trained NAT of each size.
 
-    python -m benchmarks.train_letters letters.npz                  # minutes on a GPU
-    python -m benchmarks.train_letters letters.npz --size small --out FOLDER
+    python -m benchmarks.train_letters letters.npz --out FOLDER            # minutes on a GPU
+    python -m benchmarks.train_letters letters.npz --out FOLDER --size small
+
+The files that come with the package are those of trials/objectives/letters.
 
 `benchmarks.render_letters` makes the pictures. A training that was interrupted is resumed from
 OUT/training. It needs only what `models` needs.
@@ -30,7 +32,6 @@ from models.training.settings import TrainingSettings
 from models.training.training import train
 from search.training_strategy import TrainingStrategy
 from trials.objectives.letters.files import (
-    FOLDER,
     MEASURED_SIDE,
     SIZES,
     SizeFile,
@@ -69,11 +70,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--precision", default="bfloat16")
-    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     wanted = Wanted(given.steps, given.batch, given.precision, given.out)
     wanted.out.mkdir(parents=True, exist_ok=True)
-    pictures = read_pictures(given.pictures)
+    try:
+        pictures = read_pictures(given.pictures)
+    except ValueError as error:
+        parser.error(str(error))
     measure_real_pictures(pictures, wanted.out)
     for size in given.size:
         make_size(size, given.network or NETWORKS[size], pictures, wanted)

@@ -187,6 +187,11 @@ def make_optimiser(
     make = optimiser_class(name)
     given: dict[str, Any] = {"tokens": tokens}
     if controls_first:
+        if settings.get("begin_with_controls") is False:
+            raise ValueError(
+                f"controls_first: the setting begin_with_controls of {name} is False, which says "
+                "the opposite"
+            )
         given["first"] = _controls_to_measure(name, make, space, tokens)
     takes = inspect.signature(make).parameters
     extra = {key: value for key, value in given.items() if key in takes}

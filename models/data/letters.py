@@ -33,6 +33,9 @@ FITTED = 200_000
 """The number of patches to which codes are fitted."""
 
 
+MAKER = "python -m benchmarks.render_letters of autonat's repository"
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Pictures of letters, white on black.
@@ -68,9 +71,7 @@ def read_pictures(path: str | Path) -> Pictures:
     except MemoryError:
         raise
     except Exception:  # of any type, because the parsers of zip, .npy and its header raise many
-        raise ValueError(
-            f"{path}: not a file of pictures; make one with python -m benchmarks.render_letters"
-        ) from None
+        raise ValueError(f"{path}: not a file of pictures, such as {MAKER} makes") from None
     if x.ndim != 3 or x.shape[1:] != (SIDE, SIDE) or x.dtype != np.uint8 or y.shape != x.shape[:1]:
         raise ValueError(
             f"{path}: expected x of uint8 (N, {SIDE}, {SIDE}) and y of (N,), got {x.dtype} "

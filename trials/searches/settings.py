@@ -24,6 +24,7 @@ from search.names import (
 from search.optimiser import Budget, TrainingBudget
 from search.reading import shown
 from search.registry import (
+    ALL_OPTIMISERS,
     SAMPLERS,
     TRAINING_OPTIMISERS,
     Searches,
@@ -67,7 +68,7 @@ LATER = {"choices", "controls_first"}
 """Settings that the first version of the record did not have."""
 
 LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates"}
-"""Settings of optimisers that the first version of the record did not have."""
+"""Settings of built-in optimisers that the first version of the record did not have."""
 
 
 class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
@@ -207,7 +208,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         complete = {}
         for optimiser in self.all_optimisers():
             settings = default_settings(optimiser)
-            usual = {key: settings[key] for key in LATER_OF_OPTIMISERS & settings.keys()}
+            later = LATER_OF_OPTIMISERS if optimiser in ALL_OPTIMISERS else set()
+            usual = {key: settings[key] for key in later & settings.keys()}
             if "max_in_flight" in settings:
                 settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)
             settings |= self.optimiser_settings.get(optimiser, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import threading
 import time
@@ -15,6 +16,9 @@ RETRY_SECONDS = 5.0
 FAR_BEHIND, PAUSE = 100, 0.02
 """A search that is more than FAR_BEHIND evaluations ahead of the store pauses PAUSE seconds after
 each. That happens only where evaluations are faster than MLflow can write them."""
+
+LONGEST_CLOSING = 120.0
+"""Seconds after which a store that neither answers nor fails is left to `autonat sync`."""
 
 
 class BackgroundMirror:
@@ -63,7 +67,11 @@ class BackgroundMirror:
         """
         self._closing.set()
         self._changed.set()
-        self._thread.join()
+        _give_back_import_lock()
+        self._thread.join(LONGEST_CLOSING)
+        if self._thread.is_alive():
+            self._warn("tracking: MLflow does not answer; autonat sync completes it later")
+            return
         with contextlib.suppress(ValueError):
             for record in self._records.values() if self._answers else ():
                 self._mirror.end(record, how)
@@ -96,3 +104,17 @@ class BackgroundMirror:
             self._mirror.begin(record)
             self._started.add(record.study_id)
         self._mirror.sync(record, self._closing.is_set)
+
+
+def _give_back_import_lock() -> None:
+    """Give back Python's import lock if this thread holds it.
+
+    An interrupt that meets the first instructions of an import leaves the lock held for ever, and
+    the mirror's thread, which imports MLflow, would wait for it. Nothing holds it rightfully here,
+    because it is held only while an import looks up its module.
+    """
+    while _imp.lock_held():
+        try:
+            _imp.release_lock()
+        except RuntimeError:  # another thread holds it, for a moment
+            return

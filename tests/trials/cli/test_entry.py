@@ -48,8 +48,9 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
+            signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler),
         ),
     )
     assert process.stderr is not None

@@ -125,7 +125,7 @@ def test_other_metrics_measure_with_the_pictures(pictures: Path) -> None:
     [
         ({"size": "huge"}, "size = 'huge' is unknown; known: small, large"),
         ({"metric": "kid"}, "metric kid needs the real pictures: give the setting data"),
-        ({"metric": "kid", "data": "none.npz"}, "none.npz: No such file or directory"),
+        ({"data": "none.npz"}, "none.npz: No such file or directory"),
         ({"classes": "some"}, "classes = 'some' is unknown"),
     ],
 )
@@ -135,7 +135,7 @@ def test_settings_that_do_not_fit_are_one_line(settings: dict[str, str], line: s
 
 
 def test_training_without_pictures_says_where_they_come_from() -> None:
-    with pytest.raises(ValueError, match="render_letters makes, got None"):
+    with pytest.raises(ValueError, match="render_letters of autonat's repository makes, got None"):
         LettersObjective().training_key(TrainingStrategy("uniform"), 0)
 
 

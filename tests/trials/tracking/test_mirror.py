@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import _imp
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -240,6 +242,41 @@ def test_a_store_may_raise_whatever_it_likes_and_is_told_once(
     following.close("FINISHED")
     assert len(said) == 1
     assert "KeyError: 'unforeseen'; the search continues" in said[0]
+
+
+def test_an_import_that_was_interrupted_does_not_stop_the_end(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may leave Python's import lock with the thread that it interrupted."""
+    monkeypatch.setattr(background, "LONGEST_CLOSING", 60.0)
+    said: list[str] = []
+    _imp.acquire_lock()
+    following = BackgroundMirror(Mirror(lab), said.append, lambda: True)
+    following.changed(record)  # its thread now waits for the lock
+    time.sleep(0.5)
+    following.close("KILLED")
+    assert said == []
+    assert not _imp.lock_held()
+
+
+def test_a_store_that_never_answers_does_not_stop_the_end(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, answer = threading.Event(), threading.Event()
+
+    def hanging(*_: object, **__: object) -> None:
+        begun.set()
+        answer.wait(60)
+
+    monkeypatch.setattr(MlflowClient, "create_run", hanging)
+    monkeypatch.setattr(background, "LONGEST_CLOSING", 0.2)
+    said: list[str] = []
+    following = BackgroundMirror(Mirror(lab), said.append, lambda: True)
+    following.changed(record)
+    assert begun.wait(20)
+    following.close("FINISHED")
+    answer.set()
+    assert said == ["tracking: MLflow does not answer; autonat sync completes it later"]
 
 
 def test_a_child_that_was_not_finished_is_not_written_twice(

@@ -12,10 +12,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from models.data.letters import CHARACTERS, decode, encode, read_pictures
+from models.data.letters import CHARACTERS, MAKER, decode, encode, read_pictures
 from models.features.features import Features
 from models.generators.nat_generator import NATGenerator
+from models.hashes import numbers_hash
 from models.metrics.metric import RealImages, load_metric, statistics_of
+from models.regular_files import not_a_file
 from models.threads import one_thread
 from models.training.settings import TrainingSettings
 from search.training_strategy import TrainingStrategy
@@ -35,8 +37,9 @@ class LettersObjective(NATObjective):
 
     Args:
         size: small, 8 x 8 tokens, for a CPU; or large, 16 x 16 tokens, for a GPU.
-        data: the pictures that benchmarks.render_letters makes. They are needed for searches of
-            training strategies and for metrics that compare the features themselves, such as kid.
+        data: the pictures that benchmarks.render_letters of autonat's repository makes. They are
+            needed for searches of training strategies and for metrics that compare the features
+            themselves, such as kid.
         batch_size: pictures of each training step.
         learning_rate: of the trainings of a search.
         warmup_steps: steps in which the learning rate grows from 0.
@@ -67,6 +70,8 @@ class LettersObjective(NATObjective):
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
+        if data is not None and (reason := not_a_file(data)) is not None:
+            raise ValueError(f"{data}: {reason}")
         self._file = read_size(FOLDER / f"{size}.safetensors")
         side, codes = SIZES[size], self._file.codes
         settings = TrainingSettings(
@@ -147,8 +152,8 @@ def yardstick(metric: str, data: str | None, mean_image: Tensor) -> Yardstick:
 def _with_features(metric: str, features: Features, data: str | None) -> RealImages:
     if data is None:
         raise ValueError(
-            f"metric {metric} needs the real pictures: give the setting data, the file that "
-            "python -m benchmarks.render_letters makes"
+            f"metric {metric} needs the real pictures: give the setting data, a file that {MAKER} "
+            "makes"
         )
     with one_thread(), torch.inference_mode():
         found: Tensor = features(read_pictures(data).images)
@@ -177,14 +182,14 @@ class LetterExamples:
         """
         if self.data is None:
             raise ValueError(
-                "data: expected a file of pictures to train on, which python -m "
-                "benchmarks.render_letters makes, got None"
+                f"data: expected a file of pictures to train on, which {MAKER} makes, got None"
             )
         pictures = read_pictures(self.data).scaled(self.side)
         tokens, classes = encode(pictures.images, self.codes), pictures.classes
         held_out = torch.arange(len(tokens)) % HELD_OUT == 0
         return Examples(
-            f"letters {pictures.hash()}",
+            f"letters {pictures.hash()}, tokens {numbers_hash(tokens)}, codes "
+            f"{numbers_hash(self.codes)}",
             (tokens, classes),
             (tokens[~held_out], classes[~held_out]),
             (tokens[held_out], classes[held_out]),
