@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.curves import curves
+from benchmarks.earlier_results import earlier_results
 from search.controls import CONTROLS
 from search.measurement import Measurement
 from search.optimisers.replicates import Replicates
@@ -79,7 +80,7 @@ def test_curves(steps: int) -> None:
     strategies = {
         f"{record.name} after {images}": strategy
         for record, _ in searches(steps)
-        for images, strategy in _earlier_results(record)
+        for images, strategy in _halvings(record)
     }
     _measure(steps, strategies, CURVE_IMAGES, CURVE_SEED)
 
@@ -154,32 +155,17 @@ def _curve_rows(steps: int) -> Iterator[dict[str, Any]]:
     for record, _ in searches(steps):
         search = record.settings["search"]
         label = f"{record.settings['optimiser']}, n = {search['images_per_evaluation']}"
-        for images, strategy in _earlier_results(record):
+        for images, strategy in _halvings(record):
             if strategy in tests:
                 row = {"label": label, "run": record.name, "images": images}
                 row["budget"] = search["budget"]
                 yield row | _test(tests[strategy])
 
 
-def _earlier_results(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
-    """Yield (images, the result that the search would have returned) as its images double.
-
-    The last pair is the result that it did return.
-    """
-    total, used, best = spent(record)["images"], 0, None
-    marks = [total * 2.0**-k for k in range(HALVINGS, 0, -1)]
-    lowest = math.inf
-    for done in record.evaluations:
-        if marks and used + done.images > marks[0]:
-            marks.pop(0)
-            if best is not None:
-                yield used, best
-        used += done.images
-        if done.measurement and not done.stopped and done.measurement.value < lowest:
-            lowest, best = done.measurement.value, done.probe.strategy
-    final = record.best()
-    if final is not None:
-        yield used, final.strategy
+def _halvings(record: Record) -> Iterator[tuple[int, GenerationStrategy]]:
+    """What the search would have returned as its images double."""
+    total = spent(record)["images"]
+    yield from earlier_results(record, [total * 2.0**-k for k in range(HALVINGS, 0, -1)])
 
 
 def _studies(steps: int, seed: int) -> list[str]:

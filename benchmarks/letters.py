@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.earlier_results import earlier_results
 from models.precision import device
 from search.controls import CONTROLS
 from search.files import write_text
@@ -45,7 +46,7 @@ from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 
 FINAL_SEED = 1001
-MARKS = (1 / 12, 1 / 3, 1.0)
+MARKS = (1 / 12, 1 / 3)
 """The shares of its images after which the best strategy of a search is measured."""
 
 
@@ -185,7 +186,7 @@ def _require_same(plan: Plan) -> None:
     if not path.exists():
         write_text(path, json.dumps(ours))
     theirs = json.loads(path.read_text())
-    differing = [f"{k} = {theirs[k]}, not {v}" for k, v in ours.items() if theirs[k] != v]
+    differing = [f"{k} = {theirs.get(k)}, not {v}" for k, v in ours.items() if theirs.get(k) != v]
     if differing:
         raise ValueError(f"{plan.out} holds searches with {', '.join(differing)}")
 
@@ -260,25 +261,9 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
         record = Record.create(url, name, told)
     run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
     seconds = time.monotonic() - started
-    for images, strategy in _results(record, plan.budget):
+    for images, strategy in earlier_results(record, [s * plan.budget for s in MARKS]):
         more = {"images": images, "seconds": seconds, "evaluations": len(record.evaluations)}
         yield _tested(plan, arm.label, name, steps, seed, strategy) | more
-
-
-def _results(record: Record, budget: int) -> Iterator[tuple[int, GenerationStrategy]]:
-    """The strategy of the lowest value after each mark; at the end the result of the search."""
-    used, lowest, best, marks = 0, math.inf, None, [share * budget for share in MARKS[:-1]]
-    for done in record.evaluations:
-        if marks and used + done.images > marks[0]:
-            marks.pop(0)
-            if best is not None:
-                yield used, best
-        used += done.images
-        if done.measurement is not None and done.measurement.value < lowest:
-            lowest, best = done.measurement.value, done.probe.strategy
-    final = record.best()
-    if final is not None:
-        yield used, final.strategy
 
 
 def _tested(

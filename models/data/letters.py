@@ -31,9 +31,8 @@ FACTOR = 2
 CODES = 48
 FITTED = 200_000
 """The number of patches to which codes are fitted."""
-
-
 MAKER = "python -m benchmarks.render_letters of autonat's repository"
+"""What makes a file of pictures, for lines that ask for one."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def list_(
     from trials.results.listing import searches
 
     where = Lab.at(lab, record_url)
-    found = searches(where if record_url else where.existing(), note)
+    found = searches(where if record_url else where.existing(), lambda _, line: note(line))
     if as_json_:
         print_json([search.to_json() for search in found])
         return

@@ -91,12 +91,12 @@ class Listed:
         return told | {"methods": list(self.methods), "last": last}
 
 
-def searches(lab: Lab, note: Callable[[str], None] = lambda _: None) -> list[Listed]:
+def searches(lab: Lab, damaged: Callable[[str, str], None] = lambda *_: None) -> list[Listed]:
     """All searches in the record of a lab, the one with the latest evaluation first.
 
     Args:
         lab: the lab; its record need not exist yet.
-        note: called with a line for each study that is damaged, and left out.
+        damaged: called with the name of each study that is damaged and left out, and a line.
 
     Raises:
         ValueError: the record cannot be read.
@@ -111,7 +111,7 @@ def searches(lab: Lab, note: Callable[[str], None] = lambda _: None) -> list[Lis
             with engine.connect() as connection:
                 if not sqlalchemy.inspect(connection).has_table("studies"):
                     return []
-                studies = _studies(connection, note)
+                studies = _studies(connection, damaged)
         finally:
             engine.dispose()
     named, alternations = by_search(studies)
@@ -219,13 +219,13 @@ def read_attributes(connection: Connection) -> dict[int, tuple[str, dict[str, st
     return found
 
 
-def _studies(connection: Connection, note: Callable[[str], None]) -> list[StudySummary]:
+def _studies(connection: Connection, damaged: Callable[[str, str], None]) -> list[StudySummary]:
     found: dict[int, StudySummary] = {}
     for number, (name, attributes) in read_attributes(connection).items():
         try:
             summary = summary_of(name, attributes)
         except ValueError as error:
-            note(str(error))
+            damaged(name, str(error))
             continue
         if summary is not None:
             found[number] = summary

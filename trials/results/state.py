@@ -91,13 +91,11 @@ def _listed(lab: Lab, name: str) -> Listed:
         ValueError: there is no such search (the known ones are listed), or one of its studies is
             damaged, which the list leaves out.
     """
-    damaged: list[str] = []
-    found = {listed.name: listed for listed in searches(lab, damaged.append)}
-    known = studies_of(lab.record_url).items()
-    own = tuple(f"study {study} is" for study, of in known if name in (of.search, of.alternation))
-    for line in damaged:
-        if line.startswith(own):
-            raise ValueError(f"search {name}: {line}")
+    damaged: dict[str, str] = {}
+    found = {listed.name: listed for listed in searches(lab, damaged.__setitem__)}
+    for study, of in studies_of(lab.record_url).items():
+        if study in damaged and name in (of.search, of.alternation):
+            raise ValueError(f"search {name}: {damaged[study]}")
     if name not in found:
         search_records(lab.record_url, name)  # it says which are known
         raise ValueError(f"search {name}: it was deleted meanwhile")

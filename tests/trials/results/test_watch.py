@@ -246,9 +246,9 @@ def test_a_damaged_study_is_a_line_here_and_in_the_list(
         assert [search.name for search in seen.searches] == ["good"]
         [line] = seen.problems
         assert line.startswith("study bad-random is damaged and left out: ")
-    notes = list[str]()
-    assert [search.name for search in searches(lab, notes.append)] == ["good"]
-    assert notes == [line]
+    notes = dict[str, str]()
+    assert [search.name for search in searches(lab, notes.__setitem__)] == ["good"]
+    assert notes == {"bad-random": line}
 
 
 @pytest.mark.parametrize(
