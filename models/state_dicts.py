@@ -32,3 +32,25 @@ def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
+
+
+def shape_of(
+    shapes: Mapping[str, tuple[int, ...]], name: str, rank: int, what: str
+) -> tuple[int, ...]:
+    """Return the shape of a tensor from which sizes of a network are read.
+
+    Args:
+        shapes: the shapes of a checkpoint's tensors, by name.
+        name: the name of the tensor.
+        rank: the length of its shape.
+        what: what the checkpoint should hold, such as "a VQGAN".
+
+    Raises:
+        ValueError: the tensor is missing or has another rank.
+    """
+    found = shapes.get(name)
+    if found is None:
+        raise ValueError(f"not {what}: it lacks {name}")
+    if len(found) != rank:
+        raise ValueError(f"{name}: expected a shape of rank {rank}, got {found}")
+    return found

@@ -139,13 +139,12 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """A pre-norm block; with a skip it first merges in the output of its mirror block."""
 
-    def __init__(self, config: NATConfig, skip: bool) -> None:
+    def __init__(self, width: int, num_heads: int, hidden: int, skip: bool = False) -> None:
         super().__init__()
-        width = config.width
         self.norm1 = nn.LayerNorm(width)
-        self.attn = Attention(width, config.num_heads)
+        self.attn = Attention(width, num_heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, width * config.mlp_ratio)
+        self.mlp = MLP(width, hidden)
         if skip:
             self.skip_linear = nn.Linear(2 * width, width)
 
@@ -189,10 +188,10 @@ class NAT(nn.Module):
         # The states of the empty text, for guidance; the published files lack them.
         self.null_context: Tensor
         self.register_buffer("null_context", None, persistent=False)
-        half = config.depth // 2
-        self.in_blocks = nn.ModuleList(Block(config, skip=False) for _ in range(half))
-        self.mid_block = Block(config, skip=False)
-        self.out_blocks = nn.ModuleList(Block(config, skip=True) for _ in range(half))
+        half, sizes = config.depth // 2, (width, config.num_heads, width * config.mlp_ratio)
+        self.in_blocks = nn.ModuleList(Block(*sizes) for _ in range(half))
+        self.mid_block = Block(*sizes)
+        self.out_blocks = nn.ModuleList(Block(*sizes, skip=True) for _ in range(half))
         self.norm = nn.LayerNorm(width)
         self.mlm_layer = Head(width, words)
         # U-ViT's deviation of 0.02 suits its widths; with it narrow networks learn far more slowly.

@@ -15,7 +15,10 @@ from search.user_code import own_code
 
 GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
     "generator",
-    {"nat": "models.generators.nat_generator:load_nat_generator"},
+    {
+        "nat": "models.generators.nat_generator:load_nat_generator",
+        "titok": "models.generators.titok_generator:load_titok_generator",
+    },
     argument=":PATH",
 )
 """The functions that make each kind of generator from a path and settings by keyword."""

@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from models.hashes import tensors_hash
-from models.state_dicts import check_shapes
+from models.state_dicts import check_shapes, shape_of
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
 
@@ -181,20 +181,12 @@ def vqgan_config(shapes: Mapping[str, tuple[int, ...]]) -> VQGANConfig:
     Raises:
         ValueError: a tensor from which sizes are read is missing or has another rank.
     """
-
-    def shape(name: str, rank: int) -> tuple[int, ...]:
-        found = shapes.get(name)
-        if found is None:
-            raise ValueError(f"not a VQGAN checkpoint: it lacks {name}")
-        if len(found) != rank:
-            raise ValueError(f"{name}: expected a shape of rank {rank}, got {found}")
-        return found
-
-    words, width = shape("quantize.embedding.weight", 2)
+    words, width = shape_of(shapes, "quantize.embedding.weight", 2, "a VQGAN checkpoint")
     levels = {name.split(".")[2] for name in shapes if name.startswith("encoder.down.")}
     blocks = {name.split(".")[4] for name in shapes if name.startswith("encoder.down.0.block.")}
     channels = tuple(
-        shape(f"encoder.down.{level}.block.0.conv1.weight", 4)[0] for level in range(len(levels))
+        shape_of(shapes, f"encoder.down.{level}.block.0.conv1.weight", 4, "a VQGAN checkpoint")[0]
+        for level in range(len(levels))
     )
     if not channels or not all(n % GROUPS == 0 for n in channels):
         raise ValueError(f"expected levels with multiples of {GROUPS} channels, got {channels}")

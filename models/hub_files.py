@@ -1,0 +1,99 @@
+"""Checkpoints as Hugging Face hands them out: weights with a config beside them.
+
+Such a checkpoint is a folder with config.json and model.safetensors, or a file of weights, such as
+name.bin, with name.json or name.yaml beside it. The config of a single file may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from models.regular_files import not_a_file
+from models.tensor_file import read_tensors
+from search.reading import read_json, read_yaml
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""The names of weights in a folder, in the order of preference."""
+CONFIG_ENDINGS = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class HubCheckpoint:
+    """The content of a checkpoint.
+
+    Attributes:
+        tensors: the tensors by name (see models.tensor_file).
+        config: the config, as it was written; empty if there is none.
+        config_path: the file that it was read from, or None.
+    """
+
+    tensors: dict[str, Tensor]
+    config: Mapping[str, Any]
+    config_path: Path | None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors, by name."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+    def setting(self, name: str, kind: type, default: Any) -> Any:
+        """Return a value of the config.
+
+        Args:
+            name: its place, such as "model.generator.num_attention_heads".
+            kind: its type.
+            default: returned if the config does not have it.
+
+        Raises:
+            ValueError: the value is of another type; the line names file, place and value.
+        """
+        found: Any = self.config
+        for part in name.split("."):
+            if not isinstance(found, Mapping) or part not in found:
+                return default
+            found = found[part]
+        if type(found) is not kind:
+            raise ValueError(
+                f"{self.config_path}: expected {name} of type {kind.__name__}, got {found!r}"
+            )
+        return found
+
+
+def read_checkpoint(path: str | Path) -> HubCheckpoint:
+    """Read a folder or a file of weights, with its config.
+
+    Raises:
+        ValueError: the path does not exist, a folder lacks its config or its weights, or a file is
+            damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        beside = (path.with_suffix(ending) for ending in CONFIG_ENDINGS)
+        config = next((file for file in beside if file != path and file.is_file()), None)
+        content = {} if config is None else read_config(config)
+        return HubCheckpoint(read_tensors(path).tensors, content, config)
+    content = read_config(path / CONFIG)
+    weights = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
+    if weights is None:
+        raise ValueError(f"{path}: it lacks its weights, {' or '.join(WEIGHTS)}")
+    return HubCheckpoint(read_tensors(weights).tensors, content, path / CONFIG)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a config, JSON or YAML.
+
+    Raises:
+        ValueError: the file does not exist, or does not hold an object.
+    """
+    if (reason := not_a_file(path)) is not None:
+        raise ValueError(f"{path}: {reason}")
+    found = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected an object with settings, got {type(found).__name__}")
+    return found
