@@ -100,25 +100,10 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
         raise ValueError(f"encoder = {name!r} is unknown; known: {known}")
     if not (Path(folder) / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json of a text encoder")
+    transformers = import_transformers()
+    made_by: Any = transformers.CLIPTextModel if kind == "clip" else transformers.AutoModel
     try:
-        from transformers import AutoModel, AutoTokenizer, CLIPTextModel
-    except ImportError:
-        raise ValueError("transformers is not installed: pip install 'autonat[text]'") from None
-    made_by: Any = CLIPTextModel if kind == "clip" else AutoModel
-    reads: Any = AutoTokenizer
-    try:
-        check_types(folder, "model")
-        with _silent_transformers():
-            tokenizer = reads.from_pretrained(folder, local_files_only=True)
-            model, loading = made_by.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-        _require_files(folder, tokenizer, loading["missing_keys"])
-        check_tensors(dict(model.named_parameters()))
+        tokenizer, model = read_text_model(folder, folder, made_by, transformers.AutoTokenizer)
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
         most = getattr(model.config, "max_position_embeddings", tokens)
@@ -130,7 +115,52 @@ def load_text_encoder(name: str, tokens: int) -> TextEncoder:
     raise ValueError(f"tokens = {tokens} is outside [1, {most}], the positions of {folder}")
 
 
-def _require_files(folder: str, tokenizer: Any, missing: set[str]) -> None:
+def import_transformers() -> Any:
+    """Return the package transformers.
+
+    Raises:
+        ValueError: it is not installed; the line names the extra.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError("transformers is not installed: pip install 'autonat[text]'") from None
+    return transformers
+
+
+def read_text_model(
+    folder: str | Path, words: str | Path, made_by: Any, tokenised_by: Any
+) -> tuple[Any, Any]:
+    """Load a tokenizer and a model of transformers, in float32; only safetensors are read.
+
+    Args:
+        folder: the folder with the model's config.json and weights.
+        words: the folder with the tokenizer.
+        made_by: the class of the model.
+        tokenised_by: the class of the tokenizer.
+
+    Returns:
+        The tokenizer and the model.
+
+    Raises:
+        ValueError: weights or words are missing or unusable; and other errors, see FAILURES.
+    """
+    check_types(folder, "model")
+    with _silent_transformers():
+        tokenizer = tokenised_by.from_pretrained(words, local_files_only=True)
+        model, loading = made_by.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    _require_files(words, tokenizer, loading["missing_keys"])
+    check_tensors(dict(model.named_parameters()))
+    return tokenizer, model
+
+
+def _require_files(folder: str | Path, tokenizer: Any, missing: set[str]) -> None:
     """Refuse missing weights or words, for which transformers would only warn."""
     names = sorted(name for name in missing if not name.startswith(UNUSED))
     if names:

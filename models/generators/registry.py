@@ -17,6 +17,7 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
     "generator",
     {
         "nat": "models.generators.nat_generator:load_nat_generator",
+        "amused": "models.generators.amused:load_amused",
         "titok": "models.generators.titok_generator:load_titok_generator",
     },
     argument=":PATH",
