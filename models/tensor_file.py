@@ -36,7 +36,7 @@ UNKNOWN = (2, 0)
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts that torch.compile and similar wrappers insert into names."""
 
-UNUSED = ("position_ids", "n_averaged")
+UNUSED = ("position_ids", "n_averaged", "codebook_used")
 """Endings of the names of buffers that no network here needs; public loaders drop them, too."""
 
 COUNTERS = "num_batches_tracked"
@@ -102,8 +102,12 @@ def load_torch(path: str | Path) -> Any:
     reason = _why_no_checkpoint(path, head)
     if reason is None:
         try:
+            # Mapped, so that the state of an optimiser beside the weights is never read. torch
+            # maps only zip files, and only by paths that are UTF-8.
+            mapped = head.startswith(b"PK") and _is_utf8(path)
+            name = str(path) if mapped else path
             with torch.serialization.safe_globals(HARMLESS):
-                return torch.load(path, map_location="cpu", weights_only=True)
+                return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         except Exception:  # of any type, because torch's parsers raise many
@@ -173,6 +177,14 @@ def _first_bytes(path: str | Path) -> bytes:
         raise ValueError(f"{path}: {error.strerror or error}") from None
 
 
+def _is_utf8(path: str | Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _why_no_checkpoint(path: str | Path, head: bytes) -> str | None:
     """Say what a file is if its first bytes show that it is not a checkpoint; else None."""
     text = head.lstrip().lower()
@@ -188,10 +200,8 @@ def _why_no_checkpoint(path: str | Path, head: bytes) -> str | None:
 
 
 def _load_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{path}: safetensors opens only paths that are UTF-8") from None
+    if not _is_utf8(path):
+        raise ValueError(f"{path}: safetensors opens only paths that are UTF-8")
     try:
         with safe_open(path, framework="pt") as file:
             names = file.keys()

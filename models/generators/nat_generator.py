@@ -162,16 +162,42 @@ def load_nat_generator(
     Raises:
         ValueError: a file is missing or not valid, or the files do not fit together.
     """
-    nat = load_nat(path, num_heads)
-    side = math.isqrt(nat.config.tokens)
+    return with_files(load_nat(path, num_heads), path, tokenizer, prompts)
+
+
+def with_files(
+    nat: NAT, path: str | Path, tokenizer: str, prompts: str | Path | None
+) -> NATGenerator:
+    """Put a NAT together with the files beside its weights.
+
+    Args:
+        nat: the network.
+        path: of its weights, for error lines.
+        tokenizer: decodes its square of tokens.
+        prompts: a folder of token data with embedded captions, for a NAT that takes texts.
+
+    Raises:
+        ValueError: a file is missing or not valid, or the files do not fit together.
+    """
+    config = nat.config
+    if (config.context_width is None) != (prompts is None):
+        needs = "texts: give prompts" if prompts is None else "classes: leave out prompts"
+        raise ValueError(f"{path} is of a network that takes {needs}")
+    side = math.isqrt(config.tokens)
     decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
     codes = decoder.tokenizer.codebook_size
-    if codes != nat.config.codebook_size:
+    if codes != config.codebook_size:
         raise ValueError(
-            f"expected a tokenizer with {nat.config.codebook_size} codes, as {path} has, but "
+            f"expected a tokenizer with {config.codebook_size} codes, as {path} has, but "
             f"{tokenizer} has {codes}"
         )
     texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
     if texts is not None:
+        width = texts.states.shape[2]
+        if width != config.context_width:
+            raise ValueError(
+                f"{prompts}: expected states of width {config.context_width}, as {path} takes, got "
+                f"{width}"
+            )
         nat.set_null_context(texts.null)
-    return NATGenerator(nat.config, decoder, texts, nat)
+    return NATGenerator(config, decoder, texts, nat)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.checkpoint_kinds import require_kind
 from models.generators.nat import NAT, NATConfig
 from models.state_dicts import check_shapes
 from models.tensor_file import read_tensors
@@ -31,6 +32,7 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
     """
     state = read_tensors(path).tensors
     try:
+        require_kind("nat", state)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
     except ValueError as error:

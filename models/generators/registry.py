@@ -9,6 +9,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from models.checkpoint_kinds import kind_of_file
 from models.generators.generator import MaskedGenerator
 from search.plugins import Registry
 from search.user_code import own_code
@@ -19,6 +20,7 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
         "nat": "models.generators.nat_generator:load_nat_generator",
         "amused": "models.generators.amused:load_amused",
         "titok": "models.generators.titok_generator:load_titok_generator",
+        "muse": "models.generators.muse:load_muse_generator",
     },
     argument=":PATH",
 )
@@ -29,21 +31,28 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
     """Load a generator by name.
 
         load_generator("nat:weights.pth", tokenizer="vqgan:vqgan.ckpt")
+        load_generator("weights.pth", tokenizer="vqgan:vqgan.ckpt")  # of a kind that is recognised
         load_generator("my_package.my_module:make", size="small")
 
     Args:
-        name: KIND:PATH, where the kind is built in or registered (see search.plugins), or a user's
-            `package.module:make`, where `make` is a class or a function.
+        name: KIND:PATH, where the kind is built in or registered (see search.plugins); the PATH
+            alone of a file or folder whose kind is recognised; or a user's `package.module:make`,
+            where `make` is a class or a function.
         settings: the keyword arguments of the kind, besides the path, or of `make`.
 
     Returns:
         The generator in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: the kind is unknown (the known kinds are listed), the file is not of this kind,
+        ValueError: the kind is unknown (the known kinds are listed) or not recognised, the file is
+            not of this kind,
             the module does not import, or a setting is unknown.
     """
-    kind, _, rest = name.partition(":")
+    kind, rest = named_kind(name)
+    if kind is None and Path(name).exists():
+        kind, rest = recognised(name), name
+    if kind is None:
+        kind, _, rest = name.partition(":")
     given: tuple[str, ...] = (rest,)
     if kind in GENERATORS.names() and rest:
         make = GENERATORS.load(kind)
@@ -59,6 +68,28 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
     except TypeError as error:
         raise ValueError(f"generator {name}: {error}") from None
     return make(*given, **settings)
+
+
+def named_kind(name: str) -> tuple[str | None, str]:
+    """Split KIND:PATH into a known kind and the path; the kind of any other text is None."""
+    kind, _, path = name.partition(":")
+    return (kind, path) if path and kind in GENERATORS.names() else (None, name)
+
+
+def recognised(path: str | Path) -> str:
+    """Return the kind of the generator in a file or folder.
+
+    Raises:
+        ValueError: it is not a generator of a kind that is recognised; the line says what it is,
+            or lists the kinds to name.
+    """
+    found = kind_of_file(path)
+    if found is None:
+        known = ", ".join(f"{known}:{path}" for known in GENERATORS.names())
+        raise ValueError(f"{path}: its kind is not recognised; name it: {known}")
+    if found.role != "generator":
+        raise ValueError(f"{path}: expected a generator, got {found.about}, a {found.role}")
+    return found.name
 
 
 def _is_module(name: str) -> bool:

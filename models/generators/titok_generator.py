@@ -13,6 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from models.checkpoint_kinds import require_kind
 from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
@@ -131,6 +132,7 @@ def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokN
     checkpoint = read_checkpoint(path)
     heads = checkpoint.setting(HEADS, int, NUM_HEADS) if num_heads is None else num_heads
     try:
+        require_kind(KIND, checkpoint.tensors)
         return _network_of(checkpoint, heads)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

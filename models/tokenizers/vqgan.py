@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.checkpoint_kinds import require_kind
 from models.hashes import tensors_hash
 from models.state_dicts import check_shapes, shape_of
 from models.tensor_file import read_tensors
@@ -208,6 +209,7 @@ def load_vqgan(path: str | Path) -> VQGAN:
     """
     state = read_tensors(path).tensors
     try:
+        require_kind("vqgan", state)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         with torch.device("meta"):
             vqgan = VQGAN(vqgan_config(shapes))

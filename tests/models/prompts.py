@@ -14,11 +14,11 @@ class SixPrompts(TextContexts):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What makes it anew."""
-        return six_prompts, ()
+        return six_prompts, (self.states.shape[2],)
 
 
-def six_prompts() -> TextContexts:
-    """Six images' captions of three tokens, in states of width 5."""
-    states = np.random.default_rng(0).normal(size=(7, 3, 5)).astype(np.float16)
+def six_prompts(width: int | None = 5) -> TextContexts:
+    """Six images' captions of three tokens, in states of a width."""
+    states = np.random.default_rng(0).normal(size=(7, 3, width or 5)).astype(np.float16)
     nowhere: Any = None
     return SixPrompts(nowhere, states, np.arange(1, 7), np.ones(6, np.int64), "none", "none")

@@ -1,7 +1,8 @@
-"""The objective `images`: a NAT on tokenised images, measured in FID or another metric.
+"""The objective `images`: a generator of tokenised images, measured in FID or another metric.
 
-The NAT is trained on token data (`autonat tokenize`), or read from a published checkpoint. The
-tokenizer decodes its tokens to images, which are compared with the statistics of real ones.
+It is a NAT that is trained on token data (`autonat tokenize`), or a published checkpoint of any
+family. A tokenizer decodes its tokens to images, which are compared with the statistics of real
+ones.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
+from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
+from models.generators.registry import load_generator, named_kind
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
@@ -87,22 +90,24 @@ class PublishedWeights:
 
 
 class ImagesObjective(NATObjective):
-    """Measures strategies on a NAT of tokenised images.
+    """Measures strategies on a generator of tokenised images.
 
     Args:
         features: inception:PATH or pixels:PATH (see models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
         data: a folder of token data to train on; with captions, the NAT takes texts.
-        weights: a published checkpoint, in place of training.
+        weights: a published checkpoint, in place of training: KIND:PATH (see
+            models.generators.registry), whose sizes come from the file; or the PATH of a NAT of the
+            sizes below.
         tokenizer: needed with `weights` and without data (see models.tokenizers.tokenizer); by
             default that of the data.
-        grid: the side of the square of tokens, needed without data.
-        num_classes: needed with `weights` and without data.
+        grid: the side of the square of tokens, needed without data and KIND.
+        num_classes: needed with `weights` and without data and KIND.
         prompts: token data with the captions to generate for; by default `data`.
         size: S, B or L.
         width: D, in place of that of the size.
         depth: blocks besides the middle one, in place of those of the size.
-        num_heads: attention heads, in place of those of the size.
+        num_heads: attention heads, in place of those of the size, or those that the KIND assumes.
         quantise: whether images are rounded to 8 bits before they are measured.
         classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.
@@ -135,7 +140,7 @@ class ImagesObjective(NATObjective):
         features: KindAndPath,
         reference: PathText,
         data: PathText | None = None,
-        weights: PathText | None = None,
+        weights: PathText | KindAndPath | None = None,
         tokenizer: KindAndPath | None = None,
         grid: int | None = None,
         num_classes: int | None = None,
@@ -168,13 +173,29 @@ class ImagesObjective(NATObjective):
             raise ValueError(
                 f"expected either data or weights, got data = {data} and weights = {weights}"
             )
+        yardstick = Yardstick(features, reference, metric=metric, quantise=quantise)
+        drawing: dict[str, Any] = {"classes": classes, "chunk": chunk, "precision": precision}
+        self._tokenizer_name = tokenizer
+        if weights is not None and named_kind(weights)[0] is not None:
+            self._data_folder = None
+            given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
+            generator = _published(weights, checkpoint, given, grid, num_classes)
+            self._prompts = getattr(generator, "prompts", None)
+            super().__init__(
+                generator,
+                yardstick,
+                None,
+                dataset=self._dataset_in_words(weights),
+                conditions=self._conditions_in_words(),
+                **drawing,
+            )
+            return
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
         # Workers start in another folder.
         self._data_folder = None if data is None else Path(data).resolve()
-        self._tokenizer_name = tokenizer
-        given = None if prompts is None else TokenData.open(Path(prompts).resolve())
-        self._prompts = _prompts(given or self._data)
+        texts = None if prompts is None else TokenData.open(Path(prompts).resolve())
+        self._prompts = _prompts(texts or self._data)
         self._grid = self._find_grid(grid)
         self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
         config = self._network(size, width, depth, num_heads, num_classes, dropout)
@@ -197,15 +218,13 @@ class ImagesObjective(NATObjective):
         training = self._training_of(config, settings)
         super().__init__(
             NATGenerator(config, self._decoder, self._prompts),
-            Yardstick(features, reference, metric=metric, quantise=quantise),
+            yardstick,
             training,
             published=None if weights is None else PublishedWeights(training, weights),
             dataset=self._dataset_in_words(weights),
             conditions=self._conditions_in_words(),
-            classes=classes,
-            chunk=chunk,
-            precision=precision,
             checkpoint=checkpoint,
+            **drawing,
         )
         if weights is not None and not Path(weights).is_file():
             raise ValueError(f"{weights}: no such file")
@@ -246,6 +265,8 @@ class ImagesObjective(NATObjective):
         """See `Checks.check`. It also checks that tokenizer, features and statistics fit
         together."""
         super().check(space, images)
+        if self._given_training is None:
+            return
         codes = self._decoder.tokenizer.codebook_size
         expected = self._generating.generator.codebook_size
         if codes != expected:
@@ -293,7 +314,7 @@ class ImagesObjective(NATObjective):
 
     def _dataset_in_words(self, weights: str | None) -> str:
         if self._data is None:
-            return f"of {Path(str(weights)).name}"
+            return f"of {Path(named_kind(str(weights))[1]).name}"
         return f"{self._data.images} images, tokens {self._data.hash()[:15]}"
 
     def _conditions_in_words(self) -> str:
@@ -305,6 +326,38 @@ class ImagesObjective(NATObjective):
         state = super().__getstate__()
         state.pop("_data", None)
         return state
+
+
+def _published(
+    weights: str,
+    checkpoint: str | None,
+    settings: dict[str, Any],
+    grid: int | None,
+    num_classes: int | None,
+) -> MaskedGenerator:
+    """Load the generator of KIND:PATH, whose sizes come from its file.
+
+    Args:
+        weights: KIND:PATH.
+        checkpoint: must be None.
+        settings: keywords of the kind; those that are None are left out.
+        grid: the side of the square of tokens that is expected, or None.
+        num_classes: the number of classes that is expected, or None.
+
+    Raises:
+        ValueError: the file is not of the kind, or does not have the expected sizes.
+    """
+    if checkpoint is not None:
+        raise ValueError(f"expected either checkpoint or weights, got both, weights = {weights}")
+    known = {name: value for name, value in settings.items() if value is not None}
+    generator = load_generator(weights, **known)
+    if grid is not None and generator.grid != (grid, grid):
+        raise ValueError(f"grid = {grid}, but {weights} has {generator.grid}")
+    if num_classes is not None and generator.num_conditions != num_classes:
+        raise ValueError(
+            f"num_classes = {num_classes}, but {weights} has {generator.num_conditions}"
+        )
+    return generator
 
 
 def _prompts(data: TokenData | None) -> TextContexts | None:

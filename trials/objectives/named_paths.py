@@ -42,7 +42,7 @@ def _absolute(kind: Any, value: Any) -> Any:
         return value
     parts = _parts_of(kind)
     before, colon, after = value.partition(":") if KIND_AND_PATH in parts else ("", "", value)
-    if not after and PATH in parts:
+    if PATH in parts and (not after or Path(value).exists()):
         before, colon, after = "", "", value
     if not after or not parts & {PATH, KIND_AND_PATH, Path}:
         return value

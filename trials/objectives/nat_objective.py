@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator
 from models.training.checkpoints import stored_folder
@@ -20,13 +21,15 @@ from trials.objectives.objective import Trained
 from trials.objectives.yardstick import Yardstick
 
 
-class NATObjective(GeneratorObjective[NATGenerator]):
+class NATObjective(GeneratorObjective[MaskedGenerator]):
     """A `GeneratorObjective` whose NAT gets its weights in `prepare`, and that can train others.
 
+    It also measures a generator that has its weights, of any family, and then trains none.
+
     Args:
-        generator: the NAT, without weights.
+        generator: the NAT, without weights; or a generator with its weights.
         yardstick: measures its images.
-        training: trains NATs of these sizes.
+        training: trains NATs of these sizes; None for a generator that has its weights.
         published: returns published weights, to measure these in place of training.
         checkpoint: the hash of weights in the lab's store, to measure these in place of both.
         more: the other arguments of `GeneratorObjective`.
@@ -37,9 +40,9 @@ class NATObjective(GeneratorObjective[NATGenerator]):
 
     def __init__(
         self,
-        generator: NATGenerator,
+        generator: MaskedGenerator,
         yardstick: Yardstick,
-        training: NATTraining,
+        training: NATTraining | None,
         *,
         published: Callable[[], NAT] | None = None,
         checkpoint: str | None = None,
@@ -48,8 +51,23 @@ class NATObjective(GeneratorObjective[NATGenerator]):
         if checkpoint is not None:
             stored_folder(Path(), checkpoint)
         super().__init__(generator, yardstick, **more)
-        self._training, self._strategy = training, training.settings.strategy
+        self._given_training = training
+        self._strategy = None if training is None else training.settings.strategy
         self._published, self._checkpoint = published, checkpoint
+
+    @property
+    def _training(self) -> NATTraining:
+        """Trains NATs of these sizes.
+
+        Raises:
+            ValueError: the generator has its weights.
+        """
+        if self._given_training is None:
+            raise ValueError(
+                "training: expected a NAT and data to train it on; weights that are given as "
+                "KIND:PATH are measured as they are"
+            )
+        return self._given_training
 
     @property
     def batch_size(self) -> int:
@@ -62,6 +80,8 @@ class NATObjective(GeneratorObjective[NATGenerator]):
         Of several workers that train together, each calls this with its share of the batch, and the
         first one writes.
         """
+        if self._given_training is None:
+            return
         if self._checkpoint is not None:
             nat, self._strategy = self._training.stored(lab, self._checkpoint)
         elif self._published is not None:
@@ -73,9 +93,10 @@ class NATObjective(GeneratorObjective[NATGenerator]):
     def describe(self) -> Mapping[str, Any]:
         """See `Objective.describe`. It is known without weights."""
         generator = self._generating.generator
-        if not generator.loaded:
+        if isinstance(generator, NATGenerator) and not generator.loaded:
             return self._described(None, None)
-        return self._described(generator.hash(), self._strategy.to_json())
+        strategy = None if self._strategy is None else self._strategy.to_json()
+        return self._described(generator.hash(), strategy)
 
     def training_key(self, strategy: TrainingStrategy, seed: int) -> Mapping[str, Any]:
         """See `Trains.training_key`."""
@@ -110,5 +131,8 @@ class NATObjective(GeneratorObjective[NATGenerator]):
         found._generating, found._strategy = self._with_weights(nat), strategy
         return found
 
-    def _with_weights(self, nat: NAT) -> Generating[NATGenerator]:
-        return self._generating.with_generator(self._generating.generator.with_weights(nat))
+    def _with_weights(self, nat: NAT) -> Generating[MaskedGenerator]:
+        generator = self._generating.generator
+        if not isinstance(generator, NATGenerator):
+            raise TypeError(f"expected a NAT, got {type(generator).__name__}")
+        return self._generating.with_generator(generator.with_weights(nat))

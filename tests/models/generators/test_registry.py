@@ -52,11 +52,22 @@ def test_ones_own_kind_registered_in_code() -> None:
     assert load_generator("seeded:5").hash() == captioned.Captioned(5, 2).hash()
 
 
+def test_a_path_alone_is_of_the_kind_that_is_recognised(tmp_path: Path) -> None:
+    named = load_generator(NAT, tokenizer=VQGAN, num_heads=HEADS)
+    path = NAT.removeprefix("nat:")
+    assert load_generator(path, tokenizer=VQGAN, num_heads=HEADS).hash() == named.hash()
+    with pytest.raises(ValueError, match="ckpt: expected a generator, got MaskGIT's VQGAN, a tok"):
+        load_generator(VQGAN.removeprefix("vqgan:"), tokenizer=VQGAN)
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"its kind is not recognised; name it: nat:.*x.pth, muse"):
+        load_generator(str(tmp_path / "x.pth"))
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "line"),
     [
-        ("halton:x.pth", {}, "generator = 'halton:x.pth' is unknown; known: nat:PATH"),
-        ("halton:weights", {}, "known: nat:PATH.*, or package.module:make of your own"),
+        ("other:x.pth", {}, "generator = 'other:x.pth' is unknown; known: nat:PATH"),
+        ("other:weights", {}, "known: nat:PATH.*, or package.module:make of your own"),
         ("nat", {}, "generator = 'nat' is unknown; known: nat:PATH"),
         (NAT, {}, "nat.pth: missing a required argument: 'tokenizer'"),
         (NAT, {"tokenizer": VQGAN, "size": 3}, "nat.pth: got an unexpected keyword argument"),

@@ -151,7 +151,7 @@ def test_a_generator_by_name_gives_the_numbers_of_the_images_objective(
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"generator": "halton:x"}, "generator = 'halton:x' is unknown; known: nat:PATH"),
+        ({"generator": "other:x"}, "generator = 'other:x' is unknown; known: nat:PATH"),
         ({"generator": "nat:nothing.pth"}, "nothing.pth: No such file"),
         ({"size": 3}, "got an unexpected keyword argument 'size'"),
         ({"reference": "nothing.npz"}, "nothing.npz: no such file"),
