@@ -125,12 +125,14 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
 
     Args:
         logits: [B, L, K].
-        temperature: values below 1e-4 count as 1e-4.
+        temperature: 0 takes the most probable token; other values below 1e-4 count as 1e-4.
         uniforms: [B, L] in [0, 1).
 
     Returns:
         The tokens, [B, L] int64.
     """
+    if temperature == 0:
+        return logits.argmax(-1)
     cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum(-1)
     # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
     # probability > 0.

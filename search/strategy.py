@@ -55,7 +55,8 @@ class GenerationStrategy:
         mask_ratio: T - 1 values in [0, 1). After step t, floor(L * mask_ratio[t]) tokens stay
             masked.
         remask_temperature: T - 1 values >= 0, the scale of the Gumbel noise on confidences.
-        sampling_temperature: T values >= 0 that divide the logits before tokens are sampled.
+        sampling_temperature: T values >= 0 that divide the logits before tokens are sampled; 0
+            takes the most probable token.
         guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
         guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass. The
             public search cannot go below 1e-4, so 1e-4 means 0 in its strategies.

@@ -20,6 +20,7 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
         "nat": "models.generators.nat_generator:load_nat_generator",
         "amused": "models.generators.amused:load_amused",
         "titok": "models.generators.titok_generator:load_titok_generator",
+        "halton": "models.generators.halton_generator:load_halton_generator",
         "muse": "models.generators.muse:load_muse_generator",
     },
     argument=":PATH",

@@ -70,6 +70,7 @@ TOKENIZERS: Registry[Callable[[str], Tokenizer]] = Registry(
     "tokenizer",
     {
         "vqgan": "models.tokenizers.vqgan:load_vqgan",
+        "llamagen": "models.tokenizers.llamagen:load_llamagen",
         "patches": "models.tokenizers.patches:PatchTokenizer.load",
         "diffusers": "models.tokenizers.vq_model:load_vq_model",
     },
@@ -82,8 +83,9 @@ def load_tokenizer(name: str) -> Tokenizer:
     """Load a tokenizer by name.
 
     Args:
-        name: vqgan:PATH (a public checkpoint of MaskGIT's VQGAN), patches:PATH (see
-            models.tokenizers.patches), diffusers:FOLDER (a VQModel), or a registered kind.
+        name: vqgan:PATH (a public checkpoint of MaskGIT's VQGAN), llamagen:PATH (LlamaGen's VQ),
+            patches:PATH (see models.tokenizers.patches), diffusers:FOLDER (a VQModel), or a
+            registered kind.
 
     Raises:
         ValueError: the kind is unknown, or the file is not of this kind.

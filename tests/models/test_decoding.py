@@ -195,6 +195,8 @@ def test_the_ends_of_the_uniforms_are_possible_tokens() -> None:
     uniforms = torch.tensor([[0.0, 1 - 2**-24]])
     assert sample_tokens(logits, 1.0, uniforms).tolist() == [[1, 2]]
     assert sample_tokens(logits, 0.0, uniforms).tolist() == [[2, 2]]
+    nearly_equal = torch.tensor([[[0.0, 1e-6, 0.0]]])  # no noise may decide here
+    assert sample_tokens(nearly_equal, 0.0, torch.zeros(1, 1)).tolist() == [[1]]
 
 
 def test_confidence_is_the_log_probability_not_tempered_plus_gumbel_noise() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from models.generators.published import config_from_shapes, nat_from_state_dict
 from models.generators.registry import load_generator
 from models.testing import check_generator
 from models.tokenizers.decoder import GreyLevels
-from search.strategy import GenerationStrategy
 from tests.models.prompts import six_prompts
+from tests.reference.published import muse_strategy
 
 REFERENCE = Path(__file__).parents[2] / "reference" / "muse"
 FILES = Path(__file__).parents[1] / "files"
@@ -31,18 +30,6 @@ VQGAN = f"vqgan:{FILES / 'vqgan.ckpt'}"
 def expected(name: str) -> dict[str, Tensor]:
     with np.load(REFERENCE / f"{name}_expected.npz") as file:
         return {key: torch.from_numpy(file[key]) for key in file.files}
-
-
-def published(steps: int, scale: float, temperature: float = 0.0) -> GenerationStrategy:
-    """Its sampler: cosine, both temperatures falling to 0, guidance rising from 0."""
-    falling = [temperature * (1 - (t + 1) / steps) for t in range(steps)]
-    return GenerationStrategy(
-        tuple(math.cos(math.pi / 2 * (t + 1) / steps) for t in range(steps - 1)),
-        tuple(falling[:-1]),
-        tuple(falling),
-        tuple(scale * t / steps for t in range(steps)),
-        confidence="logit",
-    )
 
 
 @torch.inference_mode()
@@ -75,7 +62,7 @@ def test_greedy_tokens_are_its_own(steps: int, scale: float) -> None:
     nat = load_muse(REFERENCE / "muse_class.pth", 48, 4)
     generator = NATGenerator(nat.config, GreyLevels(48, (8, 8)), nat=nat)
     classes = Conditions(found["classes"][:, 0])
-    tokens = generate(generator, classes, published(steps, scale))
+    tokens = generate(generator, classes, muse_strategy(steps, scale, temperature=0.0))
     assert torch.equal(tokens, found[f"greedy_tokens_t{steps}_s{scale}"].flatten(1))
 
 

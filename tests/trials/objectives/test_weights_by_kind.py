@@ -30,6 +30,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "tokenizer": VQGAN,
         "num_heads": 4,
     },
+    "halton": {
+        "weights": f"halton:{REFERENCE / 'halton' / 'maskgit.pth'}",
+        "tokenizer": f"llamagen:{REFERENCE / 'halton' / 'vq_ds2.pt'}",
+        "num_heads": 4,
+    },
 }
 """The settings of a small checkpoint of each family."""
 

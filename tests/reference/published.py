@@ -1,0 +1,39 @@
+"""The published samplers as strategies, written from their formulas: what the presets must be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from search.strategy import GenerationStrategy
+
+
+def muse_strategy(steps: int, scale: float, temperature: float = 4.5) -> GenerationStrategy:
+    """MUSE-Pytorch's sampler: cosine, both temperatures falling to 0, guidance rising from 0."""
+    falling = [temperature * (1 - (t + 1) / steps) for t in range(steps)]
+    return GenerationStrategy(
+        tuple(math.cos(math.pi / 2 * (t + 1) / steps) for t in range(steps - 1)),
+        tuple(falling[:-1]),
+        tuple(falling),
+        tuple(scale * t / steps for t in range(steps)),
+        confidence="logit",
+    )
+
+
+def halton_strategy(
+    tokens: int, steps: int, scale: float, sampling_temperature: float = 1.0
+) -> GenerationStrategy:
+    """Halton-MaskGIT's sampler: `shown` tokens in a fixed order, constant guidance."""
+    times = (np.arange(steps) + 1).astype(np.float32) / np.float32(steps)
+    ratios = np.arccos(times) / np.float32(math.pi / 2)
+    shown = np.maximum(np.arange(steps) + 1, np.trunc(tokens * (1 - ratios))).astype(int)
+    # The half keeps floor(L * ratio) exact, however the division is rounded.
+    masked = [(tokens - int(n) + 0.5) / tokens for n in shown[:-1]]
+    return GenerationStrategy(
+        tuple(masked),
+        (1.0,) * (steps - 1),
+        (sampling_temperature,) * steps,
+        (scale,) * steps,
+        token_order="halton",
+    )
