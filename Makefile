@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo "make demo    install if needed, then run the main job (autonat demo)"
 	@echo "make test    install if needed, then every test, lint and type check"
-	@echo "make browser install what the tests of pages need, once (without it they are skipped)"
+	@echo "make browser install a browser for the tests of pages, where apt-get can (make test does it)"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the code in the house style"
 	@echo "make pin     write the installed versions into constraints.txt"
@@ -20,17 +20,18 @@ demo: $(INSTALLED)
 
 # Two at a time, with a thread each: many tests wait for Ray to start, and threads of two processes
 # would take the two cores from each other. A file's tests share what they set up.
-test: $(INSTALLED)
+test: $(INSTALLED) browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 
-# The tests of pages need a real browser, which is no Python package; without it they are skipped.
+# The tests of pages need a real browser, which is no Python package. They are skipped where it can
+# be neither found nor installed within a few minutes.
 BROWSER := chromium chromium-driver
+APT := DEBIAN_FRONTEND=noninteractive timeout -k 10 180 apt-get -qq -o DPkg::Lock::Timeout=60
 browser:
 	@command -v chromium google-chrome >/dev/null && command -v chromedriver >/dev/null || \
 		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "installing $(BROWSER)" && \
-		apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER) >/dev/null; } || \
+		$(APT) update && $(APT) install -y --no-install-recommends $(BROWSER) >/dev/null; } || \
 		echo "the tests of pages are skipped, because there is no browser: apt-get install -y $(BROWSER)" >&2
 
 lint: $(INSTALLED)

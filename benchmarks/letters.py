@@ -5,9 +5,9 @@
     python -m benchmarks.letters table benchmarks/letters-large.parquet
     python -m benchmarks.letters picture benchmarks/letters-large.parquet docs/letters.png
 
-Every search is a record in FOLDER, so a run that was interrupted goes on where it was. Each search,
-and the lowest single value that it had seen after a twelfth and a third of its images, is measured
-on a seed that no search uses, beside all controls at T and 2T. It needs only what `search`,
+Every search is a record in FOLDER, so a run that was interrupted goes on where it was. What each
+search found is measured on a seed that no search uses, beside all controls at T and 2T; with
+`--marks`, so is the lowest single value that it had seen earlier. It needs only what `search`,
 `models` and `trials.record` need, so that it runs on a bare machine with a GPU.
 """
 
@@ -46,8 +46,6 @@ from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 
 FINAL_SEED = 1001
-MARKS = (1 / 12, 1 / 3)
-"""The shares of its images after which the best strategy of a search is measured."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ class Plan:
         budget: the images of a search.
         test_images: n of the final tests.
         precision: of generation.
+        marks: the shares of its images after which the best strategy of a search is measured too.
         out: the folder of the records.
     """
 
@@ -97,6 +96,7 @@ class Plan:
     budget: int
     test_images: int
     precision: str
+    marks: tuple[float, ...]
     out: Path
 
 
@@ -116,6 +116,7 @@ def main() -> None:
     run.add_argument("--budget", type=int, default=62_000)
     run.add_argument("--test-images", type=int, default=10_080)
     run.add_argument("--precision", default="float32")
+    run.add_argument("--marks", type=float, nargs="*", default=[], metavar="SHARE")
     run.add_argument("--processes", type=int, default=2)
     run.add_argument("--seconds", type=float, default=math.inf, help="start no search after these")
     run.add_argument("--out", type=Path, required=True)
@@ -138,7 +139,13 @@ def run_all(given: argparse.Namespace) -> None:
     """Run the controls and every arm that is missing, and write rows.parquet and the table."""
     started = time.monotonic()
     plan = Plan(
-        given.size, given.images, given.budget, given.test_images, given.precision, given.out
+        given.size,
+        given.images,
+        given.budget,
+        given.test_images,
+        given.precision,
+        tuple(given.marks),
+        given.out,
     )
     plan.out.mkdir(parents=True, exist_ok=True)
     _require_same(plan)
@@ -182,7 +189,7 @@ def _require_same(plan: Plan) -> None:
     Raises:
         ValueError: the folder is of another plan; the differing values are named.
     """
-    path, ours = plan.out / "plan.json", asdict(plan) | {"out": ""}
+    path, ours = plan.out / "plan.json", asdict(plan) | {"out": "", "marks": list(plan.marks)}
     if not path.exists():
         write_text(path, json.dumps(ours))
     theirs = json.loads(path.read_text())
@@ -261,7 +268,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
         record = Record.create(url, name, told)
     run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
     seconds = time.monotonic() - started
-    for images, strategy in earlier_results(record, [s * plan.budget for s in MARKS]):
+    for images, strategy in earlier_results(record, [s * plan.budget for s in plan.marks]):
         more = {"images": images, "seconds": seconds, "evaluations": len(record.evaluations)}
         yield _tested(plan, arm.label, name, steps, seed, strategy) | more
 
@@ -277,6 +284,8 @@ def _tested(
         "steps": steps,
         "seed": seed,
         "images": 0,
+        "images_per_evaluation": plan.images,
+        "budget": 0 if label == "controls" else plan.budget,
         "fid": found.value,
         "fid_se": found.standard_error or math.nan,
         "test_images": plan.test_images,
@@ -287,16 +296,18 @@ def _tested(
 
 
 def table(rows: pd.DataFrame) -> str:
-    """One line for each control and for each search at each mark, with the mean over seeds."""
+    """One line for each control and for each kind of search, with the mean over seeds.
+
+    A search's `images` are those of its own, or a whole number of thousands at an earlier mark.
+    """
     rows = rows.copy()
     own = rows["label"] == "controls"
     rows.loc[own, "label"] = rows.loc[own, "name"]
-    last = rows.groupby("name")["images"].transform("max")
-    rows["share"] = (rows["images"] / last.where(last > 0, 1)).round(1)
-    grouped = rows.groupby(["size", "steps", "share", "label"])["fid"]
-    found = grouped.agg(["mean", "sem", "min", "max", "count"]).reset_index()
-    found = found.sort_values(["size", "steps", "share", "mean"])
-    return found.round(2).to_string(index=False)
+    rows.loc[own, "images_per_evaluation"] = 0
+    rows["images"] = rows["images"].round(-3)
+    by = ["size", "steps", "images", "images_per_evaluation", "label"]
+    found = rows.groupby(by)["fid"].agg(["mean", "sem", "min", "max", "count"]).reset_index()
+    return found.sort_values([*by[:3], "mean"]).round(2).to_string(index=False)
 
 
 def evaluations(folder: Path) -> Iterator[Row]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,28 @@ LONGEST = (
     *("test_old_labs.py", "test_doctor.py", "test_ray_session.py"),
 )
 """Files that take minutes, because they start Ray or train networks again and again."""
+COSTLY_SECONDS = 10
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: of two processes, none is left alone with one at the end."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what each test file costs, so that a suite that grows slow shows where."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    costly = [(file, spent) for file, spent in seconds.most_common() if spent >= COSTLY_SECONDS]
+    if costly:
+        terminalreporter.section(f"test files of {COSTLY_SECONDS} seconds and more")
+        for file, spent in costly:
+            terminalreporter.line(f"{spent:5.0f} s  {file}")
+        terminalreporter.line(f"{sum(seconds.values()):5.0f} s  all {len(seconds)} files")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
