@@ -17,6 +17,7 @@ ARROWS = {
     "dashboards": "search",
     "trials.record": "search",
     "trials.lab": "search trials.record",
+    "trials.presets": "search",
     "trials.progress": "search",
     "trials.quiet": "",
     "trials.objectives": "search models trials.record",
@@ -24,15 +25,16 @@ ARROWS = {
     "trials.runners": "search models trials.objectives trials.record",
     "trials.tracking": "search trials.lab trials.record",
     "trials.results": "search trials.lab trials.objectives trials.record",
-    "trials.searches": "search models trials.lab trials.objectives trials.record "
+    "trials.searches": "search models trials.lab trials.objectives trials.presets trials.record "
     "trials.results trials.runners trials.tracking",
     "trials.publishing": "search models dashboards trials.lab trials.objectives trials.progress "
     "trials.record trials.results trials.searches trials.tracking",
-    "trials.python": "search dashboards trials.lab trials.objectives trials.progress trials.record "
+    "trials.python": "search dashboards trials.lab trials.objectives trials.presets "
+    "trials.progress trials.record "
     "trials.results trials.searches trials.publishing trials.quiet",
     "trials.cli": "search models dashboards trials.lab trials.objectives trials.progress "
-    "trials.quiet trials.record trials.results trials.runners trials.searches trials.publishing "
-    "trials.tracking",
+    "trials.presets trials.quiet trials.record trials.results trials.runners trials.searches "
+    "trials.publishing trials.tracking",
 }
 """What each room may import. One more arrow is a decision: it is written here, or not made."""
 

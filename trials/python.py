@@ -27,6 +27,7 @@ from trials.objectives.objective import (
 )
 from trials.objectives.pictures import Samples
 from trials.objectives.typed_settings import settings_of
+from trials.presets.presets import read_strategy
 from trials.progress import LiveProgress
 from trials.quiet import without_chatter
 from trials.record.differences import differences
@@ -276,7 +277,7 @@ def evaluate(
     folder = None
     if isinstance(strategy, (str, Path)):
         folder = Path(strategy).parent
-        strategy = StrategyFile.read(Path(strategy))
+        strategy = read_strategy(strategy)
     told = strategy.objective if isinstance(strategy, StrategyFile) else None
     generation = strategy.generation if isinstance(strategy, StrategyFile) else strategy
     own = None if objective is None or isinstance(objective, str) else objective

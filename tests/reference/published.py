@@ -37,3 +37,34 @@ def halton_strategy(
         (scale,) * steps,
         token_order="halton",
     )
+
+
+def halton_confidence_strategy(
+    tokens: int, steps: int = 12, scale: float = 3.0, temperature: float = 4.5
+) -> GenerationStrategy:
+    """Halton-MaskGIT's confidence sampler, except that visible tokens stay."""
+    times = np.linspace(0, 1, steps).astype(np.float32)
+    ratios = np.arccos(times) / np.float32(math.pi / 2)
+    shown = np.maximum(np.arange(steps) + 1, np.trunc(tokens * (1 - ratios))).astype(int)
+    masked = [(tokens - int(n) + 0.5) / tokens for n in shown[:-1]]
+    return GenerationStrategy(
+        tuple(masked),
+        tuple(temperature * (1 - t / (steps - 1)) for t in range(steps - 1)),
+        (1.0,) * steps,
+        tuple(scale * t / (steps - 1) for t in range(steps)),
+    )
+
+
+PRESETS = {
+    "muse-class": muse_strategy(12, 3),
+    "muse-text": muse_strategy(18, 10),
+    "halton-256-tiny": halton_strategy(256, 32, 1.5),
+    "halton-256-small": halton_strategy(256, 32, 1.0),
+    "halton-256-base": halton_strategy(256, 32, 0.7),
+    "halton-384-small": halton_strategy(576, 32, 1.0),
+    "halton-384-base": halton_strategy(576, 32, 0.7),
+    "halton-384-large": halton_strategy(576, 32, 0.5),
+    "halton-256-confidence": halton_confidence_strategy(256),
+    "halton-384-confidence": halton_confidence_strategy(576),
+}
+"""What the files in trials/presets must hold, by name."""

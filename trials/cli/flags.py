@@ -65,7 +65,11 @@ ObjectiveFlag = Annotated[
 ]
 LAB = DEFAULT_LAB
 StrategyArgument = Annotated[
-    Path, typer.Argument(metavar="STRATEGY.json", help="A strategy file, such as best.json.")
+    Path,
+    typer.Argument(
+        metavar="STRATEGY.json",
+        help="A strategy file, such as best.json, or a preset that `autonat zoo` lists.",
+    ),
 ]
 NameArgument = Annotated[
     str,

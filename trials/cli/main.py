@@ -32,6 +32,7 @@ from trials.cli.records import app as records_app
 from trials.cli.search import app as search_app
 from trials.cli.strategies import app as strategies_app
 from trials.cli.train import app as train_app
+from trials.cli.zoo import app as zoo_app
 from trials.lab import DEFAULT_LAB
 from trials.progress import say
 from trials.progress.lasting import outlast_readers
@@ -58,6 +59,7 @@ HEADINGS = {
     ),
     "One strategy": ("evaluate", "sample", "transfer", "export", "import"),
     "Data of your own": ("tokenize", "embed", "statistics"),
+    "Public generators": ("zoo",),
 }
 """The headings of the help, in order, each with its commands."""
 
@@ -105,6 +107,7 @@ app.add_typer(records_app)
 app.add_typer(changes_app)
 app.add_typer(dashboard_app)
 app.add_typer(data_app)
+app.add_typer(zoo_app)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from trials.cli.flags import (
 from trials.cli.printing import note, out, print_json
 from trials.cli.tables import error_words, show_strategy, show_transfer
 from trials.lab import DEFAULT_LAB, Lab
+from trials.presets.presets import preset_named, read_strategy
 from trials.progress import LiveProgress, say
 
 app = App()
@@ -55,7 +56,7 @@ def evaluate(
     from trials.objectives.preparing import prepared
     from trials.results.results import fid_over_n
 
-    file = StrategyFile.read(strategy)
+    file = read_strategy(strategy)
     usual: tuple[int, ...]
     usual, n = (1, 2, 3), 2000
     if file.test is not None:
@@ -92,7 +93,7 @@ def show(
     strategy: Annotated[
         Path,
         typer.Argument(
-            metavar="STRATEGY.json|NAME", help="A strategy file, or the name of a search."
+            metavar="STRATEGY.json|NAME", help="A strategy file, a preset, or the name of a search."
         ),
     ],
     tokens: Annotated[
@@ -110,13 +111,14 @@ def show(
     as_json_: JsonFlag = False,
 ) -> None:
     """Print the schedules in a strategy file; or the state and the failures of a search."""
-    if strategy.suffix != ".json" and not strategy.is_file():
+    named = strategy.suffix != ".json" and not strategy.is_file()
+    if named and preset_named(strategy) is None:
         say(f"{strategy}: reading its record …")
         from trials.cli.search_state import show_search
 
         show_search(Lab.at(lab, record_url), str(strategy), as_json_)
         return
-    file = StrategyFile.read(strategy)
+    file = read_strategy(strategy)
     if as_json_:
         print_json(file.to_json())
         return
@@ -158,7 +160,7 @@ def sample(
     from trials.objectives.objective import lacks_method
     from trials.objectives.pictures import Films, Samples
 
-    file = StrategyFile.read(strategy)
+    file = read_strategy(strategy)
     name, values = _objective_of(file, objective, settings, lab, strategy)
     made = prepared_live(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
@@ -218,7 +220,7 @@ def transfer(
     say(f"{strategy}: transferring; importing PyTorch …")
     from trials.publishing.transferring import TransferSettings, transfer_and_refine
 
-    file = StrategyFile.read(strategy)
+    file = read_strategy(strategy)
     where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
     lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
     rows = transfer_and_refine(

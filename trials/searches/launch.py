@@ -43,9 +43,9 @@ from trials.searches.settings import (
     SearchSettings,
     TrainedSearch,
     read_settings,
-    standing_alone,
     validated,
 )
+from trials.searches.standing_alone import standing_alone
 from trials.searches.study_file import read_study_file
 
 if TYPE_CHECKING:

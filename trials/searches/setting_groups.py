@@ -92,8 +92,8 @@ class Searched(Group):
     steps: Annotated[Count, Flag("T")] = Field(8, description="T, the number of decoding steps.")
     start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
         Path(RULE_OF_THUMB),
-        description="The generation strategy to start from: a strategy file, or the name of a "
-        "control. Its schedules are interpolated to T steps.",
+        description="The generation strategy to start from: a strategy file, a preset (see "
+        "`autonat zoo`), or the name of a control. Its schedules are interpolated to T steps.",
     )
     bounds: Annotated[dict[str, BoundSettings], Flag("BOUNDS")] = Field(
         {},

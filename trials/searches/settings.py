@@ -38,8 +38,6 @@ from search.strategy_file import StrategyFile
 from search.training_space import JointSpace, TrainingSpace
 from search.training_strategy import TrainingStrategy, distribution
 from trials.lab import require_different_files
-from trials.objectives.named_paths import with_absolute_paths
-from trials.objectives.objective import OBJECTIVES
 from trials.objectives.typed_settings import typed_settings
 from trials.searches.setting_groups import (
     GROUPS,
@@ -54,6 +52,7 @@ from trials.searches.setting_groups import (
     What,
     WhereItRuns,
 )
+from trials.searches.standing_alone import standing_alone
 from trials.searches.study_file import laid_over, read_study_file
 
 USUAL: dict[str, Any] = {
@@ -350,26 +349,6 @@ def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
         except ValueError as error:
             raise ValueError(f"bounds of {name}: {error}") from None
     return found
-
-
-def standing_alone(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings that mean the same in any working directory.
-
-    A strategy file to start from is replaced by the strategy in it, and the paths in the settings
-    of the objective become absolute.
-
-    Raises:
-        ValueError: the strategy file cannot be read, or the objective cannot be imported.
-    """
-    alone = dict(content)
-    start = content.get("start")
-    if isinstance(start, (str, Path)) and str(start) not in CONTROLS:
-        alone["start"] = StrategyFile.read(Path(start)).generation.to_json()
-    settings = content.get("objective_settings")
-    name = content.get("objective", USUAL["objective"])
-    if isinstance(settings, dict) and settings and isinstance(name, str):
-        alone["objective_settings"] = with_absolute_paths(OBJECTIVES.load(name), settings)
-    return alone
 
 
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:

@@ -1,0 +1,99 @@
+"""Says what a file or folder of weights is, for `autonat zoo check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from models.checkpoint_kinds import CheckpointKind, kind_of_names
+from models.generators.halton import halton_config
+from models.generators.published import config_from_shapes
+from models.generators.titok import titok_config
+from models.hub_files import read_checkpoint
+from models.tokenizers.llamagen import llamagen_config
+from models.tokenizers.vqgan import vqgan_config
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What a file is.
+
+    Attributes:
+        kind: KIND in KIND:PATH, or None if it is not recognised.
+        role: "generator", "tokenizer" or "features", or None.
+        about: what it is, in a few words.
+        tensors: the number of its tensors, without those that no network here needs.
+        parameters: the number of numbers in them.
+        sizes: what the shapes show, by name.
+    """
+
+    kind: str | None
+    role: str | None
+    about: str
+    tensors: int
+    parameters: int
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {**vars(self), "sizes": dict(self.sizes)}
+
+
+def report_on(path: str | Path) -> FileReport:
+    """Say what a file or folder is.
+
+    Raises:
+        ValueError: it is not a checkpoint: it does not exist, is damaged, cut off or of another
+            type, or holds only the state of an optimiser.
+    """
+    tensors = read_checkpoint(path).tensors
+    found = kind_of_names(tensors)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    if found is None:
+        return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
+    sizes = _sizes(found, shapes)
+    return FileReport(found.name, found.role, found.about, len(tensors), numbers, sizes)
+
+
+def _sizes(kind: CheckpointKind, shapes: Shapes) -> dict[str, int]:
+    """What the shapes of a kind show; heads, which they do not show, are left out."""
+    read = SIZES.get((kind.name, kind.role))
+    if read is None:
+        return {}
+    found = vars(read(shapes))
+    return {
+        n: v for n, v in found.items() if type(v) is int and n not in ("num_heads", "mlp_ratio")
+    }
+
+
+def _muse_config(shapes: Shapes) -> Any:
+    """The sizes of MUSE-Pytorch's network for classes, with all its words taken for codes."""
+    words, width = shapes["token_emb.word_embeddings.weight"]
+    classes = {
+        "context_embed.word_embeddings.weight": (2, width),
+        "token_emb.position_embeddings.weight": (
+            shapes["token_emb.position_embeddings.weight"][0] - 1,
+            width,
+        ),
+    }
+    config = config_from_shapes({**shapes, **classes}, 1)
+    return SimpleNamespace(
+        words=words, tokens=config.tokens, width=config.width, depth=config.depth
+    )
+
+
+SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
+    ("nat", "generator"): lambda shapes: config_from_shapes(shapes, 1),
+    ("muse", "generator"): _muse_config,
+    ("halton", "generator"): lambda shapes: halton_config(shapes, 1),
+    ("titok", "generator"): lambda shapes: titok_config(shapes, 1),
+    ("vqgan", "tokenizer"): vqgan_config,
+    ("llamagen", "tokenizer"): llamagen_config,
+}
+"""Reads the sizes of each kind from the shapes of its tensors."""
