@@ -5,6 +5,8 @@ B: images, F: features.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +18,11 @@ from torch import Tensor
 from models.features.features import Features, whitening
 from models.features.inception import FEATURES as INCEPTION_FEATURES
 from models.features.inception import load_inception
+from models.features.inception_inputs import (
+    clean_fid_inputs,
+    pytorch_fid_inputs,
+    tensorflow_inputs,
+)
 from models.hashes import tensors_hash
 from models.metrics.frechet import Sums
 from models.tensor_file import read_tensors
@@ -23,19 +30,33 @@ from search.files import write_whole
 from search.plugins import Registry
 
 PIXELS_FORMAT = "autonat-pixels/1"
-RESIZES = {"inception": "bilinear to 299 x 299, no antialiasing", "pixels": "areas' means"}
+RESIZES = {
+    "inception": "bilinear to 299 x 299, no antialiasing",
+    "inception-bicubic": "clean-fid's bicubic to 299 x 299, then cut to 8 bits",
+    "inception-adm": "cut to 8 bits, then TensorFlow 1's bilinear to 299 x 299",
+    "pixels": "areas' means",
+}
+"""How images are resized, in words for the protocol, by the kind of features."""
+
+INPUTS = {
+    "inception": pytorch_fid_inputs,
+    "inception-bicubic": clean_fid_inputs,
+    "inception-adm": tensorflow_inputs,
+}
 
 
 class InceptionFeatures(Features):
     """The 2,048 pooled features of the Inception network of 2015.
 
     Args:
-        path: the path of pytorch-fid's file.
+        path: the path of pytorch-fid's or torch-fidelity's file.
+        kind: how images are resized: "inception", "inception-bicubic" or "inception-adm".
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, kind: str = "inception") -> None:
         super().__init__()
-        self.network = load_inception(path)
+        self.kind = kind
+        self.network = load_inception(path, INPUTS[kind])
         self.num_features = INCEPTION_FEATURES
         self.description = "Inception 2015, pool3, 2048"
 
@@ -44,8 +65,11 @@ class InceptionFeatures(Features):
         return self.network(images)  # type: ignore[no-any-return]
 
     def hash(self) -> str:
-        """Return the SHA-256 of the weights."""
-        return tensors_hash(self.network.state_dict())
+        """Return the SHA-256 of the weights, and of the resizing if it is not pytorch-fid's."""
+        weights = tensors_hash(self.network.state_dict())
+        if self.kind == "inception":
+            return weights
+        return f"sha256:{hashlib.sha256(f'{weights} {self.kind}'.encode()).hexdigest()}"
 
 
 class PixelFeatures(Features):
@@ -115,6 +139,8 @@ FEATURES: Registry[Callable[[str], Features]] = Registry(
     "features",
     {
         "inception": "models.features.image_features:InceptionFeatures",
+        "inception-bicubic": functools.partial(InceptionFeatures, kind="inception-bicubic"),
+        "inception-adm": functools.partial(InceptionFeatures, kind="inception-adm"),
         "pixels": "models.features.image_features:load_pixels",
     },
     argument=":PATH",
@@ -126,8 +152,9 @@ def load_features(name: str) -> Features:
     """Load features by name.
 
     Args:
-        name: inception:PATH (pytorch-fid's file), pixels:PATH (see `fit_pixels`), or a kind that a
-            package registered.
+        name: inception:PATH (pytorch-fid's file, and its protocol), inception-bicubic:PATH (the
+            protocol of Halton-MaskGIT), inception-adm:PATH (that of ADM's evaluator), pixels:PATH
+            (see `fit_pixels`), or a kind that a package registered.
 
     Raises:
         ValueError: the kind is unknown, or the file is not of this kind.

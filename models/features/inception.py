@@ -8,17 +8,19 @@ B: images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.checkpoint_kinds import require_kind
+from models.features.inception_inputs import pytorch_fid_inputs
 from models.state_dicts import check_shapes
 from models.tensor_file import read_tensors
 
 FEATURES = 2048
-SIDE = 299
 CLASSES = 1008
 Kernel = int | tuple[int, int]
 
@@ -162,12 +164,17 @@ class BlockE(nn.Module):
 
 
 class Inception(nn.Module):
-    """The whole network, from images [B, 3, H, W] in [0, 1] to features [B, 2048]."""
+    """The whole network, from images [B, 3, H, W] in [0, 1] to features [B, 2048].
+
+    Args:
+        inputs: resizes images to the inputs of the network (see models.features.inception_inputs).
+    """
 
     num_features = FEATURES
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Callable[[Tensor], Tensor] = pytorch_fid_inputs) -> None:
         super().__init__()
+        self.inputs = inputs
         self.Conv2d_1a_3x3 = Convolution(3, 32, 3, stride=2)
         self.Conv2d_2a_3x3 = Convolution(32, 32, 3, padded=False)
         self.Conv2d_2b_3x3 = Convolution(32, 64, 3)
@@ -188,8 +195,8 @@ class Inception(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] to [B, 2048]."""
-        x = F.interpolate(images.float(), (SIDE, SIDE), mode="bilinear", align_corners=False)
-        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(2 * x - 1)))
+        x = self.inputs(images)
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, 2)))
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(F.max_pool2d(x, 3, 2))))
         x = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))
@@ -197,8 +204,14 @@ class Inception(nn.Module):
         return self.Mixed_7c(self.Mixed_7b(x)).mean((2, 3))  # type: ignore[no-any-return]
 
 
-def load_inception(path: str | Path) -> Inception:
-    """Load the network from pytorch-fid's file, in evaluation mode, on the CPU.
+def load_inception(
+    path: str | Path, inputs: Callable[[Tensor], Tensor] = pytorch_fid_inputs
+) -> Inception:
+    """Load the network from pytorch-fid's or torch-fidelity's file, in evaluation mode, on the CPU.
+
+    Args:
+        path: the file (see models.tensor_file).
+        inputs: see `Inception`.
 
     Raises:
         ValueError: the file does not exist or is not a checkpoint, or tensors are missing,
@@ -206,12 +219,13 @@ def load_inception(path: str | Path) -> Inception:
     """
     state = read_tensors(path).tensors
     with torch.device("meta"):
-        network = Inception()
+        network = Inception(inputs)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     # Files saved before torch 0.4.1 lack the counters, which evaluation does not need.
     counters = {name for name in expected if name.endswith(".num_batches_tracked")}
     try:
+        require_kind("inception", found)
         check_shapes(
             {name: shape for name, shape in found.items() if name not in counters},
             {name: shape for name, shape in expected.items() if name not in counters},

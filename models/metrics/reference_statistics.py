@@ -1,7 +1,8 @@
 """Files of reference statistics: a .npz with the `mu` [F] and `sigma` [F, F] of real images.
 
-Public files hold nothing else. Our files also hold the protocol, that is how the statistics were
-made, and anchors for the values measured with them.
+Public files hold nothing else; that of Halton-MaskGIT is a .pt with `mu` and `cov`. Our files also
+hold the protocol, that is how the statistics were made, and anchors for the values measured with
+them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from torch import Tensor
 from models.metrics.anchors import Halves
 from models.metrics.frechet import Statistics
 from models.regular_files import not_a_file
+from models.tensor_file import load_torch
 from search.files import write_whole
 
 PROTOCOL, MEAN_IMAGE = "protocol", "mean_image"
+TORCH = (".pt", ".pth")
+"""The endings of files of torch.save."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def read_reference(path: str | Path) -> Reference:
     """
     if (reason := not_a_file(path)) is not None:
         raise ValueError(f"{path}: {reason}")
-    arrays = _read_arrays(path)
+    arrays = _read_torch(path) if Path(path).suffix in TORCH else _read_arrays(path)
     lacking = [name for name in ("mu", "sigma") if name not in arrays]
     if lacking:
         raise ValueError(f"{path}: expected {' and '.join(lacking)} in the file, got {[*arrays]}")
@@ -98,6 +102,23 @@ def read_reference(path: str | Path) -> Reference:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Reference(Statistics(mean, covariance, images), made, halves, mean_image)
+
+
+def _read_torch(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a file of torch.save with the tensors `mu` and `cov`, as Halton-MaskGIT has it.
+
+    Raises:
+        ValueError: the file is not such a file.
+    """
+    content = load_torch(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected tensors mu and cov, got {type(content).__name__}")
+    names = {"cov": "sigma"}
+    return {
+        names.get(str(name), str(name)): value.numpy()
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def _read_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:

@@ -58,8 +58,8 @@ def tokenize(
         str,
         typer.Option(
             metavar="KIND",
-            help="An existing tokenizer: vqgan:PATH, diffusers:FOLDER or patches:PATH; or patches, "
-            "to fit a codebook of patches to these images.",
+            help="An existing tokenizer: vqgan:PATH, llamagen:PATH, diffusers:FOLDER or "
+            "patches:PATH; or patches, to fit a codebook of patches to these images.",
         ),
     ],
     folder: Annotated[
@@ -163,8 +163,8 @@ def statistics(
         str,
         typer.Option(
             metavar="KIND",
-            help="Existing features: inception:PATH or pixels:PATH; or pixels, to fit principal "
-            "components of small images.",
+            help="Existing features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or "
+            "pixels:PATH (docs/images.md); or pixels, to fit principal components of small images.",
         ),
     ],
     size: SizeFlag = 256,

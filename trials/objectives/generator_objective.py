@@ -249,7 +249,8 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
     Args:
         generator: KIND:PATH, or package.module:make of your own (see
             models.generators.registry).
-        features: inception:PATH or pixels:PATH (see models.features.image_features).
+        features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or pixels:PATH (see
+            models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
         metric: fid, kid, mmd, or your own (see models.metrics.metric).
         quantise: whether images are rounded to 8 bits before they are measured.

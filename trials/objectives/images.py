@@ -93,7 +93,8 @@ class ImagesObjective(NATObjective):
     """Measures strategies on a generator of tokenised images.
 
     Args:
-        features: inception:PATH or pixels:PATH (see models.features.image_features).
+        features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or pixels:PATH (see
+            models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
         data: a folder of token data to train on; with captions, the NAT takes texts.
         weights: a published checkpoint, in place of training: KIND:PATH (see

@@ -49,7 +49,9 @@ def test_8_bits() -> None:
 
 @pytest.mark.parametrize("name", ["pixels", "inception:", "resnet:x", ""])
 def test_an_unknown_name(name: str) -> None:
-    with pytest.raises(ValueError, match="is unknown; known: inception:PATH, pixels:PATH"):
+    with pytest.raises(
+        ValueError, match="is unknown; known: inception:PATH, inception-bicubic:PATH"
+    ):
         load_features(name)
 
 
