@@ -20,6 +20,9 @@ FOLDERS = re.compile(r"(?<![\w./])/(?:[^\s/;,:](?:[^/;,:\n]*[^\s/;,:])?/)*(?=[^\
 """The folders of an absolute path within a sentence, alone or as KIND:PATH. Their names may have
 spaces; a part of a sentence ends with a comma, semicolon or colon."""
 
+MODELS = ("config.json", "model_index.json")
+"""The files that mark a folder with a model, as Hugging Face hands them out."""
+
 
 def without_folders(objective: Mapping[str, Any]) -> dict[str, Any]:
     """The description of an objective for a strategy file.
@@ -142,16 +145,31 @@ def _path_in(value: Any) -> tuple[str, Path | None]:
 
 
 def _hash_of(path: Path) -> str | None:
-    """The hash of a file's content, or of token data; None for what cannot be read."""
-    try:
-        if path.is_dir():
-            from models.data.token_data import TokenData
+    """The hash of a file's content, of token data, or of a folder that holds a model.
 
-            return TokenData.open(path).hash()
-        known = path.stat()
-        return _content_hash(path, known.st_size, known.st_mtime_ns)
+    It is None for other folders and for what cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            known = path.stat()
+            return _content_hash(path, known.st_size, known.st_mtime_ns)
+        if any((path / name).is_file() for name in MODELS):
+            return _model_hash(path)
+        from models.data.token_data import TokenData
+
+        return TokenData.open(path).hash()
     except (OSError, ValueError):
         return None
+
+
+def _model_hash(folder: Path) -> str:
+    """The SHA-256 of the names and hashes of all files in a folder, hidden ones left out."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in inner.parts):
+            digest.update(f"{inner.as_posix()} {_hash_of(path)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 @functools.lru_cache(maxsize=64)

@@ -114,6 +114,26 @@ def test_the_record_the_folder_of_the_file_and_the_working_directory_know_where_
     assert given == {"weights": "nat.pth", "features": "inception:nat.pth", "chunk": 5}
 
 
+def test_a_folder_with_a_model_is_known_by_the_content_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "amused-256"
+    (folder / "transformer").mkdir(parents=True)
+    (folder / "model_index.json").write_text("{}")
+    (folder / "transformer" / "weights").write_text("numbers")
+    copied = shutil.copytree(folder, tmp_path / "elsewhere" / "amused-256")
+    (copied / ".git").mkdir()
+    (copied / ".git" / "HEAD").write_text("main")
+
+    def digest(path: Path) -> Any:
+        return without_folders(described(weights=f"amused:{path}"))["files"]["weights"]
+
+    assert digest(folder) == digest(copied)
+    assert digest(folder).startswith("sha256:")
+    (copied / "transformer" / "weights").write_text("others")
+    assert digest(folder) != digest(copied)
+    (copied / "model_index.json").unlink()  # of any other folder, only token data are known
+    assert digest(copied) is None
+
+
 def test_the_same_file_elsewhere_is_no_difference_and_another_one_is(
     weights: Path, tmp_path: Path
 ) -> None:
