@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.hub_files import read_checkpoint
+from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,19 @@ MARKS = (
     CheckpointKind(
         *("titok", "tokenizer", "TiTok's tokenizer"), ("latent_tokens", "decoder.", "quantize.")
     ),
+    CheckpointKind(
+        *("amused", "generator", "aMUSEd's network, one part of its folder"),
+        ("encoder_proj.weight", "cond_embed.linear_1.", "mlm_layer.conv2."),
+    ),
+    CheckpointKind(
+        *("diffusers", "tokenizer", "diffusers' VQModel"),
+        ("quantize.embedding.weight", "encoder.down_blocks."),
+    ),
     CheckpointKind("inception", "features", "the Inception network of FID", ("Mixed_7c.",)),
 )
+
+PIPELINES = {"AmusedPipeline": CheckpointKind("amused", "generator", "a folder of aMUSEd", ())}
+"""The kinds of whole folders as diffusers saves them, by the name of the pipeline."""
 
 
 def kind_of_names(names: Collection[str]) -> CheckpointKind | None:
@@ -94,6 +105,9 @@ def kind_of_file(path: str | Path) -> CheckpointKind | None:
     Raises:
         ValueError: it is not a checkpoint (see models.tensor_file and models.hub_files).
     """
+    index = Path(path) / PIPELINE_INDEX
+    if index.is_file():
+        return PIPELINES.get(str(read_config(index).get("_class_name")))
     return kind_of_names(read_checkpoint(path).tensors)
 
 

@@ -18,7 +18,9 @@ from models.tensor_file import read_tensors
 from search.reading import read_json, read_yaml
 
 CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+PIPELINE_INDEX = "model_index.json"
+"""Marks a folder of diffusers with several models."""
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
 """The names of weights in a folder, in the order of preference."""
 CONFIG_ENDINGS = (".json", ".yaml", ".yml")
 
@@ -69,8 +71,8 @@ def read_checkpoint(path: str | Path) -> HubCheckpoint:
     """Read a folder or a file of weights, with its config.
 
     Raises:
-        ValueError: the path does not exist, a folder lacks its config or its weights, or a file is
-            damaged.
+        ValueError: the path does not exist, a folder lacks its config or its weights or holds
+            several models, or a file is damaged.
     """
     path = Path(path)
     if not path.is_dir():
@@ -78,10 +80,13 @@ def read_checkpoint(path: str | Path) -> HubCheckpoint:
         config = next((file for file in beside if file != path and file.is_file()), None)
         content = {} if config is None else read_config(config)
         return HubCheckpoint(read_tensors(path).tensors, content, config)
+    if (path / PIPELINE_INDEX).is_file() and not (path / CONFIG).is_file():
+        made = read_config(path / PIPELINE_INDEX).get("_class_name")
+        raise ValueError(f"{path}: expected a folder of one model, got one of {made} with several")
     content = read_config(path / CONFIG)
     weights = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if weights is None:
-        raise ValueError(f"{path}: it lacks its weights, {' or '.join(WEIGHTS)}")
+        raise ValueError(f"{path}: it lacks its weights, {' or '.join(WEIGHTS[:2])}")
     return HubCheckpoint(read_tensors(weights).tensors, content, path / CONFIG)
 
 

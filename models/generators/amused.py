@@ -23,7 +23,7 @@ from models.flops import counted_flops
 from models.generators.amused_texts import PromptEncoder, load_prompt_encoder
 from models.generators.conditions import Conditions
 from models.hashes import tensors_hash
-from models.hub_files import HubCheckpoint, read_config
+from models.hub_files import PIPELINE_INDEX, HubCheckpoint, read_config
 from models.state_dicts import check_shapes
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, GridDecoder
@@ -34,7 +34,7 @@ AESTHETIC_SCORE = 6.0
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PIPELINE = "AmusedPipeline"
 NEEDED = (
-    "model_index.json",
+    PIPELINE_INDEX,
     "scheduler/scheduler_config.json",
     "transformer/config.json",
     f"transformer/{WEIGHTS}",
@@ -58,7 +58,7 @@ class AmusedGenerator:
         network: a diffusers.UVit2DModel with its weights, in evaluation mode.
         encoder: encodes the prompts.
         decoder: turns tokens into images.
-        captions: the prompts to generate for.
+        prompts: the prompts to generate for.
         mask_token: the number of the mask token, which is not K.
         image_size: the side of the images in pixels.
     """
@@ -68,13 +68,13 @@ class AmusedGenerator:
         network: Any,
         encoder: PromptEncoder,
         decoder: Decoder,
-        captions: tuple[str, ...],
+        prompts: tuple[str, ...],
         mask_token: int,
         image_size: int,
     ) -> None:
         side: int = network.config.sample_size
         self.network, self.encoder, self.decoder = network, encoder, decoder
-        self.captions, self.num_conditions = captions, len(captions)
+        self.prompts, self.num_conditions = prompts, len(prompts)
         self.grid, self.tokens = (side, side), side * side
         self.codebook_size: int = network.config.codebook_size
         self.mask_token = mask_token
@@ -97,7 +97,7 @@ class AmusedGenerator:
         # Each prompt once and in the order of numbers, so that an image's condition does not depend
         # on its place among the others.
         numbers, which = torch.unique(drawn, return_inverse=True)
-        found = self._encoded([self.captions[number] for number in numbers.tolist()])
+        found = self._encoded([self.prompts[number] for number in numbers.tolist()])
         return found[which.to(found.device)].to(drawn.device)
 
     def null(self, conditions: Conditions) -> Conditions:
@@ -159,7 +159,7 @@ def load_amused(path: str | Path, *, prompts: str | Path) -> AmusedGenerator:
     """
     folder = Path(path)
     _check_folder(folder)
-    captions = read_prompts(prompts)
+    texts = read_prompts(prompts)
     network = load_network(folder / "transformer")
     config, place = network.config, folder / "scheduler" / "scheduler_config.json"
     scheduler = HubCheckpoint({}, read_config(place), place)
@@ -180,7 +180,7 @@ def load_amused(path: str | Path, *, prompts: str | Path) -> AmusedGenerator:
     ):
         if ours != theirs:
             raise ValueError(f"{folder}: the network expects {ours} {what}, but there are {theirs}")
-    return AmusedGenerator(network, encoder, decoder, captions, mask, side * tokenizer.factor)
+    return AmusedGenerator(network, encoder, decoder, texts, mask, side * tokenizer.factor)
 
 
 def load_network(folder: Path) -> Any:
@@ -248,6 +248,6 @@ def _check_folder(folder: Path) -> None:
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise ValueError(f"{folder}: not a whole folder of aMUSEd: it lacks {lacking[0]}{more}")
-    made = read_config(folder / "model_index.json").get("_class_name")
+    made = read_config(folder / PIPELINE_INDEX).get("_class_name")
     if made != PIPELINE:
         raise ValueError(f"{folder}: expected a folder of {PIPELINE}, got one of {made}")

@@ -24,6 +24,9 @@ TESTS = Path(__file__).parents[1]
         ("reference/titok/titok_vit.bin", "titok", "generator"),
         ("reference/titok/titok_uvit.bin", "titok", "generator"),
         ("reference/titok/titok_tokenizer.bin", "titok", "tokenizer"),
+        ("reference/amused/amused_256_small", "amused", "generator"),
+        ("reference/amused/amused_256_small/transformer", "amused", "generator"),
+        ("reference/amused/amused_256_small/vqvae", "diffusers", "tokenizer"),
     ],
 )
 def test_a_file_is_of_one_kind(file: str, kind: str, role: str) -> None:
@@ -40,6 +43,8 @@ def test_a_file_is_of_one_kind(file: str, kind: str, role: str) -> None:
         ("reference/titok/tokenizer_s128_state_dict.json", "titok"),
         ("reference/halton/maskgit_large_state_dict.json", "halton"),
         ("reference/halton/vq_ds16_c2i_state_dict.json", "llamagen"),
+        ("reference/amused/amused_256_state_dict.json", "amused"),
+        ("reference/amused/amused_512_state_dict.json", "amused"),
         ("models/files/autonat_l_state_dict.json", "nat"),
         ("models/files/vqgan_f16_state_dict.json", "vqgan"),
     ],

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
@@ -259,7 +261,10 @@ class ImagesObjective(NATObjective):
         return NATTraining(config, settings, examples, null_context)
 
     def real_examples(self) -> RealExamples | None:
-        """See `GeneratorObjective.real_examples`."""
+        """See `GeneratorObjective.real_examples`. Prompts are known without images."""
+        if isinstance(self._prompts, tuple):
+            nothing = np.zeros((0, self.tokens), np.int64)
+            return RealExamples(nothing, nothing[:, 0], self._prompts)
         return real_examples(self._data, self._prompts)
 
     def check(self, space: Space, images: int) -> None:
@@ -320,7 +325,9 @@ class ImagesObjective(NATObjective):
 
     def _conditions_in_words(self) -> str:
         texts = self._prompts
-        return "classes" if texts is None else f"captions of {len(texts.first)} images"
+        if isinstance(texts, TextContexts):
+            return f"captions of {len(texts.first)} images"
+        return "classes" if texts is None else f"{len(texts)} prompts"
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for a worker, without the data, which a worker that trains opens again."""

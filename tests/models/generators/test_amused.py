@@ -20,7 +20,7 @@ from models.generators.amused import AmusedGenerator, network_of
 from models.generators.conditions import Conditions
 from models.generators.registry import load_generator
 from models.testing import check_generator
-from search.strategy import GenerationStrategy
+from tests.reference.published import amused_strategy
 
 DATA = Path(__file__).parents[2] / "reference" / "amused"
 PROMPTS = ("a red cat", "dog", "a long caption, number 3: " + "cat dog " * 33)
@@ -96,10 +96,8 @@ def test_every_token_is_the_public_one(size: int, generators: dict[int, AmusedGe
     assert len(names) == 4
     for name in names:
         steps, g = (int(part[1:]) for part in name.split("_")[2:])
-        quiet = {"remask_temperature": [0.0] * (steps - 1), "sampling_temperature": [0.0] * steps}
-        guidance = [g - 1.0] * steps
-        rule = GenerationStrategy.maskgit(steps)
-        strategy = rule.with_values({**quiet, "guidance_scale": guidance})
+        strategy = amused_strategy(steps, g, (0.0, 0.0))
+        strategy = strategy.with_values({"sampling_temperature": [0.0] * steps})
         tokens = generate(generator, conditions, strategy)
         assert torch.equal(tokens, known[name].flatten(1)), name
         if (size, steps, g) == (256, 4, 3):
@@ -220,6 +218,10 @@ def test_a_folder_that_is_not_whole_is_one_line(
 def test_a_file_in_place_of_the_folder(prompts: Path) -> None:
     with pytest.raises(ValueError, match="expected a folder of aMUSEd, as diffusers saves it"):
         load_generator(f"amused:{DATA / 'amused_256_small' / TRANSFORMER}", prompts=prompts)
+    with pytest.raises(ValueError, match="expected a folder of one model, got one of AmusedPipe"):
+        load_generator(f"titok:{DATA / 'amused_256_small'}", tokenizer="titok:x")
+    found = load_generator(str(DATA / "amused_256_small"), prompts=prompts)
+    assert isinstance(found, AmusedGenerator)  # a folder is recognised
     with pytest.raises(ValueError, match="missing a required argument: 'prompts'"):
         load_generator(f"amused:{DATA / 'amused_256_small'}")
 

@@ -6,7 +6,6 @@ The tokens are those of the public sampler with its Gumbel noise switched off.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from models.generators.registry import load_generator
 from models.generators.titok import titok_config, titok_network
 from models.generators.titok_generator import TiTokGenerator, load_titok_network
 from models.testing import check_generator
-from search.strategy import GenerationStrategy
+from tests.reference.published import titok_strategy
 
 DATA = Path(__file__).parents[2] / "reference" / "titok"
 TOKENIZER = f"titok:{DATA / 'titok_tokenizer.bin'}"
@@ -56,31 +55,16 @@ def test_logits_are_the_public_ones(network: str) -> None:
         torch.testing.assert_close(logits, known[name], atol=1e-4, rtol=0)
 
 
-def greedy(steps: int, guidance: list[float]) -> GenerationStrategy:
-    """The published schedules with no noise: the soft temperature moves nothing then."""
-    ratios = [math.acos((t + 1) / steps) / (math.pi / 2) for t in range(steps)]
-    return GenerationStrategy(
-        ratios[:-1], [0.0] * (steps - 1), [0.0] * steps, guidance, confidence="logit"
-    )
-
-
-def guidance(name: str, steps: int) -> list[float]:
-    if name == "linear3":
-        return [3 * t / steps for t in range(steps)]
-    if name == "power_cosine3":
-        return [2 * (1 - math.cos(math.pi * (t / steps) ** 3)) / 2 for t in range(steps)]
-    return [0.0] * steps
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_token_is_the_public_one(network: str) -> None:
     generator, known = loaded(network), expected(network)
     names = [name for name in known if name.startswith("greedy_tokens")]
     assert len(names) == 4
     for name in names:
-        _, _, t, scale = name.split("_", 3)
-        steps = int(t.removeprefix("t"))
-        strategy = greedy(steps, guidance(scale, steps))
+        _, _, t, curve = name.split("_", 3)
+        scale = {"constant0": 0.0, "linear3": 3.0, "power_cosine3": 3.0}[curve]
+        kind = "power-cosine" if curve.startswith("power") else "linear"
+        strategy = titok_strategy(int(t.removeprefix("t")), 0.0, kind, scale, soft=False)
         tokens = generate(generator, generator.conditions_of(known["classes"]), strategy)
         assert torch.equal(tokens, known[name]), name
 

@@ -35,6 +35,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "tokenizer": f"llamagen:{REFERENCE / 'halton' / 'vq_ds2.pt'}",
         "num_heads": 4,
     },
+    "titok": {
+        "weights": f"titok:{REFERENCE / 'titok' / 'titok_uvit.bin'}",
+        "tokenizer": f"titok:{REFERENCE / 'titok' / 'titok_tokenizer.bin'}",
+    },
+    "amused": {
+        "weights": f"amused:{REFERENCE / 'amused' / 'amused_256_small'}",
+        "prompts": str(REFERENCE / "amused" / "prompts.txt"),
+    },
 }
 """The settings of a small checkpoint of each family."""
 
