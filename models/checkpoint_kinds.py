@@ -18,7 +18,7 @@ class CheckpointKind:
 
     Attributes:
         name: KIND in KIND:PATH.
-        role: "generator", "tokenizer" or "features".
+        role: "generator", "tokenizer", "features" or PART.
         about: what it is, in a few words.
         has: parts of names; each occurs at the beginning of the name of some tensor.
         lacks: parts of names that begin the name of no tensor.
@@ -40,6 +40,9 @@ class CheckpointKind:
 
         return all(map(found, self.has)) and not any(map(found, self.lacks))
 
+
+PART = "part of a generator"
+"""The role of what cannot be read alone."""
 
 NAT_BLOCKS = ("token_emb.word_embeddings.weight", "mid_block.attn.qkv.weight")
 
@@ -80,7 +83,7 @@ MARKS = (
         *("titok", "tokenizer", "TiTok's tokenizer"), ("latent_tokens", "decoder.", "quantize.")
     ),
     CheckpointKind(
-        *("amused", "generator", "aMUSEd's network, one part of its folder"),
+        *("amused", PART, "aMUSEd's network, which is read with its whole folder"),
         ("encoder_proj.weight", "cond_embed.linear_1.", "mlm_layer.conv2."),
     ),
     CheckpointKind(

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from models.checkpoint_kinds import CheckpointKind, kind_of_names
+from models.checkpoint_kinds import CheckpointKind, kind_of_file, kind_of_names
+from models.generators.amused import amused_sizes
 from models.generators.halton import halton_config
 from models.generators.published import config_from_shapes
 from models.generators.titok import titok_config
-from models.hub_files import read_checkpoint
+from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config
+from models.tensor_file import read_tensors
 from models.tokenizers.llamagen import llamagen_config
+from models.tokenizers.titok import decoding_part, titok_decoder_config
 from models.tokenizers.vqgan import vqgan_config
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -51,6 +54,8 @@ def report_on(path: str | Path) -> FileReport:
         ValueError: it is not a checkpoint: it does not exist, is damaged, cut off or of another
             type, or holds only the state of an optimiser.
     """
+    if (Path(path) / PIPELINE_INDEX).is_file():
+        return _report_on_pipeline(Path(path))
     tensors = read_checkpoint(path).tensors
     found = kind_of_names(tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -59,6 +64,19 @@ def report_on(path: str | Path) -> FileReport:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
     return FileReport(found.name, found.role, found.about, len(tensors), numbers, sizes)
+
+
+def _report_on_pipeline(folder: Path) -> FileReport:
+    """Say what a folder of diffusers with several models is."""
+    found = kind_of_file(folder)
+    if found is None:
+        made = read_config(folder / PIPELINE_INDEX).get("_class_name")
+        return FileReport(None, None, f"a folder of {made}, which is not read here", 0, 0)
+    sizes = amused_sizes(folder)
+    parts = [read_tensors(file).tensors for file in sorted(folder.glob("*/*model.safetensors"))]
+    numbers = sum(tensor.numel() for part in parts for tensor in part.values())
+    count = sum(map(len, parts))
+    return FileReport(found.name, found.role, found.about, count, numbers, sizes)
 
 
 def _sizes(kind: CheckpointKind, shapes: Shapes) -> dict[str, int]:
@@ -93,6 +111,7 @@ SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
     ("muse", "generator"): _muse_config,
     ("halton", "generator"): lambda shapes: halton_config(shapes, 1),
     ("titok", "generator"): lambda shapes: titok_config(shapes, 1),
+    ("titok", "tokenizer"): lambda shapes: titok_decoder_config(decoding_part(shapes)),
     ("vqgan", "tokenizer"): vqgan_config,
     ("llamagen", "tokenizer"): llamagen_config,
 }

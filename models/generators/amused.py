@@ -224,6 +224,25 @@ def network_of(config: Mapping[str, Any]) -> Any:
         raise ValueError(f"config.json: {line}") from None
 
 
+def amused_sizes(folder: Path) -> dict[str, int]:
+    """Read sizes from the configs of a folder: codebook_size, tokens and mask_token.
+
+    Raises:
+        ValueError: a file is missing or not valid.
+    """
+    _check_folder(folder)
+    found = {}
+    for name, file in (
+        ("codebook_size", "transformer/config.json"),
+        ("sample_size", "transformer/config.json"),
+        ("mask_token_id", "scheduler/scheduler_config.json"),
+    ):
+        value = HubCheckpoint({}, read_config(folder / file), folder / file).setting(name, int, 0)
+        found[name] = int(value)
+    codes, side, mask = found.values()
+    return {"codebook_size": codes, "tokens": side**2, "mask_token": mask}
+
+
 @functools.cache
 def pass_flops(config: str, context_tokens: int) -> int:
     """Count the floating-point operations of a forward pass for one image.

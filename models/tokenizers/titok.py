@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,8 @@ RENAMED = (
     (re.compile(r"\.upsample_conv\."), lambda m: ".upsample.conv."),
 )
 """The names that the decoder of MaskGIT's VQGAN has in TiTok's files, and in its own file."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ def load_titok_decoder(path: str | Path) -> TiTokDecoder:
     """
     checkpoint = read_checkpoint(path)
     normalised = checkpoint.setting("model.vq_model.use_l2_norm", bool, True)
-    state = {_our_name(n): t for n, t in checkpoint.tensors.items() if n.startswith(USED)}
+    state = decoding_part(checkpoint.tensors)
     del checkpoint  # and with it the encoder, which may be half of it
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
@@ -255,7 +258,16 @@ def load_titok_decoder(path: str | Path) -> TiTokDecoder:
     return decoder.float().eval()
 
 
-def _our_name(name: str) -> str:
-    for pattern, ours in RENAMED:
-        name = pattern.sub(ours, name)
-    return name
+def decoding_part(found: Mapping[str, T]) -> dict[str, T]:
+    """Return what belongs to the decoder, by our names.
+
+    Args:
+        found: tensors, or their shapes, by public name.
+    """
+    ours: dict[str, T] = {}
+    for name, value in found.items():
+        if name.startswith(USED):
+            for pattern, replacement in RENAMED:
+                name = pattern.sub(replacement, name)
+            ours[name] = value
+    return ours

@@ -95,8 +95,11 @@ def amused_strategy(steps: int, g: float, temperature: tuple[float, float]) -> G
         temperature: the first and last value of the noise on confidences, T values apart.
     """
     noise = np.linspace(*temperature, steps)
+    # In single precision, as the public code: cos(pi / 3) is then below a half, so that at T = 12
+    # one token fewer stays masked.
+    times = np.arange(1, steps).astype(np.float32) / np.float32(steps)
     return GenerationStrategy(
-        tuple(math.cos(math.pi / 2 * (t + 1) / steps) for t in range(steps - 1)),
+        tuple(float(ratio) for ratio in np.cos(times * np.float32(math.pi / 2))),
         tuple(noise[:-1]),
         (1.0,) * steps,
         (max(0.0, g - 1),) * steps,

@@ -94,7 +94,7 @@ def _lines(path: Path, found: FileReport) -> list[str]:
     if found.role == "generator":
         settings = _settings_of(found)
         lines.append(f"--set weights={found.kind}:{path}{settings}")
-    elif found.role is not None:
+    elif found.role in ("tokenizer", "features"):
         lines.append(f"--set {found.role}={found.kind}:{path}")
     return lines
 

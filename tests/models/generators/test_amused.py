@@ -21,6 +21,7 @@ from models.generators.conditions import Conditions
 from models.generators.registry import load_generator
 from models.testing import check_generator
 from tests.reference.published import amused_strategy
+from trials.presets.presets import read_strategy
 
 DATA = Path(__file__).parents[2] / "reference" / "amused"
 PROMPTS = ("a red cat", "dog", "a long caption, number 3: " + "cat dog " * 33)
@@ -235,3 +236,21 @@ def test_without_an_extra(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=rf"{package} is not installed: pip install .*\[{extra}\]"):
         load_generator(f"amused:{DATA / 'amused_256_small'}", prompts=prompts)
+
+
+@pytest.mark.parametrize("steps", [8, 12, 18])
+def test_as_many_tokens_stay_masked_as_by_the_public_scheduler(steps: int) -> None:
+    """At T = 12 and 18 double precision would give 128 where the public code gives 127."""
+    from diffusers import AmusedScheduler
+
+    untyped: Any = AmusedScheduler
+    scheduler, left = untyped(mask_token_id=5), []
+    scheduler.set_timesteps(steps)
+    tokens = torch.full((1, 256), 5)
+    for timestep in scheduler.timesteps:
+        logits = torch.randn(1, 256, 4, generator=torch.Generator().manual_seed(int(timestep)))
+        tokens = scheduler.step(logits, timestep, tokens).prev_sample
+        left.append(int((tokens == 5).sum()))
+    assert amused_strategy(steps, 10, (2, 0)).masked_counts(256) == tuple(left)
+    if steps == 12:
+        assert read_strategy("amused-256").generation.masked_counts(256) == tuple(left)

@@ -12,20 +12,13 @@ import pytest
 import torch
 
 from models.tokenizers.titok import (
-    RENAMED,
-    USED,
     TiTokDecoder,
+    decoding_part,
     load_titok_decoder,
     titok_decoder_config,
 )
 
 DATA = Path(__file__).parents[2] / "reference" / "titok"
-
-
-def ours(name: str) -> str:
-    for pattern, replacement in RENAMED:
-        name = pattern.sub(replacement, name)
-    return name
 
 
 def test_images_are_the_public_ones() -> None:
@@ -42,7 +35,7 @@ def test_images_are_the_public_ones() -> None:
 
 def test_the_published_names_and_shapes() -> None:
     published = json.loads((DATA / "tokenizer_s128_state_dict.json").read_text())
-    expected = {ours(n): tuple(shape) for n, shape in published.items() if n.startswith(USED)}
+    expected = decoding_part({name: tuple(shape) for name, shape in published.items()})
     config = titok_decoder_config(expected)
     assert (config.tokens, config.side, config.width, config.depth) == (128, 16, 512, 8)
     assert (config.num_heads, config.pixels.channels) == (8, (128, 128, 256, 256, 512))

@@ -13,6 +13,8 @@ from models.generators.halton import halton_config
 from models.generators.halton_generator import pass_flops as halton_flops
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import pass_flops as nat_flops
+from models.generators.titok import TiTokConfig, titok_config
+from models.generators.titok_generator import pass_flops as titok_flops
 from trials.presets.presets import presets
 from trials.presets.zoo import public_models
 
@@ -36,6 +38,8 @@ def test_what_is_known_holds_together() -> None:
         ("MUSE-Pytorch, ImageNet", lambda: nat_flops(NATConfig(1024, 256, 1000, 768, 12, 12))),
         ("Halton-MaskGIT 256 small", lambda: halton_flops(halton_of("small"))),
         ("Halton-MaskGIT 384 large", lambda: halton_flops(halton_of("large"))),
+        ("TiTok S-128", lambda: titok_flops(titok_of("uvit_s128"))),
+        ("TiTok L-32", lambda: titok_flops(titok_of("vit_l32_b64"))),
     ],
 )
 def test_operations_are_counted_ones(name: str, flops: Callable[[], int]) -> None:
@@ -48,6 +52,12 @@ def halton_of(size: str):  # type: ignore[no-untyped-def]
     path = TESTS / "reference" / "halton" / f"maskgit_{size}_state_dict.json"
     shapes = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
     return halton_config(shapes)
+
+
+def titok_of(listing: str) -> TiTokConfig:
+    path = TESTS / "reference" / "titok" / f"{listing}_state_dict.json"
+    shapes = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
+    return titok_config(shapes, 16)
 
 
 def test_the_zoo_is_listed(autonat: Autonat) -> None:
@@ -69,7 +79,8 @@ def test_the_zoo_is_listed(autonat: Autonat) -> None:
         ("reference/halton/vq_ds2.pt", "llamagen", {"codebook_size": 64, "code_width": 8}),
         ("reference/muse/muse_class.pth", "muse", {"words": 60, "tokens": 64, "depth": 4}),
         ("reference/titok/titok_vit.bin", "titok", {"codebook_size": 64, "tokens": 32}),
-        ("reference/titok/titok_tokenizer.bin", "titok", {}),
+        ("reference/titok/titok_tokenizer.bin", "titok", {"tokens": 32, "side": 4}),
+        ("reference/amused/amused_256_small", "amused", {"tokens": 64, "mask_token": 71}),
         ("models/files/nat.pth", "nat", {"codebook_size": 48, "num_classes": 10}),
         ("models/files/vqgan.ckpt", "vqgan", {"codebook_size": 48}),
     ],
