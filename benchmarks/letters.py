@@ -83,6 +83,7 @@ class Plan:
 
     Attributes:
         size: of the letters.
+        metric: that the searches minimise; everything is tested in FID.
         images: n of an evaluation.
         budget: the images of a search.
         test_images: n of the final tests.
@@ -92,6 +93,7 @@ class Plan:
     """
 
     size: str
+    metric: str
     images: int
     budget: int
     test_images: int
@@ -112,6 +114,7 @@ def main() -> None:
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     labels = [arm.label for arm in ARMS]
     run.add_argument("--arms", nargs="+", choices=labels, default=labels, metavar="ARM")
+    run.add_argument("--metric", default="fid", help="that is searched; FID is what is tested")
     run.add_argument("--images", type=int, default=1000)
     run.add_argument("--budget", type=int, default=62_000)
     run.add_argument("--test-images", type=int, default=10_080)
@@ -140,6 +143,7 @@ def run_all(given: argparse.Namespace) -> None:
     started = time.monotonic()
     plan = Plan(
         given.size,
+        given.metric,
         given.images,
         given.budget,
         given.test_images,
@@ -211,15 +215,15 @@ def _lengths(steps: list[int]) -> list[int]:
     return sorted({factor * length for length in steps for factor in (1, 2)})
 
 
-_OBJECTIVES: dict[tuple[str, str], LettersObjective] = {}
+_OBJECTIVES: dict[tuple[str, str, str], LettersObjective] = {}
 
 
-def _objective(plan: Plan) -> LettersObjective:
-    """The objective of this process."""
-    key = (plan.size, plan.precision)
+def _objective(plan: Plan, metric: str) -> LettersObjective:
+    """The objective of this process, for a metric."""
+    key = (plan.size, metric, plan.precision)
     if key not in _OBJECTIVES:
         torch.set_num_threads(1)
-        made = LettersObjective(size=plan.size, precision=plan.precision)
+        made = LettersObjective(size=plan.size, metric=metric, precision=plan.precision)
         made.prepare(plan.out, lambda *_: None)
         _OBJECTIVES[key] = made
     return _OBJECTIVES[key]
@@ -247,7 +251,7 @@ def _controls(plan: Plan, steps: int) -> Iterator[Row]:
 
 def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
     """Run or resume a search, and measure what it found on the way."""
-    objective = _objective(plan)
+    objective = _objective(plan, plan.metric)
     name = f"T{steps}-{arm.label}-s{seed}".replace(", ", "-").replace(" ", "-")
     url = f"sqlite:///{plan.out.resolve() / name}.db"
     space, budget = Space(GenerationStrategy.maskgit(steps)), Budget(plan.budget, plan.images)
@@ -259,7 +263,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
         record = Record.open(url, name)
     else:
         told = {
-            **describe("letters", {"size": plan.size}, objective),
+            **describe("letters", {"size": plan.size, "metric": plan.metric}, objective),
             "kind": "search",
             "search_name": name,
             "optimiser": arm.optimiser,
@@ -276,7 +280,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
 def _tested(
     plan: Plan, label: str, name: str, steps: int, seed: int, strategy: GenerationStrategy
 ) -> Row:
-    found = _objective(plan).evaluate(strategy, plan.test_images, FINAL_SEED)
+    found = _objective(plan, "fid").evaluate(strategy, plan.test_images, FINAL_SEED)
     return {
         "label": label,
         "name": name,
@@ -284,6 +288,7 @@ def _tested(
         "steps": steps,
         "seed": seed,
         "images": 0,
+        "metric": plan.metric,
         "images_per_evaluation": plan.images,
         "budget": 0 if label == "controls" else plan.budget,
         "fid": found.value,
@@ -304,8 +309,9 @@ def table(rows: pd.DataFrame) -> str:
     own = rows["label"] == "controls"
     rows.loc[own, "label"] = rows.loc[own, "name"]
     rows.loc[own, "images_per_evaluation"] = 0
+    rows.loc[own, "metric"] = "-"
     rows["images"] = rows["images"].round(-3)
-    by = ["size", "steps", "images", "images_per_evaluation", "label"]
+    by = ["size", "steps", "images", "images_per_evaluation", "metric", "label"]
     found = rows.groupby(by)["fid"].agg(["mean", "sem", "min", "max", "count"]).reset_index()
     return found.sort_values([*by[:3], "mean"]).round(2).to_string(index=False)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LABELS = {"fid": "FID", "fid-infinity": "FID∞", "kid": "KID", "mmd": "MMD"}
 FORMER_NAMES = {"fid": "value", "fid_se": "standard_error", "fid_at": "value_at"}
 """The names that fields had when FID was the only metric, and their present names."""
 
@@ -123,7 +124,7 @@ def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def metric_label(metric: str) -> str:
     """Return the label of a metric for people: "FID" for "fid"; a user's metric keeps its name."""
-    return metric.upper() if metric in ("fid", "kid", "mmd") else metric
+    return LABELS.get(metric, metric)
 
 
 @dataclass(frozen=True)

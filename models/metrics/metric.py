@@ -206,6 +206,7 @@ METRICS: Registry[Callable[[], Metric]] = Registry(
     "metric",
     {
         "fid": "models.metrics.fid:FID",
+        "fid-infinity": "models.metrics.fid_infinity:FIDInfinity",
         "kid": "models.metrics.kid:KID",
         "mmd": "models.metrics.mmd:MMD",
     },

@@ -252,7 +252,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or pixels:PATH (see
             models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
-        metric: fid, kid, mmd, or your own (see models.metrics.metric).
+        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
         quantise: whether images are rounded to 8 bits before they are measured.
         classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.

@@ -13,7 +13,12 @@ FEATURES = torch.arange(12.0).view(6, 2)
 
 
 def test_ours_by_name() -> None:
-    assert [load_metric(name).name for name in METRICS.names()] == ["fid", "kid", "mmd"]
+    assert [load_metric(name).name for name in METRICS.names()] == [
+        "fid",
+        "fid-infinity",
+        "kid",
+        "mmd",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,8 @@ def test_what_is_no_metric_is_refused(
     monkeypatch.setitem(METRICS._registered, "mine", made)
     with pytest.raises(ValueError, match=said):
         load_metric("mine")
-    with pytest.raises(ValueError, match="metric = 'lpips' is unknown; known: fid, kid, mmd, mine"):
+    known = "fid, fid-infinity, kid, mmd, mine"
+    with pytest.raises(ValueError, match=f"metric = 'lpips' is unknown; known: {known}"):
         load_metric("lpips")
 
 

@@ -47,7 +47,7 @@ class LettersObjective(NATObjective):
         classes: "equal" numbers of each class, or "random" classes as in the paper, which makes
             the metric noisier.
         checkpoint: the hash of weights in the lab's store, to measure these.
-        metric: fid, kid, mmd, or your own (see models.metrics.metric).
+        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
         precision: of generation and training (see models.precision).
 
     Raises:
