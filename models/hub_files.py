@@ -67,8 +67,12 @@ class HubCheckpoint:
         return found
 
 
-def read_checkpoint(path: str | Path) -> HubCheckpoint:
+def read_checkpoint(path: str | Path, only: tuple[str, ...] = ("",)) -> HubCheckpoint:
     """Read a folder or a file of weights, with its config.
+
+    Args:
+        path: the folder or file.
+        only: the beginnings of the names of tensors to read.
 
     Raises:
         ValueError: the path does not exist, a folder lacks its config or its weights or holds
@@ -79,7 +83,7 @@ def read_checkpoint(path: str | Path) -> HubCheckpoint:
         beside = (path.with_suffix(ending) for ending in CONFIG_ENDINGS)
         config = next((file for file in beside if file != path and file.is_file()), None)
         content = {} if config is None else read_config(config)
-        return HubCheckpoint(read_tensors(path).tensors, content, config)
+        return HubCheckpoint(read_tensors(path, only).tensors, content, config)
     if (path / PIPELINE_INDEX).is_file() and not (path / CONFIG).is_file():
         made = read_config(path / PIPELINE_INDEX).get("_class_name")
         raise ValueError(f"{path}: expected a folder of one model, got one of {made} with several")
@@ -87,7 +91,7 @@ def read_checkpoint(path: str | Path) -> HubCheckpoint:
     weights = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if weights is None:
         raise ValueError(f"{path}: it lacks its weights, {' or '.join(WEIGHTS[:2])}")
-    return HubCheckpoint(read_tensors(weights).tensors, content, path / CONFIG)
+    return HubCheckpoint(read_tensors(weights, only).tensors, content, path / CONFIG)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -243,10 +243,9 @@ def load_titok_decoder(path: str | Path) -> TiTokDecoder:
     Raises:
         ValueError: the files are missing, damaged, or not those of such a tokenizer.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, USED)
     normalised = checkpoint.setting("model.vq_model.use_l2_norm", bool, True)
     state = decoding_part(checkpoint.tensors)
-    del checkpoint  # and with it the encoder, which may be half of it
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
         with torch.device("meta"):
