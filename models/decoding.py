@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from models.generators.conditions import Conditions
-from models.generators.generator import MaskedGenerator
-from models.token_orders import scores_of
+from models.generators.generator import MaskedGenerator, PredictsPlaces
+from models.token_orders import follows_halton, halton_places, scores_of
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
@@ -55,6 +55,8 @@ def generate(
     batch, device = len(conditions), conditions.device
     tokens = torch.full((batch, length), mask, device=device)
     scores = scores_of(strategy, generator.grid)
+    if watch is None and isinstance(generator, PredictsPlaces) and follows_halton(strategy):
+        return _generate_in_order(generator, conditions, strategy, random, rows)
     for t in range(strategy.steps):
         noise = torch.rand((2, batch, length), device=device, generator=random)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
@@ -73,6 +75,66 @@ def generate(
         if watch is not None:
             watch(sampled, tokens)
     return tokens
+
+
+def _generate_in_order(
+    generator: PredictsPlaces,
+    conditions: Conditions,
+    strategy: GenerationStrategy,
+    random: torch.Generator | None,
+    rows: int | None,
+) -> Tensor:
+    """Return the tokens of `generate` where the order of tokens is known before they are sampled.
+
+    Logits are computed only where a token is set; the noise is that of `generate`.
+    """
+    length, batch, device = generator.tokens, len(conditions), conditions.device
+    tokens = torch.full((batch, length), generator.mask_token, device=device)
+    order = torch.empty(0)
+    shown = 0
+    for t, masked in enumerate(strategy.masked_counts(length)):
+        noise = torch.rand((2, batch, length), device=device, generator=random)
+        scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
+        if t == 0:
+            order = halton_places(strategy, generator.grid, noise[1])
+        places = order[:, shown : length - masked]
+        if t == 0:
+            logits = _at(first_logits(generator, tokens, conditions, scale, rows), places)
+        else:
+            logits = _guided_at(generator, tokens, conditions, scale, places, rows)
+        uniforms = noise[0].gather(1, places)
+        sampled = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
+        tokens = tokens.scatter(1, places, sampled)
+        shown = length - masked
+    return tokens
+
+
+def _guided_at(
+    generator: PredictsPlaces,
+    tokens: Tensor,
+    conditions: Conditions,
+    scale: float,
+    places: Tensor,
+    rows: int | None,
+) -> Tensor:
+    """Return `guided_logits` at places [B, P] of each image: [B, P, K]."""
+    if scale > 0:
+        conditions = Conditions.cat([conditions, generator.null(conditions)])
+        tokens, places = torch.cat([tokens, tokens]), torch.cat([places, places])
+    rows = rows or len(tokens)
+    pieces = zip(
+        *(torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows)), strict=True
+    )
+    logits = torch.cat([generator.logits_at(*piece).float() for piece in pieces])
+    if scale == 0:
+        return logits
+    cond, uncond = logits.chunk(2)
+    return torch.lerp(uncond, cond, 1 + scale)
+
+
+def _at(logits: Tensor, places: Tensor) -> Tensor:
+    """Return logits [B, L, K] at places [B, P]: [B, P, K]."""
+    return logits.gather(1, places[..., None].expand(-1, -1, logits.shape[-1]))
 
 
 def first_logits(

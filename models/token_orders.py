@@ -34,13 +34,8 @@ def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Sco
     """
     if strategy.token_order == "random":
         return lambda t, logits, sampled, uniforms: uniforms
-    if strategy.token_order.startswith("halton"):
-        if grid is None:
-            raise ValueError(
-                f"token_order = {strategy.token_order!r} needs a grid of tokens, but the tokens "
-                "of this generator are not a grid"
-            )
-        return _halton_scores(grid, rolled=strategy.token_order == "halton-rolled")
+    if follows_halton(strategy):
+        return _halton_scores(strategy, _require_grid(strategy, grid))
 
     def by_confidence(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
         noise = strategy.remask_temperature[t]
@@ -73,23 +68,54 @@ def confidences(
     return chosen + remask_temperature * gumbel
 
 
-def _halton_scores(grid: tuple[int, int], rolled: bool) -> Scores:
-    """Return scores that are lower for tokens whose turn in the Halton sequence is later.
+def follows_halton(strategy: GenerationStrategy) -> bool:
+    """Whether tokens are kept in a Halton order, which is known before they are sampled."""
+    return strategy.token_order.startswith("halton")
 
-    If rolled, the sequence starts elsewhere for each image, at an offset that is drawn from the
-    uniforms of the first step: order'[i] = order[(i - offset) mod L].
+
+def halton_places(
+    strategy: GenerationStrategy, grid: tuple[int, int] | None, uniforms: Tensor
+) -> Tensor:
+    """Return the positions of each image in the order in which they are kept, [B, L] int64.
+
+    If rolled, the sequence starts elsewhere for each image: order'[i] = order[(i - offset) mod L].
+
+    Args:
+        strategy: follows a Halton order.
+        grid: rows and columns of the tokens.
+        uniforms: [B, L] in [0, 1) of the first step, from which offsets are drawn.
+
+    Raises:
+        ValueError: the tokens are not a grid.
     """
-    order = halton_order(grid)
+    order = torch.tensor(halton_order(_require_grid(strategy, grid)), device=uniforms.device)
     length = len(order)
-    turns = torch.from_numpy(np.argsort(order))
-    offsets = torch.zeros(1, 1, dtype=torch.int64)
+    offsets = torch.zeros_like(uniforms[:, :1], dtype=torch.int64)
+    if strategy.token_order == "halton-rolled":
+        offsets = (uniforms[:, :1] * length).long().clamp_(max=length - 1)
+    turns = torch.arange(length, device=uniforms.device)
+    return order[(turns - offsets) % length]
+
+
+def _require_grid(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> tuple[int, int]:
+    if grid is None:
+        raise ValueError(
+            f"token_order = {strategy.token_order!r} needs a grid of tokens, but the tokens "
+            "of this generator are not a grid"
+        )
+    return grid
+
+
+def _halton_scores(strategy: GenerationStrategy, grid: tuple[int, int]) -> Scores:
+    """Return scores that are lower for tokens whose turn in the Halton sequence is later."""
+    scores = torch.empty(0)
 
     def by_turn(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
-        nonlocal offsets
-        if rolled and t == 0:
-            offsets = (uniforms[:, :1] * length).long().clamp_(max=length - 1)
-        turn = (turns.to(uniforms.device) + offsets.to(uniforms.device)) % length
-        return (-turn).float().expand(len(sampled), -1).clone()
+        nonlocal scores
+        if t == 0:
+            places = halton_places(strategy, grid, uniforms)
+            scores = (-places.argsort(1)).float()
+        return scores.clone()
 
     return by_turn
 

@@ -87,3 +87,21 @@ class MaskedGenerator(Protocol):
 
     def to(self, device: str | torch.device) -> Self:
         """Move this generator to a device, and return it."""
+
+
+@runtime_checkable
+class PredictsPlaces(MaskedGenerator, Protocol):
+    """A generator that can predict some tokens of an image alone, which costs less.
+
+    Decoding uses it where it knows which tokens a step sets, as in a Halton order. Where the
+    codebook is large, the last layer is a large share of a forward pass.
+    """
+
+    def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        """Return the logits of some positions, [B, P, K]: those of `__call__` up to rounding.
+
+        Args:
+            tokens: [B, L] int64, each in [0, K) or the mask token.
+            conditions: the conditions of B images.
+            places: [B, P] int64 in [0, L), the positions in each image.
+        """

@@ -181,15 +181,17 @@ class HaltonNetwork(nn.Module):
         self.last_norm = LastNorm(width)
         self.head = nn.Linear(width, words)
 
-    def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
-        """Predict the logits of every position.
+    def forward(self, tokens: Tensor, classes: Tensor, places: Tensor | None = None) -> Tensor:
+        """Predict the logits of every position, or of some.
 
         Args:
             tokens: [B, L] int64 in [0, K]; K is the mask token.
             classes: [B] int64 in [0, num_classes]; num_classes is the null class.
+            places: [B, P] int64 in [0, L), the positions to predict; None for all.
 
         Returns:
-            The logits, [B, L, K]. The public network also has a column for the mask token.
+            The logits, [B, L, K] or [B, P, K]. The public network also has a column for the mask
+            token.
         """
         of_class = self.cls_emb(classes)
         x = self.tok_emb(tokens) + self.pos_emb.weight
@@ -197,10 +199,10 @@ class HaltonNetwork(nn.Module):
             registers = self.reg_tokens.weight.expand(len(x), -1, -1)
             x = torch.cat([x, registers], dim=1)
         x = self.transformer(x, of_class)[:, : self.config.tokens]
-        codes = self.config.codebook_size
-        return F.linear(
-            self.last_norm(x, of_class), self.head.weight[:codes], self.head.bias[:codes]
-        )
+        if places is not None:
+            x = x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
+        x, codes = self.last_norm(x, of_class), self.config.codebook_size
+        return F.linear(x, self.head.weight[:codes], self.head.bias[:codes])
 
 
 def halton_config(

@@ -46,6 +46,11 @@ class HaltonGenerator:
         logits: Tensor = self.network(tokens, conditions.parts[0])
         return logits
 
+    def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        """See `PredictsPlaces.logits_at`."""
+        logits: Tensor = self.network(tokens, conditions.parts[0], places)
+        return logits
+
     def conditions_of(self, drawn: Tensor) -> Conditions:
         """Return the classes [B]."""
         return Conditions(drawn)

@@ -220,7 +220,10 @@ class LlamaGenVQ(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """See `Tokenizer.decode`."""
         codes = rearrange(self.quantize()[tokens], "b h w d -> b d h w")
-        images: Tensor = self.decoder(self.post_quant_conv(codes)).float()
+        # One by one on the CPU, where larger batches take memory and save no time.
+        at_once = 1 if tokens.device.type == "cpu" else len(tokens)
+        parts = torch.split(codes, max(1, at_once))
+        images = torch.cat([self.decoder(self.post_quant_conv(part)).float() for part in parts])
         return images.clamp(-1, 1) / 2 + 0.5
 
     def hash(self) -> str:
