@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.decoding import generate
 from models.generators.conditions import Conditions
-from models.generators.generator import MaskedGenerator
+from models.generators.generator import MaskedGenerator, PredictsPlaces
 from models.generators.soundness import declaration_fault
 from models.precision import device
 from search.conformance import require
@@ -115,6 +115,11 @@ def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Condit
     require(same, "two equal forward passes gave different logits; is it in evaluation mode?")
     turned = torch.arange(BATCH, device=where).flip(0)
     _check_rows("logits", logits, turned, lambda rows: generator(tokens[rows], conditions[rows]))
+    if isinstance(generator, PredictsPlaces):
+        places = turned[:, None] * generator.tokens // BATCH + torch.zeros_like(tokens[:, :2])
+        at = generator.logits_at(tokens, conditions, places).float()
+        there = logits.gather(1, places[..., None].expand(-1, -1, shape[2]))
+        _require_close("logits of some positions", at, there)
     null = generator.null(conditions)
     both = Conditions.cat([conditions, null])
     guided = generator(torch.cat([tokens, tokens]), both).float()[:BATCH]
