@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.controls import RULE_OF_THUMB, START
 from search.reading import read_yaml
 from search.strategy_file import StrategyFile
 
@@ -36,7 +37,9 @@ class Preset:
         return FOLDER / f"{self.name}.json"
 
     def brings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings of a search that the preset brings: bounds, and what is frozen.
+        """Return the settings that the preset brings: bounds, what is frozen, and controls.
+
+        The start is a control, because it is the published sampler that a search has to beat.
 
         Args:
             settings: the given settings, which are preferred.
@@ -49,6 +52,8 @@ class Preset:
         another_order = isinstance(searched, dict) and "token_order" in searched
         if self.frozen and "frozen" not in settings and not another_order:
             brought["frozen"] = list(self.frozen)
+        if "controls" not in settings and settings.get("what", "generation") == "generation":
+            brought["controls"] = [RULE_OF_THUMB, START]
         return brought
 
 

@@ -120,12 +120,16 @@ class SearchRun:
             if best is not None:
                 found[name] = (best.strategy, best.training)
         if self.settings.what == "generation":
-            controls = self.settings.controls
-            return found | {name: (CONTROLS[name](self.settings.steps), None) for name in controls}
+            return found | {name: (self._control(name), None) for name in self.settings.controls}
         for evaluation in self.studies[0].record.evaluations:
             if evaluation.probe.role == START:
                 found[START] = (evaluation.probe.strategy, evaluation.probe.training)
         return found
+
+    def _control(self, name: str) -> GenerationStrategy:
+        if name == START:
+            return self.settings.generation_space().start
+        return CONTROLS[name](self.settings.steps)
 
     def _optimiser(self, name: str) -> Any:
         settings = self.settings

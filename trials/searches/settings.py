@@ -13,7 +13,7 @@ from pydantic import ValidationError, model_validator
 
 from search.bound import Bound
 from search.choices import CHOICES
-from search.controls import CONTROLS
+from search.controls import CONTROLS, START
 from search.dimensions import SearchSpace
 from search.names import (
     derived_search_name,
@@ -115,7 +115,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
         for what, names, known in (
-            ("control", self.controls, tuple(CONTROLS)),
+            ("control", self.controls, (*CONTROLS, START)),
             ("choice", self.choices, tuple(CHOICES)),
         ):
             require_known(what, [*names], known)

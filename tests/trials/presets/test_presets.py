@@ -12,6 +12,7 @@ from search.schedules import STANDARD
 from search.strategy_file import StrategyFile
 from search.strategy_text import about
 from tests.reference.published import PRESETS
+from trials.lab import Lab
 from trials.presets.presets import FOLDER, preset_named, presets, read_strategy
 from trials.searches.settings import read_settings
 
@@ -58,6 +59,26 @@ def test_what_is_given_is_preferred_to_what_a_preset_brings() -> None:
     assert read_settings({**given, "frozen": []}).frozen == []
     orders = {"token_order": ["confidence", "halton"]}
     assert read_settings({**given, "choices": orders}).frozen == []
+
+
+def test_the_published_sampler_is_a_control_of_the_search_that_starts_from_it(
+    autonat: Autonat, with_mlflow: Lab
+) -> None:
+    given = {"objective": "simulated", "steps": 4, "start": Path("amused-256")}
+    assert read_settings(given).controls == ["rule of thumb", "start"]
+    assert read_settings({**given, "controls": ["one step"]}).controls == ["one step"]
+    assert read_settings({**given, "start": Path("published")}).controls == ["rule of thumb"]
+    lab = with_mlflow.folder
+    code, _, err = autonat(
+        *("search", "--objective", "simulated", "--start", "amused-256", "--steps", 4),
+        *("--images", 100, "--budget", 300, "--optimisers", "random", "--runner", "local"),
+        *("--test-images", 100, "--test-seeds", "1", "--name", "mine", "--lab", lab),
+    )
+    assert code == 0, err
+    control = StrategyFile.read(lab / "results" / "mine" / "start.json")
+    assert control.generation == PRESETS["amused-256"].with_steps(4)
+    assert control.baseline is not None
+    assert control.test is not None
 
 
 def test_a_file_of_the_same_name_is_preferred(
