@@ -4,11 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test browser lint format pin clean
+.PHONY: help demo test test-long browser lint format pin clean
 
 help:
 	@echo "make demo    install if needed, then run the main job (autonat demo)"
 	@echo "make test    install if needed, then every test, lint and type check"
+	@echo "make test-long  the tests that are too long for every change"
 	@echo "make browser install a browser for the tests of pages, where apt-get can (make test does it)"
 	@echo "make lint    ruff and mypy only"
 	@echo "make format  rewrite the code in the house style"
@@ -18,11 +19,18 @@ help:
 demo: $(INSTALLED)
 	@$(BIN)/autonat demo
 
+# Every test in under half an hour on two cores, but those marked as long: a fault that shorter tests
+# meet too, or the same with other names.
+#
 # Two at a time, with a thread each: many tests wait for Ray to start, and threads of two processes
 # would take the two cores from each other. A file's tests share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) browser
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
 	@$(MAKE) --no-print-directory lint
+
+test-long: $(INSTALLED) browser
+	$(PYTEST) -m long
 
 # The tests of pages need a real browser, which is no Python package. They are skipped where it can
 # be neither found nor installed within a few minutes.

@@ -72,6 +72,7 @@ class Dots:
 """
 
 
+@pytest.mark.long
 def test_an_instance_is_searched_on_ray_and_shows_its_images(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_it_says_when_it_has_converged() -> None:
     assert min(fids) > 0.98 * so_far
 
 
+@pytest.mark.long
 def test_it_does_not_say_so_while_it_gains() -> None:
     """Every evaluation is better than the last."""
     optimiser = CoarseToFine(SPACE, Budget(20_000, 100), 0, TOKENS)

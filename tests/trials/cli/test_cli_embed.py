@@ -70,6 +70,7 @@ def test_bad_input_is_one_line(autonat: Autonat, tmp_path: Path) -> None:
         assert line in one_line(*autonat("embed", folder, *encoder))
 
 
+@pytest.mark.long
 def test_killed_it_goes_on(tmp_path: Path) -> None:
     """kill -9 after some batches; nothing is lost, and nothing is there twice."""
     captions = [[f"picture {i} of {i % 7} squares", f"{i} again"] for i in range(100)]

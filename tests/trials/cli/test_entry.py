@@ -32,7 +32,7 @@ SEARCH = """
         ("local", "importing", signal.SIGINT, False),
         ("ray", "starting Ray", signal.SIGINT, False),
         ("ray", "starting Ray", signal.SIGTERM, True),
-        ("local", "searching", signal.SIGINT, False),
+        pytest.param("local", "searching", signal.SIGINT, False, marks=pytest.mark.long),
         ("ray", "searching", signal.SIGINT, False),
         ("local", "searching", signal.SIGTERM, True),
         ("local", "searching", signal.SIGHUP, False),
@@ -70,7 +70,7 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     assert (closing[runner] in map(str.strip, lines)) == (phase in ("searching", "publishing"))
 
 
-@pytest.mark.parametrize("kind", ["a terminal", "a pipe"])
+@pytest.mark.parametrize("kind", ["a terminal", pytest.param("a pipe", marks=pytest.mark.long)])
 def test_a_search_goes_on_when_nobody_can_read_what_it_prints(kind: str, tmp_path: Path) -> None:
     """Such as in a terminal whose window was closed, or before a `tee` that Ctrl-C ended."""
     reading, writing = pty.openpty() if kind == "a terminal" else os.pipe()
@@ -92,6 +92,7 @@ def test_a_search_goes_on_when_nobody_can_read_what_it_prints(kind: str, tmp_pat
     assert (tmp_path / "autonat-lab" / "results" / "cut" / "report.html").exists()
 
 
+@pytest.mark.long
 def test_what_is_told_to_ignore_the_end_of_its_terminal_goes_on(tmp_path: Path) -> None:
     words = [*SEARCH.replace("4000", "3000").split(), "--runner", "local"]
     process = subprocess.Popen(

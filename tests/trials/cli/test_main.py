@@ -306,6 +306,7 @@ def test_a_finished_search_is_not_begun_again_but_can_be_resumed(
     assert Record.open(Lab.open(searched).record_url, "small-tpe").evaluations == before
 
 
+@pytest.mark.long
 def test_a_search_runs_on_without_its_tracking_server_and_sync_completes_it(
     autonat: Autonat, tmp_path: Path
 ) -> None:

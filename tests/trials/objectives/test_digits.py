@@ -54,6 +54,7 @@ def test_the_ladder_holds(trained: DigitsObjective) -> None:
     assert 1.2 * by_steps[8] < rule < 0.75 * one  # neither best nor hopeless
 
 
+@pytest.mark.long
 def test_a_class_that_the_generator_misses_is_seen(trained: DigitsObjective) -> None:
     """By far more than the noise of an evaluation at the same n, whichever class it is."""
     tokens, classes = digits()
@@ -92,6 +93,7 @@ def test_same_strategy_n_and_seed_is_the_same_number_in_another_process(
     assert here.images == 300
 
 
+@pytest.mark.long
 def test_common_seeds_cancel_noise_between_neighbours(trained: DigitsObjective) -> None:
     base = GenerationStrategy.maskgit(4)
     near = dataclasses.replace(base, remask_temperature=(1.05, 0.75, 0.5))

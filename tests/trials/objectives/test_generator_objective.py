@@ -164,6 +164,7 @@ def test_settings_that_cannot_be(named: dict[str, Any], change: dict[str, Any], 
         load_objective("generator", named | change)
 
 
+@pytest.mark.long
 def test_a_search_of_ones_own_generator_by_a_setting(
     autonat: Autonat, named: dict[str, Any], with_mlflow: Lab
 ) -> None:

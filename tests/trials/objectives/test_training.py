@@ -255,6 +255,7 @@ def ranked(record: Record) -> list[tuple[float, str]]:
     )
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +390,7 @@ def test_a_training_search_by_the_command_line(autonat: Autonat, tmp_path: Path)
     assert autonat("report", "t", "--lab", lab)[0] == 0
 
 
+@pytest.mark.long
 def test_a_start_that_diverges_does_not_stop_the_report(
     autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,14 @@ def measured(record: Record) -> dict[int, tuple[Probe, float | None]]:
 
 
 @pytest.mark.parametrize(
-    "optimiser", ["random", "tpe", "cmaes", "autonat-reference", "coarse-to-fine"]
+    "optimiser",
+    [
+        "random",
+        pytest.param("tpe", marks=pytest.mark.long),
+        pytest.param("cmaes", marks=pytest.mark.long),
+        "autonat-reference",
+        "coarse-to-fine",
+    ],
 )
 def test_what_is_tried_again_leaves_the_record_of_a_search_that_never_failed(
     lab: Lab, optimiser: str
@@ -247,6 +254,7 @@ def test_a_search_whose_objective_always_fails_stops_is_shown_and_tried_again(
     assert states == ["FINISHED"] * 40
 
 
+@pytest.mark.long
 def test_other_winners_after_trying_again_are_tested(autonat: Autonat) -> None:
     Path("failing.py").write_text(MINE)
     Path("broken").touch()

@@ -36,6 +36,7 @@ def test_two_workers_train_to_the_weights_of_one(tmp_path: Path) -> None:
     assert torch.load(folder / CHECKPOINT, weights_only=True)["step"] == 8
 
 
+@pytest.mark.long
 def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     objective = DigitsObjective(**SMALL)
     settings = replace(objective._training.settings, learning_rate=1e30)

@@ -45,6 +45,7 @@ def test_a_driver_that_is_told_to_stop(tmp_path: Path) -> None:
     assert "autonat search --resume faults" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_node_lost_and_another_added(tmp_path: Path) -> None:
     outcome, on_the_added = node_lost(tmp_path, FEW)
@@ -53,6 +54,7 @@ def test_a_node_lost_and_another_added(tmp_path: Path) -> None:
     assert on_the_added > 0
 
 
+@pytest.mark.long
 def test_a_record_whose_server_restarts(tmp_path: Path) -> None:
     outcome = postgresql_restarted(tmp_path, 2, "local", 1.0, FEW)
     assert unharmed(outcome, 2)

@@ -161,6 +161,7 @@ def test_ray_finds_what_one_process_finds(lab: Lab) -> None:
     assert (times[-1] - times[0]) / (len(times) - 1) < 0.2, f"{times[-1] - began:.1f} s in all"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_workers")
 def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -> None:
     """Tune's own scheduler kills each worker that starts while another is free, so one does all."""
@@ -178,6 +179,7 @@ def test_short_evaluations_are_shared_by_all_workers(lab: Lab, tmp_path: Path) -
     assert len(list(tmp_path.glob("worker-*"))) == 2
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_workers")
 def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path) -> None:
     class Hanging(SimulatedObjective):

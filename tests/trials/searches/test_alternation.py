@@ -45,6 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole") / "lab"
 
 
+@pytest.mark.long
 def test_rounds_are_searches_that_start_where_the_last_one_ended(
     autonat: Autonat, whole: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_an_optimiser_of_ones_own(autonat: Autonat, tmp_path: Path) -> None:
     assert {row["method"] for row in json.loads(out)["results"]} >= {OPTIMISER}
 
 
+@pytest.mark.long
 def test_a_schedule_and_a_choice_are_searched(
     autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

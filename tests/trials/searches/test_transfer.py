@@ -29,6 +29,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_another_model_and_other_t(autonat: Autonat, file: Path, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     plain = ("transfer", file, "--set", "width=12", "--lab", lab, "--json")
