@@ -11,8 +11,8 @@ from search.strategy import GenerationStrategy, schedules_of
 
 COLOURS = ("#7d828a", "#0072b2", "#d55e00", "#009e73", "#b2559b")
 MARKERS = ("s", "o", "D", "^", "v")
-WIDTH, ROW_HEIGHT, DOTS = 8.0, 2.6, 110
-"""Inches, inches, and dots an inch."""
+WIDTH, ROW_HEIGHT, LEGEND_HEIGHT, DOTS = 8.0, 2.6, 0.4, 110
+"""Inches, inches, inches, and dots an inch."""
 
 
 def schedules_png(strategies: Mapping[str, GenerationStrategy]) -> bytes:
@@ -28,7 +28,14 @@ def schedules_png(strategies: Mapping[str, GenerationStrategy]) -> bytes:
 
     names = schedules_of(strategies.values())
     rows = -(-len(names) // 2)
-    figure = Figure(figsize=(WIDTH, ROW_HEIGHT * rows + 0.4), dpi=DOTS, layout="constrained")
+    height = ROW_HEIGHT * rows + LEGEND_HEIGHT
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS)
+    # Fixed margins: matplotlib's own layouts draw everything twice to find them.
+    figure.subplots_adjust(
+        **{"left": 0.07, "right": 0.98, "wspace": 0.18, "hspace": 0.5},
+        bottom=0.5 / height,
+        top=1 - (LEGEND_HEIGHT + 0.3) / height,
+    )
     panels = figure.subplots(rows, 2, squeeze=False).flat
     for panel, name in zip(panels, names, strict=False):
         drawn = {label: s.schedule(name) for label, s in strategies.items()}
@@ -45,7 +52,7 @@ def schedules_png(strategies: Mapping[str, GenerationStrategy]) -> bytes:
             )
         panel.set_title(name.replace("_", " "), fontsize=11)
         panel.set_xlabel("step t")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.05 * edge or None)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
         if not SCHEDULES[name].length(max(s.steps for s in strategies.values())):
@@ -53,7 +60,7 @@ def schedules_png(strategies: Mapping[str, GenerationStrategy]) -> bytes:
     for panel in panels:  # what is left of them
         panel.set_axis_off()
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="upper center", ncols=4, frameon=False)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

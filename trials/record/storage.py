@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -54,11 +55,26 @@ def open_storage(url: str) -> RDBStorage:
     # Of several processes that create the tables at the same time, one succeeds.
     collided = (IntegrityError, ProgrammingError, *(() if server else (OperationalError,)))
     more = {"connect_args": {"connect_timeout": CONNECT_SECONDS}} if server else {}
+    # Optuna's comparison of versions takes longer than all else, and a search opens its storage often.
+    options = {
+        "engine_kwargs": {"pool_pre_ping": True, **more},
+        "skip_compatibility_check": url in _compatible,
+    }
     for _ in range(MAKERS):
         with contextlib.suppress(*collided):
-            return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
+            return _opened(url, options)
         time.sleep(AGAIN_SECONDS / 2)
-    return RecordStorage(url, engine_kwargs={"pool_pre_ping": True, **more})
+    return _opened(url, options)
+
+
+_compatible: set[str] = set()
+"""The storages that this process has opened, which this version of Optuna can therefore read."""
+
+
+def _opened(url: str, options: Mapping[str, Any]) -> RDBStorage:
+    storage = RecordStorage(url, **options)
+    _compatible.add(url)
+    return storage
 
 
 def one_database(url: str) -> ValueError:
