@@ -21,6 +21,10 @@ from search.schedules import SCHEDULES, STANDARD
 MOST_STEPS = 4096
 """The largest T: the number of tokens in the largest grid of a published generator, 64 x 64."""
 
+NEGLIGIBLE_GUIDANCE = 2.0**-24
+"""Guidance at or below it changes nothing: logits are float32, in which 1 + s is then 1. Such
+remainders of 0 are left where a search converts a strategy to coordinates and back."""
+
 
 def require_steps(steps: int, tokens: int | None = None) -> None:
     """Refuse an impossible T before anything of its size is made.
@@ -58,7 +62,8 @@ class GenerationStrategy:
         sampling_temperature: T values >= 0 that divide the logits before tokens are sampled; 0
             takes the most probable token.
         guidance_scale: T values >= 0, s in cond + s * (cond - uncond).
-        guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass. The
+        guidance_floor: guidance at or below it counts as 0 and costs no unconditional pass, as does
+            guidance at or below NEGLIGIBLE_GUIDANCE. The
             public search cannot go below 1e-4, so 1e-4 means 0 in its strategies.
         token_order: which tokens are kept first: the most confident ones ("confidence"), random
             ones ("random"), the next ones of a Halton sequence over the grid ("halton"), or those
@@ -179,7 +184,8 @@ class GenerationStrategy:
     @property
     def guided(self) -> tuple[bool, ...]:
         """For each step, whether it needs the unconditional pass."""
-        return tuple(scale > self.guidance_floor for scale in self.guidance_scale)
+        floor = max(self.guidance_floor, NEGLIGIBLE_GUIDANCE)
+        return tuple(scale > floor for scale in self.guidance_scale)
 
     def forward_passes(self) -> int:
         """Return the network passes for each image: one a step, two in steps with guidance."""

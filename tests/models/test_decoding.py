@@ -136,6 +136,16 @@ def test_texts_are_decoded_as_classes_are() -> None:
         nat.set_null_context(torch.zeros(3, 4))
 
 
+def test_guidance_that_rounding_left_costs_nothing_and_changes_nothing(nat: NAT) -> None:
+    """In float32 1 + s is then 1, so the unconditional pass would be for nothing."""
+    none = RULE.with_values({"guidance_scale": (0.0,) * 4})
+    left = RULE.with_values({"guidance_scale": (2.2e-16, 0.0, 1e-15, 2.0**-24)})
+    assert left.forward_passes() == none.forward_passes() == 4
+    assert torch.equal(run(nat, left), run(nat, none))
+    one, other = torch.randn(2, 1000)
+    assert torch.equal(torch.lerp(one, other, 1 + 2.0**-24), other)
+
+
 def test_guidance_at_the_floor_is_no_guidance(nat: NAT) -> None:
     floor = dataclasses.replace(RULE, guidance_scale=(1e-4,) * 4, guidance_floor=1e-4)
     assert torch.equal(
