@@ -32,7 +32,10 @@ def schedules_png(strategies: Mapping[str, GenerationStrategy]) -> bytes:
     figure = Figure(figsize=(WIDTH, height), dpi=DOTS)
     # Fixed margins: matplotlib's own layouts draw everything twice to find them.
     figure.subplots_adjust(
-        **{"left": 0.07, "right": 0.98, "wspace": 0.18, "hspace": 0.5},
+        left=0.07,
+        right=0.98,
+        wspace=0.18,
+        hspace=0.5,
         bottom=0.5 / height,
         top=1 - (LEGEND_HEIGHT + 0.3) / height,
     )

@@ -55,7 +55,7 @@ def open_storage(url: str) -> RDBStorage:
     # Of several processes that create the tables at the same time, one succeeds.
     collided = (IntegrityError, ProgrammingError, *(() if server else (OperationalError,)))
     more = {"connect_args": {"connect_timeout": CONNECT_SECONDS}} if server else {}
-    # Optuna's comparison of versions takes longer than all else, and a search opens its storage often.
+    # A search opens its storage often, and Optuna's comparison of versions would take longest.
     options = {
         "engine_kwargs": {"pool_pre_ping": True, **more},
         "skip_compatibility_check": url in _compatible,
