@@ -119,7 +119,9 @@ def test_it_is_compared_and_exported(
         assert kept == best[part]
 
 
-@each_finished
+@pytest.mark.parametrize(
+    "name", [n if n == "both" else pytest.param(n, marks=pytest.mark.long) for n in FINISHED]
+)
 def test_it_is_resumed_and_reported(
     name: str, autonat: Autonat, opened: Callable[[str], Path]
 ) -> None:
