@@ -30,7 +30,10 @@ def counted_flops(compute: Callable[[], object]) -> int:
 
 def decode_flops(tokenizer: nn.Module, grid: tuple[int, int]) -> int:
     """Count the operations with which a network decodes an image from its tokens [h, w]."""
-    shadow: Any = copy.deepcopy(tokenizer).to("meta")
+    # A copy without numbers: a whole one would need the memory of the weights again.
+    shadows: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in tokenizer.parameters()}
+    shadows |= {id(b): b.to("meta") for b in tokenizer.buffers()}
+    shadow: Any = copy.deepcopy(tokenizer, shadows)
     tokens = torch.zeros((1, *grid), dtype=torch.int64, device="meta")
     with FlopCounterMode(display=False) as counter:
         shadow.decode(tokens)
