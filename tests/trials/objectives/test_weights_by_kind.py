@@ -103,6 +103,15 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "family",
+    [
+        "muse",
+        "amused",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("halton", "titok")),
+    ],
+    indirect=True,
+)
 def test_a_search_of_a_family_to_the_end(
     autonat: Autonat, family: dict[str, Any], with_mlflow: Lab
 ) -> None:
