@@ -48,9 +48,11 @@ class Preset:
         given = settings.get("bounds", {})
         if self.bounds and isinstance(given, dict):
             brought["bounds"] = {**self.bounds, **given}
-        searched = settings.get("choices")
-        another_order = isinstance(searched, dict) and "token_order" in searched
-        if self.frozen and "frozen" not in settings and not another_order:
+        choices = settings.get("choices")
+        orders = choices.get("token_order") if isinstance(choices, dict) else None
+        # What has no effect in a Halton order may have one in the others.
+        by_confidence = isinstance(orders, list) and "confidence" in orders
+        if self.frozen and "frozen" not in settings and not by_confidence:
             brought["frozen"] = list(self.frozen)
         if "controls" not in settings and settings.get("what", "generation") == "generation":
             brought["controls"] = [RULE_OF_THUMB, START]

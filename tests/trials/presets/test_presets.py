@@ -57,8 +57,13 @@ def test_what_is_given_is_preferred_to_what_a_preset_brings() -> None:
     given = {"objective": "simulated", "steps": 32, "start": Path("halton-256-base")}
     assert read_settings(given).frozen == ["remask_temperature"]
     assert read_settings({**given, "frozen": []}).frozen == []
-    orders = {"token_order": ["confidence", "halton"]}
-    assert read_settings({**given, "choices": orders}).frozen == []
+    for orders, frozen in (
+        (["confidence", "halton"], []),
+        (["halton", "halton-rolled"], ["remask_temperature"]),
+        (["halton-rolled"], ["remask_temperature"]),
+    ):
+        choices = {"token_order": orders}
+        assert read_settings({**given, "choices": choices}).frozen == frozen
 
 
 def test_the_published_sampler_is_a_control_of_the_search_that_starts_from_it(
