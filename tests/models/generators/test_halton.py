@@ -119,6 +119,17 @@ def test_logits_of_some_places_give_the_tokens_of_all(
         assert (others == tokens[0]).float().mean() > 0.99  # rounding may decide between two
 
 
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize("order", ["halton", "halton-rolled"])
+def test_it_generates_on_a_gpu(order: str) -> None:
+    network = load_halton(REFERENCE / "maskgit_odd_heads.pth", 6)
+    generator = HaltonGenerator(network, GreyLevels(48, (8, 8))).to("cuda")
+    strategy = halton_strategy(64, 3, 0.7).with_values({}, {"token_order": order})
+    classes = generator.conditions_of(torch.tensor([1, 3, 0], device="cuda"))
+    tokens = generate(generator, classes, strategy, torch.Generator("cuda").manual_seed(1), rows=2)
+    assert int(tokens.max()) < 48
+
+
 @pytest.mark.parametrize("side", [24, 32])
 def test_its_order_on_larger_grids(side: int) -> None:
     public = np.load(REFERENCE / f"halton_order_{side}x{side}.npy")
