@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +58,8 @@ class AmusedGenerator:
         network: a diffusers.UVit2DModel with its weights, in evaluation mode.
         encoder: encodes the prompts.
         decoder: turns tokens into images.
-        prompts: the prompts to generate for.
+        prompts: the prompts to generate for; if there are none, images are generated for the empty
+            prompt.
         mask_token: the number of the mask token, which is not K.
         image_size: the side of the images in pixels.
     """
@@ -74,7 +75,7 @@ class AmusedGenerator:
     ) -> None:
         side: int = network.config.sample_size
         self.network, self.encoder, self.decoder = network, encoder, decoder
-        self.prompts, self.num_conditions = prompts, len(prompts)
+        self.prompts, self.num_conditions = prompts, len(prompts) or None
         self.grid, self.tokens = (side, side), side * side
         self.codebook_size: int = network.config.codebook_size
         self.mask_token = mask_token
@@ -94,6 +95,8 @@ class AmusedGenerator:
 
     def conditions_of(self, drawn: Tensor) -> Conditions:
         """Return the conditions of the prompts with these numbers."""
+        if not self.prompts:
+            return self.null(Conditions(drawn))
         # Each prompt once and in the order of numbers, so that an image's condition does not depend
         # on its place among the others.
         numbers, which = torch.unique(drawn, return_inverse=True)
@@ -142,13 +145,16 @@ class AmusedGenerator:
         return Conditions(states, pooled, numbers)
 
 
-def load_amused(path: str | Path, *, prompts: str | Path) -> AmusedGenerator:
+def load_amused(
+    path: str | Path, *, prompts: str | Path | Sequence[str] | None = None
+) -> AmusedGenerator:
     """Load aMUSEd from a folder as diffusers saves it, such as a clone of amused/amused-256.
 
     Args:
         path: the folder with model_index.json, scheduler, text_encoder, tokenizer, transformer and
             vqvae; only safetensors are read.
-        prompts: the prompts to generate for (see models.data.prompts).
+        prompts: the prompts to generate for, or a file of them (see models.data.prompts); None for
+            the empty prompt alone.
 
     Returns:
         The generator in evaluation mode, on the CPU, in float32.
@@ -159,7 +165,7 @@ def load_amused(path: str | Path, *, prompts: str | Path) -> AmusedGenerator:
     """
     folder = Path(path)
     _check_folder(folder)
-    texts = read_prompts(prompts)
+    texts = read_prompts(prompts) if isinstance(prompts, str | Path) else tuple(prompts or ())
     network = load_network(folder / "transformer")
     config, place = network.config, folder / "scheduler" / "scheduler_config.json"
     scheduler = HubCheckpoint({}, read_config(place), place)

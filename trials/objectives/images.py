@@ -359,6 +359,8 @@ def _published(
         raise ValueError(f"expected either checkpoint or weights, got both, weights = {weights}")
     known = {name: value for name, value in settings.items() if value is not None}
     generator = load_generator(weights, **known)
+    if getattr(generator, "prompts", None) == ():
+        raise ValueError(f"prompts: expected a file with prompts for {weights}, got None")
     if grid is not None and generator.grid != (grid, grid):
         raise ValueError(f"grid = {grid}, but {weights} has {generator.grid}")
     if num_classes is not None and generator.num_conditions != num_classes:

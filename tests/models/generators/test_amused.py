@@ -113,6 +113,21 @@ def test_it_keeps_what_generators_promise(
     check_generator(generators[size], generators[SIZES[1 - SIZES.index(size)]])
 
 
+@torch.inference_mode()
+def test_prompts_in_a_list_and_none_at_all(generators: dict[int, AmusedGenerator]) -> None:
+    known = generators[256]
+    name = f"amused:{DATA / 'amused_256_small'}"
+    listed = load_generator(name, prompts=PROMPTS)
+    assert listed.num_conditions == 3
+    drawn = torch.arange(3)
+    assert torch.equal(listed.conditions_of(drawn).parts[0], known.conditions_of(drawn).parts[0])
+    none = load_generator(name)
+    assert none.num_conditions is None
+    empty = none.conditions_of(torch.zeros(2, dtype=torch.int64))
+    assert torch.equal(empty.parts[1], known.null(empty).parts[1])
+    check_generator(none)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_published_names_and_shapes(size: int) -> None:
     published = json.loads((DATA / f"amused_{size}_state_dict.json").read_text())
@@ -223,8 +238,6 @@ def test_a_file_in_place_of_the_folder(prompts: Path) -> None:
         load_generator(f"titok:{DATA / 'amused_256_small'}", tokenizer="titok:x")
     found = load_generator(str(DATA / "amused_256_small"), prompts=prompts)
     assert isinstance(found, AmusedGenerator)  # a folder is recognised
-    with pytest.raises(ValueError, match="missing a required argument: 'prompts'"):
-        load_generator(f"amused:{DATA / 'amused_256_small'}")
 
 
 @pytest.mark.parametrize(

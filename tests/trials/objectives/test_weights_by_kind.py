@@ -68,6 +68,15 @@ def test_a_family_is_measured_by_its_name(family: dict[str, Any]) -> None:
         objective.training_key(TrainingStrategy("uniform"), 0)
 
 
+def test_a_search_needs_the_prompts_that_a_generator_can_do_without(
+    image_settings: dict[str, Any],
+) -> None:
+    measured = {name: image_settings[name] for name in ("features", "reference")}
+    weights = FAMILIES["amused"]["weights"]
+    with pytest.raises(ValueError, match=f"prompts: expected a file with prompts for {weights}, "):
+        load_objective("images", {**measured, "weights": weights})
+
+
 def test_a_nat_by_its_kind_gives_the_numbers_of_the_path_alone(
     image_settings: dict[str, Any], tmp_path: Path
 ) -> None:
