@@ -108,12 +108,12 @@ def test_logits_of_some_places_give_the_tokens_of_all(
     generator: HaltonGenerator, order: str
 ) -> None:
     """What is watched is computed at every place."""
-    strategy = halton_strategy(generator.tokens, 8, 0.7).with_values({}, {"token_order": order})
+    strategy = halton_strategy(generator.tokens, 3, 0.7).with_values({}, {"token_order": order})
     strategy = strategy.with_values({"guidance_scale": (0.0, *strategy.guidance_scale[1:])})
-    classes = Conditions(torch.tensor([1, 3, 3, 0, 7]))
+    classes = Conditions(torch.tensor([1, 3, 3]))
     tokens = [
         generate(generator, classes, strategy, torch.Generator().manual_seed(1), rows, watch)
-        for rows, watch in ((None, None), (3, None), (None, lambda *_: None))
+        for rows, watch in ((None, None), (2, None), (None, lambda *_: None))
     ]
     for others in tokens[1:]:
         assert (others == tokens[0]).float().mean() > 0.99  # rounding may decide between two
