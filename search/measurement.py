@@ -122,6 +122,27 @@ def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {"metric": "fid"} | dict(protocol)
 
 
+UNSET_STAGES = "; pixels default; features default"
+"""The end of a protocol's precision where only that of the tokens was chosen."""
+
+
+def with_precision(protocol: Mapping[str, Any], settings: object) -> dict[str, Any]:
+    """Return a protocol with its precision.
+
+    One of generated images without a precision is from when only that of the tokens could be
+    chosen, by the objective's setting `precision`.
+
+    Args:
+        protocol: as it was recorded.
+        settings: those of the objective.
+    """
+    if "precision" in protocol:
+        return dict(protocol)
+    named = settings.get("precision", "float32") if isinstance(settings, Mapping) else "float32"
+    known = protocol.get("features_hash") is not None and isinstance(named, str)
+    return dict(protocol) | {"precision": f"tokens {named}{UNSET_STAGES}" if known else None}
+
+
 def metric_label(metric: str) -> str:
     """Return the label of a metric for people: "FID" for "fid"; a user's metric keeps its name."""
     return LABELS.get(metric, metric)

@@ -17,6 +17,7 @@ from typing import Any
 from search.choices import CHOICES
 from search.files import write_text
 from search.final_test import Control, FinalTest, is_count, read_control, read_final_test
+from search.measurement import with_precision
 from search.reading import read_json, require_fields, shown
 from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
@@ -42,6 +43,7 @@ PROTOCOL_FIELDS = (
     "quantisation",
     "reference_statistics_hash",
     "classes",
+    "precision",
 )
 SEARCH_FIELDS = ("study", "optimiser", "settings", "seed", "space", "budget", "spent", "value")
 MLFLOW_FIELDS = ("tracking_uri", "run_id")
@@ -60,7 +62,8 @@ class StrategyFile:
             where it was not known); the settings hold only the names of these files. It is None in
             files of earlier versions, whose settings hold paths.
         protocol: how the value was computed: metric, features, features_hash (of the weights),
-            resize, quantisation, reference_statistics_hash, classes.
+            resize, quantisation, reference_statistics_hash, classes, precision (of tokens, pixels
+            and features).
         test: the final test, or None for a strategy that was not measured yet.
         baseline: the final test of the strategy that the search started from, by default the rule
             of thumb; None if it was not measured.
@@ -142,6 +145,10 @@ class StrategyFile:
             ("format", *(f.name for f in fields(cls))),
         )
         training, test = parts["training"], parts["test"]
+        if isinstance(parts["protocol"], dict):
+            objective = parts["objective"]
+            settings = objective.get("settings") if isinstance(objective, dict) else None
+            parts["protocol"] = with_precision(parts["protocol"], settings)
         if isinstance(parts["generation"], dict) and isinstance(parts["objective"], dict):
             lists = [name for name, v in parts["generation"].items() if isinstance(v, list)]
             seek_schedules(lists, parts["objective"].get("name"))

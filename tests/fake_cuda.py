@@ -120,7 +120,8 @@ def _moved(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Tenso
     if func is Tensor.to:
         given = [*rest, kwargs.pop("device", None), kwargs.pop("other", None)]
         of = [x.device if isinstance(x, Tensor) else x for x in given]
-        target = next((x for x in of if isinstance(x, str | torch.device)), tensor.device)
+        here = CUDA if isinstance(tensor, OnCuda) else tensor.device
+        target = next((x for x in of if isinstance(x, str | torch.device)), here)
         dtypes = [x.dtype if isinstance(x, Tensor) else x for x in given]
         wanted = next((x for x in dtypes if isinstance(x, torch.dtype)), None)
         kwargs = {"dtype": kwargs.get("dtype") or wanted or tensor.dtype}
@@ -139,7 +140,7 @@ def _moved(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Tenso
 
 def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(tensor) not in memo:
-        found = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        found = tensor.detach().clone().as_subclass(OnCuda).requires_grad_(tensor.requires_grad)
         if isinstance(tensor, torch.nn.Parameter):
             found._is_param = True  # type: ignore[attr-defined]
         memo[id(tensor)] = found
@@ -178,6 +179,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within it this process has a card."""
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
         patch.setattr(torch, "Generator", FakeGenerator)
         patch.setattr(torch, "autocast", FakeAutocast)
         patch.setattr(torch, "save", _saved)

@@ -105,3 +105,14 @@ class PredictsPlaces(MaskedGenerator, Protocol):
             conditions: the conditions of B images.
             places: [B, P] int64 in [0, L), the positions in each image.
         """
+
+
+@runtime_checkable
+class Casts(Protocol):
+    """A generator that can compute with weights of another type, which a GPU does faster.
+
+    Without this method, autocast casts weights and inputs at each operation.
+    """
+
+    def in_dtype(self, dtype: torch.dtype) -> MaskedGenerator:
+        """Return a copy with weights of that type, on the same device, to compute logits with."""

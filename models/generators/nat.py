@@ -117,8 +117,8 @@ class Attention(nn.Module):
         """Map [B, S, D] to [B, S, D]."""
         qkv = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
         # A contiguous copy, because attention reads each part many times: saves a tenth of a
-        # forward pass on the CPU.
-        q, k, v = qkv.contiguous()
+        # forward pass on the CPU. The attention of GPUs needs none.
+        q, k, v = qkv if qkv.is_cuda else qkv.contiguous()
         x = F.scaled_dot_product_attention(q, k, v)
         return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
 
@@ -290,7 +290,8 @@ class NAT(nn.Module):
             raise ValueError(
                 f"expected texts, of shape (B, C, {width}), got conditions of shape {shape}"
             )
-        return self.context_embed(conditions)  # type: ignore[no-any-return]
+        states = conditions.to(self.mlm_layer.bias.dtype)
+        return self.context_embed(states)  # type: ignore[no-any-return]
 
 
 def _initialise(module: nn.Module, std: float) -> None:

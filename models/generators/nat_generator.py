@@ -5,6 +5,7 @@ B: images, L: tokens per image, C: tokens of a text, E: width of its states, K: 
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Mapping
@@ -69,6 +70,10 @@ class NATGenerator:
     def with_weights(self, nat: NAT) -> Self:
         """Return the same generator with other weights; both share the decoder."""
         return type(self)(self.config, self.decoder, self.prompts, nat)
+
+    def in_dtype(self, dtype: torch.dtype) -> Self:
+        """See `models.generators.generator.Casts`; both share the decoder."""
+        return self.with_weights(copy.deepcopy(self.nat).to(dtype))
 
     @property
     def loaded(self) -> bool:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from models.precision import check_precision
+from models.precision import StagePrecisions, check_precision
 from search.training_strategy import TrainingStrategy
 
 TRAINING_PRECISIONS = ("float32", "tf32", "bfloat16")
 """Precisions for training; float16 is missing, because its gradients would need scaling."""
+
+
+def training_precision(precision: str) -> str:
+    """Return the precision of training that goes with a precision of an evaluation.
+
+    It is that of the tokens where training supports it, else float32.
+
+    Raises:
+        ValueError: the precision is unknown.
+    """
+    tokens = StagePrecisions.parse(precision).tokens
+    return tokens if tokens in TRAINING_PRECISIONS else "float32"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.features.features import Features
 from models.metrics.metric import GROUPS, Anchored, Estimate, Metric, RealImages
-from models.precision import device
+from models.precision import computing_in, device
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 
 
@@ -65,7 +65,11 @@ class Evaluator:
         }
 
     def estimates(
-        self, chunks: Iterable[Tensor], rungs: Sequence[int], classes: int
+        self,
+        chunks: Iterable[Tensor],
+        rungs: Sequence[int],
+        classes: int,
+        precision: str = "default",
     ) -> Iterator[Estimate]:
         """An estimate at each rung, from all images up to it.
 
@@ -73,6 +77,7 @@ class Evaluator:
             chunks: of images in [0, 1], [<= chunk, ...], on this process's device.
             rungs: growing n; the chunks hold as many images as the last one.
             classes: the number of classes, from which the images come in turn.
+            precision: of the features (see models.precision).
         """
         most = rungs[-1]
         size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
@@ -84,7 +89,7 @@ class Evaluator:
         for images in chunks:
             cuts = [end - made for end in sorted(stops) if made < end < made + len(images)]
             for some in torch.tensor_split(images, cuts):
-                taken = _joined(taken, self.metric.part(self._features_of(some)))
+                taken = _joined(taken, self.metric.part(self._features_of(some, precision)))
                 made += len(some)
                 if made % size and made not in rungs:
                     continue
@@ -94,17 +99,21 @@ class Evaluator:
                 if made in rungs:
                     yield self.metric.estimate(self.real, _with_rest(groups, rest))
 
-    def anchors(self, images: int, constants: Sequence[Tensor]) -> Mapping[str, float]:
+    def anchors(
+        self, images: int, constants: Sequence[Tensor], precision: str = "default"
+    ) -> Mapping[str, float]:
         """The values of real images and of the best constant image, if the metric knows them.
 
         Args:
             images: n, how many real images are compared with all of them.
             constants: images that a generator could repeat; the lowest value counts.
+            precision: of the features (see models.precision).
         """
         if not isinstance(self.metric, Anchored):
             return {}
         self.to(device())
-        alike = [self._features_of(image[None].to(device()))[0] for image in constants]
+        batches = (image[None].to(device()) for image in constants)
+        alike = [self._features_of(images, precision)[0] for images in batches]
         known = [self.metric.of_constant_image(self.real, one) for one in alike]
         found = {
             REAL_IMAGES: self.metric.of_real_images(self.real, images),
@@ -112,9 +121,10 @@ class Evaluator:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def _features_of(self, images: Tensor) -> Tensor:
-        """Features [B, F], in the precision of the real ones where the metric compares both."""
-        found: Tensor = self.features(images)
+    def _features_of(self, images: Tensor, precision: str) -> Tensor:
+        """Features [B, F], of the type of the real ones where the metric compares both."""
+        with computing_in(precision):
+            found: Tensor = self.features(images)
         known = self.real.features
         if known is None or not self.metric.needs_real_features:
             return found

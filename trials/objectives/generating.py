@@ -11,14 +11,15 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from models.compiled import CompiledGenerator
 from models.decoding import Watch, generate
-from models.generators.generator import MaskedGenerator
-from models.precision import check_precision, computing_in, device
+from models.generators.generator import Casts, MaskedGenerator
+from models.precision import STAGES, StagePrecisions, computing_in, device, require_supported
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
@@ -38,7 +39,8 @@ class Generating(Generic[G]):
             makes a metric noisier.
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
-        precision: of the generation of tokens (see models.precision).
+        precision: of the tokens, or of each stage (see models.precision.StagePrecisions).
+        compiled: whether forward passes are compiled on a GPU (see models.compiled).
 
     Raises:
         ValueError: a setting is outside its range.
@@ -51,20 +53,22 @@ class Generating(Generic[G]):
         classes: str = "random",
         chunk: int = 100,
         precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         if classes not in CLASS_DRAWS:
             raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
         if chunk < 1:
             raise ValueError(f"chunk = {chunk} is not positive")
-        check_precision(precision)
+        self.precision = StagePrecisions.parse(precision)
         self.generator = generator
-        self._classes, self._chunk, self._precision = classes, chunk, precision
+        self._classes, self._chunk, self._compiled = classes, chunk, compiled
+        self._predictor: MaskedGenerator | None = None
         self.rows_at_once: int | None = None  # the whole chunk, until memory runs out
 
     def with_generator(self, generator: G) -> Self:
         """A copy that draws images in the same way from another generator."""
         found = copy.copy(self)
-        found.generator = generator
+        found.generator, found._predictor = generator, None
         return found
 
     @property
@@ -80,9 +84,48 @@ class Generating(Generic[G]):
         """How the classes, or texts, are drawn, in the words of a protocol."""
         return CLASS_DRAWS[self._classes]
 
+    def require_supported(self) -> None:
+        """Refuse precisions that the GPU of this process, if there is one, does not have.
+
+        Raises:
+            ValueError: the GPU lacks one.
+        """
+        for stage in STAGES:
+            require_supported(getattr(self.precision, stage))
+
     def to(self, where: str) -> None:
         """Move the generator to a device."""
         self.generator = self.generator.to(where)
+        if where == "cpu":
+            self._predictor = None
+
+    def _predicting(self) -> MaskedGenerator:
+        """What computes the logits: the generator, or its fast form on a GPU, made once.
+
+        bfloat16 has the range of float32, so that weights and sums between blocks can have it.
+        float16 has not, so that it remains with autocast.
+        """
+        if device() == "cpu":
+            return self.generator
+        if self._predictor is None:
+            found: MaskedGenerator = self.generator
+            if self._casts:
+                found = cast(Casts, found).in_dtype(torch.bfloat16)
+            if self._compiled:
+                found = cast(MaskedGenerator, CompiledGenerator(found, self._rows))
+            self._predictor = found
+        return self._predictor
+
+    @property
+    def _casts(self) -> bool:
+        """Whether the weights are cast once, in place of autocast at each operation."""
+        half = self.precision.tokens == "bfloat16"
+        return half and device() != "cpu" and isinstance(self.generator, Casts)
+
+    @property
+    def _rows(self) -> int:
+        """The images at once of compiled forward passes: all passes of a chunk have as many."""
+        return self.rows_at_once or self._chunk
 
     def images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """Images in [0, 1], [B, 3, H, W] or [B, H, W], a chunk at a time.
@@ -96,7 +139,9 @@ class Generating(Generic[G]):
             ValueError: there are more steps than tokens.
         """
         for tokens in self.tokens(strategy, images, seed):
-            yield self.generator.decode(tokens)
+            with computing_in(self.precision.pixels):
+                pixels = self.generator.decode(tokens)
+            yield pixels
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The tokens of `images` before they are decoded, [B, L] int64."""
@@ -178,14 +223,15 @@ class Generating(Generic[G]):
         random = torch.Generator(device()).manual_seed(source)
         drawn = draw(random)
         conditions = self.generator.conditions_of(drawn)
-        rows = self.rows_at_once
+        rows = self._rows if self._compiled else self.rows_at_once
         try:
-            with computing_in(self._precision):
-                return generate(self.generator, conditions, strategy, random, rows, watch)
-        except torch.OutOfMemoryError:
+            with computing_in(self.precision.tokens, autocast=not self._casts):
+                return generate(self._predicting(), conditions, strategy, random, rows, watch)
+        except torch.OutOfMemoryError as error:
             if rows == 1:
-                raise
+                raise torch.OutOfMemoryError(f"no memory for a single image: {error}") from None
             self.rows_at_once = (rows or 2 * len(drawn)) // 2
+            self._predictor = None
             return None
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:

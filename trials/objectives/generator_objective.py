@@ -51,7 +51,10 @@ class GeneratorObjective(Generic[G]):
             makes a metric less noisy.
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
-        precision: of the generation of tokens (see models.precision).
+        precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
+            models.precision).
+        compiled: whether forward passes are compiled on a GPU: faster after some seconds, and with
+            other last digits (see models.compiled).
 
     Raises:
         ValueError: a setting is outside its range.
@@ -69,8 +72,11 @@ class GeneratorObjective(Generic[G]):
         classes: str = "random",
         chunk: int = 100,
         precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
-        self._generating = Generating(generator, classes=classes, chunk=chunk, precision=precision)
+        self._generating = Generating(
+            generator, classes=classes, chunk=chunk, precision=precision, compiled=compiled
+        )
         self._yardstick, self._dataset, self._conditions = yardstick, dataset, conditions
         self.tokens = generator.tokens
 
@@ -83,6 +89,7 @@ class GeneratorObjective(Generic[G]):
         generator = self._generating.generator
         if not is_ours(type(generator)):
             require_sound(generator)
+        self._generating.require_supported()
         self._yardstick.evaluator.check(images)
         grid = generator.grid
         for order in space.choices.get("token_order", (space.start.token_order,)):
@@ -115,7 +122,8 @@ class GeneratorObjective(Generic[G]):
         started, seconds = time.perf_counter(), 0.0
         self._move(device())
         chunks = self._images(strategy, rungs[-1], seed)
-        estimates = evaluator.estimates(chunks, rungs, self._generating.classes)
+        precision = self._generating.precision.features
+        estimates = evaluator.estimates(chunks, rungs, self._generating.classes, precision)
         for images in rungs:
             with one_thread(), torch.inference_mode():
                 found = next(estimates)
@@ -138,7 +146,8 @@ class GeneratorObjective(Generic[G]):
             self._move(device())
             first = torch.zeros((1, self.tokens), dtype=torch.int64, device=device())
             constants = self._yardstick.constant_images(self._generating.generator.decode(first)[0])
-            return self._yardstick.evaluator.anchors(images, constants)
+            precision = self._generating.precision.features
+            return self._yardstick.evaluator.anchors(images, constants, precision)
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """See `Samples.sample`. These are the images that `evaluate` measures with that seed."""
@@ -211,9 +220,12 @@ class GeneratorObjective(Generic[G]):
         flops = dict(self._generating.generator.flops())
         return {
             "dataset": self._dataset,
-            "protocol": self._yardstick.describe(
-                f"{self._conditions}, {drawn}" if self._conditions else drawn
-            ),
+            "protocol": {
+                **self._yardstick.describe(
+                    f"{self._conditions}, {drawn}" if self._conditions else drawn
+                ),
+                "precision": self._generating.precision.describe(),
+            },
             "checkpoint": checkpoint,
             "training": training,
             "flops": flops if {"pass", "decode"} <= flops.keys() else None,  # all or nothing
@@ -256,7 +268,9 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         quantise: whether images are rounded to 8 bits before they are measured.
         classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.
-        precision: of generation (see models.precision).
+        precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
+            models.precision).
+        compiled: whether forward passes are compiled on a GPU (see models.compiled).
         settings: keywords of the generator.
 
     Raises:
@@ -274,6 +288,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         classes: str = "random",
         chunk: int = 100,
         precision: str = "float32",
+        compiled: bool = False,
         **settings: MaybePath,
     ) -> None:
         super().__init__(
@@ -283,4 +298,5 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
             classes=classes,
             chunk=chunk,
             precision=precision,
+            compiled=compiled,
         )

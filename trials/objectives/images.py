@@ -25,7 +25,7 @@ from models.generators.published import load_nat
 from models.generators.registry import load_generator, named_kind
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
-from models.training.settings import TRAINING_PRECISIONS, TrainingSettings
+from models.training.settings import TrainingSettings, training_precision
 from search.space import Space
 from search.training_strategy import TrainingStrategy
 from trials.objectives.named_paths import KindAndPath, PathText
@@ -114,7 +114,9 @@ class ImagesObjective(NATObjective):
         quantise: whether images are rounded to 8 bits before they are measured.
         classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.
-        precision: of generation (see models.precision), and of training where it is supported.
+        precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
+            models.precision); that of the tokens is also that of training where it is supported.
+        compiled: whether forward passes are compiled on a GPU (see models.compiled).
         training_steps: optimiser steps.
         training_seed: of the weights and batches.
         batch_size: images of each step.
@@ -156,6 +158,7 @@ class ImagesObjective(NATObjective):
         classes: str = "random",
         chunk: int = 100,
         precision: str = "float32",
+        compiled: bool = False,
         training_steps: int = 500_000,
         training_seed: int = 0,
         batch_size: int = 2048,
@@ -177,7 +180,12 @@ class ImagesObjective(NATObjective):
                 f"expected either data or weights, got data = {data} and weights = {weights}"
             )
         yardstick = Yardstick(features, reference, metric=metric, quantise=quantise)
-        drawing: dict[str, Any] = {"classes": classes, "chunk": chunk, "precision": precision}
+        drawing: dict[str, Any] = {
+            "classes": classes,
+            "chunk": chunk,
+            "precision": precision,
+            "compiled": compiled,
+        }
         self._tokenizer_name = tokenizer
         if weights is not None and named_kind(weights)[0] is not None:
             self._data_folder = None
@@ -215,7 +223,7 @@ class ImagesObjective(NATObjective):
             class_dropout=class_dropout,
             ema_decay=ema_decay,
             seed=training_seed,
-            precision=precision if precision in TRAINING_PRECISIONS else "float32",
+            precision=training_precision(precision),
             microbatch=microbatch,
         )
         training = self._training_of(config, settings)

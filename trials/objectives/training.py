@@ -19,7 +19,7 @@ from pathlib import Path
 from models.training.checkpoints import settings_hash
 from models.training.training import steps_behind
 from search.files import write_text
-from search.measurement import Measurement
+from search.measurement import UNSET_STAGES, Measurement
 from search.optimiser import Probe, Training
 from trials.objectives.measured import checked
 from trials.objectives.objective import Trained, Trains, require_heeded
@@ -95,6 +95,8 @@ class Trainer:
         protocol = dict(self.objective.describe().get("protocol") or {})
         if protocol.get("metric") == "fid":  # keys from before there were other metrics lack it
             del protocol["metric"]
+        if str(protocol.get("precision")).endswith(UNSET_STAGES):  # as those of its stages
+            del protocol["precision"]
         told = {
             "strategy": probe.strategy.to_json(),
             "images": probe.images,

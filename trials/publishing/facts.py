@@ -33,6 +33,7 @@ def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
         "features": protocol["features"],
         "quantisation": protocol["quantisation"],
         "classes": protocol["classes"],
+        "precision": protocol.get("precision"),
         "reference statistics": protocol["reference_statistics_hash"],
     }
     return {key: str(value) for key, value in facts.items() if value is not None}

@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from search.dimensions import SearchSpace
-from search.measurement import Failure, Measurement, with_metric
+from search.measurement import Failure, Measurement, with_metric, with_precision
 from search.optimiser import RETEST, Probe, Training
 from search.schedules import seek_schedules
 from search.strategy import GenerationStrategy
@@ -80,14 +80,16 @@ class Record:
         told = study.user_attrs
         self.name, self.study_id = study.study_name, str(told["study_id"])
         self._settings = dict(told["settings"])
+        objective = self._settings.get("objective") or {}
         if "protocol" in self._settings:
-            self._settings["protocol"] = with_metric(self._settings["protocol"] or {})
+            self._settings["protocol"] = with_precision(
+                with_metric(self._settings["protocol"] or {}), objective.get("settings")
+            )
         self._converged: int | None = told.get("converged")
         self._anchors: dict[str, float] | None = told.get("anchors")
         self._retried = Retried.from_json(told.get(RETRIED))
         void = self._retried.superseded
         trials = study.get_trials(deepcopy=False)
-        objective = self._settings.get("objective") or {}
         self._named = names_of(trials)
         seek_schedules(_schedules_in(self._settings, trials), objective.get("name"))
         found = [evaluation_of(trial) for trial in trials]

@@ -93,11 +93,19 @@ def _require_comparable(first: str, name: str, told: Mapping[str, Mapping[str, A
     never = "their numbers cannot be compared"
     if metrics[0] != metrics[1]:
         raise ValueError(f"{first} was measured in {metrics[0]}, {name} in {metrics[1]}: {never}")
-    if ours != theirs:
+    if _but_of_tokens(ours) != _but_of_tokens(theirs):
         raise ValueError(f"{name} and {first} have different protocols of {metrics[0]}: {never}")
     data = [told[search]["objective"]["dataset"] or "unnamed data" for search in (first, name)]
     if data[0] != data[1]:
         raise ValueError(f"{first} was measured on {data[0]}, {name} on {data[1]}: {never}")
+
+
+def _but_of_tokens(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol without the precision of the tokens, which belongs to what is compared."""
+    precision = protocol.get("precision")
+    if precision is None:
+        return dict(protocol)
+    return {**protocol, "precision": precision.partition("; ")[2]}
 
 
 def _without_seed(settings: Mapping[str, Any]) -> str:

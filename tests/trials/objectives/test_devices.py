@@ -24,6 +24,7 @@ from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from tests.fake_cuda import OnCuda, fake_cuda
 from trials.objectives.digits import DigitsObjective
+from trials.objectives.generating import Generating
 from trials.objectives.images import ImagesObjective
 from trials.objectives.nat_objective import NATObjective
 
@@ -37,6 +38,12 @@ Make = Callable[[], NATObjective]
 
 def quiet(*_: object) -> None:
     pass
+
+
+@pytest.fixture
+def autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a GPU compute in bfloat16 as the CPU does."""
+    monkeypatch.setattr(Generating, "_casts", False)
 
 
 @pytest.fixture(params=["digits", "images", "texts"])
@@ -75,6 +82,7 @@ def measured(objective: NATObjective, lab: Path) -> list[Any]:
     return [*found, str(objective.describe())]
 
 
+@pytest.mark.usefixtures("autocast")
 def test_everything_measured_on_a_gpu_is_what_the_cpu_measures(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +91,7 @@ def test_everything_measured_on_a_gpu_is_what_the_cpu_measures(
         assert measured(make(), tmp_path / "cuda") == expected
 
 
+@pytest.mark.usefixtures("autocast")
 def test_what_measured_on_a_gpu_travels_to_workers_without_one(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +103,21 @@ def test_what_measured_on_a_gpu_travels_to_workers_without_one(
         sent = pickle.dumps(objective)  # which a tensor on cuda refuses
         assert objective.evaluate(THREE, 80, 3).value == there
     assert pickle.loads(sent).evaluate(THREE, 80, 3).value == there
+
+
+def test_a_gpu_casts_weights_to_bfloat16_once_and_measures_what_autocast_does(
+    image_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = ImagesObjective(**image_settings, precision="bfloat16")
+    objective.prepare(tmp_path, quiet)
+    expected, told = objective.evaluate(THREE, 100, 3), dict(objective.describe())
+    with fake_cuda(monkeypatch):
+        found = [objective.evaluate(THREE, 100, 3).value for _ in range(2)]
+        cast = objective._generating._predictor
+        assert cast.nat.mlm_layer.bias.dtype == torch.bfloat16
+        assert dict(objective.describe()) == told  # with the hash of the weights in float32
+    assert found[0] == found[1]
+    assert abs(found[0] - expected.value) < 2 * expected.standard_error
 
 
 def prepared(squares: Path, folder: Path, tokenizer: str) -> list[Any]:

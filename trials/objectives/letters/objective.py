@@ -19,7 +19,7 @@ from models.hashes import numbers_hash
 from models.metrics.metric import RealImages, load_metric, statistics_of
 from models.regular_files import not_a_file
 from models.threads import one_thread
-from models.training.settings import TrainingSettings
+from models.training.settings import TrainingSettings, training_precision
 from search.training_strategy import TrainingStrategy
 from trials.objectives.letters.files import FOLDER, SIZES, read_features, read_size
 from trials.objectives.named_paths import PATH
@@ -48,7 +48,9 @@ class LettersObjective(NATObjective):
             the metric noisier.
         checkpoint: the hash of weights in the lab's store, to measure these.
         metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
-        precision: of generation and training (see models.precision).
+        precision: of the tokens, or of each stage: "tokens:bfloat16,features:float32" (see
+            models.precision); that of the tokens is also that of training where it is supported.
+        compiled: whether forward passes are compiled on a GPU (see models.compiled).
 
     Raises:
         ValueError: a setting is outside its range, or the package lacks its data.
@@ -67,6 +69,7 @@ class LettersObjective(NATObjective):
         checkpoint: str | None = None,
         metric: str = "fid",
         precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
@@ -82,7 +85,7 @@ class LettersObjective(NATObjective):
             betas=(0.9, 0.99),
             label_smoothing=0.0,
             ema_decay=ema_decay,
-            precision=precision,
+            precision=training_precision(precision),
         )
         super().__init__(
             NATGenerator(self._file.config, GreyPatches(codes, side // 2)),
@@ -95,6 +98,7 @@ class LettersObjective(NATObjective):
             chunk=CHUNKS[size],
             checkpoint=checkpoint,
             precision=precision,
+            compiled=compiled,
         )
 
     def real_examples(self) -> RealExamples:
