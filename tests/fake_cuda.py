@@ -72,6 +72,8 @@ class _Cuda(TorchFunctionMode):
             return CUDA if isinstance(first, OnCuda) else func(*args)
         if func == Tensor.is_cuda.__get__:  # type: ignore[attr-defined]
             return isinstance(first, OnCuda)
+        if func is Tensor.pin_memory:
+            return first
         if func in MOVES:
             return _moved(func, args, kwargs)
         if func in READS and isinstance(first, OnCuda):

@@ -6,12 +6,11 @@ resumed from its last checkpoint reaches the same weights as one that was not.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.generators.nat import NAT, NATConfig
-from models.precision import computing_in, device
+from models.precision import device
 from models.tensor_file import load_torch
-from models.training.masked_loss import WHOLE, Batch, Share, batch_loss, draw_batch, own_generator
+from models.training.masked_loss import WHOLE, Batch, Share, draw_batch, own_generator
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
+from models.training.steps import GraphedSteps, Steps, can_record
 from search.files import write_whole
 from search.progress import Report
 
@@ -101,23 +101,24 @@ def train_in_rungs(
             nat.set_null_context(null_context)
         nat.to(device())
         average = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))  # type: ignore[no-untyped-call]
-    optimiser = torch.optim.AdamW(
-        nat.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    recorded = can_record(nat, settings, share)
+    optimiser = _optimiser(nat, settings, recorded)
     done = _load_checkpoint(folder / CHECKPOINT, nat, average, optimiser)
     if done > rungs[0]:
         raise ValueError(
             f"{folder / CHECKPOINT}: expected a checkpoint of at most {rungs[0]} steps, got {done}"
         )
     forward: nn.Module = nat if share.world == 1 else DistributedDataParallel(nat)
+    steps = Steps(forward, nat, average, optimiser, settings, fixed=recorded)
+    taken = GraphedSteps(steps) if recorded else steps
+
+    def draw(step: int) -> list[Batch]:
+        return draw_batch(nat, settings, tokens, conditions, step, share)
+
     for rung in rungs:
-        for step in range(done, rung):
-            batches = draw_batch(nat, settings, tokens, conditions, step, share)
-            loss = _step(forward, nat, average, optimiser, settings, batches, step)
+        numbers = range(done, rung)
+        for step, batches in zip(numbers, _ahead(draw, numbers), strict=True):
+            loss = taken.take([batch.to(nat.device) for batch in batches], step)
             last = step + 1 == rung
             if last or (step + 1) % REPORT_EVERY == 0:
                 if not math.isfinite(loss.item()):
@@ -130,33 +131,31 @@ def train_in_rungs(
         yield trained.eval()
 
 
-def _step(
-    forward: nn.Module,
-    nat: NAT,
-    average: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    batches: Sequence[Batch],
-    step: int,
-) -> Tensor:
-    """Take one step of the optimiser; return the loss of this worker's images, weighted."""
-    for group in optimiser.param_groups:
-        group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    optimiser.zero_grad(set_to_none=True)
-    losses = []
-    for number, batch in enumerate(batches):
-        waiting: AbstractContextManager[None] = contextlib.nullcontext()
-        if isinstance(forward, DistributedDataParallel) and number + 1 < len(batches):
-            # Gradients are exchanged between workers only once, after the last microbatch.
-            waiting = forward.no_sync()
-        with own_generator(batch.seed), waiting:
-            with computing_in(settings.precision):
-                loss = batch.weight * batch_loss(forward, nat, batch, settings.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-    optimiser.step()
-    average.update_parameters(nat)
-    return torch.stack(losses).sum()
+def _optimiser(nat: NAT, settings: TrainingSettings, recorded: bool) -> torch.optim.AdamW:
+    """Make the optimiser; for recorded steps with a learning rate that is a tensor on the GPU."""
+    rate: float | Tensor = settings.learning_rate
+    return torch.optim.AdamW(
+        nat.parameters(),
+        lr=torch.tensor(rate, device=nat.device) if recorded else rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+        capturable=recorded,
+    )
+
+
+def _ahead(draw: Callable[[int], list[Batch]], steps: range) -> Iterator[list[Batch]]:
+    """Draw the batch of each step; beside a GPU, a thread draws the next one meanwhile."""
+    if device() == "cpu":
+        yield from map(draw, steps)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(draw, steps[0]) if steps else None
+        for step in steps:
+            drawn = cast("Future[list[Batch]]", waiting).result()
+            if step + 1 < steps.stop:
+                waiting = pool.submit(draw, step + 1)
+            yield drawn
 
 
 def _save_checkpoint(
@@ -191,7 +190,11 @@ def _load_checkpoint(
         state: dict[str, Any] = load_torch(path)
         nat.load_state_dict(state["nat"])
         average.load_state_dict(state["average"])
+        kept = [(group["lr"], group["capturable"]) for group in optimiser.param_groups]
         optimiser.load_state_dict(state["optimiser"])
+        # How steps are taken is this run's, whichever device wrote the checkpoint.
+        for group, (rate, capturable) in zip(optimiser.param_groups, kept, strict=True):
+            group["lr"], group["capturable"] = rate, capturable
         return int(state["step"])
     except (LookupError, RuntimeError, TypeError, ValueError):
         raise ValueError(f"{path}: not a training checkpoint of this network") from None

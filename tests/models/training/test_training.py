@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.generators.nat import NAT, NATConfig
 from models.training import training
-from models.training.masked_loss import Share, draw_batch
+from models.training.masked_loss import Share, batch_loss, draw_batch
 from models.training.rows import MappedRows
 from models.training.settings import TrainingSettings
+from models.training.steps import Steps
 from models.training.training import train
 from search.training_strategy import TrainingStrategy
 
@@ -146,8 +148,7 @@ def test_masks_and_dropped_classes_are_as_the_paper_says(data: tuple[Tensor, Ten
     assert batch.masked.sum(1).min() >= 1
     assert batch.masked.float().mean().item() == pytest.approx(0.8, abs=0.01)  # 12 / (12 + 3)
     assert batch.masked.float().mean(0).tolist() == pytest.approx([0.8] * 9, abs=0.02)
-    dropped = (batch.conditions == nat.null_class).float().mean().item()
-    assert dropped == pytest.approx(0.15, abs=0.02)
+    assert batch.dropped.float().mean().item() == pytest.approx(0.15, abs=0.02)
     assert batch.weight == 1
 
 
@@ -157,7 +158,7 @@ def test_the_workers_share_what_one_has(data: tuple[Tensor, Tensor]) -> None:
     settings = dataclasses.replace(SETTINGS, microbatch=2)
     shares = [draw_batch(nat, settings, *data, 3, Share(rank, 3)) for rank in range(3)]
     for rank, batches in enumerate(shares):
-        for name in ("tokens", "masked", "conditions"):
+        for name in ("tokens", "masked", "conditions", "dropped"):
             together = torch.cat([getattr(batch, name) for batch in batches])
             assert torch.equal(together, getattr(whole, name)[rank::3])
     every = [batch for batches in shares for batch in batches]
@@ -256,9 +257,10 @@ def test_texts_are_dropped_where_classes_would_be(data: tuple[Tensor, Tensor]) -
     states = torch.randn(40, 3, 4)
     (one,) = draw_batch(of_classes, settings, *data, 0)
     (other,) = draw_batch(of_texts, settings, data[0], states, 0)
-    dropped = one.conditions == of_classes.null_class
+    dropped = of_classes.without(one.conditions, one.dropped) == of_classes.null_class
     assert dropped.float().mean().item() == pytest.approx(settings.class_dropout, abs=0.02)
-    assert torch.equal((other.conditions == 7).all((1, 2)), dropped)
+    shown = of_texts.without(other.conditions, other.dropped)
+    assert torch.equal((shown == 7).all((1, 2)), dropped)
     assert torch.equal(other.masked, one.masked)
     assert torch.equal(other.tokens, one.tokens)
 
@@ -269,3 +271,59 @@ def test_training_on_texts_needs_a_null_context(
     config = NATConfig(5, 9, None, width=16, depth=2, num_heads=2, context_width=4)
     with pytest.raises(ValueError, match="no null context is set"):
         train(config, SETTINGS, data[0], torch.zeros(40, 3, 4), tmp_path, silent)
+
+
+def test_the_loss_at_all_positions_is_that_of_the_masked_ones(data: tuple[Tensor, Tensor]) -> None:
+    nat = NAT(dataclasses.replace(CONFIG, dropout=0.0))
+    (batch,) = draw_batch(nat, SETTINGS, *data, 0)
+    gradients = []
+    for fixed in (False, True):
+        loss = batch_loss(nat, nat, batch, 0.1, fixed)
+        gradients.append((loss.item(), *torch.autograd.grad(loss, nat.mid_block.parameters())))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(torch.as_tensor(one), torch.as_tensor(other), atol=1e-6)
+
+
+def test_the_average_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    nat = NAT(CONFIG)
+    expected = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    found = AveragedModel(nat, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    settings = dataclasses.replace(SETTINGS, ema_decay=0.9)
+    steps = Steps(nat, nat, found, torch.optim.AdamW(nat.parameters()), settings)
+    for step in range(3):
+        with torch.no_grad():
+            for parameter in nat.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        expected.update_parameters(nat)
+        steps.update_average(first=step == 0)
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+
+
+def test_where_steps_cannot_be_recorded_they_are_taken_and_a_warning_says_so(
+    data: tuple[Tensor, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = dataclasses.replace(CONFIG, dropout=0.0)
+    settings = dataclasses.replace(SETTINGS, steps=6)
+    expected = train(config, settings, *data, tmp_path / "a", silent)
+    monkeypatch.setattr(training, "can_record", lambda *_: True)
+    found = train(config, settings, *data, tmp_path / "b", silent)  # this machine has no graphs
+    assert "training steps are not recorded, and slower: " in caplog.text
+    for one, other in zip(expected.parameters(), found.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_batches_that_a_thread_draws_ahead_are_the_same(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nat = NAT(CONFIG)
+    monkeypatch.setattr(training, "device", lambda: "cuda")
+    drawn = training._ahead(lambda step: draw_batch(nat, SETTINGS, *data, step), range(3, 6))
+    for step, (batch,) in zip(range(3, 6), drawn, strict=True):
+        (expected,) = draw_batch(nat, SETTINGS, *data, step)
+        assert torch.equal(batch.tokens, expected.tokens)
+        assert torch.equal(batch.masked, expected.masked)

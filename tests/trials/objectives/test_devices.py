@@ -20,6 +20,7 @@ from models.data.real_statistics import pixels_file, real_statistics
 from models.data.text import load_text_encoder
 from models.data.token_data import TokenData
 from models.data.tokenize import Tokenizing, tokenize
+from models.training import training
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from tests.fake_cuda import OnCuda, fake_cuda
@@ -41,9 +42,10 @@ def quiet(*_: object) -> None:
 
 
 @pytest.fixture
-def autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a GPU compute in bfloat16 as the CPU does."""
+def as_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a GPU use autocast in bfloat16, and take training steps one kernel at a time."""
     monkeypatch.setattr(Generating, "_casts", False)
+    monkeypatch.setattr(training, "can_record", lambda *_: False)
 
 
 @pytest.fixture(params=["digits", "images", "texts"])
@@ -82,7 +84,7 @@ def measured(objective: NATObjective, lab: Path) -> list[Any]:
     return [*found, str(objective.describe())]
 
 
-@pytest.mark.usefixtures("autocast")
+@pytest.mark.usefixtures("as_the_cpu")
 def test_everything_measured_on_a_gpu_is_what_the_cpu_measures(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +93,7 @@ def test_everything_measured_on_a_gpu_is_what_the_cpu_measures(
         assert measured(make(), tmp_path / "cuda") == expected
 
 
-@pytest.mark.usefixtures("autocast")
+@pytest.mark.usefixtures("as_the_cpu")
 def test_what_measured_on_a_gpu_travels_to_workers_without_one(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
