@@ -73,7 +73,8 @@ class NATGenerator:
 
     def in_dtype(self, dtype: torch.dtype) -> Self:
         """See `models.generators.generator.Casts`; both share the decoder."""
-        return self.with_weights(copy.deepcopy(self.nat).to(dtype))
+        with torch.inference_mode(False), torch.no_grad():  # compilers want common tensors
+            return self.with_weights(copy.deepcopy(self.nat).to(dtype))
 
     @property
     def loaded(self) -> bool:
