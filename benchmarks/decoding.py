@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 
 import torch
-import typer
 from torch import Tensor
 from torch.distributions import Categorical, Gumbel
 
@@ -123,4 +122,6 @@ def _timed(way: Callable[[], Tensor], device: str) -> float:
 
 
 if __name__ == "__main__":
+    import typer  # `benchmarks.gpu` takes the port to machines without it
+
     sys.exit(typer.run(main))

@@ -32,6 +32,8 @@ class Measurement:
         spread: how much the images differ from each other: the total variance of their features
             over that of the real images, or None if the objective does not say.
         metric: the name of the metric ("fid"); only values of the same metric compare.
+        ceiling: the floating-point operations per second that large matrix products reach on the
+            GPU that measured, in the precision of the tokens; None on a CPU.
     """
 
     value: float
@@ -45,6 +47,7 @@ class Measurement:
     checkpoint: str | None = None
     spread: float | None = None
     metric: str = "fid"
+    ceiling: float | None = None
 
     def __new__(cls, *values: Any, **named: Any) -> Measurement:
         """Refuse the former names of fields, and say what they are called now."""

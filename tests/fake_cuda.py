@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from trials.objectives import generating
+
 CUDA = torch.device("cuda", 0)
 MOVES = {Tensor.to, Tensor.cpu, Tensor.cuda}
 READS = {Tensor.numpy, Tensor.__array__}
@@ -182,6 +184,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+        patch.setattr(generating, "product_flops", lambda _: 1e15)
         patch.setattr(torch, "Generator", FakeGenerator)
         patch.setattr(torch, "autocast", FakeAutocast)
         patch.setattr(torch, "save", _saved)

@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from search.measurement import Measurement
+from search.measurement import Measurement, with_precision
 
 MEASURED = Measurement(3.5, 0.25, 100, 6, 1.0, ((50, 4.0),), metric="kid")
 
@@ -22,3 +22,13 @@ def test_reads_what_was_written_when_fid_was_the_only_metric() -> None:
 def test_a_former_name_is_answered_with_the_present_one() -> None:
     with pytest.raises(TypeError, match=r"Measurement\(fid_se=...\) is now standard_error=..."):
         Measurement(3.5, fid_se=0.25, images=100, forward_passes=6, seconds=1.0)  # type: ignore[call-arg]
+
+
+def test_a_protocol_from_before_precisions_has_that_of_its_tokens() -> None:
+    generated = {"metric": "fid", "features_hash": "sha256:1"}
+    usual = "pixels default; features default"
+    for settings, tokens in (({}, "float32"), ({"precision": "bfloat16"}, "bfloat16")):
+        found = with_precision(generated, settings)
+        assert found == generated | {"precision": f"tokens {tokens}; {usual}"}
+        assert with_precision(found, {}) == found
+    assert with_precision({"features_hash": None}, {"precision": "tf32"})["precision"] is None

@@ -103,6 +103,7 @@ def examine(
     yield _lab(lab)
     yield _record(lab.record_url)
     yield _tracking(lab)
+    yield _speed()
     if address is None:
         yield _local_ray()
     else:
@@ -173,6 +174,26 @@ def _tracking(lab: Lab) -> Finding:
     if server.split(".")[0] == mlflow.__version__.split(".")[0]:
         return Finding("MLflow", "ok", found)
     return Finding("MLflow", "warning", found, "install the same version of mlflow at both ends")
+
+
+def _speed() -> Finding:
+    """Measure matrix products, the ceiling of all networks; it takes a second."""
+    import torch
+
+    from models.ceiling import product_flops
+    from models.precision import device, require_supported
+
+    where = torch.cuda.get_device_name() if device() == "cuda" else "one CPU thread"
+    found = []
+    try:
+        for precision in ("float32", "tf32", "bfloat16") if device() == "cuda" else ("float32",):
+            require_supported(precision)
+            found.append(f"{precision} {product_flops(precision) / 1e12:.3g}")
+    except ValueError:  # an older GPU has only the first
+        pass
+    except torch.OutOfMemoryError:
+        return Finding("speed", "warning", f"{where}: its memory is full", "end what fills it")
+    return Finding("speed", "ok", f"{where}: matrix products in TFLOP/s: {', '.join(found)}")
 
 
 def _server_version(uri: str) -> str | None:

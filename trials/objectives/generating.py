@@ -16,6 +16,7 @@ from typing import Generic, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
+from models.ceiling import product_flops
 from models.compiled import CompiledGenerator
 from models.decoding import Watch, generate
 from models.generators.generator import Casts, MaskedGenerator
@@ -92,6 +93,18 @@ class Generating(Generic[G]):
         """
         for stage in STAGES:
             require_supported(getattr(self.precision, stage))
+
+    def ceiling(self) -> float | None:
+        """The operations a second of large matrix products in the precision of the tokens.
+
+        None on a CPU, and on a GPU without room for them.
+        """
+        if device() == "cpu":
+            return None
+        try:
+            return product_flops(self.precision.tokens)
+        except torch.OutOfMemoryError:
+            return None
 
     def to(self, where: str) -> None:
         """Move the generator to a device."""

@@ -119,6 +119,7 @@ class GeneratorObjective(Generic[G]):
         evaluator = self._yardstick.evaluator
         for images in rungs:
             evaluator.check(images)
+        ceiling = self._generating.ceiling()
         started, seconds = time.perf_counter(), 0.0
         self._move(device())
         chunks = self._images(strategy, rungs[-1], seed)
@@ -137,6 +138,7 @@ class GeneratorObjective(Generic[G]):
                 value_at=found.value_at,
                 spread=found.spread,
                 metric=evaluator.metric.name,
+                ceiling=ceiling,
             )
             started = time.perf_counter()
 

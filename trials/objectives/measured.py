@@ -65,7 +65,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     if not isinstance(found, Measurement):
         raise ValueError(f"evaluate: expected a Measurement, got {type(found).__name__}")
     error, loss, checkpoint = found.standard_error, found.validation_loss, found.checkpoint
-    spread = found.spread
+    spread, ceiling = found.spread, found.ceiling
     if not (isinstance(found.metric, str) and found.metric):
         raise ValueError(f"metric = {repr(found.metric)[:80]} is not a name")
     plain = Measurement(
@@ -80,6 +80,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
         checkpoint=None if checkpoint is None else str(checkpoint),
         spread=None if spread is None else _number("spread", spread, least=0),
         metric=found.metric,
+        ceiling=None if ceiling is None else _number("ceiling", ceiling, least=0),
     )
     if plain.images != images:
         raise ValueError(f"expected a measurement of {images} images, got images = {plain.images}")

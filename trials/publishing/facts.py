@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trials.record.kinds import what_is_searched
+from trials.record.record import Record
+from trials.record.speed import usual_speed
 
 
 def _budget(settings: Mapping[str, Any]) -> str:
@@ -37,3 +39,9 @@ def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
         "reference statistics": protocol["reference_statistics_hash"],
     }
     return {key: str(value) for key, value in facts.items() if value is not None}
+
+
+def speed_facts(records: Sequence[Record]) -> dict[str, str]:
+    """The speed of the evaluations of a search, by label; empty where it is not known."""
+    speed = usual_speed(records)
+    return {} if speed is None else {"speed": speed}

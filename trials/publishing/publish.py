@@ -16,7 +16,7 @@ from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
 from trials.objectives.objective import Objective
 from trials.objectives.pictures import ClassGrid
 from trials.publishing.attempts import Note, attempt
-from trials.publishing.facts import facts_of
+from trials.publishing.facts import facts_of, speed_facts
 from trials.publishing.mlflow_runs import complete
 from trials.publishing.optuna_notes import annotate
 from trials.publishing.pictures import write_pictures
@@ -164,7 +164,7 @@ def report_of(
             published.results,
             title=f"autonat: {name}",
             tokens=settings["objective"]["tokens"],
-            facts=facts_of(settings),
+            facts=facts_of(settings) | speed_facts(searches),
             trainings=trainings(rounds),
             anchors=published.anchors,
             unfinished=unfinished(name, published.results, searches),

@@ -166,6 +166,8 @@ def trial_of(
         attributes[f"{metric}_at"] = [list(point) for point in result.value_at]
         if result.spread is not None:
             attributes["spread"] = result.spread
+        if result.ceiling is not None:
+            attributes["ceiling_flops_per_second"] = result.ceiling
         if result.metric != "fid":
             attributes["metric"] = result.metric
     if isinstance(result, Measurement) and probe.training is not None:
@@ -225,6 +227,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
             checkpoint=attributes.get("checkpoint"),
             spread=attributes.get("spread"),
             metric=metric,
+            ceiling=attributes.get("ceiling_flops_per_second"),
         )
     finished = trial.datetime_complete or datetime.fromtimestamp(0)
     return Evaluation(trial.number, probe, result, finished)

@@ -11,6 +11,7 @@ from search.measurement import Measurement
 from search.strategy_file import image_flops
 from trials.record.evaluation import Evaluation
 from trials.record.record import Record
+from trials.record.speed import speed_of
 from trials.tracking.views import STUDY_NAME_TAG
 
 STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
@@ -100,7 +101,7 @@ def _measured(record: Record, evaluation: Evaluation) -> dict[str, float]:
     result = evaluation.result
     if not isinstance(result, Measurement):
         return {}
-    metric = result.metric
+    metric, speed = result.metric, speed_of(record, evaluation)
     # FIDs compare at equal n only: one that was stopped early goes by another name.
     values: dict[str, float | None] = {
         f"{metric}_stopped" if evaluation.stopped else metric: result.value,
@@ -110,6 +111,8 @@ def _measured(record: Record, evaluation: Evaluation) -> dict[str, float]:
         "seconds": result.seconds,
         "forward_passes": result.forward_passes,
         "flops": image_flops(record.settings["objective"], evaluation.probe.strategy),
+        "flops_per_second": None if speed is None else speed.flops,
+        "share_of_ceiling": None if speed is None else speed.share,
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -20,7 +20,7 @@ def test_all_is_well_on_one_machine_and_nothing_stays_behind(autonat: Run, tmp_p
     code, out, _ = autonat("doctor", "--lab", tmp_path / "lab", "--json")
     findings = json.loads(out)
     assert code == 0
-    assert [finding["what"] for finding in findings] == ["lab", "record", "MLflow", "Ray"]
+    assert [finding["what"] for finding in findings] == ["lab", "record", "MLflow", "speed", "Ray"]
     assert {finding["state"] for finding in findings} == {"ok"}
     assert study_names(Lab.open(tmp_path / "lab").record_url) == []
     assert not list((tmp_path / "lab").glob("autonat-doctor-*"))
@@ -52,6 +52,7 @@ def test_what_does_not_answer_is_named_with_what_to_do(autonat: Run, tmp_path: P
         "ok",
         "failed",
         "warning",  # a search runs without MLflow
+        "ok",
         "failed",
     ]
     assert lines[2].strip().startswith("start its server")

@@ -15,6 +15,7 @@ import torch
 from docs.extending import captioned
 from docs.extending.captioned import Captioned
 from docs.extending.captioned import CaptionedObjective as Mine
+from models.precision import StagePrecisions
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
@@ -181,3 +182,39 @@ def test_a_search_of_ones_own_generator_by_a_setting(
         *("--name", "own", "--runner", "local", "--workers", 1, "--lab", with_mlflow.folder),
     )
     assert code == 0, err + out
+
+
+def test_each_stage_computes_in_its_precision_and_the_protocol_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = Mine()
+    chosen = "tokens:float32,pixels:default,features:float32"
+    objective._generating.precision = StagePrecisions.parse(chosen)
+    seen: dict[str, bool] = {}
+
+    def spied(kind: type, method: str, stage: str) -> None:
+        original = getattr(kind, method)
+
+        def spy(self: Any, *told: Any) -> Any:
+            seen[stage] = torch.backends.cudnn.allow_tf32
+            return original(self, *told)
+
+        monkeypatch.setattr(kind, method, spy)
+
+    spied(Captioned, "__call__", "tokens")
+    spied(Captioned, "decode", "pixels")
+    spied(type(objective._yardstick.evaluator.features), "forward", "features")
+    objective.evaluate(FOUR, 130, 7)
+    assert seen == {"tokens": False, "pixels": True, "features": False}
+    told = describe("mine", {}, objective)["protocol"]["precision"]
+    assert told == "tokens float32; pixels default; features float32"
+
+
+def test_too_little_memory_for_one_image_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("Tried to allocate 3.00 GiB.")
+
+    monkeypatch.setattr(captioned.Network, "forward", full)
+    expected = "no memory for a single image: Tried to allocate 3.00 GiB."
+    with pytest.raises(torch.OutOfMemoryError, match=expected):
+        Mine().evaluate(FOUR, 130, 7)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from models.precision import StagePrecisions
 from models.training.checkpoints import stored_folder
 from search.bound import Bound
 from search.measurement import Failure, Measurement
@@ -122,6 +123,18 @@ def test_nothing_is_trained_or_measured_twice(
     (other_seed,) = results(trainer, probe(seed=6), RUNGS[-1:])
     assert other_seed.value != first[-1].value
     assert other_seed.checkpoint == first[-1].checkpoint
+
+
+def test_what_was_measured_before_protocols_had_a_precision_is_found(tmp_path: Path) -> None:
+    now = small()
+    told = dict(now.describe())
+    earlier = small()
+    protocol = {name: value for name, value in told["protocol"].items() if name != "precision"}
+    earlier.describe = lambda: told | {"protocol": protocol}  # type: ignore[method-assign]
+    keys = {Trainer(one, tmp_path)._measurement_key(probe()) for one in (now, earlier)}
+    assert len(keys) == 1
+    now._generating.precision = StagePrecisions(pixels="bfloat16")
+    assert Trainer(now, tmp_path)._measurement_key(probe()) not in keys
 
 
 def test_state_beyond_a_rung_is_not_taken_for_it(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""The table of speeds, small, as a machine without a GPU makes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+
+
+def test_every_part_has_rows_and_a_part_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: gpu.Bench) -> Iterator[gpu.Row]:
+        raise RuntimeError("no such\nnetwork")
+
+    monkeypatch.setitem(gpu.PARTS, "features", broken)
+    monkeypatch.setattr("sys.argv", ["gpu", "--out", str(tmp_path / "gpu.json")])
+    names = ["features", *(name for name in gpu.PARTS if name != "features")]
+    monkeypatch.setattr("sys.argv", [*gpu.sys.argv, "--small", "--only", ",".join(names)])
+    assert gpu.main() == 1
+    told = json.loads((tmp_path / "gpu.json").read_text())
+    assert told["failed"] == ["features: RuntimeError: no such network"]
+    measured = {"ceiling", "letters", "training", "distance", "forward", "decoding", "pixels"}
+    assert {row["part"] for row in told["rows"]} == measured
+    for row in told["rows"]:
+        assert 0 < row["lowest"] <= row["value"] <= row["highest"] < math.inf
+        assert (row["share"] is None) == (row["tflops"] is None)
+    first, ours = (row for row in told["rows"] if row["part"] == "decoding")
+    assert first["ratio"] == 1
+    assert ours["ratio"] == pytest.approx(ours["value"] / first["value"])
+    said = capsys.readouterr().out
+    assert "features: RuntimeError: no such network" in said
+    assert all(gpu.line_of(gpu.Row(**row)) in said for row in told["rows"])
+
+
+def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu", "--only", "letter"])
+    with pytest.raises(SystemExit) as refused:
+        gpu.main()
+    assert refused.value.code == 2
