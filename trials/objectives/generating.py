@@ -124,8 +124,8 @@ class Generating(Generic[G]):
             found: MaskedGenerator = self.generator
             if self._casts:
                 found = cast(Casts, found).in_dtype(torch.bfloat16)
-            if self._compiled:
-                found = cast(MaskedGenerator, CompiledGenerator(found, self._rows))
+            if (rows := self._compiled_rows) is not None:
+                found = cast(MaskedGenerator, CompiledGenerator(found, rows))
             self._predictor = found
         return self._predictor
 
@@ -136,8 +136,10 @@ class Generating(Generic[G]):
         return half and device() != "cpu" and isinstance(self.generator, Casts)
 
     @property
-    def _rows(self) -> int:
-        """The images at once of compiled forward passes: all passes of a chunk have as many."""
+    def _compiled_rows(self) -> int | None:
+        """The images at once of all compiled forward passes; None where they are not compiled."""
+        if not self._compiled or device() == "cpu":
+            return None
         return self.rows_at_once or self._chunk
 
     def images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
@@ -236,7 +238,7 @@ class Generating(Generic[G]):
         random = torch.Generator(device()).manual_seed(source)
         drawn = draw(random)
         conditions = self.generator.conditions_of(drawn)
-        rows = self._rows if self._compiled else self.rows_at_once
+        rows = self._compiled_rows or self.rows_at_once
         try:
             with computing_in(self.precision.tokens, autocast=not self._casts):
                 return generate(self._predicting(), conditions, strategy, random, rows, watch)

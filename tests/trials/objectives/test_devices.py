@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.compiled import CompiledGenerator
 from models.data.contexts import store_contexts
 from models.data.image_sources import open_source
 from models.data.real_statistics import pixels_file, real_statistics
@@ -24,6 +25,7 @@ from models.training import training
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from tests.fake_cuda import OnCuda, fake_cuda
+from trials.objectives import generating
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.generating import Generating
 from trials.objectives.images import ImagesObjective
@@ -120,6 +122,29 @@ def test_a_gpu_casts_weights_to_bfloat16_once_and_measures_what_autocast_does(
         assert dict(objective.describe()) == told  # with the hash of the weights in float32
     assert found[0] == found[1]
     assert abs(found[0] - expected.value) < 2 * expected.standard_error
+
+
+def test_compiled_forward_passes_all_have_the_rows_of_a_chunk(
+    image_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    class Spy(CompiledGenerator):
+        def __call__(self, tokens: Any, conditions: Any) -> Any:
+            seen.append(len(tokens))
+            return self._generator(tokens, conditions)
+
+    objective = ImagesObjective(**image_settings, compiled=True)
+    objective.prepare(tmp_path, quiet)
+    expected = objective.evaluate(THREE, 80, 3)
+    monkeypatch.setattr(generating, "CompiledGenerator", Spy)
+    with fake_cuda(monkeypatch):
+        found = objective.evaluate(THREE, 80, 3)
+    assert seen.count(50) == len(seen) - 4  # in both chunks all but the first conditions and null
+    assert max(seen) == 50
+    assert found.value == pytest.approx(expected.value, rel=1e-3)
+    assert found.ceiling == 1e15
+    assert expected.ceiling is None
 
 
 def prepared(squares: Path, folder: Path, tokenizer: str) -> list[Any]:
