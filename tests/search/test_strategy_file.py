@@ -44,6 +44,7 @@ def full() -> StrategyFile:
             "quantisation": "none",
             "reference_statistics_hash": "sha256:02",
             "classes": "equal numbers",
+            "precision": "tokens float32; pixels default; features default",
         },
         test=FinalTest.of({1: 5.0, 2: 6.0, 3: 7.0}, 1000, generation.forward_passes()),
         baseline=Control("rule of thumb", FinalTest.of({1: 8.0, 2: 9.0, 3: 7.5}, 1000, 8)),
