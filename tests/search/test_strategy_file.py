@@ -161,7 +161,7 @@ def test_a_field_that_is_not_valid_is_named_with_its_value(
 @pytest.mark.parametrize("part", [None, "generation", "objective", "protocol", "test"])
 def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None:
     whole = full().to_json()
-    later = {*EXTRA_FIELDS, "date", "files"}
+    later = {*EXTRA_FIELDS, "date", "files", "precision"}
     for name in {*(whole if part is None else whole[part])} - later:
         content = copy.deepcopy(whole)
         del (content if part is None else content[part])[name]
@@ -172,6 +172,17 @@ def test_every_field_is_required_and_no_other_is_known(part: str | None) -> None
     (whole if part is None else whole[part])["surprise"] = 1
     with pytest.raises(ValueError, match="unknown field 'surprise'"):
         StrategyFile.from_json(whole)
+
+
+def test_a_file_from_before_precisions_has_that_of_its_tokens() -> None:
+    content = full().to_json()
+    del content["protocol"]["precision"]
+    jsonschema.validate(content, SCHEMA)
+    found = StrategyFile.from_json(content).protocol or {}
+    assert found["precision"] == "tokens float32; pixels default; features default"
+    content["objective"]["settings"]["precision"] = "bfloat16"
+    found = StrategyFile.from_json(content).protocol or {}
+    assert found["precision"] == "tokens bfloat16; pixels default; features default"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\udcff"])
