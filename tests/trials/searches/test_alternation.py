@@ -12,6 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from search.strategy_file import StrategyFile
+from tests.command_line import run_in
 from tests.options import laid_over
 from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
@@ -42,14 +43,15 @@ def fids(lab: Path) -> dict[str, list[float]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lab of an alternation that ran to its end."""
-    return tmp_path_factory.mktemp("whole") / "lab"
+    lab = tmp_path_factory.mktemp("whole") / "lab"
+    run_in(lab.parent, *BOTH, "--lab", str(lab))
+    return lab
 
 
-@pytest.mark.long
 def test_rounds_are_searches_that_start_where_the_last_one_ended(
     autonat: Autonat, whole: Path
 ) -> None:
-    code, out, _ = autonat(*BOTH, "--lab", whole, "--json")
+    code, out, _ = autonat("search", "--resume", "a", "--lab", whole, "--json")
     assert code == 0
     results = {r["method"]: r for r in json.loads(out)["results"]}
     assert list(results) == ["before", "round 1", "round 2"]
