@@ -30,15 +30,19 @@ def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Sco
         grid: rows and columns of the tokens; None if they are not a grid.
 
     Raises:
-        ValueError: the order is a Halton sequence, but the tokens are not a grid.
+        ValueError: the order or the noise follows a Halton sequence, but the tokens are not a grid.
     """
     if strategy.token_order == "random":
         return lambda t, logits, sampled, uniforms: uniforms
     if follows_halton(strategy):
         return _halton_scores(strategy, _require_grid(strategy, grid))
+    spread = strategy.token_order == "confidence-spread"
+    turns = halton_turns(_require_grid(strategy, grid)) if spread else None
 
     def by_confidence(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
         noise = strategy.remask_temperature[t]
+        if turns is not None:
+            uniforms = spread_uniforms(turns.to(uniforms.device), uniforms)
         return confidences(logits, sampled, noise, uniforms, strategy.confidence)
 
     return by_confidence
@@ -66,6 +70,29 @@ def confidences(
     tiny = torch.finfo(uniforms.dtype).tiny
     gumbel = -torch.log(-torch.log(uniforms.clamp(tiny, 1 - 2**-24)))
     return chosen + remask_temperature * gumbel
+
+
+def spread_uniforms(turns: Tensor, uniforms: Tensor) -> Tensor:
+    """Return uniforms that are spread evenly over each image, in place of independent ones; [B, L].
+
+    The L midpoints (i + 1/2) / L are dealt to the positions in the turns of a Halton sequence,
+    which starts elsewhere for each image and step. The number of each position is uniform as
+    before, but those of neighbours differ: where noise decides, the tokens that are kept lie evenly
+    over the image, as in Halton-MaskGIT, and where confidence decides, nothing changes.
+
+    Args:
+        turns: the turn of each position, [L] int64.
+        uniforms: [B, L] in [0, 1), from which the starts are drawn.
+    """
+    length = len(turns)
+    starts = (uniforms[:, :1] * length).long().clamp_(max=length - 1)
+    late = (turns + starts) % length
+    return (length - late - 0.5).to(uniforms.dtype) / length
+
+
+def halton_turns(grid: tuple[int, int]) -> Tensor:
+    """Return the turn of each position in the Halton sequence over a grid; [L] int64."""
+    return torch.from_numpy(np.argsort(halton_order(grid)))
 
 
 def follows_halton(strategy: GenerationStrategy) -> bool:

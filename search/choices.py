@@ -50,7 +50,7 @@ CHOICES: Mapping[str, Choice] = MappingProxyType(
         for choice in (
             Choice(
                 "token_order",
-                ("confidence", "random", "halton", "halton-rolled"),
+                ("confidence", "confidence-spread", "random", "halton", "halton-rolled"),
                 "which tokens are kept first",
             ),
             Choice(

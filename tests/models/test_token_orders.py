@@ -11,7 +11,13 @@ from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
-from models.token_orders import confidences, halton_order, scores_of
+from models.token_orders import (
+    confidences,
+    halton_order,
+    halton_turns,
+    scores_of,
+    spread_uniforms,
+)
 from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
 
@@ -127,3 +133,45 @@ def test_a_logit_is_the_confidence_without_its_normalisation() -> None:
 def test_halton_needs_a_grid(order: str) -> None:
     with pytest.raises(ValueError, match=f"token_order = '{order}' needs a grid of tokens"):
         scores_of(dataclasses.replace(RULE, token_order=order), None)
+
+
+def with_noise(order: str, noise: float) -> GenerationStrategy:
+    return dataclasses.replace(RULE, token_order=order, remask_temperature=(noise,) * 3)
+
+
+def quarters(chosen: torch.Tensor) -> torch.Tensor:
+    """How many are chosen in the fullest quarter of each image, of [B, 64]; [B]."""
+    return chosen.view(-1, 2, 4, 2, 4).sum((2, 4)).flatten(1).amax(1)
+
+
+def test_spread_noise_is_uniform_at_every_position_and_even_over_the_image() -> None:
+    random = torch.Generator().manual_seed(0)
+    independent = torch.rand(4000, 64, generator=random)
+    drawn = spread_uniforms(halton_turns((8, 8)), independent)
+    midpoints = (torch.arange(64) + 0.5) / 64
+    assert torch.equal(drawn.sort(1).values, midpoints.expand(4000, -1))
+    assert (drawn.mean(0) - 0.5).abs().max() < 5 * 0.29 / 4000**0.5
+    # Of the highest sixteen, four belong in each quarter.
+    assert quarters(drawn > 48 / 64).max() <= 6
+    assert (quarters(independent.argsort(1) >= 48) > 6).float().mean() > 0.15
+
+
+def test_without_noise_spread_is_the_order_of_confidence(generator: Watched) -> None:
+    spread = masks(generator, with_noise("confidence-spread", 0.0))
+    generator.seen.clear()
+    plain = masks(generator, with_noise("confidence", 0.0))
+    for one, other in zip(spread, plain, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_with_very_much_noise_spread_keeps_a_run_of_the_halton_sequence(generator: Watched) -> None:
+    first = masks(generator, with_noise("confidence-spread", 1e6))[0]
+    order = torch.from_numpy(halton_order((8, 8)).copy())
+    for image in first:
+        turned = image[order].int()  # masked or not, in the turns of the sequence, which is a ring
+        assert int((turned != turned.roll(1)).sum()) == 2
+
+
+def test_spread_noise_needs_a_grid() -> None:
+    with pytest.raises(ValueError, match="'confidence-spread' needs a grid of tokens"):
+        scores_of(with_noise("confidence-spread", 1.0), None)

@@ -51,7 +51,9 @@ class Preset:
         choices = settings.get("choices")
         orders = choices.get("token_order") if isinstance(choices, dict) else None
         # What has no effect in a Halton order may have one in the others.
-        by_confidence = isinstance(orders, list) and "confidence" in orders
+        by_confidence = isinstance(orders, list) and any(
+            isinstance(order, str) and order.startswith("confidence") for order in orders
+        )
         if self.frozen and "frozen" not in settings and not by_confidence:
             brought["frozen"] = list(self.frozen)
         if "controls" not in settings and settings.get("what", "generation") == "generation":
