@@ -342,3 +342,12 @@ def test_extra_fields_that_are_not_valid_are_named(field: str, value: Any, line:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         StrategyFile.from_json(full().to_json() | {field: value})
     assert line in str(caught.value)
+
+
+def test_passes_that_counted_remainders_of_rounding_are_read() -> None:
+    left = GenerationStrategy.maskgit(4).with_values({"guidance_scale": (0.0, 2e-16, 0.0, 1.0)})
+    for passes in (5, 6):
+        test = FinalTest.of({1: 5.0, 2: 6.0}, 1000, passes)
+        assert StrategyFile(generation=left, test=test).test == test
+    with pytest.raises(ValueError, match="test.forward_passes: expected 5, as the generation"):
+        StrategyFile(generation=left, test=FinalTest.of({1: 5.0, 2: 6.0}, 1000, 7))
