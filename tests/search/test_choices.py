@@ -69,7 +69,10 @@ def test_what_is_the_default_is_not_written() -> None:
 
 @pytest.mark.parametrize("value", ["hilbert", None, 3, ["halton"]])
 def test_an_unknown_value_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="token_order = .* is unknown; known: confidence, random"):
+    with pytest.raises(
+        ValueError,
+        match="token_order = .* is unknown; known: confidence, confidence-spread, random",
+    ):
         GenerationStrategy.from_json({**RULE.to_json(), "token_order": value})
 
 
