@@ -1,8 +1,38 @@
-"""Checks whether a checkpoint's tensors fit a network, by their names and shapes."""
+"""Puts a checkpoint's tensors into a network, after a look at their names and shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of tensors, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def with_weights(make: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
+    """Make a network that has these tensors for weights, in float32 and evaluation mode.
+
+    The tensors are not copied, so that memory holds them once.
+
+    Args:
+        make: makes the network, without memory for weights of its own.
+        state: the tensors of a checkpoint, by the network's names.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or misshapen; the first few are named.
+    """
+    with torch.device("meta"):
+        network = make()
+    check_shapes(shapes_of(state), shapes_of(network.state_dict()))
+    network.load_state_dict(dict(state), assign=True)
+    return network.float().eval()
 
 
 def check_shapes(

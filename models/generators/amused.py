@@ -24,7 +24,7 @@ from models.generators.amused_texts import PromptEncoder, load_prompt_encoder
 from models.generators.conditions import Conditions
 from models.hashes import tensors_hash
 from models.hub_files import PIPELINE_INDEX, HubCheckpoint, read_config
-from models.state_dicts import check_shapes
+from models.state_dicts import with_weights
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, GridDecoder
 from models.tokenizers.vq_model import load_vq_model
@@ -198,13 +198,10 @@ def load_network(folder: Path) -> Any:
     content = read_config(folder / "config.json")
     state = read_tensors(folder / WEIGHTS).tensors
     try:
-        network = network_of(content)
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        check_shapes(shapes, {name: tuple(t.shape) for name, t in network.state_dict().items()})
+        network = with_weights(lambda: network_of(content), state)
     except ValueError as error:
         raise ValueError(f"{folder}: not the network of aMUSEd ({error})") from None
-    network.load_state_dict(state, assign=True)
-    return network.float().eval().requires_grad_(False)
+    return network.requires_grad_(False)
 
 
 def network_of(config: Mapping[str, Any]) -> Any:

@@ -21,8 +21,7 @@ from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
 from models.generators.published import load_nat
-from models.tokenizers.decoder import Decoder, GridDecoder
-from models.tokenizers.tokenizer import load_tokenizer
+from models.tokenizers.decoder import Decoder, square_decoder
 
 
 class NATGenerator:
@@ -189,14 +188,7 @@ def with_files(
     if (config.context_width is None) != (prompts is None):
         needs = "texts: give prompts" if prompts is None else "classes: leave out prompts"
         raise ValueError(f"{path} is of a network that takes {needs}")
-    side = math.isqrt(config.tokens)
-    decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
-    codes = decoder.tokenizer.codebook_size
-    if codes != config.codebook_size:
-        raise ValueError(
-            f"expected a tokenizer with {config.codebook_size} codes, as {path} has, but "
-            f"{tokenizer} has {codes}"
-        )
+    decoder = square_decoder(tokenizer, path, config.tokens, config.codebook_size)
     texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
     if texts is not None:
         width = texts.states.shape[2]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from models.checkpoint_kinds import require_kind
 from models.generators.nat import NAT, NATConfig
-from models.state_dicts import check_shapes
+from models.state_dicts import shapes_of, with_weights
 from models.tensor_file import read_tensors
 
 
@@ -33,7 +32,7 @@ def load_nat(path: str | Path, num_heads: int = 8) -> NAT:
     state = read_tensors(path).tensors
     try:
         require_kind("nat", state)
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        shapes = shapes_of(state)
         return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -45,12 +44,7 @@ def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
     Raises:
         ValueError: tensors are missing, unexpected or misshapen; the first few are named.
     """
-    with torch.device("meta"):
-        nat = NAT(config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    check_shapes(shapes, {name: tuple(t.shape) for name, t in nat.state_dict().items()})
-    nat.load_state_dict(dict(state), assign=True)
-    return nat.float().eval()
+    return with_weights(lambda: NAT(config), state)
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) -> NATConfig:

@@ -6,75 +6,22 @@ B: images, L: tokens per image, K: codebook size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import torch
-from torch import Tensor
 
 from models.checkpoint_kinds import require_kind
 from models.flops import counted_flops
-from models.generators.conditions import Conditions
+from models.generators.class_generator import ClassGenerator
 from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
-from models.hashes import tensors_hash
-from models.hub_files import HubCheckpoint, read_checkpoint
-from models.state_dicts import check_shapes
-from models.tokenizers.decoder import Decoder
+from models.hub_files import read_checkpoint
+from models.state_dicts import with_weights
 from models.tokenizers.titok import load_titok_decoder
 
 NUM_HEADS = 16
 """The number of attention heads of all published generators."""
 HEADS = "model.generator.num_attention_heads"
 KIND = "titok"
-
-
-class TiTokGenerator:
-    """A generator of TiTok, which takes classes. Its tokens are a sequence, not a grid.
-
-    Args:
-        network: the network with its weights, in evaluation mode.
-        decoder: turns tokens into images.
-    """
-
-    grid = None
-
-    def __init__(self, network: TiTokNetwork, decoder: Decoder) -> None:
-        config = network.config
-        self.network, self.decoder = network, decoder
-        self.tokens, self.codebook_size = config.tokens, config.codebook_size
-        self.mask_token, self.num_conditions = config.codebook_size, config.num_classes
-
-    def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
-        """See `MaskedGenerator.__call__`."""
-        logits: Tensor = self.network(tokens, conditions.parts[0])
-        return logits
-
-    def conditions_of(self, drawn: Tensor) -> Conditions:
-        """Return the classes [B]."""
-        return Conditions(drawn)
-
-    def null(self, conditions: Conditions) -> Conditions:
-        """Return the null class, once for each image."""
-        return Conditions(torch.full_like(conditions.parts[0], self.num_conditions))
-
-    def decode(self, tokens: Tensor) -> Tensor:
-        """See `MaskedGenerator.decode`."""
-        return self.decoder.decode(tokens)
-
-    def flops(self) -> Mapping[str, int]:
-        """See `MaskedGenerator.flops`."""
-        return {"pass": pass_flops(self.network.config), "decode": self.decoder.flops()}
-
-    def hash(self) -> str:
-        """Return the SHA-256 of the weights of the network."""
-        return tensors_hash(self.network.state_dict())
-
-    def to(self, device: str | torch.device) -> Self:
-        """Move this generator to a device, and return it."""
-        self.network.to(device)
-        self.decoder = self.decoder.to(device)
-        return self
 
 
 @functools.cache
@@ -89,7 +36,7 @@ def pass_flops(config: TiTokConfig) -> int:
 
 def load_titok_generator(
     path: str | Path, *, tokenizer: str, num_heads: int | None = None
-) -> TiTokGenerator:
+) -> ClassGenerator:
     """Load a generator of TiTok, with the tokenizer that decodes its tokens.
 
     Args:
@@ -120,7 +67,7 @@ def load_titok_generator(
             raise ValueError(
                 f"expected a tokenizer with {ours} {what}, as {path} has, but {place} has {theirs}"
             )
-    return TiTokGenerator(network, decoder)
+    return ClassGenerator(network, decoder, pass_flops)
 
 
 def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokNetwork:
@@ -133,15 +80,7 @@ def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokN
     heads = checkpoint.setting(HEADS, int, NUM_HEADS) if num_heads is None else num_heads
     try:
         require_kind(KIND, checkpoint.tensors)
-        return _network_of(checkpoint, heads)
+        config = titok_config(checkpoint.shapes, heads)
+        return with_weights(lambda: titok_network(config), checkpoint.tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _network_of(checkpoint: HubCheckpoint, num_heads: int) -> TiTokNetwork:
-    with torch.device("meta"):
-        network = titok_network(titok_config(checkpoint.shapes, num_heads))
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    check_shapes(checkpoint.shapes, expected)
-    network.load_state_dict(checkpoint.tensors, assign=True)
-    return network.float().eval()

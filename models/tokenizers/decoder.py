@@ -5,7 +5,10 @@ B: images, h, w: rows and columns of tokens, L = h * w, K: codebook size.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
@@ -13,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from models.flops import decode_flops
-from models.tokenizers.tokenizer import Tokenizer
+from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 DECODED_AT_ONCE = 25
 """The number of images decoded at once: the activations are many times larger than the images."""
@@ -101,3 +104,30 @@ class GridDecoder:
         if self._loaded is not None:
             self._loaded = self._loaded.to(device)
         return self
+
+
+def square_decoder(
+    tokenizer: str, path: str | Path, tokens: int, codebook_size: int
+) -> GridDecoder:
+    """Return the decoder of a generator whose tokens are a square.
+
+    Args:
+        tokenizer: the name of the tokenizer (see `models.tokenizers.tokenizer.load_tokenizer`).
+        path: of the generator's weights, for error lines.
+        tokens: L of the generator.
+        codebook_size: K of the generator.
+
+    Raises:
+        ValueError: the tokens are no square, or the tokenizer cannot be loaded or has other codes.
+    """
+    side = math.isqrt(tokens)
+    if side * side != tokens:
+        raise ValueError(f"{path}: expected a square of tokens, got {tokens} tokens")
+    decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
+    codes = decoder.tokenizer.codebook_size
+    if codes != codebook_size:
+        raise ValueError(
+            f"expected a tokenizer with {codebook_size} codes, as {path} has, but {tokenizer} has "
+            f"{codes}"
+        )
+    return decoder

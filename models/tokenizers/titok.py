@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from models.flops import counted_flops
 from models.hub_files import read_checkpoint
-from models.state_dicts import check_shapes, shape_of
+from models.state_dicts import shape_of, shapes_of, with_weights
 from models.tokenizers.decoder import DECODED_AT_ONCE
 from models.tokenizers.vqgan import Decoder as PixelDecoder
 from models.tokenizers.vqgan import VQGANConfig
@@ -246,15 +246,11 @@ def load_titok_decoder(path: str | Path) -> TiTokDecoder:
     checkpoint = read_checkpoint(path, USED)
     normalised = checkpoint.setting("model.vq_model.use_l2_norm", bool, True)
     state = decoding_part(checkpoint.tensors)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
-        with torch.device("meta"):
-            decoder = TiTokDecoder(titok_decoder_config(shapes, normalised))
-        check_shapes(shapes, {name: tuple(t.shape) for name, t in decoder.state_dict().items()})
+        config = titok_decoder_config(shapes_of(state), normalised)
+        return with_weights(lambda: TiTokDecoder(config), state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    decoder.load_state_dict(state, assign=True)
-    return decoder.float().eval()
 
 
 def decoding_part(found: Mapping[str, T]) -> dict[str, T]:

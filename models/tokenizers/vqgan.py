@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.checkpoint_kinds import require_kind
 from models.hashes import tensors_hash
-from models.state_dicts import check_shapes, shape_of
+from models.state_dicts import shape_of, shapes_of, with_weights
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
 
@@ -210,11 +210,7 @@ def load_vqgan(path: str | Path) -> VQGAN:
     state = read_tensors(path).tensors
     try:
         require_kind("vqgan", state)
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        with torch.device("meta"):
-            vqgan = VQGAN(vqgan_config(shapes))
-        check_shapes(shapes, {name: tuple(t.shape) for name, t in vqgan.state_dict().items()})
+        config = vqgan_config(shapes_of(state))
+        return with_weights(lambda: VQGAN(config), state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    vqgan.load_state_dict(state, assign=True)
-    return vqgan.float().eval()

@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.decoding import generate
+from models.generators.class_generator import ClassGenerator
 from models.generators.registry import load_generator
 from models.generators.titok import titok_config, titok_network
-from models.generators.titok_generator import TiTokGenerator, load_titok_network
+from models.generators.titok_generator import load_titok_network
 from models.testing import check_generator
 from tests.reference.published import titok_strategy
 
@@ -29,9 +30,9 @@ TOKENIZER = f"titok:{DATA / 'titok_tokenizer.bin'}"
 NETWORKS = ("vit", "uvit")
 
 
-def loaded(network: str) -> TiTokGenerator:
+def loaded(network: str) -> ClassGenerator:
     found = load_generator(f"titok:{DATA / f'titok_{network}.bin'}", tokenizer=TOKENIZER)
-    assert isinstance(found, TiTokGenerator)
+    assert isinstance(found, ClassGenerator)
     return found
 
 
@@ -121,7 +122,7 @@ def test_a_folder_and_a_file_with_yaml_are_read(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(config)
     for path in (folder, tmp_path / "x.bin"):
         found = load_generator(f"titok:{path}", tokenizer=TOKENIZER)
-        assert isinstance(found, TiTokGenerator)
+        assert isinstance(found, ClassGenerator)
         assert found.hash() == want
         assert found.network.config.num_heads == 4
 
