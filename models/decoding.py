@@ -7,14 +7,17 @@ B: images, L: tokens per image, K: codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
-from models.token_orders import follows_halton, halton_places, scores_of
+from models.token_orders import Scores, follows_halton, halton_places, scores_of
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
@@ -22,6 +25,39 @@ LOWEST_TEMPERATURE = 1e-4
 Watch = Callable[[Tensor, Tensor], None]
 """Is shown each step: the tokens that it sampled, [B, L] in [0, K), and those that are then left,
 [B, L], where the mask token stands for those that were masked again."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that are generated with one strategy from one source of noise.
+
+    Attributes:
+        conditions: the conditions of B images, on the generator's device.
+        strategy: the generation strategy, with T <= L steps.
+        random: the source of all randomness, on that device.
+    """
+
+    conditions: Conditions
+    strategy: GenerationStrategy
+    random: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a batch needs for its next step: logits everywhere, or at `places` [B, P].
+
+    In the `first` step all tokens are masked.
+    """
+
+    tokens: Tensor
+    conditions: Conditions
+    scale: float
+    first: bool
+    places: Tensor | None = None
+
+
+_Decoding = Generator[_Asked, Tensor, Tensor]
+"""The decoding of a batch: it asks for logits, is sent them, and returns the tokens in the end."""
 
 
 @torch.inference_mode()
@@ -50,20 +86,73 @@ def generate(
         ValueError: there are more steps than tokens, or the token order is a Halton sequence but
             the tokens are not a grid.
     """
-    length, mask = generator.tokens, generator.mask_token
-    counts = strategy.masked_counts(length)
-    batch, device = len(conditions), conditions.device
-    tokens = torch.full((batch, length), mask, device=device)
+    batch = Batch(conditions, strategy, random)
+    return _in_step(generator, [_decoding(generator, batch, watch)], rows)[0]
+
+
+@torch.inference_mode()
+def generate_together(
+    generator: MaskedGenerator, batches: Sequence[Batch], rows: int | None = None
+) -> list[Tensor]:
+    """Generate the tokens of several batches step by step, in forward passes of all their rows.
+
+    Each batch has its own strategy and its own noise, and only guided rows pay for guidance.
+
+    Args:
+        generator: predicts the tokens.
+        batches: the batches; those whose strategies have fewer steps are done earlier.
+        rows: how many images the generator sees at once, of any batch. Only rounding depends on it.
+            None: it sees each batch by itself, so that all tokens are those of `generate`.
+
+    Returns:
+        The tokens of each batch, [B, L] int64 in [0, K).
+
+    Raises:
+        ValueError: see `generate`.
+    """
+    return _in_step(generator, [_decoding(generator, batch) for batch in batches], rows)
+
+
+def _in_step(
+    generator: MaskedGenerator, decodings: Sequence[_Decoding], rows: int | None
+) -> list[Tensor]:
+    """Take decodings to their ends, all of them a step at a time."""
+    found: dict[int, Tensor] = {}
+    asked = {number: next(decoding) for number, decoding in enumerate(decodings)}
+    while asked:
+        logits = _answers(generator, [*asked.values()], rows)
+        for number in [*asked]:
+            try:
+                # No reference is kept, so that each batch can drop its logits.
+                asked[number] = decodings[number].send(logits.pop(0))
+            except StopIteration as ended:
+                found[number] = ended.value
+                del asked[number]
+    return [found[number] for number in range(len(decodings))]
+
+
+def _decoding(generator: MaskedGenerator, batch: Batch, watch: Watch | None = None) -> _Decoding:
+    strategy = batch.strategy
     scores = scores_of(strategy, generator.grid)
+    counts = strategy.masked_counts(generator.tokens)
     if watch is None and isinstance(generator, PredictsPlaces) and follows_halton(strategy):
-        return _generate_in_order(generator, conditions, strategy, random, rows)
-    for t in range(strategy.steps):
-        noise = torch.rand((2, batch, length), device=device, generator=random)
-        scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
-        if t == 0:
-            logits = first_logits(generator, tokens, conditions, scale, rows)
-        else:
-            logits = guided_logits(generator, tokens, conditions, scale, rows)
+        return _decoding_in_order(generator, batch, counts)
+    return _decoding_by_scores(generator, batch, counts, scores, watch)
+
+
+def _decoding_by_scores(
+    generator: MaskedGenerator,
+    batch: Batch,
+    counts: Sequence[int],
+    scores: Scores,
+    watch: Watch | None,
+) -> _Decoding:
+    strategy, mask = batch.strategy, generator.mask_token
+    shape, device = (len(batch.conditions), generator.tokens), batch.conditions.device
+    tokens = torch.full(shape, mask, device=device)
+    for t, scale in enumerate(_scales(strategy)):
+        noise = torch.rand((2, *shape), device=device, generator=batch.random)
+        logits = yield _Asked(tokens, batch.conditions, scale, t == 0)
         masked = tokens == mask
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
         sampled = torch.where(masked, sampled, tokens)
@@ -77,59 +166,102 @@ def generate(
     return tokens
 
 
-def _generate_in_order(
-    generator: PredictsPlaces,
-    conditions: Conditions,
-    strategy: GenerationStrategy,
-    random: torch.Generator | None,
-    rows: int | None,
-) -> Tensor:
-    """Return the tokens of `generate` where the order of tokens is known before they are sampled.
+def _decoding_in_order(
+    generator: MaskedGenerator, batch: Batch, counts: Sequence[int]
+) -> _Decoding:
+    """The decoding where the order of tokens is known before they are sampled.
 
-    Logits are computed only where a token is set; the noise is that of `generate`.
+    It asks for logits only where a token is set, and draws the same noise.
     """
-    length, batch, device = generator.tokens, len(conditions), conditions.device
-    tokens = torch.full((batch, length), generator.mask_token, device=device)
+    strategy, length = batch.strategy, generator.tokens
+    shape, device = (len(batch.conditions), length), batch.conditions.device
+    tokens = torch.full(shape, generator.mask_token, device=device)
     order = torch.empty(0)
     shown = 0
-    for t, masked in enumerate(strategy.masked_counts(length)):
-        noise = torch.rand((2, batch, length), device=device, generator=random)
-        scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
+    for t, scale in enumerate(_scales(strategy)):
+        noise = torch.rand((2, *shape), device=device, generator=batch.random)
         if t == 0:
             order = halton_places(strategy, generator.grid, noise[1])
-        places = order[:, shown : length - masked]
-        if t == 0:
-            logits = _at(first_logits(generator, tokens, conditions, scale, rows), places)
-        else:
-            logits = _guided_at(generator, tokens, conditions, scale, places, rows)
+        places = order[:, shown : length - counts[t]]
+        logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         uniforms = noise[0].gather(1, places)
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
         tokens = tokens.scatter(1, places, sampled)
-        shown = length - masked
+        shown = length - counts[t]
     return tokens
 
 
-def _guided_at(
-    generator: PredictsPlaces,
-    tokens: Tensor,
-    conditions: Conditions,
-    scale: float,
-    places: Tensor,
-    rows: int | None,
-) -> Tensor:
-    """Return `guided_logits` at places [B, P] of each image: [B, P, K]."""
-    if scale > 0:
-        conditions = Conditions.cat([conditions, generator.null(conditions)])
-        tokens, places = torch.cat([tokens, tokens]), torch.cat([places, places])
-    rows = rows or len(tokens)
-    pieces = zip(
-        *(torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows)), strict=True
+def _scales(strategy: GenerationStrategy) -> list[float]:
+    """The guidance of each step; 0 where there is none."""
+    pairs = zip(strategy.guidance_scale, strategy.guided, strict=True)
+    return [scale if guided else 0.0 for scale, guided in pairs]
+
+
+def _answers(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | None) -> list[Tensor]:
+    """The logits that each batch asked for, in the same step of all of them."""
+    if rows is None:
+        return [_logits(generator, [one], None)[0] for one in asked]
+    found: dict[int, Tensor] = {}
+    for everywhere in (True, False):
+        alike = {n: one for n, one in enumerate(asked) if (one.places is None) == everywhere}
+        if alike:
+            answers = _logits(generator, [*alike.values()], rows)
+            found.update(zip(alike, answers, strict=True))
+    return [found[number] for number in range(len(asked))]
+
+
+def _logits(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | None) -> list[Tensor]:
+    """Logits cond + scale * (cond - uncond), [B, L or P, K]; at a scale of 0 uncond costs nothing.
+
+    All batches ask for them everywhere, or all of them at places.
+    """
+    if asked[0].first:
+        return _first_logits(generator, asked, rows)
+    guided = [one for one in asked if one.scale > 0]
+    null = [generator.null(one.conditions) for one in guided]
+    logits = _in_pieces(
+        generator,
+        torch.cat([one.tokens for one in (*asked, *guided)]),
+        Conditions.cat([*(one.conditions for one in asked), *null]),
+        _joined_places([*asked, *guided]),
+        rows,
     )
-    logits = torch.cat([generator.logits_at(*piece).float() for piece in pieces])
-    if scale == 0:
-        return logits
-    cond, uncond = logits.chunk(2)
-    return torch.lerp(uncond, cond, 1 + scale)
+    parts = torch.split(logits, [len(one.tokens) for one in (*asked, *guided)])
+    uncond = iter(parts[len(asked) :])
+    found = []
+    for one, cond in zip(asked, parts, strict=False):
+        guiding = torch.lerp(next(uncond), cond, 1 + one.scale) if one.scale > 0 else cond
+        found.append(guiding if one.places is None else guiding[:, : one.places.shape[1]])
+    return found
+
+
+def _first_logits(
+    generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | None
+) -> list[Tensor]:
+    """The logits of the first step, where all tokens are masked.
+
+    They then depend on nothing but the condition, so each distinct condition is computed only once,
+    as is the null condition.
+    """
+    kinds, kind = Conditions.cat([one.conditions for one in asked]).distinct()
+    tokens = torch.cat([one.tokens for one in asked])[: len(kinds)]
+    cond = _in_pieces(generator, tokens, kinds, None, rows)
+    uncond = cond[:0]
+    if any(one.scale > 0 for one in asked):
+        uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
+    found = []
+    for one, own in zip(asked, torch.split(kind, [len(one.tokens) for one in asked]), strict=True):
+        logits = (torch.lerp(uncond, cond, 1 + one.scale) if one.scale > 0 else cond)[own]
+        found.append(logits if one.places is None else _at(logits, one.places))
+    return found
+
+
+def _joined_places(asked: Sequence[_Asked]) -> Tensor | None:
+    """The places of all batches, [sum of B, largest P]; batches that set fewer are padded by 0."""
+    known = [one.places for one in asked if one.places is not None]
+    most = max((places.shape[1] for places in known), default=0)
+    padded = [pad(places, (0, most - places.shape[1])) for places in known]
+    return torch.cat(padded) if known else None
 
 
 def _at(logits: Tensor, places: Tensor) -> Tensor:
@@ -137,46 +269,21 @@ def _at(logits: Tensor, places: Tensor) -> Tensor:
     return logits.gather(1, places[..., None].expand(-1, -1, logits.shape[-1]))
 
 
-def first_logits(
+def _in_pieces(
     generator: MaskedGenerator,
     tokens: Tensor,
     conditions: Conditions,
-    scale: float,
-    rows: int | None = None,
+    places: Tensor | None,
+    rows: int | None,
 ) -> Tensor:
-    """Return `guided_logits` of the first step, where all tokens are masked.
-
-    The logits then depend on nothing but the condition, so each distinct condition is computed only
-    once, as is the null condition.
-    """
-    kinds, kind = conditions.distinct()
-    cond = _logits_in_pieces(generator, tokens[: len(kinds)], kinds, rows)
-    if scale == 0:
-        return cond[kind]
-    uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
-    return torch.lerp(uncond, cond, 1 + scale)[kind]
-
-
-def guided_logits(
-    generator: MaskedGenerator,
-    tokens: Tensor,
-    conditions: Conditions,
-    scale: float,
-    rows: int | None = None,
-) -> Tensor:
-    """Return cond + scale * (cond - uncond), [B, L, K]; at a scale of 0 uncond is not computed."""
-    if scale == 0:
-        return _logits_in_pieces(generator, tokens, conditions, rows)
-    every = Conditions.cat([conditions, generator.null(conditions)])
-    both = _logits_in_pieces(generator, torch.cat([tokens, tokens]), every, rows)
-    cond, uncond = both.chunk(2)
-    return torch.lerp(uncond, cond, 1 + scale)
-
-
-def _logits_in_pieces(
-    generator: MaskedGenerator, tokens: Tensor, conditions: Conditions, rows: int | None
-) -> Tensor:
-    if rows is None or rows >= len(tokens):
+    """The generator's logits, of at most `rows` images at once."""
+    rows = rows or len(tokens)
+    if places is not None:
+        pieces = (torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows))
+        # Only generators that can are asked for places.
+        at = cast(PredictsPlaces, generator).logits_at
+        return torch.cat([at(*piece).float() for piece in zip(*pieces, strict=True)])
+    if rows >= len(tokens):
         return generator(tokens, conditions).float()
     parts = zip(torch.split(tokens, rows), conditions.split(rows), strict=True)
     return torch.cat([generator(*part).float() for part in parts])

@@ -56,6 +56,8 @@ class Conditions:
     @classmethod
     def cat(cls, several: Sequence[Self]) -> Self:
         """Concatenate several conditions of the same kind."""
+        if len(several) == 1:
+            return several[0]
         together = zip(*(conditions.parts for conditions in several), strict=True)
         return cls(*(torch.cat(parts) for parts in together))
 
