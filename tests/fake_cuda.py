@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -62,6 +62,34 @@ class FakeAutocast(torch.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+class FakeStream(torch.Stream):
+    """A stream whose work is done at once."""
+
+    def __new__(cls) -> FakeStream:
+        """On the CPU."""
+        return super().__new__(cls, device="cpu")
+
+    def wait_stream(self, other: torch.Stream) -> None:
+        """Its work is done."""
+
+    def record_event(self, event: Any = None) -> Any:
+        """Something to wait for."""
+        return event
+
+    def wait_event(self, event: Any) -> None:
+        """It is done."""
+
+
+MEMORY: dict[str, Callable[..., Any]] = {
+    "mem_get_info": lambda: (2**36, 2**37),
+    "memory_allocated": lambda: 0,
+    "memory_reserved": lambda: 0,
+    "max_memory_allocated": lambda: 2**20,
+    "reset_peak_memory_stats": lambda: None,
+}
+"""What the card says of its memory."""
+
+
 class _Cuda(TorchFunctionMode):
     """Answers every call of torch's functions."""
 
@@ -76,6 +104,8 @@ class _Cuda(TorchFunctionMode):
             return isinstance(first, OnCuda)
         if func is Tensor.pin_memory:
             return first
+        if func is Tensor.record_stream:
+            return None
         if func in MOVES:
             return _moved(func, args, kwargs)
         if func in READS and isinstance(first, OnCuda):
@@ -185,6 +215,11 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
         patch.setattr(generating, "product_flops", lambda _: 1e15)
+        patch.setattr(torch.cuda, "Stream", FakeStream)
+        patch.setattr(torch.cuda, "current_stream", FakeStream)
+        patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+        for name, answer in MEMORY.items():
+            patch.setattr(torch.cuda, name, answer)
         patch.setattr(torch, "Generator", FakeGenerator)
         patch.setattr(torch, "autocast", FakeAutocast)
         patch.setattr(torch, "save", _saved)

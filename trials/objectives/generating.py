@@ -11,16 +11,19 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Self, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from models.ceiling import product_flops
 from models.compiled import CompiledGenerator
-from models.decoding import Watch, generate
+from models.decoding import Batch, Watch, generate, generate_together
 from models.generators.generator import Casts, MaskedGenerator
+from models.memory import rows_that_fit, too_small
 from models.precision import STAGES, StagePrecisions, computing_in, device, require_supported
+from models.streams import ahead
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
@@ -29,6 +32,21 @@ CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
 
 
 G = TypeVar("G", bound=MaskedGenerator)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Images that are generated with one strategy from one source of noise.
+
+    Attributes:
+        strategy: T <= L steps.
+        source: the seed of this chunk.
+        draw: returns the class or text numbers, and may use the source.
+    """
+
+    strategy: GenerationStrategy
+    source: int
+    draw: Callable[[torch.Generator], Tensor]
 
 
 class Generating(Generic[G]):
@@ -42,6 +60,8 @@ class Generating(Generic[G]):
             there are few.
         precision: of the tokens, or of each stage (see models.precision.StagePrecisions).
         compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        rows: images that the generator sees at once, of one or more chunks. None: on the CPU a
+            whole chunk, and on a GPU what it has room for (see models.memory).
 
     Raises:
         ValueError: a setting is outside its range.
@@ -55,21 +75,25 @@ class Generating(Generic[G]):
         chunk: int = 100,
         precision: str = "float32",
         compiled: bool = False,
+        rows: int | None = None,
     ) -> None:
         if classes not in CLASS_DRAWS:
             raise ValueError(f"classes = {classes!r} is unknown; known: {', '.join(CLASS_DRAWS)}")
         if chunk < 1:
             raise ValueError(f"chunk = {chunk} is not positive")
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows = {rows} is not positive")
         self.precision = StagePrecisions.parse(precision)
         self.generator = generator
         self._classes, self._chunk, self._compiled = classes, chunk, compiled
         self._predictor: MaskedGenerator | None = None
-        self.rows_at_once: int | None = None  # the whole chunk, until memory runs out
+        self._given_rows = rows
+        self.rows_at_once = rows  # fewer once memory ran out
 
     def with_generator(self, generator: G) -> Self:
         """A copy that draws images in the same way from another generator."""
         found = copy.copy(self)
-        found.generator, found._predictor = generator, None
+        found.generator, found.rows_at_once = generator, self.rows_at_once
         return found
 
     @property
@@ -153,18 +177,68 @@ class Generating(Generic[G]):
         Raises:
             ValueError: there are more steps than tokens.
         """
-        for tokens in self.tokens(strategy, images, seed):
-            with computing_in(self.precision.pixels):
-                pixels = self.generator.decode(tokens)
+        for _, pixels in self.images_of_each([strategy], images, [seed]):
             yield pixels
+
+    def images_of_each(
+        self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The `images` of several strategies, a chunk of each in turn.
+
+        On a GPU, the tokens of the next ones are generated meanwhile.
+
+        Args:
+            strategies: each with T <= L steps.
+            images: n of each strategy.
+            seeds: one for each strategy.
+
+        Returns:
+            Pairs of the number of the strategy, from 0, and a chunk of its images.
+        """
+        numbers = range(len(strategies))
+        firsts = range(0, images, self._chunk)
+        turns = [(number, first) for first in firsts for number in numbers]
+        made = (tokens for some in ahead(self._rounds(strategies, turns, seeds)) for tokens in some)
+        for (number, first), tokens in zip(turns, made, strict=True):
+            with computing_in(self.precision.pixels):
+                # Whole chunks are generated, so that the noise of an image does not depend on n.
+                pixels = self.generator.decode(tokens[: images - first])
+            yield number, pixels
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The tokens of `images` before they are decoded, [B, L] int64."""
-        for index, first in enumerate(range(0, images, self._chunk)):
-            draw = functools.partial(self._draw, index * self._chunk)
-            tokens = self._chunk_of(strategy, derived_seed("images", seed, index), draw)
-            # Whole chunks, so that the noise of an image does not depend on n.
+        turns = [(0, first) for first in range(0, images, self._chunk)]
+        made = (tokens for some in self._rounds([strategy], turns, [seed]) for tokens in some)
+        for (_, first), tokens in zip(turns, made, strict=True):
             yield tokens[: images - first]
+
+    def _rounds(
+        self,
+        strategies: Sequence[GenerationStrategy],
+        turns: Sequence[tuple[int, int]],
+        seeds: Sequence[int],
+    ) -> Iterator[list[Tensor]]:
+        """The tokens of whole chunks, of as many at once as the rows have room for.
+
+        Args:
+            strategies: of all chunks.
+            turns: the number of the strategy and of the first image of each chunk.
+            seeds: one for each strategy.
+        """
+        self.to(device())
+        chunks = [
+            Chunk(
+                strategies[number],
+                derived_seed("images", seeds[number], first // self._chunk),
+                functools.partial(self._draw, first),
+            )
+            for number, first in turns
+        ]
+        self._find_rows()
+        while chunks:
+            together = max(1, (self.rows_at_once or 1) // self._chunk)
+            yield self._tokens_of(chunks[:together])
+            chunks = chunks[together:]
 
     def rows_of(
         self, strategy: GenerationStrategy, conditions: Sequence[int], rows: int, seed: int
@@ -181,7 +255,7 @@ class Generating(Generic[G]):
         """
         for row in range(rows):
             source = derived_seed("pictures", seed, row)
-            yield self._chunk_of(strategy, source, _always(conditions))
+            yield self._tokens_of([Chunk(strategy, source, _always(conditions))])[0]
 
     def steps_of(
         self, strategy: GenerationStrategy, conditions: Sequence[int], seed: int
@@ -194,7 +268,8 @@ class Generating(Generic[G]):
         """
         steps: list[tuple[Tensor, Tensor]] = []
         source = derived_seed("pictures", seed, 0)
-        self._chunk_of(strategy, source, _always(conditions), lambda *step: steps.append(step))
+        chunk = Chunk(strategy, source, _always(conditions))
+        self._tokens_of([chunk], lambda *step: steps.append(step))
         return steps[-strategy.steps :]  # those before are of tries for which memory ran out
 
     def shown_conditions(self, most: int) -> list[int]:
@@ -206,48 +281,66 @@ class Generating(Generic[G]):
         columns = most if known == 1 else min(most, known)
         return [column * known // columns for column in range(columns)]
 
-    def _chunk_of(
-        self,
-        strategy: GenerationStrategy,
-        source: int,
-        draw: Callable[[torch.Generator], Tensor],
-        watch: Watch | None = None,
-    ) -> Tensor:
-        """The tokens of one chunk, which has a source of noise of its own.
+    def _tokens_of(self, chunks: Sequence[Chunk], watch: Watch | None = None) -> list[Tensor]:
+        """The tokens of chunks that are generated together.
 
-        Where memory runs out, the next try uses parts of half the size.
+        Where memory runs out, the next try uses half the rows at once, and half the chunks.
 
         Args:
-            strategy: T <= L steps.
-            source: the seed of this chunk.
-            draw: returns the class or text numbers, and may use the source.
-            watch: see `models.decoding.generate`.
+            chunks: at least one.
+            watch: sees the steps of a single chunk (see `models.decoding.generate`).
         """
         self.to(device())
-        while (tokens := self._try_chunk(strategy, source, draw, watch)) is None:
-            torch.cuda.empty_cache()
-        return tokens
+        found = self._try_chunks(chunks, watch)
+        if found is not None:
+            return found
+        torch.cuda.empty_cache()
+        if len(chunks) == 1:
+            return self._tokens_of(chunks, watch)
+        half = len(chunks) // 2
+        return self._tokens_of(chunks[:half]) + self._tokens_of(chunks[half:])
 
-    def _try_chunk(
-        self,
-        strategy: GenerationStrategy,
-        source: int,
-        draw: Callable[[torch.Generator], Tensor],
-        watch: Watch | None,
-    ) -> Tensor | None:
-        random = torch.Generator(device()).manual_seed(source)
-        drawn = draw(random)
-        conditions = self.generator.conditions_of(drawn)
+    def _try_chunks(self, chunks: Sequence[Chunk], watch: Watch | None) -> list[Tensor] | None:
+        sources = [torch.Generator(device()).manual_seed(chunk.source) for chunk in chunks]
+        drawn = [chunk.draw(source) for chunk, source in zip(chunks, sources, strict=True)]
+        batches = [
+            Batch(self.generator.conditions_of(numbers), chunk.strategy, source)
+            for numbers, chunk, source in zip(drawn, chunks, sources, strict=True)
+        ]
         rows = self._compiled_rows or self.rows_at_once
         try:
             with computing_in(self.precision.tokens, autocast=not self._casts):
-                return generate(self._predicting(), conditions, strategy, random, rows, watch)
+                if len(batches) > 1:
+                    return generate_together(self._predicting(), batches, rows)
+                (one,) = batches
+                told = (one.conditions, one.strategy, one.random, rows, watch)
+                return [generate(self._predicting(), *told)]
         except torch.OutOfMemoryError as error:
             if rows == 1:
-                raise torch.OutOfMemoryError(f"no memory for a single image: {error}") from None
-            self.rows_at_once = (rows or 2 * len(drawn)) // 2
+                raise too_small(error) from None
+            seen = sum(map(len, drawn))
+            self.rows_at_once = min(rows or 2 * seen, 2 * seen) // 2
             self._predictor = None
             return None
+
+    def _find_rows(self) -> None:
+        """Find once how many rows a GPU has room for, if no number is given.
+
+        Compiled forward passes have the rows of a chunk, because their number is fixed.
+        """
+        if self.rows_at_once is not None or self._compiled or device() == "cpu":
+            return
+        length = self.generator.tokens
+        trial = Chunk(
+            GenerationStrategy.maskgit(min(2, length)), 0, functools.partial(self._draw, 0)
+        )
+        found = rows_that_fit(length, self._chunk, lambda: self._tokens_of([trial]))
+        if self.rows_at_once is None:  # else memory ran out
+            self.rows_at_once = found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for a worker, whose device may have another memory."""
+        return self.__dict__ | {"_predictor": None, "rows_at_once": self._given_rows}
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:
         """The class numbers [chunk], or text numbers, of the images from number `first` on."""
