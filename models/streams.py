@@ -22,7 +22,7 @@ def ahead(rounds: Iterator[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     if device() == "cpu":
         yield from rounds
         return
-    user, maker = torch.cuda.current_stream(), torch.cuda.Stream()
+    user, maker = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
     maker.wait_stream(user)  # networks and data may just have been moved there
     following = _made_on(maker, rounds)
     while following is not None:

@@ -61,8 +61,10 @@ def _seeds(settings: SearchSettings) -> str:
 
 
 def _workers(settings: SearchSettings) -> str:
+    at_once = settings.evaluations_together
+    each = f", {at_once} evaluations at once" if at_once > 1 else ""
     if settings.runner == "local":
-        return "1, in this process"
+        return f"1, in this process{each}"
     where = settings.ray_address or "this machine"
     gpus = f" with {settings.gpus_per_trial:g} GPUs each" if settings.gpus_per_trial else ""
-    return f"{settings.workers}{gpus}, by Ray on {where}"
+    return f"{settings.workers}{gpus}{each}, by Ray on {where}"

@@ -19,6 +19,49 @@ from models.precision import computing_in, device
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
 
 
+class Measuring:
+    """The features of the images of one evaluation, which come a chunk at a time.
+
+    Args:
+        evaluator: measures them.
+        rungs: growing n.
+        classes: the number of classes, from which the images come in turn.
+        precision: of the features (see models.precision).
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, rungs: Sequence[int], classes: int, precision: str
+    ) -> None:
+        self._evaluator, self._rungs, self._precision = evaluator, rungs, precision
+        most = rungs[-1]
+        self._size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
+        self._stops = sorted({*range(0, most, self._size), *rungs})
+        self._groups: list[Any] = []
+        self._rest = self._taken = None
+        self._made = 0
+
+    def add(self, images: Tensor) -> Iterator[Estimate]:
+        """An estimate at each rung that these images reach, from all images up to it.
+
+        Args:
+            images: the next ones in [0, 1], [B, ...], on this process's device.
+        """
+        metric, real, size = self._evaluator.metric, self._evaluator.real, self._size
+        last = self._made + len(images)
+        cuts = [end - self._made for end in self._stops if self._made < end < last]
+        for some in torch.tensor_split(images, cuts):
+            found = self._evaluator.features_of(some, self._precision)
+            self._taken = _joined(self._taken, metric.part(found))
+            self._made += len(some)
+            if self._made % size and self._made not in self._rungs:
+                continue
+            self._rest, self._taken = _joined(self._rest, self._taken), None
+            if self._made % size == 0:
+                self._groups, self._rest = [*self._groups, self._rest], None
+            if self._made in self._rungs:
+                yield metric.estimate(real, _with_rest(self._groups, self._rest))
+
+
 class Evaluator:
     """A metric, the features that it compares, and the real images.
 
@@ -79,25 +122,10 @@ class Evaluator:
             classes: the number of classes, from which the images come in turn.
             precision: of the features (see models.precision).
         """
-        most = rungs[-1]
-        size = most // (GROUPS * classes) * classes or max(1, most // GROUPS)
-        stops = {*range(0, most, size), *rungs}
         self.to(device())
-        groups: list[Any] = []
-        rest = taken = None
-        made = 0
+        measuring = Measuring(self, rungs, classes, precision)
         for images in chunks:
-            cuts = [end - made for end in sorted(stops) if made < end < made + len(images)]
-            for some in torch.tensor_split(images, cuts):
-                taken = _joined(taken, self.metric.part(self._features_of(some, precision)))
-                made += len(some)
-                if made % size and made not in rungs:
-                    continue
-                rest, taken = _joined(rest, taken), None
-                if made % size == 0:
-                    groups, rest = [*groups, rest], None
-                if made in rungs:
-                    yield self.metric.estimate(self.real, _with_rest(groups, rest))
+            yield from measuring.add(images)
 
     def anchors(
         self, images: int, constants: Sequence[Tensor], precision: str = "default"
@@ -113,7 +141,7 @@ class Evaluator:
             return {}
         self.to(device())
         batches = (image[None].to(device()) for image in constants)
-        alike = [self._features_of(images, precision)[0] for images in batches]
+        alike = [self.features_of(images, precision)[0] for images in batches]
         known = [self.metric.of_constant_image(self.real, one) for one in alike]
         found = {
             REAL_IMAGES: self.metric.of_real_images(self.real, images),
@@ -121,7 +149,7 @@ class Evaluator:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def _features_of(self, images: Tensor, precision: str) -> Tensor:
+    def features_of(self, images: Tensor, precision: str) -> Tensor:
         """Features [B, F], of the type of the real ones where the metric compares both."""
         with computing_in(precision):
             found: Tensor = self.features(images)

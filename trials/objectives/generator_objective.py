@@ -14,6 +14,7 @@ from torch import Tensor
 from models.generators.generator import MaskedGenerator
 from models.generators.registry import load_generator
 from models.generators.soundness import require_sound
+from models.metrics.metric import Estimate
 from models.precision import device
 from models.threads import one_thread
 from models.token_orders import scores_of
@@ -22,6 +23,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.user_code import is_ours
+from trials.objectives.evaluator import Measuring
 from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.pictures import ClassGrid, Film
@@ -55,6 +57,8 @@ class GeneratorObjective(Generic[G]):
             models.precision).
         compiled: whether forward passes are compiled on a GPU: faster after some seconds, and with
             other last digits (see models.compiled).
+        rows: images that the generator sees at once; None: on the CPU a chunk, and on a GPU what it
+            has room for (see models.memory). Only rounding depends on it.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -73,9 +77,15 @@ class GeneratorObjective(Generic[G]):
         chunk: int = 100,
         precision: str = "float32",
         compiled: bool = False,
+        rows: int | None = None,
     ) -> None:
         self._generating = Generating(
-            generator, classes=classes, chunk=chunk, precision=precision, compiled=compiled
+            generator,
+            classes=classes,
+            chunk=chunk,
+            precision=precision,
+            compiled=compiled,
+            rows=rows,
         )
         self._yardstick, self._dataset, self._conditions = yardstick, dataset, conditions
         self.tokens = generator.tokens
@@ -129,18 +139,57 @@ class GeneratorObjective(Generic[G]):
             with one_thread(), torch.inference_mode():
                 found = next(estimates)
             seconds += time.perf_counter() - started
-            yield Measurement(
-                value=found.value,
-                standard_error=found.standard_error,
-                images=images,
-                forward_passes=strategy.forward_passes(),
-                seconds=seconds,
-                value_at=found.value_at,
-                spread=found.spread,
-                metric=evaluator.metric.name,
-                ceiling=ceiling,
-            )
+            yield self._measurement(found, strategy, images, seconds, ceiling)
             started = time.perf_counter()
+
+    def evaluate_together(
+        self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
+    ) -> list[Measurement]:
+        """See `MeasuresTogether.evaluate_together`.
+
+        A subclass with an `evaluate` of its own needs its own version of this, too.
+
+        Raises:
+            ValueError: the metric is not defined for so many images, or T > L.
+        """
+        evaluator = self._yardstick.evaluator
+        evaluator.check(images)
+        ceiling = self._generating.ceiling()
+        started = time.perf_counter()
+        self._move(device())
+        classes, precision = self._generating.classes, self._generating.precision.features
+        measured = [Measuring(evaluator, (images,), classes, precision) for _ in strategies]
+        found: dict[int, Estimate] = {}
+        with one_thread(), torch.inference_mode():
+            made = self._generating.images_of_each(strategies, images, seeds)
+            for number, pixels in made:
+                for seen in self._yardstick.seen(iter([pixels])):
+                    found.update((number, at) for at in measured[number].add(seen))
+        share = (time.perf_counter() - started) / max(1, len(strategies))
+        return [
+            self._measurement(found[number], strategy, images, share, ceiling)
+            for number, strategy in enumerate(strategies)
+        ]
+
+    def _measurement(
+        self,
+        found: Estimate,
+        strategy: GenerationStrategy,
+        images: int,
+        seconds: float,
+        ceiling: float | None,
+    ) -> Measurement:
+        return Measurement(
+            value=found.value,
+            standard_error=found.standard_error,
+            images=images,
+            forward_passes=strategy.forward_passes(),
+            seconds=seconds,
+            value_at=found.value_at,
+            spread=found.spread,
+            metric=self._yardstick.metric.name,
+            ceiling=ceiling,
+        )
 
     def anchors(self, images: int) -> Mapping[str, float]:
         """See `Anchors.anchors`."""
@@ -273,6 +322,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
             models.precision).
         compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        rows: images that the generator sees at once; found by itself if it is not given.
         settings: keywords of the generator.
 
     Raises:
@@ -291,6 +341,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         chunk: int = 100,
         precision: str = "float32",
         compiled: bool = False,
+        rows: int | None = None,
         **settings: MaybePath,
     ) -> None:
         super().__init__(
@@ -301,4 +352,5 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
             chunk=chunk,
             precision=precision,
             compiled=compiled,
+            rows=rows,
         )

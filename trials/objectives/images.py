@@ -117,6 +117,7 @@ class ImagesObjective(NATObjective):
         precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
             models.precision); that of the tokens is also that of training where it is supported.
         compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        rows: images that the generator sees at once; found by itself if it is not given.
         training_steps: optimiser steps.
         training_seed: of the weights and batches.
         batch_size: images of each step.
@@ -159,6 +160,7 @@ class ImagesObjective(NATObjective):
         chunk: int = 100,
         precision: str = "float32",
         compiled: bool = False,
+        rows: int | None = None,
         training_steps: int = 500_000,
         training_seed: int = 0,
         batch_size: int = 2048,
@@ -185,6 +187,7 @@ class ImagesObjective(NATObjective):
             "chunk": chunk,
             "precision": precision,
             "compiled": compiled,
+            "rows": rows,
         }
         self._tokenizer_name = tokenizer
         if weights is not None and named_kind(weights)[0] is not None:

@@ -5,10 +5,11 @@ Every runner measures through this module, and so do the commands that measure w
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from search.final_test import FinalTest
 from search.ledger import amount_asked
@@ -18,7 +19,15 @@ from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
-from trials.objectives.objective import Grows, Objective, describe, require_heeded
+from trials.objectives.objective import (
+    Grows,
+    MeasuresTogether,
+    Objective,
+    describe,
+    require_heeded,
+)
+
+logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -33,6 +42,44 @@ def evaluate_probe(objective: Objective | Measures, probe: Probe) -> Measurement
     """Measure a probe; any error becomes a Failure with its reason."""
     *_, last = grow_probe(objective, probe, (amount_asked(probe),))
     return last
+
+
+def evaluate_probes(
+    objective: Objective | Measures, probes: Sequence[Probe]
+) -> list[Measurement | Failure]:
+    """Measure probes, those of the same n at once if the objective can.
+
+    Where that fails, each is measured by itself, so that only those fail that cannot be measured.
+    """
+    found: dict[int, Measurement | Failure] = {}
+    if isinstance(objective, MeasuresTogether):
+        for images in dict.fromkeys(probe.images for probe in probes):
+            alike = {n: probe for n, probe in enumerate(probes) if probe.images == images}
+            if len(alike) > 1:
+                measured = _measured_together(objective, [*alike.values()], images)
+                found.update(zip(alike, measured, strict=True))
+    return [found.get(n) or evaluate_probe(objective, probe) for n, probe in enumerate(probes)]
+
+
+def _measured_together(
+    objective: MeasuresTogether, probes: Sequence[Probe], images: int
+) -> list[Measurement | Failure]:
+    strategies = [probe.strategy for probe in probes]
+    try:
+        for strategy in strategies:
+            require_heeded(objective, strategy.extras())
+        made = objective.evaluate_together(strategies, images, [probe.seed for probe in probes])
+        pairs = zip(made, strategies, strict=True)
+        return [checked(one, strategy, images) for one, strategy in pairs]
+    except (Exception, SystemExit) as error:
+        alone = [evaluate_probe(cast(Objective, objective), probe) for probe in probes]
+        if not any(isinstance(result, Failure) for result in alone):
+            logger.warning(
+                "%d evaluations could not be measured at once, but one by one: %s",
+                len(probes),
+                in_one_line(error),
+            )
+        return alone
 
 
 def grow_probe(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -53,7 +53,7 @@ class Objective(Protocol):
     seed)` returns uint8 images [n, H, W] or [n, H, W, 3] for reports; `class_grid`, `real_grid` and
     `film` (see trials.objectives.pictures) return images class by class, and how they form.
     `evaluate_growing(strategy, rungs, seed)` measures at growing n and generates only the images
-    that each n adds.
+    that each n adds. `evaluate_together(strategies, images, seeds)` measures several at once.
     `anchors(images)` returns the values of real images and of a constant image. The attribute
     `heeds` names the choices and additional schedules of a strategy that the objective takes into
     account.
@@ -154,6 +154,25 @@ class Grows(Protocol):
 
 
 @runtime_checkable
+class MeasuresTogether(Protocol):
+    """An objective that measures several strategies in less time than one after the other."""
+
+    def evaluate_together(
+        self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
+    ) -> Sequence[Measurement]:
+        """The measurements of `evaluate`, up to rounding.
+
+        If it raises an error, each strategy is measured by itself. The seconds of a measurement are
+        its share of the time of all, so that they can be added.
+
+        Args:
+            strategies: generate the images.
+            images: n, of each strategy.
+            seeds: one for each strategy.
+        """
+
+
+@runtime_checkable
 class Anchors(Protocol):
     """An objective that knows reference values by which its measurements can be judged."""
 
@@ -239,7 +258,7 @@ class Trains(Protocol):
 
 
 OPTIONAL = (
-    *(Prepares, Checks, Grows, Anchors, Trains),
+    *(Prepares, Checks, Grows, MeasuresTogether, Anchors, Trains),
     *(Samples, ShowsClasses, ShowsRealImages, Films),
 )
 """Protocols that an objective may implement besides `Objective`."""

@@ -1,8 +1,9 @@
 """Runs jobs on Ray Tune, on this machine or on a cluster.
 
-Every worker is one actor, which keeps the objective loaded and gets one probe after the other
-(`reuse_actors`). Tune asks for jobs through a Searcher, which answers None while the optimiser
-waits. A search is resumed from the record; Tune's own files are not needed.
+Every worker is one actor, which keeps the objective loaded and gets one trial after the other
+(`reuse_actors`): a probe, or several that are measured at once. Tune asks for jobs through a
+Searcher, which answers None while the optimiser waits. A search is resumed from the record; Tune's
+own files are not needed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from ray.tune.search import Searcher
 
 from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE
+from search.optimiser import DONE, Signal
 from search.user_code import import_module
-from trials.objectives.measured import Measures, grow_probe
+from trials.objectives.measured import Measures, evaluate_probes, grow_probe
 from trials.objectives.objective import Objective
 from trials.record.evaluation import probe_from_json, probe_to_json
 from trials.runners.ray_session import last_line, ray_session
-from trials.runners.study import Job, Source
+from trials.runners.study import Job, Source, finish_all, more_jobs
 from trials.runners.tune_repairs import LOW_MEMORY, repaired_tune
 
 WORKER_RETRIES = 3
@@ -53,6 +54,7 @@ class RaySettings:
         rungs: growing n, or training steps, of a search's evaluations; at each but the last,
             Ray's ASHA stops the worse half. None measures only once, at the end.
         time_limit: seconds of an evaluation, or of a rung, after which its worker is killed.
+        together: evaluations that a worker measures at once, >= 1; with rungs 1.
     """
 
     workers: int
@@ -60,11 +62,12 @@ class RaySettings:
     address: str | None
     rungs: tuple[int, ...] | None = None
     time_limit: float | None = None
+    together: int = 1
 
 
 class EvaluationTrial(tune.Trainable):
-    """One evaluation a trial, with a step for each rung. An actor and its objective serve many
-    trials."""
+    """One evaluation a trial, with a step for each rung, or several at once, with one step. An
+    actor and its objective serve many trials."""
 
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], objective: Objective | Measures, time_limit: float | None
@@ -74,25 +77,42 @@ class EvaluationTrial(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start on the next probe."""
-        self._probe = probe_from_json(json.loads(new_config["probe"]))
-        self._results = grow_probe(
-            self._objective, self._probe, tuple(json.loads(new_config["rungs"]))
-        )
+        """Start on the next probe, or probes."""
+        self._probes = [probe_from_json(told) for told in json.loads(new_config["probes"])]
+        self._results = self._measured(tuple(json.loads(new_config["rungs"])))
         return True
+
+    def _measured(self, rungs: tuple[int, ...]) -> Iterator[list[Measurement | Failure]]:
+        """The results at each rung."""
+        if len(self._probes) > 1:
+            yield evaluate_probes(self._objective, self._probes)
+            return
+        for result in grow_probe(self._objective, self._probes[0], rungs):
+            yield [result]
 
     def step(self) -> dict[str, Any]:
         """Measure at the next rung. A measurement that hangs ends this process, and Tune retries
         it."""
-        with _time_limit(self._time_limit):
-            result = next(self._results)
-        if isinstance(result, Failure):
-            # Tune needs its metrics in every result, even in that of a failure.
-            told = {"fid": math.inf, AMOUNT: amount_asked(self._probe), "done": True}
-            return {METRIC: math.nan, "failure": json.dumps(asdict(result)), **told}
-        amount = amount_done(self._probe, result)
-        told = {"fid": result.value, AMOUNT: amount, "done": amount >= amount_asked(self._probe)}
-        return {METRIC: math.nan, "measurement": json.dumps(asdict(result)), **told}
+        seconds = self._time_limit
+        with _time_limit(None if seconds is None else seconds * len(self._probes)):
+            results = next(self._results)
+        outcomes = json.dumps([_told(result) for result in results])
+        # Those of the first probe decide; where there are several, there is no rung before the end.
+        # Tune needs its metrics in every result, even in that of a failure.
+        asked, (first, *_) = amount_asked(self._probes[0]), results
+        amount = asked if isinstance(first, Failure) else amount_done(self._probes[0], first)
+        fid = math.inf if isinstance(first, Failure) else first.value
+        told = {"fid": fid, AMOUNT: amount, "done": amount >= asked}
+        return {METRIC: math.nan, "outcomes": outcomes, **told}
+
+
+def _told(result: Measurement | Failure) -> dict[str, Any]:
+    return {"failed": isinstance(result, Failure), "result": asdict(result)}
+
+
+def _read(told: dict[str, Any]) -> Measurement | Failure:
+    result = told["result"]
+    return Failure(**result) if told["failed"] else Measurement.from_json(result)
 
 
 class JobSearcher(Searcher):
@@ -107,8 +127,8 @@ class JobSearcher(Searcher):
     def __init__(self, source: Source, settings: RaySettings) -> None:
         super().__init__(metric=METRIC, mode="min")
         self._source, self._settings = source, settings
-        self._jobs: dict[str, Job] = {}
-        self._waiting_again: deque[Job] = deque()
+        self._jobs: dict[str, list[Job]] = {}
+        self._waiting_again: deque[list[Job]] = deque()
         self._tries: Counter[tuple[str, int]] = Counter()
         self.out_of_memory: set[str] = set()
         self.died_between: set[str] = set()
@@ -125,46 +145,57 @@ class JobSearcher(Searcher):
         if len(self._jobs) >= self._settings.workers:
             return None
         try:
-            job = self._waiting_again.popleft() if self._waiting_again else self._source.next()
+            jobs = self._waiting_again.popleft() if self._waiting_again else self._next_jobs()
         except Exception as error:  # Tune would hide it in an error of its own
             self.error = error
             return str(Searcher.FINISHED)
-        if job is DONE:  # unless a job in flight has to be retried
+        if jobs is DONE:  # unless a job in flight has to be retried
             return None if self._jobs else str(Searcher.FINISHED)
-        if not isinstance(job, Job):
+        if isinstance(jobs, Signal):
             return None
-        self._jobs[trial_id] = job
-        searched = job.study.space is not None
+        self._jobs[trial_id] = jobs
+        searched = jobs[0].study.space is not None
         rungs = self._settings.rungs if searched else None
-        rungs = rungs or (amount_asked(job.probe),)
+        rungs = rungs or (amount_asked(jobs[0].probe),)
         # As text, because Tune flattens and copies nested values for every trial.
-        return {"probe": json.dumps(probe_to_json(job.probe)), "rungs": json.dumps(rungs)}
+        probes = [probe_to_json(job.probe) for job in jobs]
+        return {"probes": json.dumps(probes), "rungs": json.dumps(rungs)}
+
+    def _next_jobs(self) -> list[Job] | Signal:
+        job = self._source.next()
+        if isinstance(job, Signal):
+            return job
+        return [job, *more_jobs(self._source, self._settings.together - 1)]
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Pass the result to its job; a trial without a result lost its worker too often."""
-        job = self._jobs.pop(trial_id, None)
-        if job is None or self.error is not None:
+        """Pass the results to their jobs; a trial without a result lost its worker too often.
+
+        If it had several jobs, each is then tried by itself, so that only the one fails that cannot
+        be measured.
+        """
+        jobs = self._jobs.pop(trial_id, None)
+        if jobs is None or self.error is not None:
             return
-        if result and "measurement" in result:
-            told = json.loads(result["measurement"])
-            outcome: Measurement | Failure = Measurement.from_json(told)
-        elif result and "failure" in result:
-            outcome = Failure(**json.loads(result["failure"]))
-        elif error and trial_id in self.died_between and self._may_retry(job):
-            self._waiting_again.append(job)
+        if result and "outcomes" in result:
+            outcomes = [_read(told) for told in json.loads(result["outcomes"])]
+        elif error and len(jobs) > 1:
+            self._waiting_again.extend([job] for job in jobs)
+            return
+        elif error and trial_id in self.died_between and self._may_retry(jobs[0]):
+            self._waiting_again.append(jobs)
             return
         elif error:
             limit = self._settings.time_limit
             why = "" if limit is None else f", possibly killed by the time limit of {limit:g} s"
             if trial_id in self.out_of_memory:
                 why = ", the last time out of memory"
-            outcome = Failure(f"its worker died {WORKER_RETRIES + 1} times{why}")
+            outcomes = [Failure(f"its worker died {WORKER_RETRIES + 1} times{why}")]
         else:
             return  # stopped from outside: the probe is asked for again when the study is resumed
         try:
-            job.finish(outcome)
+            finish_all(jobs, outcomes)
         except Exception as failed:
             self.error = failed
 

@@ -9,7 +9,7 @@ end the record is as if nothing had failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,30 @@ class Source(Protocol):
 
     def next(self) -> Job | Signal:
         """The next job; WAIT while results are missing, and DONE when no more jobs will come."""
+
+
+def more_jobs(source: Source, most: int) -> list[Job]:
+    """The next jobs, at most so many; fewer where no more can come before results are known."""
+    found: list[Job] = []
+    while len(found) < most and isinstance(job := source.next(), Job):
+        found.append(job)
+    return found
+
+
+def finish_all(jobs: Sequence[Job], results: Sequence[Measurement | Failure]) -> None:
+    """Pass each result to its job, and only then raise the first error.
+
+    Raises:
+        ValueError: the record cannot be written.
+    """
+    errors: list[ValueError] = []
+    for job, result in zip(jobs, results, strict=True):
+        try:
+            job.finish(result)
+        except ValueError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 class Study:

@@ -19,6 +19,7 @@ from trials.objectives.objective import (
     TRAINED_BY,
     Checks,
     Grows,
+    MeasuresTogether,
     Objective,
     Prepares,
     Trains,
@@ -125,7 +126,7 @@ def _workers(settings: SearchSettings, progress: Progress) -> Iterator[RunJobs]:
     from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 
     if settings.runner != "ray":
-        yield run_local
+        yield lambda run, measurer: run_local(run, measurer, settings.evaluations_together)
         return
     spread = RaySettings(
         settings.workers,
@@ -133,6 +134,7 @@ def _workers(settings: SearchSettings, progress: Progress) -> Iterator[RunJobs]:
         settings.ray_address,
         settings.rungs(),
         settings.time_limit,
+        settings.evaluations_together,
     )
     address = settings.ray_address
     waited = f"starting Ray with {settings.workers} workers"
@@ -283,11 +285,30 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     if settings.scheduler and not (trains or isinstance(objective, Grows)):
         needed = f", which scheduler {settings.scheduler} needs"
         raise lacks_method(settings.objective, "evaluate_growing", needed)
+    if settings.evaluations_together > 1:
+        _check_together(settings, objective)
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
         first = settings.begins_with_controls
         make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
     require_two_databases(lab.record_url, lab.tracking_uri)  # last, because it creates tables
+
+
+def _check_together(settings: SearchSettings, objective: Objective) -> None:
+    """Check that the evaluations of a search can be measured several at once.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    asked = f"evaluations_together = {settings.evaluations_together}"
+    if isinstance(settings, TrainedSearch):
+        raise ValueError(f"{asked}: expected 1 for a search that trains a model an evaluation")
+    if settings.scheduler is not None:
+        raise ValueError(
+            f"{asked}: expected 1 with scheduler {settings.scheduler}, which stops single ones"
+        )
+    if not isinstance(objective, MeasuresTogether):
+        raise lacks_method(settings.objective, "evaluate_together", f", which {asked} needs")
 
 
 def resumed_settings(

@@ -254,14 +254,18 @@ class WhereItRuns(Group):
     ] = Field(None, description="The MLflow store of the runs.")
     runner: Annotated[Literal["ray", "local"], Flag("ray|local")] = Field(
         "ray",
-        description="ray measures in parallel; local measures one by one in this process, for "
-        "debugging.",
+        description="ray measures in parallel; local measures in this process, for debugging.",
     )
     workers: Annotated[Count, Flag("COUNT", "the cores of this machine")] = Field(
         default_factory=lambda: os.cpu_count() or 1, description="Evaluations at the same time."
     )
     gpus_per_trial: Annotated[Number, Flag("GPUS")] = Field(
         0.0, ge=0, description="GPUs that each evaluation uses; a fraction shares a GPU."
+    )
+    evaluations_together: Annotated[Count, Flag("COUNT")] = Field(
+        1,
+        description="Evaluations that a worker measures at once, in the same forward passes, so "
+        "that a small model fills a GPU.",
     )
     ray_address: Annotated[str | None, Flag("ADDRESS", "start Ray on this machine")] = Field(
         None, description="A running Ray cluster: auto, HOST:PORT or ray://HOST:10001."

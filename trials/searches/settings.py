@@ -199,10 +199,10 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
     def completed(self) -> Self:
         """These settings with every setting of the optimisers filled in.
 
-        Settings that are not given have their defaults, except that at least two probes a worker
-        may be in flight. A resumed search keeps them even if its number of workers changes.
-        Defaults of LATER_OF_OPTIMISERS are left out, so that searches from before they existed are
-        the same problems.
+        Settings that are not given have their defaults, except that at least two probes a worker,
+        or twice its `evaluations_together`, may be in flight. A resumed search keeps them even if
+        its number of workers changes. Defaults of LATER_OF_OPTIMISERS are left out, so that
+        searches from before they existed are the same problems.
         """
         complete = {}
         for optimiser in self.all_optimisers():
@@ -210,7 +210,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             later = LATER_OF_OPTIMISERS if optimiser in ALL_OPTIMISERS else set()
             usual = {key: settings[key] for key in later & settings.keys()}
             if "max_in_flight" in settings:
-                settings["max_in_flight"] = max(settings["max_in_flight"], 2 * self.workers)
+                fewest = 2 * self.workers * self.evaluations_together
+                settings["max_in_flight"] = max(settings["max_in_flight"], fewest)
             settings |= self.optimiser_settings.get(optimiser, {})
             complete[optimiser] = {
                 key: value

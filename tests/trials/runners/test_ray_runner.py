@@ -7,7 +7,7 @@ import signal
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,36 @@ def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path
     assert all(isinstance(result, Measurement) for result in results.values())
     assert len(list(tmp_path.glob("1-*"))) == 4
     assert len(list(tmp_path.glob("2-*"))) == 2
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_several_at_once_a_worker_and_the_one_that_kills_it_fails_alone(
+    lab: Lab, tmp_path: Path
+) -> None:
+    class Deadly(SimulatedObjective):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Measurement:
+            if seed == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().evaluate(strategy, images, seed)
+
+        def evaluate_together(
+            self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
+        ) -> list[Measurement]:
+            (tmp_path / "-".join(map(str, seeds))).touch()
+            pairs = zip(strategies, seeds, strict=True)
+            return [self.evaluate(strategy, images, seed) for strategy, seed in pairs]
+
+    record = Record.create(lab.record_url, "study", {})
+    asked = Replicates({"start": SPACE.start}, 100, range(1, 9))
+    source = Study(asked, record, SPACE, 8, lambda _: None)
+    run_ray(source, Deadly(), RaySettings(2, 0, None, together=3))
+    assert source.finished
+    results = {e.probe.seed: e.result for e in record.evaluations}
+    assert results.pop(3) == Failure("its worker died 4 times")
+    for seed, result in results.items():
+        assert isinstance(result, Measurement)
+        assert result.value == SIMULATED.evaluate(SPACE.start, 100, seed).value
+    assert {path.name for path in tmp_path.glob("*-*")} == {"1-2-3", "4-5-6", "7-8"}
 
 
 @pytest.mark.usefixtures("two_workers")

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from search.measurement import Failure
+from search.measurement import Failure, Measurement
 from search.optimiser import DONE, Budget
 from search.optimisers.replicates import Replicates
 from search.registry import make_optimiser
@@ -151,3 +151,49 @@ def test_failures_are_recorded_with_their_reason_and_survived(
     assert len(record.evaluations) == 24
     assert len(failed) == 8
     assert all(f.reason.startswith(reason) and "\n" not in f.reason for f in failed)
+
+
+def asked_by(optimiser: str, lab: Lab, name: str, together: int, objective: Any) -> Record:
+    record = Record.create(lab.record_url, name, {})
+    run_local(study(record, optimiser), objective, together)
+    return Record.open(lab.record_url, name)
+
+
+class Together(SimulatedObjective):
+    """Notes how many are measured at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once: list[int] = []
+
+    def evaluate_together(
+        self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
+    ) -> list[Measurement]:
+        self.at_once.append(len(strategies))
+        pairs = zip(strategies, seeds, strict=True)
+        return [self.evaluate(strategy, images, seed) for strategy, seed in pairs]
+
+
+@pytest.mark.parametrize("optimiser", ["random", "cmaes", "tpe", "autonat"])
+def test_evaluations_at_once_are_those_of_one_by_one(lab: Lab, optimiser: str) -> None:
+    objective = Together()
+    found = asked_by(optimiser, lab, "together", 3, objective)
+    assert evaluations(found) == evaluations(asked_by(optimiser, lab, "alone", 1, OBJECTIVE))
+    assert max(objective.at_once) == 3
+    # A part of them was lost: the search goes on as if nothing had happened.
+    kept = Record.create(lab.record_url, "kept", {})
+    for evaluation in found.evaluations[:7]:
+        kept.add(evaluation.probe, evaluation.result, SPACE)
+    run_local(study(Record.open(lab.record_url, "kept"), optimiser), Together(), 4)
+    assert evaluations(Record.open(lab.record_url, "kept")) == evaluations(found)
+
+
+def test_what_was_measured_at_once_is_recorded_before_an_error_ends_the_search(lab: Lab) -> None:
+    def refuse(_: Study) -> None:
+        raise ValueError("enough")
+
+    record = Record.create(lab.record_url, "study", {})
+    made = make_optimiser("random", SPACE, BUDGET, 0)
+    with pytest.raises(ValueError, match="enough"):
+        run_local(Study(made, record, SPACE, 24, refuse), Together(), 4)
+    assert len(Record.open(lab.record_url, "study").evaluations) == 4

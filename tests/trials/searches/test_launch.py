@@ -135,3 +135,24 @@ def test_what_prepare_made_must_travel_too(
     said = refused(*autonat(*SEARCH, *words.split()))
     assert "its attribute made cannot be sent to the workers: TypeError: cannot pickle" in said
     assert study_names(Lab.open(Path("autonat-lab")).record_url) == []
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (
+            "--objective simulated",
+            "objective simulated lacks the method evaluate_together, which evaluations_together",
+        ),
+        (
+            "--objective digits --scheduler asha --optimiser tpe",
+            "expected 1 with scheduler asha, which stops single",
+        ),
+        ("--what joint --objective digits", "expected 1 for a search that trains a model an eval"),
+    ],
+)
+def test_evaluations_that_cannot_be_measured_at_once(
+    autonat: Autonat, more: str, line: str
+) -> None:
+    assert line in refused(*autonat(*SEARCH, "--evaluations-together", "4", *more.split()))

@@ -51,6 +51,7 @@ class LettersObjective(NATObjective):
         precision: of the tokens, or of each stage: "tokens:bfloat16,features:float32" (see
             models.precision); that of the tokens is also that of training where it is supported.
         compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        rows: images that the generator sees at once; found by itself if it is not given.
 
     Raises:
         ValueError: a setting is outside its range, or the package lacks its data.
@@ -70,6 +71,7 @@ class LettersObjective(NATObjective):
         metric: str = "fid",
         precision: str = "float32",
         compiled: bool = False,
+        rows: int | None = None,
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"size = {size!r} is unknown; known: {', '.join(SIZES)}")
@@ -99,6 +101,7 @@ class LettersObjective(NATObjective):
             checkpoint=checkpoint,
             precision=precision,
             compiled=compiled,
+            rows=rows,
         )
 
     def real_examples(self) -> RealExamples:
