@@ -174,7 +174,7 @@ class Together(SimulatedObjective):
         return [self.evaluate(strategy, images, seed) for strategy, seed in pairs]
 
 
-@pytest.mark.parametrize("optimiser", ["random", "cmaes", "tpe", "autonat"])
+@pytest.mark.parametrize("optimiser", ["random", "cmaes", "tpe", "autonat-reference"])
 def test_evaluations_at_once_are_those_of_one_by_one(lab: Lab, optimiser: str) -> None:
     objective = Together()
     found = asked_by(optimiser, lab, "together", 3, objective)

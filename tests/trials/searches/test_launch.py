@@ -146,7 +146,7 @@ def test_what_prepare_made_must_travel_too(
             "objective simulated lacks the method evaluate_together, which evaluations_together",
         ),
         (
-            "--objective digits --scheduler asha --optimiser tpe",
+            "--objective simulated --scheduler asha --optimiser tpe",
             "expected 1 with scheduler asha, which stops single",
         ),
         ("--what joint --objective digits", "expected 1 for a search that trains a model an eval"),
