@@ -15,14 +15,15 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -31,76 +32,41 @@ from benchmarks.decoding import literal
 from benchmarks.gpu_bench import quiet
 from benchmarks.gpu_check import machine
 from benchmarks.gpu_files import write_networks
-from models.ceiling import product_flops, synchronise
+from benchmarks.gpu_rows import (
+    Bench,
+    Row,
+    line_of,
+    milliseconds,
+    random_nat,
+    timed,
+    with_flops,
+    with_rate,
+)
+from benchmarks.gpu_together import together
+from benchmarks.gpu_zoo import amused, zoo
+from models.ceiling import product_flops
 from models.compiled import CompiledGenerator
 from models.features.inception import Inception
 from models.flops import decode_flops
 from models.generators.conditions import Conditions
-from models.generators.nat import NAT, NATConfig
+from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator, pass_flops
 from models.metrics.fid import estimate
 from models.metrics.frechet import Sums
 from models.precision import computing_in, device
 from models.threads import one_thread
-from models.tokenizers.decoder import GreyLevels
 from models.tokenizers.vqgan import VQGAN, VQGANConfig
 from models.training.settings import TrainingSettings
 from models.training.training import train_in_rungs
 from search.controls import published
 from search.training_strategy import TrainingStrategy
+from trials.objectives import generating
 from trials.objectives.generating import Generating
-from trials.objectives.images import SIZES, ImagesObjective
+from trials.objectives.images import ImagesObjective
 from trials.objectives.letters.objective import LettersObjective
 
 STRATEGY = published(8)
 VQGAN_F16 = VQGANConfig(1024, 256, (128, 128, 256, 256, 512), 2)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number of the table.
-
-    Attributes:
-        part: the part of the benchmark.
-        what: what was measured.
-        value: the median.
-        lowest: of the repeats.
-        highest: of the repeats.
-        unit: of the value: "ms", "images/s", …
-        tflops: 10^12 floating-point operations a second, or None where they are not counted.
-        share: of the ceiling in the same precision, or None.
-        ratio: how many times as fast as the first row of its kind, or None.
-    """
-
-    part: str
-    what: str
-    value: float
-    lowest: float
-    highest: float
-    unit: str
-    tflops: float | None = None
-    share: float | None = None
-    ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all parts share: the sizes, and a folder for files."""
-
-    folder: Path
-    small: bool
-    repeats: int
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """The precisions of tokens to compare."""
-        return ("float32",) if self.small else ("bfloat16", "float32", "tf32", "float16")
-
-    def network(self, size: str) -> NATConfig:
-        """Return the sizes of AutoNAT-`size` on ImageNet-256, or small ones."""
-        if self.small:
-            return NATConfig(64, 16, 10, 32, 2, 2)
-        return NATConfig(1024, 256, 1000, *SIZES[size])
 
 
 def ceilings(bench: Bench) -> Iterator[Row]:
@@ -114,7 +80,7 @@ def forwards(bench: Bench) -> Iterator[Row]:
     """Measure a forward pass of AutoNAT-L: weights cast at each operation, once, and compiled."""
     rows, half = (4, "float32") if bench.small else (250, "bfloat16")
     config = bench.network("L")
-    generator = _generator(config)
+    generator = random_nat(config)
     tokens = torch.full((rows, config.tokens), config.codebook_size, device=device())
     classes = Conditions(torch.arange(rows, device=device()) % 10)
     cast = generator if bench.small else generator.in_dtype(torch.bfloat16)
@@ -127,10 +93,10 @@ def forwards(bench: Bench) -> Iterator[Row]:
     first = None
     for name, network, autocast in ways:
         with torch.inference_mode(), computing_in(half, autocast=autocast):
-            times = _times(functools.partial(network, tokens, classes), bench.repeats)
-        row = _milliseconds("forward", f"L, {rows} rows, {half}, {name}", times, first)
+            times = timed(functools.partial(network, tokens, classes), bench.repeats)
+        row = milliseconds("forward", f"L, {rows} rows, {half}, {name}", times, first)
         first = first or row.value
-        yield _with_flops(row, pass_flops(config) * rows, half)
+        yield with_flops(row, pass_flops(config) * rows, half)
 
 
 def decodings(bench: Bench) -> Iterator[Row]:
@@ -140,7 +106,7 @@ def decodings(bench: Bench) -> Iterator[Row]:
         plans = [("S", 8, "float32")]
     for size, batch, precision in plans:
         config = bench.network(size)
-        generator = _generator(config)
+        generator = random_nat(config)
         classes = torch.randint(config.num_classes or 1, (batch,), device=device())
 
         def port(generator: NATGenerator = generator, classes: torch.Tensor = classes) -> None:
@@ -158,8 +124,8 @@ def decodings(bench: Bench) -> Iterator[Row]:
                     list(ours.tokens(STRATEGY, batch, 1))
 
             with computing_in(precision):
-                times = _times(way, bench.repeats)
-            ms = _milliseconds("decoding", f"{size}, batch {batch}, {precision}, {name}", times)
+                times = timed(way, bench.repeats)
+            ms = milliseconds("decoding", f"{size}, batch {batch}, {precision}, {name}", times)
             first = first or ms.value
             passes = 16 if compiled is None else STRATEGY.forward_passes()
             row = Row(
@@ -172,7 +138,7 @@ def decodings(bench: Bench) -> Iterator[Row]:
                 ratio=first / ms.value,
             )
             flops = pass_flops(config) * batch * passes / (ms.value / 1000)
-            yield _with_rate(row, flops, precision)
+            yield with_rate(row, flops, precision)
 
 
 def stages(bench: Bench) -> Iterator[Row]:
@@ -188,22 +154,22 @@ def stages(bench: Bench) -> Iterator[Row]:
     flops, first = decode_flops(tokenizer, (side, side)) * count, None
     for precision in ("default", "float32") if bench.small else ("default", "bfloat16"):
         with torch.inference_mode(), computing_in(precision):
-            times = _times(pixels, bench.repeats)
-        row = _milliseconds("pixels", f"VQGAN, {count} images, {precision}", times, first)
+            times = timed(pixels, bench.repeats)
+        row = milliseconds("pixels", f"VQGAN, {count} images, {precision}", times, first)
         first = first or row.value
-        yield _with_flops(row, flops, "float32" if bench.small else "tf32")
+        yield with_flops(row, flops, "float32" if bench.small else "tf32")
     if bench.small:
         return
     tokenizer.decoder.compile(dynamic=False)
     with torch.inference_mode(), computing_in("default"):
-        times = _times(pixels, bench.repeats)
-    row = _milliseconds("pixels", f"VQGAN, {count} images, default, compiled", times, first)
-    yield _with_flops(row, flops, "tf32")
+        times = timed(pixels, bench.repeats)
+    row = milliseconds("pixels", f"VQGAN, {count} images, default, compiled", times, first)
+    yield with_flops(row, flops, "tf32")
     inception = Inception().eval().to(device())
     images = torch.rand((count, 3, 256, 256), device=device())
     with torch.inference_mode(), computing_in("default"):
-        times = _times(lambda: inception(images), bench.repeats)
-    yield _milliseconds("features", f"Inception, {count} images, default", times)
+        times = timed(lambda: inception(images), bench.repeats)
+    yield milliseconds("features", f"Inception, {count} images, default", times)
 
 
 def distances(bench: Bench) -> Iterator[Row]:
@@ -220,8 +186,8 @@ def distances(bench: Bench) -> Iterator[Row]:
             there = real.to(where)
             moved = [Sums(s.features.to(where), s.outer.to(where), s.images) for s in groups]
             with torch.inference_mode():
-                times = _times(functools.partial(estimate, there, moved), bench.repeats)
-            row = _milliseconds("distance", f"{width} features, {where}", times, first)
+                times = timed(functools.partial(estimate, there, moved), bench.repeats)
+            row = milliseconds("distance", f"{width} features, {where}", times, first)
             first = first or row.value
             yield row
 
@@ -235,7 +201,7 @@ def evaluations(bench: Bench) -> Iterator[Row]:
     np.savez(reference, mu=np.zeros(2048), sigma=np.eye(2048))
     n = 2_500
     first = None
-    for compiled in (False, True):
+    for name, compiled in (("", False), (", no tokens ahead", False), (", compiled", True)):
         objective = ImagesObjective(
             features=f"inception:{files['inception']}",
             reference=str(reference),
@@ -249,15 +215,16 @@ def evaluations(bench: Bench) -> Iterator[Row]:
             compiled=compiled,
         )
         objective.prepare(bench.folder, quiet)
-        objective.sample(STRATEGY, 125, 2)  # libraries and compilers prepare themselves
-        found = objective.evaluate(STRATEGY, n, 1)
+        with patch.object(generating, "ahead", iter) if "ahead" in name else nullcontext():
+            objective.sample(STRATEGY, 125, 2)  # libraries and compilers prepare themselves
+            found = objective.evaluate(STRATEGY, n, 1)
         first = first or found.seconds
         told = objective.describe()["flops"]
         flops = (told["pass"] * STRATEGY.forward_passes() + told["decode"]) * n / found.seconds
-        name = f"L, VQGAN, Inception, n = {n:,}, bfloat16{', compiled' if compiled else ''}"
+        what = f"L, VQGAN, Inception, n = {n:,}, bfloat16{name}"
         rate = n / found.seconds
-        row = Row("evaluation", name, rate, rate, rate, "images/s", ratio=first / found.seconds)
-        yield _with_rate(row, flops, "bfloat16")
+        row = Row("evaluation", what, rate, rate, rate, "images/s", ratio=first / found.seconds)
+        yield with_rate(row, flops, "bfloat16")
 
 
 def letters(bench: Bench) -> Iterator[Row]:
@@ -269,15 +236,15 @@ def letters(bench: Bench) -> Iterator[Row]:
         objective = LettersObjective(size=size, precision=precision, compiled=compiled)
         objective.prepare(bench.folder, quiet)
         seeds = iter(range(100))
-        times = _times(
+        times = timed(
             lambda: objective.evaluate(strategy, n, next(seeds)),  # noqa: B023
             1 if bench.small else 2 * bench.repeats,
         )
         name = f"{size}, n = {n:,}, {precision}{', compiled' if compiled else ''}"
-        row = _milliseconds("letters", name, times, first)
+        row = milliseconds("letters", name, times, first)
         first = first or row.value
         told = objective.describe()["flops"]
-        yield _with_flops(row, told["pass"] * strategy.forward_passes() * n, precision)
+        yield with_flops(row, told["pass"] * strategy.forward_passes() * n, precision)
 
 
 def training(bench: Bench) -> Iterator[Row]:
@@ -294,70 +261,26 @@ def training(bench: Bench) -> Iterator[Row]:
     begun = steps // 4
     rungs = train_in_rungs(config, settings, tokens, classes, folder, quiet, (begun, steps))
     next(rungs)
-    times = _times(lambda: next(rungs), 1, warm_up=0)
+    times = timed(lambda: next(rungs), 1, warm_up=0)
     rate = (steps - begun) / times[0]
     flops = 3 * pass_flops(config) * batch * rate  # backward takes twice the products
     name = f"letters, {batch} images a step, {precision}"
-    yield _with_rate(Row("training", name, rate, rate, rate, "steps/s"), flops, precision)
+    yield with_rate(Row("training", name, rate, rate, rate, "steps/s"), flops, precision)
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "ceiling": ceilings,
     "letters": letters,
+    "together": together,
     "training": training,
     "distance": distances,
     "forward": forwards,
     "decoding": decodings,
     "evaluation": evaluations,
     "stages": stages,
+    "zoo": zoo,
+    "amused": amused,
 }
-
-
-def _generator(config: NATConfig) -> NATGenerator:
-    torch.manual_seed(0)
-    side = int(config.tokens**0.5)
-    nat = NAT(config).eval().to(device())
-    return NATGenerator(config, GreyLevels(config.codebook_size, (side, side)), nat=nat)
-
-
-def _times(way: Callable[[], object], repeats: int, warm_up: int = 1) -> list[float]:
-    """Return the seconds of each repeat."""
-    found = []
-    for turn in range(repeats + warm_up):
-        synchronise()
-        started = time.perf_counter()
-        way()
-        synchronise()
-        if turn >= warm_up:
-            found.append(time.perf_counter() - started)
-    return found
-
-
-def _milliseconds(part: str, what: str, times: Sequence[float], first: float | None = None) -> Row:
-    ms = [1000 * seconds for seconds in times]
-    value = statistics.median(ms)
-    ratio = None if first is None else first / value
-    return Row(part, what, value, min(ms), max(ms), "ms", ratio=ratio)
-
-
-def _with_flops(row: Row, flops: float, precision: str) -> Row:
-    """Return a row in milliseconds with the operations that it took."""
-    return _with_rate(row, flops / (row.value / 1000), precision)
-
-
-def _with_rate(row: Row, flops: float, precision: str) -> Row:
-    told = asdict(row) | {"tflops": flops / 1e12, "share": flops / product_flops(precision)}
-    return Row(**told)
-
-
-def line_of(row: Row) -> str:
-    """Return a row of the table in words."""
-    value = f"{row.value:,.4g} {row.unit}"
-    if row.lowest != row.highest:
-        value += f" ({row.lowest:,.4g} to {row.highest:,.4g})"
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f} times"
-    speed = "" if row.tflops is None else f"{row.tflops:.3g} TFLOP/s, {row.share or 0:.0%}"
-    return f"{row.part:11} {row.what:52} {value:38} {ratio:11} {speed}".rstrip()
 
 
 def run(names: Sequence[str], bench: Bench) -> Iterator[Row | str]:
@@ -384,8 +307,15 @@ def main() -> int:
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"part {unknown[0]!r} is unknown; known: {', '.join(PARTS)}")
     small = given.small or not torch.cuda.is_available()
-    content: dict[str, Any] = {**machine(), "small": small, "rows": [], "failed": []}
+    content: dict[str, Any] = {
+        **machine(),
+        "small": small,
+        "rows": [],
+        "failed": [],
+        "seconds": 0.0,
+    }
     print(", ".join(f"{name} {content[name]}" for name in (*machine(), "small")), flush=True)
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="autonat-gpu-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), small, 1 if small else given.repeats)
         for found in run(names, bench):
@@ -394,8 +324,10 @@ def main() -> int:
                 content["failed"].append(found)
             else:
                 content["rows"].append(asdict(found))
+            content["seconds"] = round(time.perf_counter() - began, 1)
             if given.out is not None:
                 given.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{content['seconds']} seconds in all")
     return 1 if content["failed"] else 0
 
 

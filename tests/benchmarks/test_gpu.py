@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
+from benchmarks.gpu_rows import Bench, Row, line_of
 
 
 def test_every_part_has_rows_and_a_part_that_fails_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_: gpu.Bench) -> Iterator[gpu.Row]:
+    def broken(_: Bench) -> Iterator[Row]:
         raise RuntimeError("no such\nnetwork")
 
     monkeypatch.setitem(gpu.PARTS, "features", broken)
@@ -26,7 +27,12 @@ def test_every_part_has_rows_and_a_part_that_fails_does_not_stop_the_others(
     told = json.loads((tmp_path / "gpu.json").read_text())
     assert told["failed"] == ["features: RuntimeError: no such network"]
     measured = {"ceiling", "letters", "training", "distance", "forward", "decoding", "pixels"}
-    assert {row["part"] for row in told["rows"]} == measured
+    assert {row["part"] for row in told["rows"]} == measured | {"together", "zoo", "amused"}
+    families = {row["what"].split(",")[0] for row in told["rows"] if row["part"] == "zoo"}
+    assert families == {"MUSE", "Halton-MaskGIT base", "TiTok L-32"}
+    at_once = [row["what"] for row in told["rows"] if row["part"] == "together"]
+    assert [what.rpartition(", ")[2] for what in at_once] == ["1 at once", "3 at once"]
+    assert told["seconds"] > 0
     for row in told["rows"]:
         assert 0 < row["lowest"] <= row["value"] <= row["highest"] < math.inf
         assert (row["share"] is None) == (row["tflops"] is None)
@@ -35,7 +41,7 @@ def test_every_part_has_rows_and_a_part_that_fails_does_not_stop_the_others(
     assert ours["ratio"] == pytest.approx(ours["value"] / first["value"])
     said = capsys.readouterr().out
     assert "features: RuntimeError: no such network" in said
-    assert all(gpu.line_of(gpu.Row(**row)) in said for row in told["rows"])
+    assert all(line_of(Row(**row)) in said for row in told["rows"])
 
 
 def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
