@@ -216,7 +216,7 @@ def memory(bench: Bench) -> str:
     with _limited((peak + least) // 2, chunk // 4):
         halved, again, _ = _generated(objective, chunk)
     rows = objective._generating.rows_at_once
-    _require(rows is not None, f"memory sufficed: peak {peak}, in parts {least}")
+    _require(rows is not None and rows < chunk, f"memory sufficed: peak {peak}, in parts {least}")
     same = (tokens == again).all(1).double().mean().item()
     kind = f"{peak / 2**30:.1f} GiB, then {(peak + least) / 2**31:.1f}" if peak else "made up"
     found = f"{kind}: parts of {rows} rows; FID {whole.value:.4f}, {halved.value:.4f}; "
