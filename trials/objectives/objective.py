@@ -149,7 +149,8 @@ class Grows(Protocol):
         """Measure at each n of `rungs`, which grow.
 
         The images of a rung are kept for the next, and nothing is generated before the measurement
-        is asked for, except what a GPU generates ahead. The last measurement equals that of `evaluate`.
+        is asked for, except what a GPU generates ahead. The last measurement equals that of
+        `evaluate`.
         """
 
 
