@@ -95,6 +95,39 @@ class Coordinates:
         coarse = np.full(len(self), True) if finest is None else self.order <= finest
         return np.flatnonzero(coarse & ~self.is_choice)
 
+    def taken_over(self, others: Coordinates, points: Vector) -> Vector:
+        """Return points of another T's coordinates in these.
+
+        Both spaces have the same free schedules and choices. Orders that the other T lacks are 0;
+        those that this T lacks are dropped.
+
+        Args:
+            others: the coordinates of the other T.
+            points: [N, D'].
+
+        Returns:
+            The points, [N, D].
+        """
+        theirs = {key: i for i, key in enumerate(others._keys())}
+        taken = np.zeros((len(points), len(self)))
+        for i, key in enumerate(self._keys()):
+            if key in theirs:
+                taken[:, i] = points[:, theirs[key]]
+        return taken
+
+    def _keys(self) -> list[tuple[str, int]]:
+        """What each coefficient stands for, in words that are the same for every T: a schedule and
+        an order, or a choice and the index of one of its values."""
+        names = [*self.schedules, *self._choices]
+        keys: list[tuple[str, int]] = []
+        for schedule, order, is_choice in zip(
+            self.schedule, self.order, self.is_choice, strict=True
+        ):
+            name = names[schedule]
+            index = sum(known == name for known, _ in keys) if is_choice else int(order)
+            keys.append((name, index))
+        return keys
+
     def combinations(self) -> list[Vector]:
         """The possible coefficients of the choices: one row for each combination of values."""
         each = [np.eye(len(values)) for values in self._choices.values()]

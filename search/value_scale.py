@@ -1,9 +1,10 @@
-"""The scale on which a model sees values of a metric."""
+"""The scales on which a model sees values of a metric."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +48,59 @@ def scaled(values: Vector, most: int) -> tuple[ValueScale, npt.NDArray[np.int64]
         low = float(known.min())
         unit = max(float(np.median(known)) - low, 1e-9)
         y = np.log1p((np.where(finite, values, known.max()) - low) / unit)
-    chosen = np.arange(len(values))
-    if len(values) > most:
-        best = np.argsort(y, kind="stable")[: most // 2]
-        chosen = np.union1d(best, chosen[-most // 2 :])
+    chosen = informative(y, most)
     seen = y[chosen]
     scale = ValueScale(low, unit, float(seen.mean()), max(float(seen.std()), 1e-9))
     return scale, chosen, (seen - scale.mean) / scale.deviation
+
+
+def informative(values: Vector, most: int) -> npt.NDArray[np.int64]:
+    """Choose the most informative evaluations: the lowest and the latest.
+
+    Args:
+        values: [N], finite, in the order of the evaluations.
+        most: how many to choose at most, about half of each.
+
+    Returns:
+        Their indices, in rising order.
+    """
+    every = np.arange(len(values))
+    if len(values) <= most:
+        return every
+    best = np.argsort(values, kind="stable")[: most // 2]
+    return np.asarray(np.union1d(best, every[-most // 2 :]))
+
+
+@dataclass(frozen=True)
+class ReferenceScale:
+    """The scale arcsinh((value - low) / unit), standardised, where references give low and unit.
+
+    Two searches that measured the same references under different conditions have comparable values
+    on it. Like `ValueScale` it compresses values far above the references; it also has room below
+    them.
+    """
+
+    low: float
+    unit: float
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def of(cls, references: Sequence[float] | Vector) -> ReferenceScale:
+        """Make the scale of references: the lowest is 0, and their median arcsinh(1)."""
+        low = float(min(references))
+        return cls(low, max(float(np.median(references)) - low, 1e-9))
+
+    def standardised(self, y: Vector) -> ReferenceScale:
+        """Return the scale on which values [N] of this one have a mean of 0 and a deviation of
+        1."""
+        return replace(self, mean=float(y.mean()), deviation=max(float(y.std()), 1e-9))
+
+    def to_model(self, values: Vector) -> Vector:
+        """Return what the model sees of values [N]."""
+        plain = np.arcsinh((values - self.low) / self.unit)
+        return np.asarray((plain - self.mean) / self.deviation)
+
+    def to_value(self, y: float) -> float:
+        """Return the value that the model sees as y."""
+        return self.low + self.unit * math.sinh(self.deviation * y + self.mean)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
 from search.coordinates import COARSE_ORDER, Coordinates
+from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t
 from search.first_strategies import first_points
 from search.gaussian_process import Data, GaussianProcess, fit
 from search.ledger import Ledger
@@ -29,7 +31,7 @@ from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
 from search.space import Space
 from search.strategy import GenerationStrategy
-from search.value_scale import ValueScale, scaled
+from search.value_scale import ReferenceScale, ValueScale, scaled
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
@@ -45,6 +47,8 @@ MOST_POINTS = 500
 FIRST_FIT, LATER_FITS = 60, 15
 """Iterations of the fit of hyperparameters."""
 
+Model = GaussianProcess | AtOwnT
+
 
 class CoarseToFine:
     """Minimises the metric over curves of increasing detail.
@@ -54,6 +58,7 @@ class CoarseToFine:
         budget: how many evaluations are asked.
         seed: all random decisions and the seeds of the evaluations derive from it.
         tokens: L if it is known; mask ratios then move by whole tokens.
+        earlier: searches at other T from whose evaluations this one learns (see search.earlier).
         max_in_flight: the largest number of probes in flight, >= 1. The proposal of probe k uses
             the results of probes 0 … k - max_in_flight and no others.
         evaluations_per_seed: the number of evaluations that share a seed, >= 2.
@@ -62,7 +67,8 @@ class CoarseToFine:
 
     Raises:
         ValueError: a setting is out of range, the budget is less than 8 evaluations, or every
-            schedule is frozen and only choices are left.
+            schedule is frozen and only choices are left; or earlier searches and this one have
+            measured too few of the same strategies (see `Knowledge`).
     """
 
     begins_with_controls = True
@@ -73,6 +79,7 @@ class CoarseToFine:
         budget: Budget,
         seed: int,
         tokens: int | None = None,
+        earlier: Sequence[EarlierSearch] = (),
         *,
         max_in_flight: int = 4,
         evaluations_per_seed: int = 24,
@@ -98,10 +105,20 @@ class CoarseToFine:
         self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
         self._coordinates = Coordinates(space, tokens)
         self._begin_with_controls = begin_with_controls
+        if earlier and not begin_with_controls:
+            raise ValueError(
+                "begin_with_controls = False: what earlier searches measured can only be used by a "
+                "search that begins with the controls"
+            )
+        self._knowledge: Knowledge | None = None
+        if earlier:
+            self._knowledge = Knowledge(earlier, space, self._coordinates, tokens)
         self._retest = _Halving.affordable(budget.evaluations)
         self._searches = budget.evaluations - self._retest.evaluations
         self._design = self._make_design()
         self._groups = self._coordinates.length_groups()
+        if self._knowledge is not None:
+            self._groups = np.append(self._groups, self._groups.max() + 1)
         self._theta: Vector | None = None
         self._fitted = 0
         self._ledger = Ledger()
@@ -110,7 +127,7 @@ class CoarseToFine:
         self._rounds: list[list[GenerationStrategy]] = []
         self._bases: list[GenerationStrategy] = []
         self._converged: int | None = None
-        self._scale = ValueScale(0.0, 1.0, 0.0, 1.0)
+        self._scale: ValueScale | ReferenceScale = ValueScale(0.0, 1.0, 0.0, 1.0)
 
     @property
     def converged(self) -> int | None:
@@ -182,14 +199,18 @@ class CoarseToFine:
     def _make_design(self) -> list[Vector]:
         """Make the first points: the start, the controls, and evenly spread levels and slopes.
 
-        The evenly spread points take the combinations of choices in turn.
+        The evenly spread points take the combinations of choices in turn. What earlier searches
+        found takes the place of most of them.
         """
         coarse = self._coordinates.up_to(COARSE_ORDER)
         # The model needs results, so the design has to last until the first result is due.
         count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
+        known = [] if self._knowledge is None else self._knowledge.best
+        if known:
+            count = max(0, self._max_in_flight - len(known))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
         firsts = list(first_points(self._space, self._coordinates).values())
-        points = firsts if self._begin_with_controls else firsts[:1]
+        points = [*(firsts if self._begin_with_controls else firsts[:1]), *known]
         for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
             point = np.zeros(len(self._coordinates))
             point[coarse] = (2 * row - 1) * self._coordinates.reach()[coarse]
@@ -202,11 +223,14 @@ class CoarseToFine:
         fids = np.array(
             [math.nan if (f := self._ledger.value(i)) is None else f for i in range(known)]
         )
+        x, seeds = np.stack(self._x[:known]), np.array([p.seed for p in self._probes[:known]])
+        if self._knowledge is not None:
+            data, self._scale = self._knowledge.data(x, fids, seeds, MOST_POINTS)
+            return data
         self._scale, chosen, values = scaled(fids, MOST_POINTS)
-        seeds = np.array([self._probes[i].seed for i in chosen])
-        return Data(np.stack([self._x[i] for i in chosen]), values, seeds)
+        return Data(x[chosen], values, seeds[chosen])
 
-    def _fit_model(self, known: int) -> GaussianProcess:
+    def _fit_model(self, known: int) -> Model:
         """Return the posterior given the known results, and given the expected results of probes
         in flight."""
         data = self._known_data(known)
@@ -216,20 +240,20 @@ class CoarseToFine:
             self._fitted = known
         model = GaussianProcess(data, self._groups, self._theta)
         pending = self._probes[known:]
-        if not pending:
-            return model
-        x = np.stack(self._x[known:])
-        expected = [model.expected(row, p.seed) for row, p in zip(x, pending, strict=True)]
-        completed = Data(
-            np.vstack([data.x, x]),
-            np.append(data.y, expected),
-            np.append(data.seeds, [p.seed for p in pending]),
-        )
-        return GaussianProcess(completed, self._groups, self._theta)
+        if pending:
+            x = np.stack(self._x[known:])
+            if self._knowledge is not None:
+                x = at_own_t(x)
+            expected = [model.expected(row, p.seed) for row, p in zip(x, pending, strict=True)]
+            completed = Data(
+                np.vstack([data.x, x]),
+                np.append(data.y, expected),
+                np.append(data.seeds, [p.seed for p in pending]),
+            )
+            model = GaussianProcess(completed, self._groups, self._theta)
+        return model if self._knowledge is None else AtOwnT(model)
 
-    def _incumbents(
-        self, model: GaussianProcess, known: int, count: int
-    ) -> list[GenerationStrategy]:
+    def _incumbents(self, model: Model, known: int, count: int) -> list[GenerationStrategy]:
         """Return the measured strategies with the lowest posterior means, without duplicates."""
         means, _ = model.predict(np.stack(self._x[:known]))
         found: list[GenerationStrategy] = []
@@ -241,7 +265,7 @@ class CoarseToFine:
                 break
         return found or [self._space.start]
 
-    def _check_convergence(self, model: GaussianProcess, number: int) -> None:
+    def _check_convergence(self, model: Model, number: int) -> None:
         all_free = self._finest_order(number) == self._coordinates.order.max()
         if self._converged is not None or not all_free or len(self._bases) < 2:
             return
@@ -255,7 +279,7 @@ class CoarseToFine:
         if before - fid < CONVERGED_GAIN * (fid if fid > 0 else self._scale.unit):
             self._converged = number
 
-    def _propose(self, model: GaussianProcess, number: int, known: int) -> Vector:
+    def _propose(self, model: Model, number: int, known: int) -> Vector:
         """Return the point [D] with the lowest confidence bound among the orders that are free.
 
         The curves descend along the gradient of the bound, from the best known points and the best
