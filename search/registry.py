@@ -9,20 +9,21 @@ constructor looks like this:
         def __init__(self, space, budget, seed, *, step: float = 0.1) -> None: ...
 
 The keyword-only arguments are its settings; their annotations give the types. Before them, it may
-also take `tokens` (L of the objective, or None) and `first` (strategies to measure before any of
-its own). It is chosen as `package.module:Mine`, or by a name that is registered with
-`@OPTIMISERS_BY_NAME.register("mine")` or by a package under the entry point group
-`autonat.optimisers`. `search.testing` checks whether it keeps the rules. docs/extending/spsa.py is
-an example.
+also take `tokens` (L of the objective, or None), `first` (strategies to measure before any of its
+own) and `earlier` (see `search.earlier.EarlierSearch`). It is chosen as `package.module:Mine`, or
+by a name that is registered with `@OPTIMISERS_BY_NAME.register("mine")` or by a package under the
+entry point group `autonat.optimisers`. `search.testing` checks whether it keeps the rules.
+docs/extending/spsa.py is an example.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from search.dimensions import SearchSpace
+from search.earlier import EarlierSearch
 from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.plugins import Registry
@@ -154,6 +155,7 @@ def make_optimiser(
     settings: Mapping[str, Any] | None = None,
     tokens: int | None = None,
     controls_first: bool = False,
+    earlier: Sequence[EarlierSearch] = (),
 ) -> Optimiser:
     """Make the optimiser of that name.
 
@@ -166,11 +168,13 @@ def make_optimiser(
         tokens: L of the objective, for optimisers that move mask ratios by whole tokens.
         controls_first: whether to measure the controls before anything else (see
             `first_strategies`), as coarse-to-fine always does.
+        earlier: finished searches from whose evaluations it learns.
 
     Raises:
         ValueError: a name that is unknown or searches another space, a setting that the optimiser
             does not have, or one whose value it refuses; controls first where generation strategies
-            are not what is searched, or by an optimiser that takes none.
+            are not what is searched, or by an optimiser that takes none; or earlier searches for an
+            optimiser that does not learn from any.
     """
     settings, known = dict(settings or {}), default_settings(name)
     for setting in settings:
@@ -194,6 +198,12 @@ def make_optimiser(
             )
         given["first"] = _controls_to_measure(name, make, space, tokens)
     takes = inspect.signature(make).parameters
+    if earlier:
+        if "earlier" not in takes:
+            raise ValueError(
+                f"optimiser {name} does not learn from earlier searches; coarse-to-fine does"
+            )
+        given["earlier"] = earlier
     extra = {key: value for key, value in given.items() if key in takes}
     made = make(space, budget, seed, **extra, **(known | settings))
     for method in ("ask", "tell"):

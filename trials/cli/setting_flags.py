@@ -17,6 +17,7 @@ from trials.cli.flags import (
     read_assignments,
     read_bounds,
     read_choices,
+    read_counts,
     read_names,
     read_nested,
     read_seeds,
@@ -95,11 +96,16 @@ def _flag_type(field: FieldInfo) -> Any:
     origin, plain = _bare_type(field)
     if origin in (list, dict):
         return list[str]
+    if _flag(field).listed:
+        return str
     return str if origin is Literal else plain
 
 
 def _read(field: FieldInfo, flag: str, value: Any) -> Any:
     origin, plain = _bare_type(field)
+    if _flag(field).listed:
+        counts = read_counts(flag, value)
+        return counts if len(counts) > 1 else counts[0]
     if origin is list:
         held = get_args(plain)[0]
         return read_names(value) if held is str else read_seeds(flag, ",".join(value))

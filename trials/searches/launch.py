@@ -38,6 +38,7 @@ from trials.record.running_notes import RunningNotes
 from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
+from trials.searches.earlier_searches import earlier_searches
 from trials.searches.search_run import SearchRun
 from trials.searches.settings import (
     WHERE_IT_RUNS,
@@ -287,10 +288,11 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         raise lacks_method(settings.objective, "evaluate_growing", needed)
     if settings.evaluations_together > 1:
         _check_together(settings, objective)
+    earlier = earlier_searches(lab.record_url, settings)
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
         first = settings.begins_with_controls
-        make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first)
+        make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first, earlier)
     require_two_databases(lab.record_url, lab.tracking_uri)  # last, because it creates tables
 
 

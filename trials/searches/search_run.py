@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from search.controls import CONTROLS, START
+from search.earlier import EarlierSearch
 from search.first_strategies import first_strategies
 from search.optimiser import WAIT, Signal, Training
 from search.optimisers.replicates import Replicates
@@ -19,13 +20,14 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.objective import Objective, describe
-from trials.record.differences import require_same
+from trials.record.differences import differences, require_same
 from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record
 from trials.record.searches import with_start
 from trials.record.studies import study_names
 from trials.results.progress import controls_measured_first, search_progress
 from trials.runners.study import Job, Study
+from trials.searches.earlier_searches import described_in, earlier_searches
 from trials.searches.settings import SearchSettings
 
 Listener = Callable[[Study], None]
@@ -66,6 +68,7 @@ class SearchRun:
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
         self._existing = set(study_names(lab.record_url))
+        self._earlier = self._earlier_searches()
         # Everything is made before anything is written, so that a refusal leaves no trace.
         made = {name: self._optimiser(name) for name in settings.optimisers}
         records = {name: self._record(name, self._search_settings(name), resume) for name in made}
@@ -142,7 +145,23 @@ class SearchRun:
             own,
             self._tokens,
             settings.begins_with_controls,
+            self._earlier,
         )
+
+    def _earlier_searches(self) -> list[EarlierSearch]:
+        """The searches to learn from, which the same model was measured in.
+
+        Raises:
+            ValueError: as in `earlier_searches`; or the model or the protocol was another.
+        """
+        url = self._lab.record_url
+        for name in self.settings.learns_from:
+            recorded, ours = described_in(url, name), self._described
+            if differing := differences(recorded, {part: ours[part] for part in recorded}):
+                raise ValueError(
+                    f"learn_from: search {name} did not measure the same: it has {differing[0]}"
+                )
+        return earlier_searches(url, self.settings)
 
     def _search_settings(self, optimiser: str) -> dict[str, Any]:
         return {

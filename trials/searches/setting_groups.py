@@ -40,6 +40,7 @@ class Flag:
         variable: the environment variable that gives the setting if neither flag nor file does.
         short: a second, shorter name of the flag.
         hidden: whether the setting has no flag.
+        listed: whether the flag takes several numbers, for a series of searches.
     """
 
     metavar: str | None = None
@@ -47,6 +48,7 @@ class Flag:
     variable: str | None = None
     short: str | None = None
     hidden: bool = False
+    listed: bool = False
 
 
 class Group(BaseModel):
@@ -64,6 +66,15 @@ class BoundSettings(BaseModel):
     low: Number
     high: Number
     log: StrictBool = False
+
+
+class SeriesOf(BaseModel):
+    """A series of searches, one for each T, that learn from those before (see `series`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    steps: tuple[Count, ...]
 
 
 class Searched(Group):
@@ -89,7 +100,11 @@ class Searched(Group):
         {},
         description="A setting of the objective: NAME=VALUE, such as width=64. Repeatable.",
     )
-    steps: Annotated[Count, Flag("T")] = Field(8, description="T, the number of decoding steps.")
+    steps: Annotated[Count, Flag("T,…", listed=True)] = Field(
+        8,
+        description="T, the number of decoding steps. With several, T,T,…, a search for each "
+        "follows, the smallest T first; each has the whole budget, and learns from those before.",
+    )
     start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
         Path(RULE_OF_THUMB),
         description="The generation strategy to start from: a strategy file, a preset (see "
@@ -179,8 +194,8 @@ class Tested(Group):
     )
 
 
-class ControlsFirst(Group):
-    """How a search of generation strategies starts."""
+class Beginning(Group):
+    """What a search of generation strategies measures first, and what it knows already."""
 
     heading = Methods.heading
 
@@ -188,6 +203,14 @@ class ControlsFirst(Group):
         False,
         description="Let every optimiser measure the start and all controls first, as "
         "coarse-to-fine always does. Optimisers that need a starting point use the best of them.",
+    )
+    learn_from: Annotated[list[str], Flag("NAME,…")] = Field(
+        [],
+        description="Finished searches of the same objective, schedules and bounds, usually at "
+        "other T: coarse-to-fine learns from their evaluations as from its own.",
+    )
+    series: Annotated[SeriesOf | None, Flag(hidden=True)] = Field(
+        None, description="The series that this search belongs to."
     )
 
 
@@ -298,5 +321,5 @@ DEFAULT_OPTIMISERS: dict[What, str] = {
     "both": "coarse-to-fine",
 }
 
-GROUPS = (Searched, Methods, ControlsFirst, Budgets, Tested, Trained, Rounds, WhereItRuns)
+GROUPS = (Searched, Methods, Beginning, Budgets, Tested, Trained, Rounds, WhereItRuns)
 """All groups, in the order of the help."""

@@ -6,6 +6,7 @@ The single settings are declared in `setting_groups`.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -41,9 +42,9 @@ from trials.lab import require_different_files
 from trials.objectives.typed_settings import typed_settings
 from trials.searches.setting_groups import (
     GROUPS,
+    Beginning,
     BoundSettings,
     Budgets,
-    ControlsFirst,
     Methods,
     Rounds,
     Searched,
@@ -63,7 +64,7 @@ USUAL: dict[str, Any] = {
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """Settings that may differ when a search is resumed."""
 
-LATER = {"choices", "controls_first"}
+LATER = {"choices", "controls_first", "learn_from", "series"}
 """Settings that the first version of the record did not have."""
 
 LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates"}
@@ -112,6 +113,11 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         """Whether every optimiser first measures the start and the controls."""
         return False
 
+    @property
+    def learns_from(self) -> Sequence[str]:
+        """The names of the searches from whose evaluations the optimisers learn."""
+        return ()
+
     @model_validator(mode="after")
     def _known_names(self) -> SearchSettings:
         for what, names, known in (
@@ -125,6 +131,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             optimiser_class(name)
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
             require_distinct(what, getattr(self, what))
+        require_distinct("learn_from", self.learns_from)
         return self
 
     @model_validator(mode="after")
@@ -237,7 +244,7 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return derived_search_name(self.objective, self.steps, self.problem())
 
 
-class GenerationSearch(ControlsFirst, SearchSettings):
+class GenerationSearch(Beginning, SearchSettings):
     """A search of the generation strategies of a given model."""
 
     what: Literal["generation"] = "generation"
@@ -249,6 +256,11 @@ class GenerationSearch(ControlsFirst, SearchSettings):
     def begins_with_controls(self) -> bool:
         """See `SearchSettings.begins_with_controls`."""
         return self.controls_first
+
+    @property
+    def learns_from(self) -> Sequence[str]:
+        """See `SearchSettings.learns_from`."""
+        return self.learn_from
 
     def space(self) -> Space:
         """See `SearchSettings.space`."""
