@@ -34,6 +34,7 @@ from dashboards.result_figures import (
     draw_progress,
     draw_schedules,
     draw_seeds,
+    draw_steps,
     draw_tests,
     labelled,
     over_seeds,
@@ -137,6 +138,7 @@ def write_report(
         trained=any(r.training is not None for r in results),
         several_steps=len({r.strategy.steps for r in results}) > 1,
         final_test=_figure_html(draw_tests(named)),
+        over_steps=_drawn(draw_steps(named)),
         over_images=_drawn(draw_over_images(named, anchors)),
         schedules=_schedules(named, tokens, winners_only=searches is not None),
         sensitivity=_sensitivity(sensitivity, named, colour, metric),
@@ -269,7 +271,9 @@ def _schedules(
 
 def _best_fid(named: Mapping[str, Result], searches: Searches | None) -> list[dict[str, Any]]:
     """Make a figure for each T that was searched; a band for searches that differ by their seed."""
-    if searches is not None and any(len(of) > 1 for of in searches.groups.values()):
+    lengths = {r.strategy.steps for r in named.values() if r.searched}
+    seeds = searches is not None and any(len(of) > 1 for of in searches.groups.values())
+    if searches is not None and seeds and len(lengths) == 1:
         figure = _figure_html(draw_seeds(searches.groups, named))
         return [{"steps": None, "figure": figure, "passes": None}]
     searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}

@@ -14,6 +14,7 @@ from dashboards.input import Anchor, Result
 from dashboards.passes_figure import costs_vary, value_over_passes
 from dashboards.schedule_figure import Searched, schedules
 from dashboards.seeds_figure import best_fid_over_seeds
+from dashboards.steps_figure import value_over_steps
 from search.controls import RULE_OF_THUMB, best_control, best_searched
 from search.measurement import metric_label
 
@@ -139,6 +140,32 @@ def draw_over_images(named: Mapping[str, Result], anchors: Sequence[Anchor]) -> 
         return None
     levels = [Level(anchor.label, anchor.value, anchor.images) for anchor in anchors]
     return value_over_images(shown, colours_of(named), _metric(named), levels)
+
+
+def draw_steps(named: Mapping[str, Result]) -> go.Figure | None:
+    """Draw the final tests of several T over their forward passes: searches and controls.
+
+    Returns:
+        The figure, or None if fewer than two T were searched.
+    """
+    results = [*named.values()]
+    lengths = sorted({r.strategy.steps for r in results if r.searched})
+    if len(lengths) < 2:
+        return None
+    found: dict[str, list[Result]] = {}
+    for steps in lengths:
+        here = [r for r in results if r.strategy.steps == steps]
+        best = best_control(here)
+        for result in (r for r in here if r.searched):
+            found.setdefault(result.method, []).append(result)
+        for result in here:
+            if result.method == RULE_OF_THUMB:
+                found.setdefault(RULE_OF_THUMB, []).append(result)
+        if best is not None and best.method != RULE_OF_THUMB:
+            found.setdefault("best control", []).append(best)
+    searched = [label for label, of in found.items() if of[0].searched]
+    colour = figures.colours(searched, [label for label in found if label not in searched])
+    return value_over_steps(found, colour, _metric(named))
 
 
 def draw_passes(named: Mapping[str, Result], steps: int) -> go.Figure | None:

@@ -38,12 +38,12 @@ def require_search_name(name: str, half_round: bool = False) -> None:
         )
 
 
-def derived_search_name(objective: str, steps: int, problem: Mapping[str, Any]) -> str:
+def derived_search_name(objective: str, steps: int | str, problem: Mapping[str, Any]) -> str:
     """Derive the name of a search that was given none; the same problem has the same name.
 
     Args:
         objective: the name of the objective.
-        steps: T.
+        steps: T, or several in words.
         problem: what is searched and how, as JSON values.
     """
     text = json.dumps(problem, sort_keys=True)

@@ -128,6 +128,18 @@ def require_optimiser(name: str, searches: Searches) -> None:
         )
 
 
+def require_learns(name: str) -> None:
+    """Refuse an optimiser that cannot learn from earlier searches.
+
+    Raises:
+        ValueError: it takes none; or see `optimiser_class`.
+    """
+    if "earlier" not in inspect.signature(optimiser_class(name)).parameters:
+        raise ValueError(
+            f"optimiser {name} does not learn from earlier searches; coarse-to-fine does"
+        )
+
+
 def _unknown_optimiser(name: object, known: list[str]) -> ValueError:
     listed = f"{', '.join(known)}, or package.module:Class of your own"
     return ValueError(f"unknown optimiser {shown(name)}; known: {listed}")
@@ -199,10 +211,7 @@ def make_optimiser(
         given["first"] = _controls_to_measure(name, make, space, tokens)
     takes = inspect.signature(make).parameters
     if earlier:
-        if "earlier" not in takes:
-            raise ValueError(
-                f"optimiser {name} does not learn from earlier searches; coarse-to-fine does"
-            )
+        require_learns(name)
         given["earlier"] = earlier
     extra = {key: value for key, value in given.items() if key in takes}
     made = make(space, budget, seed, **extra, **(known | settings))

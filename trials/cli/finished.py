@@ -23,21 +23,37 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
     Returns:
         Whether the results were shown.
     """
-    name = settings.full_name()
-    lab = settings.open_lab()
+    name, lab = settings.full_name(), settings.open_lab()
     records = search_records(lab.record_url, name)
     done = sum(len(r.evaluations) for r in records if r.settings["kind"] == SEARCH)
     total = settings.budget_of_one().evaluations * len(settings.optimisers)
     if not is_finished(records):
         say(f"{name}: {done} of {total} evaluations are done")
         return False
-    folder = lab.results(name)
-    best, report = folder / "best.json", folder / "report.html"
-    if not (best.exists() and report.exists()):
+    found = finished(settings)
+    if found is None:
         say(f"{name}: finished with {done} evaluations, but not published")
         return False
     say(f"{name}: finished with {done} evaluations; nothing is left to do")
-    found = Published(
+    show_results(found.results, found.anchors, as_json_, found, name)
+    if not as_json_:
+        show_paths(lab, found.best, found.report)
+    return True
+
+
+def finished(settings: SearchSettings) -> Published | None:
+    """Return what a search has published; None if it is not finished, or not published.
+
+    Args:
+        settings: of a search that has begun, not of an alternation.
+    """
+    name, lab = settings.full_name(), settings.open_lab()
+    records = search_records(lab.record_url, name)
+    folder = lab.results(name)
+    best, report = folder / "best.json", folder / "report.html"
+    if not (is_finished(records) and best.exists() and report.exists()):
+        return None
+    return Published(
         method_results(records),
         best,
         report,
@@ -45,7 +61,3 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
         first=tuple(records[0].settings.get("first", ())),
         anchors=recorded_anchors(records),
     )
-    show_results(found.results, found.anchors, as_json_, found, name)
-    if not as_json_:
-        show_paths(lab, best, report)
-    return True

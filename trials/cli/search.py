@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,18 +90,25 @@ def search(
     elif retry_failed:
         raise ValueError("--retry-failed: expected --resume NAME as well, got none")
     else:
-        from trials.searches.settings import read_settings
+        from trials.searches.series import read_searches
 
-        _begin(read_settings(given, study_file), as_json_)
+        _begin(read_searches(given, study_file), as_json_)
 
 
 def _resume(
     name: str, given: dict[str, Any], file: Path | None, retry_failed: bool, as_json_: bool
 ) -> None:
     say(f"{name}: resuming; reading its record …")
-    from trials.searches.launch import resumed_settings
+    from trials.searches.series import resumed_searches
 
-    settings = resumed_settings(name, given, file)
+    searches = resumed_searches(name, given, file)
+    if len(searches) > 1:
+        if retry_failed:
+            each = " or ".join(settings.full_name() for settings in searches)
+            raise ValueError(f"--retry-failed: expected the name of one search, {each}, got {name}")
+        _run_series(searches, as_json_)
+        return
+    (settings,) = searches
     if settings.what != "both" and not retry_failed:
         from trials.cli.finished import show_finished
 
@@ -112,14 +120,23 @@ def _resume(
     run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)
 
 
-def _begin(settings: SearchSettings, as_json_: bool) -> None:
+def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
     from trials.searches.settings import JointSearch, TrainingSearch
 
+    settings = searches[0]
     each = f"{settings.budget:,} images"
     if isinstance(settings, TrainingSearch | JointSearch):
         each = f"{settings.training_budget:,} training steps"
     methods = ", ".join(settings.optimisers)
-    say(f"{settings.name or 'search'}: {methods} on {settings.objective}, {each} each; {IMPORTING}")
+    at = f" at T = {', '.join(str(s.steps) for s in searches)}" if len(searches) > 1 else ""
+    on = f"{methods} on {settings.objective}{at}, {each} each"
+    say(f"{settings.name or 'search'}: {on}; {IMPORTING}")
+    if len(searches) > 1:
+        from trials.searches.series import refuse_begun
+
+        refuse_begun(searches)
+        _run_series(searches, as_json_)
+        return
     if settings.name is not None:  # deriving a name takes seconds
         from trials.record.searches import refuse_taken
 
@@ -128,6 +145,16 @@ def _begin(settings: SearchSettings, as_json_: bool) -> None:
     from trials.cli.search_command import run
 
     run(settings, resume=False, as_json_=as_json_)
+
+
+def _run_series(searches: Sequence[SearchSettings], as_json_: bool) -> None:
+    from trials.cli.series_command import run_series
+    from trials.searches.settings import GenerationSearch
+
+    first = searches[0]
+    if not isinstance(first, GenerationSearch) or first.series is None:
+        raise ValueError("expected searches of one series")
+    run_series(searches, first.series, as_json_=as_json_)
 
 
 @app.command()
@@ -191,4 +218,4 @@ def demo(
     }
     if workers is not None:
         values["workers"] = workers
-    _begin(read_settings(values), as_json_)
+    _begin([read_settings(values)], as_json_)

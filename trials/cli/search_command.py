@@ -40,13 +40,40 @@ def run(
         typer.Exit: the search was interrupted.
         ValueError: a setting is not valid, or the search failed.
     """
+    published = searched(settings, resume=resume, retry_failed=retry_failed, show=not as_json_)
+    if as_json_:
+        name = settings.full_name()
+        show_results(published.results, published.anchors, True, published, name)
+
+
+def searched(
+    settings: SearchSettings,
+    *,
+    resume: bool,
+    retry_failed: bool = False,
+    resumed_by: str | None = None,
+    show: bool,
+) -> Published:
+    """Run a search or an alternation, publish it and show how it goes.
+
+    Args:
+        settings: of the search.
+        resume: resume the search of that name.
+        retry_failed: measure failed evaluations of the resumed search again.
+        resumed_by: the name by which it is resumed, where that is not its own.
+        show: print its results on stdout.
+
+    Raises:
+        typer.Exit: the search was interrupted.
+        ValueError: a setting is not valid, or the search failed.
+    """
     settings = settings.completed()
     name = settings.full_name()
     lab = settings.open_lab()
     show_header(settings, lab)
 
-    def show(published: Published) -> None:
-        if not as_json_:
+    def show_tables(published: Published) -> None:
+        if show:
             show_results(published.results, published.anchors, False, published, name)
         say(f"{name}: writing its report, its runs in MLflow and its notes in Optuna …")
 
@@ -57,22 +84,22 @@ def run(
             resume=resume,
             retry_failed=retry_failed,
             progress=LiveProgress(),
-            show=show,
+            show=show_tables,
             note=note,
         )
     if published is None:
-        line = f"interrupted; autonat search --resume {name}{_where_flags(settings)} continues it"
-        if not has_begun(lab.record_url, name):
+        again = resumed_by or name
+        line = f"interrupted; autonat search --resume {again}{_where_flags(settings)} continues it"
+        if not has_begun(lab.record_url, name) and resumed_by is None:
             line = "interrupted before there was anything to resume"
         say(line)
         raise typer.Exit(INTERRUPTED)
     if published.behind:
         line = f"MLflow is {published.behind} evaluations behind: autonat sync completes it"
         say(line)
-    if as_json_:
-        show_results(published.results, published.anchors, True, published, name)
-    else:
+    if show:
         show_paths(lab, published.best, published.report)
+    return published
 
 
 def _where_flags(settings: SearchSettings) -> str:

@@ -28,22 +28,14 @@ def write_comparison(lab: Lab, names: Sequence[str]) -> Path:
         The path of the report.
 
     Raises:
-        ValueError: the searches cannot be compared (see `compared`), they have different T, or the
-            report cannot be written.
+        ValueError: the searches cannot be compared (see `compared`), or the report cannot be
+            written.
     """
     from dashboards.report import Searches, write_report
 
     found = compared(lab, names)
-    steps = {name: told["search"]["steps"] for name, told in found.settings.items()}
-    first = names[0]
-    for name in names:
-        if steps[name] != steps[first]:
-            raise ValueError(
-                f"{first} has T = {steps[first]}, {name} has T = {steps[name]}: a report compares "
-                "searches of one T; autonat compare prints their final tests"
-            )
     common, different = _facts(found)
-    told, path = found.settings[first], _path(lab, names)
+    told, path = found.settings[names[0]], _path(lab, names)
     reports = {name: lab.results(name) / "report.html" for name in names}
     links = {n: f"{n}/{file.name}" for n, file in reports.items() if file.exists()}
     untested = [r.label for r in found.results if r.searched and math.isnan(r.value)]

@@ -31,6 +31,7 @@ from search.registry import (
     Searches,
     default_settings,
     optimiser_class,
+    require_learns,
     require_optimiser,
 )
 from search.space import Space
@@ -132,6 +133,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         for what in ("optimisers", "test_seeds", "frozen", "controls"):
             require_distinct(what, getattr(self, what))
         require_distinct("learn_from", self.learns_from)
+        for name in self.optimisers if self.learns_from else ():
+            require_learns(name)
         return self
 
     @model_validator(mode="after")
