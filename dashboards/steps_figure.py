@@ -38,16 +38,15 @@ def value_over_steps(
             x=[r.forward_passes for r in shown],
             y=[r.value for r in shown],
             error_y={"type": "data", "array": [r.standard_error or 0 for r in shown]},
-            mode="lines+markers",
+            mode="lines+markers+text",
+            text=[f"T = {r.strategy.steps}" for r in shown],
+            textposition="top right",
+            textfont_size=11,
             name=html.escape(label),
             line={"color": colour[label], "width": 1.8, "dash": dash_of(colour[label], place)},
             marker={"size": 8, "symbol": symbol_of(colour[label], place)},
-            text=[
-                f"T = {r.strategy.steps}: {with_error(r.value, r.standard_error)} with "
-                f"{r.forward_passes} passes"
-                for r in shown
-            ],
-            hovertemplate="%{text}<extra>" + html.escape(label) + "</extra>",
+            hovertext=[_told(result) for result in shown],
+            hovertemplate="%{hovertext}<extra></extra>",
         )
     values = [r.value for results in lines.values() for r in results]
     figure.update_xaxes(
@@ -55,3 +54,11 @@ def value_over_steps(
     )
     figure.update_yaxes(title_text=f"{metric} in the final test", **value_axis(values))
     return styled(figure, height=440)
+
+
+def _told(result: Result) -> str:
+    value = with_error(result.value, result.standard_error)
+    return (
+        f"{html.escape(result.label)}, T = {result.strategy.steps}: {value} with "
+        f"{result.forward_passes} passes"
+    )

@@ -55,7 +55,7 @@ def _require_usable(name: str, records: Sequence[Record], settings: SearchSettin
             "continues it"
         )
     ours = settings.problem()
-    recorded, asked = ({key: of.get(key) or {} for key in ALIKE} for of in (told["search"], ours))
+    recorded, asked = ({key: of.get(key) for key in ALIKE} for of in (told["search"], ours))
     if differing := differences(recorded, asked):
         raise ValueError(
             f"learn_from: search {name} cannot teach a search of another problem: it has "
