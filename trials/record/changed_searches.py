@@ -21,9 +21,14 @@ from trials.record.databases import without_password
 from trials.record.hold import driver_of
 from trials.record.kinds import ALTERNATION
 from trials.record.renaming import RENAMING
-from trials.record.searches import alternation_names, search_names
+from trials.record.searches import (
+    alternation_names,
+    is_finished,
+    search_names,
+    search_records,
+)
 from trials.record.storage import open_storage, outlast, readable
-from trials.record.studies import StudyOf, studies_of
+from trials.record.studies import StudyOf, settings_of_studies, studies_of
 
 STUDIES = models.StudyModel.__table__
 TRIALS = models.TrialModel.__table__
@@ -73,7 +78,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
 
     Raises:
         ValueError: there is no such search (the known ones are listed), it is half a round of an
-            alternation, or it runs.
+            alternation, it runs, or an unfinished search learns from it.
     """
     every = studies_of(url)
     own = {study: of for study, of in every.items() if of.search == name}
@@ -89,6 +94,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
     if any(of.kind == ALTERNATION for of in own.values()):
         own |= {study: of for study, of in every.items() if of.alternation == name}
     _refuse_running(url, name, own)
+    _refuse_needed(url, name)
     return SearchStudies(name, own)
 
 
@@ -116,6 +122,19 @@ def _refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
             f"search {name} is being run by process {driver.pid} on {driver.host} since "
             f"{driver.since}; interrupt it first"
         )
+
+
+def _refuse_needed(url: str, name: str) -> None:
+    """Refuse to change a search from which another one still learns."""
+    for settings in settings_of_studies(url).values():
+        later = settings.get("search_name")
+        asked = settings.get("search")
+        learnt = asked.get("learn_from") or [] if isinstance(asked, Mapping) else []
+        if later and name in learnt and not is_finished(search_records(url, later)):
+            raise ValueError(
+                f"search {later}, which is not finished, learns from search {name}: finish or "
+                f"delete {later} first"
+            )
 
 
 def delete_studies(url: str, studies: SearchStudies) -> None:
@@ -196,6 +215,9 @@ def _renamed_attributes(told: Mapping[str, Any], of: StudyOf) -> dict[str, Any]:
     settings = {**told["settings"], "search_name": of.search}
     if of.alternation is not None:
         settings["search"] = {**settings["search"], "alternation": of.alternation}
+    if (settings.get("search") or {}).get("series"):  # its members are found by their names
+        kept = {key: value for key, value in settings["search"].items() if key != "series"}
+        settings["search"] = kept
     changed: dict[str, Any] = {"settings": settings}
     for key in ("search", "alternation"):
         if key in told:  # records of earlier versions have it in their settings alone

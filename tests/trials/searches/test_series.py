@@ -9,6 +9,7 @@ import pytest
 
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
+from trials.record.changed_searches import end_renaming, rename_studies, studies_to_change
 from trials.record.record import Record
 from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
@@ -80,6 +81,23 @@ def test_a_series_is_resumed_by_its_name(lab: Lab) -> None:
         resumed_searches("mine", given | {"steps": [2, 4]}, None)
     with pytest.raises(ValueError, match="search mine-T2 was made with budget = 900, not 1000"):
         resumed_searches("mine", given | {"budget": 1000}, None)
+
+
+def test_a_search_that_is_still_needed_is_neither_deleted_nor_renamed(lab: Lab) -> None:
+    first, second = read(steps=[2, 4], name="mine", lab=lab.folder)
+    run(first, lab)
+    run(second, lab, tests=False)
+    url = lab.record_url
+    with pytest.raises(ValueError, match="search mine-T4, which is not finished, learns from sea"):
+        studies_to_change(url, "mine-T2")
+    run(second, lab)
+    studies = studies_to_change(url, "mine-T2")
+    rename_studies(url, studies, "other")
+    end_renaming(url, studies.renamed("other"))
+    assert recorded_members(url, "mine") == ["mine-T4"]  # it has left its series
+    (alone,) = resumed_searches("other", {"lab": lab.folder}, None)
+    assert (alone.name, alone.steps) == ("other", 2)
+    assert run(alone, lab).finished
 
 
 def test_methods_of_a_search_teach_together(lab: Lab) -> None:
