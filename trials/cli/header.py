@@ -27,6 +27,8 @@ def show_header(settings: SearchSettings, lab: Lab) -> None:
         "watch it": f"autonat show {name}{lab_flags(lab, 'record_url')}",
         "dashboards": f"autonat dashboard{lab_flags(lab, *DATABASES)}",
     }
+    if settings.learns_from:
+        lines["learns from"] = ", ".join(settings.learns_from)
     if lab.tracking_uri.startswith(("http://", "https://")):
         lines["MLflow"] = without_password(lab.tracking_uri)
     for label, text in lines.items():

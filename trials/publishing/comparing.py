@@ -79,6 +79,7 @@ def _more_facts(settings: Mapping[str, Any]) -> dict[str, str]:
         "what is searched": str(search.get("what", "generation")),
         "methods": ", ".join(search["optimisers"]),
         "bounds": ", ".join(texts) or "the usual ones",
+        "learns from": ", ".join(search.get("learn_from") or ()) or "its own evaluations alone",
         "not searched": ", ".join(search.get("frozen") or ()) or "nothing",
         "most forward passes": str(search.get("max_forward_passes") or "no limit"),
     }

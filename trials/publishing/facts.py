@@ -31,6 +31,7 @@ def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
         "steps": f"T = {search['steps']}, {objective['tokens']} tokens an image",
         "budget": _budget(settings),
         "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
+        "learns from": ", ".join(search.get("learn_from") or ()) or None,
         "search seed": str(search["seed"]),
         "features": protocol["features"],
         "quantisation": protocol["quantisation"],

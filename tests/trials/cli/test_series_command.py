@@ -21,6 +21,7 @@ SERIES = laid_over(
 def test_a_series_is_run_shown_resumed_and_compared(autonat: Autonat) -> None:
     code, out, err = autonat("search", *SERIES, "--controls", "rule of thumb,more remask noise")
     assert code == 0
+    assert "learns from both-T2" in err
     assert err.index("both: checking") < err.index("both-T2: searching") < err.index("both-T4: sea")
     table = out[out.rindex("found: FID") :]
     assert [line.split()[1] for line in table.splitlines() if "│" in line] == ["2", "4"]
