@@ -15,6 +15,8 @@ RULE_OF_THUMB = "rule of thumb"
 """The name of the control that is MaskGIT's strategy."""
 REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
 """Names of the anchors: reference values shown beside results, which need no generator."""
+TWICE_THE_STEPS = "twice the steps"
+"""The name of the control that is MaskGIT's strategy at twice the T of a search."""
 START = "start"
 """The name of the strategy that a search starts from."""
 
@@ -43,6 +45,11 @@ def more_remask_noise(steps: int) -> GenerationStrategy:
     )
 
 
+def twice_the_steps(steps: int) -> GenerationStrategy:
+    """The rule of thumb with 2 T steps: what twice the cost buys without any search."""
+    return GenerationStrategy.maskgit(2 * steps)
+
+
 PUBLISHED = GenerationStrategy(
     mask_ratio=(0.95316, 0.87954, 0.79402, 0.746, 0.62498, 0.40732, 0.26066),
     remask_temperature=(2.4049, 2.4776, 1.1917, 0.7685, 1.0673, 0.9354, 0.7844),
@@ -65,8 +72,12 @@ CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
     "random order": random_order,
     "more remask noise": more_remask_noise,
     "published": published,
+    TWICE_THE_STEPS: twice_the_steps,
 }
 """The controls by name: each is a function from T to a strategy."""
+RIVALS = (*(name for name in CONTROLS if name != TWICE_THE_STEPS), START)
+"""The controls of at most T steps. The best of them is the best control, which a search at T should
+beat; one of more steps costs more."""
 
 
 class Tested(Protocol):
@@ -89,8 +100,8 @@ T = TypeVar("T", bound=Tested)
 
 
 def best_control(results: Iterable[T]) -> T | None:
-    """Return the control with the lowest final test, or None if no control has a number."""
-    return _lowest(r for r in results if not r.searched and r.method in (*CONTROLS, START))
+    """Return the lowest control of at most T steps, or None if none has a number."""
+    return _lowest(r for r in results if not r.searched and r.method in RIVALS)
 
 
 def best_searched(results: Iterable[T]) -> T | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from search.controls import CONTROLS
+from search.controls import CONTROLS, best_control
 from search.strategy import GenerationStrategy
 
 
@@ -14,9 +14,10 @@ from search.strategy import GenerationStrategy
 @pytest.mark.parametrize("name", CONTROLS)
 def test_every_control_is_a_strategy(name: str, steps: int) -> None:
     control = CONTROLS[name](steps)
-    assert control.steps == (1 if name == "one step" else steps)
+    assert control.steps == {"one step": 1, "twice the steps": 2 * steps}.get(name, steps)
     if name != "published":
-        passes = 2 * steps if name == "rule of thumb" else control.steps
+        guided = name in ("rule of thumb", "twice the steps")
+        passes = 2 * control.steps if guided else control.steps
         assert control.forward_passes() == passes
 
 
@@ -40,3 +41,17 @@ def test_the_published_one_is_that_of_the_public_file() -> None:
     same = replace(control, mask_ratio=exact)
     assert control.masked_counts(256) == same.masked_counts(256)
     assert CONTROLS["published"](4).forward_passes() < 8
+
+
+def test_a_control_of_more_steps_is_no_rival() -> None:
+    """It costs more than what a search at T may find."""
+
+    @dataclass(frozen=True)
+    class Tested:
+        method: str
+        value: float
+        searched: bool = False
+
+    twice, rule = Tested("twice the steps", 1.0), Tested("rule of thumb", 2.0)
+    assert best_control([twice, rule]) is rule
+    assert best_control([twice]) is None

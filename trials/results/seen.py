@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from search.controls import CONTROLS, START
+from search.controls import RIVALS, START
 from search.final_test import FinalTest
 from search.progress import Value
 from search.strategy import GenerationStrategy
@@ -159,7 +159,7 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         to_test=to_test,
         best=best if final else _lowest(m.best for m in methods),
         final=final,
-        controls={name: n for name, n in tests.items() if name in (*CONTROLS, START)},
+        controls={name: n for name, n in tests.items() if name in RIVALS},
         seen_controls=_seen_controls(searching),
         reasons=_reasons(studies),
         driver=_in_words(driver) if running else None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from search.controls import CONTROLS, START
+from search.controls import RIVALS
 from search.final_test import FinalTest
 from search.progress import SearchProgress
 from trials.lab import Lab
@@ -103,7 +103,7 @@ def _listed(lab: Lab, name: str) -> Listed:
 
 
 def _is_control(method: str) -> bool:
-    return method in (*CONTROLS, START)
+    return method in RIVALS
 
 
 def _lowest(tests: list[tuple[str, FinalTest]]) -> tuple[str, FinalTest] | None:

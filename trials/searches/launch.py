@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.controls import TWICE_THE_STEPS
 from search.progress import Progress
 from search.registry import make_optimiser
 from search.strategy import require_steps
@@ -269,6 +270,11 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
     """
     lab.require_results(settings.full_name())
     require_steps(settings.steps, objective.tokens)
+    if TWICE_THE_STEPS in settings.controls and 2 * settings.steps > objective.tokens:
+        raise ValueError(
+            f"control {TWICE_THE_STEPS}: expected T <= {objective.tokens // 2} for an image of "
+            f"{objective.tokens} tokens, got T = {settings.steps}"
+        )
     space, budget, rungs = settings.space(), settings.budget_of_one(), settings.rungs()
     trains = isinstance(settings, TrainedSearch)
     if trains:

@@ -195,6 +195,11 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
             start = GenerationStrategy.from_json(self.start).with_steps(self.steps)
         elif str(self.start) in CONTROLS:
             start = CONTROLS[str(self.start)](self.steps)
+            if start.steps != self.steps:
+                raise ValueError(
+                    f"start: expected a strategy of T = {self.steps} steps, got {self.start}, "
+                    f"which has {start.steps}"
+                )
         else:  # in old records, which name the strategy file itself
             start = StrategyFile.read(self.start).generation.with_steps(self.steps)
         searched = {}
