@@ -44,11 +44,11 @@ def read_searches(values: dict[str, Any], study_file: Path | None = None) -> lis
     steps = laid_over(content, values).get("steps")
     if not isinstance(steps, list):
         return [read_settings(values, study_file)]
-    require_distinct("steps", steps)
     if len(steps) < 2 or not all(type(one) is int for one in steps):
         raise ValueError(
             f"steps: expected a whole number, or at least two for a series, got {shown(steps)}"
         )
+    require_distinct("steps", steps)
     steps = sorted(steps)
     alone = [read_settings(values | {"steps": one}, study_file) for one in steps]
     first = alone[0]

@@ -164,7 +164,7 @@ STUDIES = [
         "max_in_flight: Input should be a valid",
     ),
     (f"steps: {'[' * 5000}", "study.yaml: it is nested too deeply"),
-    ("steps: &a [*a]", "steps: Input should be a valid integer"),
+    ("steps: &a [*a]", "steps: expected a whole number, or at least two for a series"),
 ]
 
 STRATEGIES: list[tuple[str, Any, str]] = [
