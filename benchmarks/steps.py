@@ -1,0 +1,224 @@
+"""Several T: a series of searches that learn from each other, against searches of their own.
+
+    python -m benchmarks.steps run --out FOLDER              # hours; run it again to resume
+    python -m benchmarks.steps table benchmarks/steps-digits.parquet
+    python -m benchmarks.steps picture benchmarks/steps-digits.parquet docs/steps-digits.png
+
+Every search is a record in FOLDER. What each found is measured with n = 10,000 images on a seed
+that no search uses, beside all controls of the same T. It needs no Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from search.controls import CONTROLS
+from search.earlier import EarlierEvaluation, EarlierSearch
+from search.optimiser import Budget
+from search.registry import make_optimiser
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.objectives.objective import Objective, describe, load_objective
+from trials.objectives.preparing import prepare
+from trials.record.record import Record
+from trials.record.studies import study_names
+from trials.runners.local_runner import run_local
+from trials.runners.study import Study
+
+FINAL_SEED, TEST_IMAGES = 1001, 10_000
+SERIES, ALONE, THRICE = "series", "alone", "alone, three times the images"
+ARMS = (SERIES, ALONE, THRICE)
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="run the searches that are missing")
+    run.add_argument("--objective", default="digits")
+    run.add_argument("--steps", type=int, nargs="+", default=[2, 4, 8, 16])
+    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM")
+    run.add_argument("--images", type=int, default=250)
+    run.add_argument("--budget", type=int, default=6750, help="images of each search")
+    run.add_argument("--processes", type=int, default=2)
+    run.add_argument("--out", type=Path, required=True)
+    run.set_defaults(command=run_all)
+    shown = commands.add_parser("table", help="print the table of a parquet file")
+    shown.add_argument("file", type=Path)
+    shown.set_defaults(command=lambda given: print(table(pd.read_parquet(given.file))))
+    drawn = commands.add_parser("picture", help="draw FID against forward passes")
+    drawn.add_argument("file", type=Path)
+    drawn.add_argument("out", type=Path)
+    drawn.set_defaults(command=lambda given: draw(pd.read_parquet(given.file), given.out))
+    given = parser.parse_args()
+    try:
+        given.command(given)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def run_all(given: argparse.Namespace) -> None:
+    """Run every arm that is missing, and write rows.parquet and the table."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    kept = given.out / "rows.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(row["arm"], row["seed"]) for row in rows}
+    tasks = [("controls", 0), *((arm, seed) for seed in given.seeds for arm in given.arms)]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    # The model is trained once, before several processes would do it at the same time.
+    _objective(given.objective, given.out)
+    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
+        asked = [pool.submit(_task, given, *task) for task in tasks if task not in done]
+        for answered in as_completed(asked):
+            found = answered.result()
+            with kept.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in found)
+            rows += found
+            for row in found:
+                print(
+                    f"{row['arm']} {row['name']}: {row['fid']:.3f} ± {row['fid_se']:.3f}",
+                    flush=True,
+                )
+    frame = pd.DataFrame(rows)
+    frame.to_parquet(given.out / "rows.parquet")
+    print(table(frame))
+
+
+def _objective(name: str, folder: Path) -> Objective:
+    torch.set_num_threads(1)
+    made = load_objective(name, {})
+    prepare(made, folder, lambda *_: None)
+    return made
+
+
+def _task(given: argparse.Namespace, arm: str, seed: int) -> list[Row]:
+    """The rows of the controls, or of the searches of one arm and seed."""
+    objective = _objective(given.objective, given.out)
+    if arm == "controls":
+        return [*_controls(objective, sorted(given.steps))]
+    earlier: list[EarlierSearch] = []
+    rows = []
+    for steps in sorted(given.steps):
+        images = given.budget * (3 if arm == THRICE else 1)
+        name = f"{arm.replace(', ', '-').replace(' ', '-')}-T{steps}-s{seed}"
+        space, budget = Space(GenerationStrategy.maskgit(steps)), Budget(images, given.images)
+        made = make_optimiser(
+            *("coarse-to-fine", space, budget, seed),
+            tokens=objective.tokens,
+            earlier=earlier if arm == SERIES else (),
+        )
+        record = _record(given, name, space, objective)
+        run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
+        best = record.best()
+        if best is None:
+            raise ValueError(f"{name}: nothing was measured")
+        measured = [
+            EarlierEvaluation(done.probe.strategy, done.measurement.value, done.probe.seed)
+            for done in record.evaluations
+            if done.measurement is not None
+        ]
+        earlier.append(EarlierSearch(space, best.strategy, measured))
+        rows.append(_tested(objective, arm, name, steps, seed, best.strategy) | {"images": images})
+    return rows
+
+
+def _record(given: argparse.Namespace, name: str, space: Space, objective: Objective) -> Record:
+    """The record of a search, which is resumed where it exists."""
+    url = f"sqlite:///{given.out.resolve() / name}.db"
+    if name in study_names(url):
+        return Record.open(url, name)
+    told = {
+        **describe(given.objective, {}, objective),
+        "kind": "search",
+        "search_name": name,
+        "optimiser": "coarse-to-fine",
+        "space": space.to_json(),
+    }
+    return Record.create(url, name, told)
+
+
+def _controls(objective: Objective, lengths: list[int]) -> Iterator[Row]:
+    tested: list[GenerationStrategy] = []
+    for steps in lengths:
+        for name, control in CONTROLS.items():
+            strategy = control(steps)
+            if strategy.steps == steps and strategy not in tested:
+                tested.append(strategy)
+                yield _tested(objective, "controls", name, steps, 0, strategy) | {"images": 0}
+
+
+def _tested(
+    objective: Objective, arm: str, name: str, steps: int, seed: int, strategy: GenerationStrategy
+) -> Row:
+    found = objective.evaluate(strategy, TEST_IMAGES, FINAL_SEED)
+    return {
+        "arm": arm,
+        "name": name,
+        "steps": steps,
+        "seed": seed,
+        "fid": found.value,
+        "fid_se": found.standard_error,
+        "test_images": TEST_IMAGES,
+        "passes": strategy.forward_passes(),
+        "strategy": json.dumps(strategy.to_json()),
+    }
+
+
+def table(rows: pd.DataFrame) -> str:
+    """One line for each T and arm, with the mean over seeds; of controls, the best and the rule of
+    thumb."""
+    controls = rows[rows["arm"] == "controls"]
+    best = controls.loc[controls.groupby("steps")["fid"].idxmin()].assign(arm="best control")
+    rule = controls[controls["name"] == "rule of thumb"].assign(arm="rule of thumb")
+    every = pd.concat([rows[rows["arm"] != "controls"], best, rule])
+    found = every.groupby(["steps", "arm"]).agg(
+        images=("images", "first"),
+        mean=("fid", "mean"),
+        error=("fid", "sem"),
+        each=("fid", lambda values: ", ".join(f"{value:.2f}" for value in values)),
+        passes=("passes", lambda values: ", ".join(str(value) for value in values)),
+    )
+    return found.round(3).to_string()
+
+
+def draw(rows: pd.DataFrame, out: Path) -> None:
+    """Draw FID against forward passes: each found strategy, and the controls of each T."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7.2, 4.4), dpi=130)
+    controls = rows[rows["arm"] == "controls"]
+    best = controls.loc[controls.groupby("steps")["fid"].idxmin()]
+    rule = controls[controls["name"] == "rule of thumb"]
+    for label, of, line in (("rule of thumb", rule, ":"), ("best control", best, "--")):
+        axis.plot(of["passes"], of["fid"], f"o{line}", color="#7d828a", label=label, ms=4)
+    found = rows[rows["arm"] == SERIES]
+    means = found.groupby("steps")[["passes", "fid"]].mean()
+    axis.plot(means["passes"], means["fid"], "-", color="#0072b2", label="found by a series")
+    axis.plot(found["passes"], found["fid"], "o", color="#0072b2", ms=4)
+    for steps, row in means.iterrows():
+        axis.annotate(
+            f"T = {steps}", (row["passes"], row["fid"]), (4, 6), textcoords="offset points"
+        )
+    axis.set(xscale="log", yscale="log", xlabel="forward passes per image", ylabel="FID")
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_formatter("{x:g}")
+        one.set_minor_formatter("{x:g}")
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(out)
+
+
+if __name__ == "__main__":
+    main()
