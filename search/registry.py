@@ -20,10 +20,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from search.dimensions import SearchSpace
-from search.earlier import EarlierSearch
 from search.first_strategies import first_strategies
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.plugins import Registry
@@ -31,6 +30,9 @@ from search.reading import shown
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_space import JointSpace, TrainingSpace
+
+if TYPE_CHECKING:
+    from search.earlier import EarlierSearch
 
 Searches = Literal["generation", "training", "joint"]
 SPACES: Mapping[Searches, type[SearchSpace]] = {

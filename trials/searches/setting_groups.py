@@ -102,8 +102,8 @@ class Searched(Group):
     )
     steps: Annotated[Count, Flag("T,…", listed=True)] = Field(
         8,
-        description="T, the number of decoding steps. With several, T,T,…, a search for each "
-        "follows, the smallest T first; each has the whole budget, and learns from those before.",
+        description="T, the number of decoding steps. With several, each has a search, which "
+        "learns from those before.",
     )
     start: Annotated[Path | dict[str, Any], Flag("FILE")] = Field(
         Path(RULE_OF_THUMB),

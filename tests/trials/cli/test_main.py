@@ -80,7 +80,7 @@ def test_a_strategy_file_that_is_not_valid(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("--steps 0", "steps: Input should be greater than 0 (got 0)"),
+        ("--steps 0", "--steps: expected numbers above 0, got 0"),
         ("--steps 65", "T = 65 steps, but the image has only 64 tokens"),
         (
             "--objective nothing",

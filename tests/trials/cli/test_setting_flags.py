@@ -43,7 +43,7 @@ def help_of(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 def test_every_setting_has_a_flag_of_its_name() -> None:
     options = setting_options()
-    assert {*options} == {*USUAL} - {"alternation"}
+    assert {*options} == {*USUAL} - {"alternation", "series"}
     for name, option in options.items():
         assert option.opts[0] == f"--{name.replace('_', '-')}"
     assert {name for kind in KINDS.values() for name in kind.model_fields} == {*USUAL}
