@@ -1,0 +1,244 @@
+"""Scores of schedules: how the probability of generated images depends on a strategy's values.
+
+An image is made by random choices whose probabilities are known: at each step, which tokens are
+kept, and what they are. The score of an image is the derivative of the log probability of all its
+choices, and the derivative of any expectation over images is the mean of (function of the image) x
+score (REINFORCE; Williams 1992). Here it is in closed form, with less noise than the score of
+everything that was drawn: tokens that are masked again have no influence on the image, so a step's
+score is that of the kept tokens alone, with the others summed out.
+
+That sum is simple. Adding Gumbel noise of scale r to the confidence c of a token and keeping the
+highest is the same as waiting for exponential clocks of rates exp(c / r) and keeping the first
+ones. Given the time at which the last kept token arrived, which decoding knows as the lowest score
+that it kept, all other tokens are independent: one that was kept arrived before that time, and one
+that was masked again did not, whichever of the K tokens it was.
+
+B: images, L: tokens per image, K: codebook size, T: steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.decoding import LOWEST_TEMPERATURE, first_logits, guided_logits, sample_tokens
+from models.generators.conditions import Conditions
+from models.generators.generator import MaskedGenerator
+from models.token_orders import scores_of
+from search.strategy import GenerationStrategy
+
+BISECTIONS = 20
+
+
+class Scored(NamedTuple):
+    """Generated images with their scores.
+
+    Attributes:
+        tokens: [B, L] int64 in [0, K), those of `models.decoding.generate`.
+        sampling: derivatives in the logs of the sampling temperatures, [B, T].
+        remask: derivatives in the logs of the remask temperatures, [B, T - 1].
+        guidance: derivatives in the guidance scales, [B, T].
+        forecasts: for each step, tokens that were drawn independently of what the step chose, from
+            what was visible before it; [T, B, L] in [0, K). What they predict of an image lowers
+            the noise of a derivative.
+    """
+
+    tokens: Tensor
+    sampling: Tensor
+    remask: Tensor
+    guidance: Tensor
+    forecasts: Tensor
+
+
+class Step(NamedTuple):
+    """What a step chose from, and its choice.
+
+    Attributes:
+        logits: guided logits, [B, L, K].
+        slope: their derivative in the guidance scale, [B, L, K].
+        sampled: the sampled tokens, [B, L] in [0, K).
+        kept: whether a token was set by this step, [B, L] bool.
+        again: whether it was masked again, [B, L] bool; tokens set before are neither.
+        lowest: the lowest score that was kept, [B]; unused at the last step.
+        last: which token has it, [B] int64 in [0, L); unused at the last step.
+    """
+
+    logits: Tensor
+    slope: Tensor
+    sampled: Tensor
+    kept: Tensor
+    again: Tensor
+    lowest: Tensor
+    last: Tensor
+
+
+@torch.inference_mode()
+def generate_scored(
+    generator: MaskedGenerator,
+    conditions: Conditions,
+    strategy: GenerationStrategy,
+    random: torch.Generator | None = None,
+    rows: int | None = None,
+) -> Scored:
+    """Generate the images of `models.decoding.generate`, with the scores of the strategy.
+
+    Every step computes the null logits, so guidance of 0 has a derivative too. Derivatives that do
+    not exist are NaN: in a temperature of 0, and in the guidance of a step with such a temperature,
+    because there the choice jumps as values change. Mask ratios are whole tokens and have none.
+
+    Args:
+        generator: see `generate`.
+        conditions: see `generate`.
+        strategy: see `generate`; the noise of its token order has to be independent.
+        random: see `generate`.
+        rows: see `generate`.
+
+    Raises:
+        ValueError: the token order is confidence-spread, or see `generate`.
+    """
+    if strategy.token_order == "confidence-spread":
+        raise ValueError(
+            "token_order = 'confidence-spread' has no scores: its noise is not independent"
+        )
+    length, mask, device = generator.tokens, generator.mask_token, conditions.device
+    counts, batch = strategy.masked_counts(length), len(conditions)
+    tokens = torch.full((batch, length), mask, device=device)
+    order = scores_of(strategy, generator.grid)
+    other = torch.Generator(device).manual_seed(0 if random is None else random.initial_seed())
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    forecasts = []
+    for t in range(strategy.steps):
+        noise = torch.rand((2, batch, length), device=device, generator=random)
+        scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
+        logits, slope = _logits(generator, tokens, conditions, scale, t == 0, rows)
+        warmth = strategy.sampling_temperature[t]
+        masked = tokens == mask
+        fresh = torch.rand((batch, length), device=device, generator=other)
+        forecasts.append(torch.where(masked, sample_tokens(logits, warmth, fresh), tokens))
+        sampled = torch.where(masked, sample_tokens(logits, warmth, noise[0]), tokens)
+        kept, lowest, last = masked, torch.zeros(batch), torch.zeros(batch, dtype=torch.int64)
+        tokens = sampled
+        if counts[t] > 0:
+            scores = order(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+            again = scores.topk(counts[t], dim=1, largest=False, sorted=False).indices
+            tokens = sampled.scatter(1, again, mask)
+            kept = masked & (tokens != mask)
+            lowest, last = scores.masked_fill(~kept, torch.inf).min(1)
+        step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last)
+        columns.append(step_scores(step, strategy, t))
+    sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
+    return Scored(tokens, sampling, remask[:, :-1], guidance, torch.stack(forecasts))
+
+
+def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the scores of one step in log sampling and remask temperature and guidance; [B] each.
+
+    They are those of the density of (kept tokens, time of the last kept token). Its logarithm is a
+    sum over tokens, with p the probabilities of sampling, w = exp(c / r) the rates, u = w x time:
+    log p + log(1 - exp(-u)) for a kept one, log p + log w - u for the last, and log of the mean of
+    exp(-u) over p for one that is masked again.
+    """
+    warmth = strategy.sampling_temperature[t]
+    batch = len(step.sampled)
+    if warmth < LOWEST_TEMPERATURE:
+        gone = torch.full((batch,), torch.nan, device=step.sampled.device)
+        remask = gone if t < strategy.steps - 1 else torch.zeros_like(gone)
+        return gone, remask, gone
+    p = torch.softmax(step.logits / warmth, -1)
+    # Derivatives of log p, for every token of the codebook.
+    by_warmth = (_mean(p, step.logits)[..., None] - step.logits) / warmth
+    by_scale = (step.slope - _mean(p, step.slope)[..., None]) / warmth
+    sampling = (_at(by_warmth, step.sampled) * step.kept).sum(1)
+    guidance = (_at(by_scale, step.sampled) * step.kept).sum(1)
+    none = torch.zeros_like(sampling)
+    if t == strategy.steps - 1 or strategy.token_order != "confidence":
+        return sampling, none, guidance
+    noise = strategy.remask_temperature[t]
+    confidence, change = step.logits, step.slope
+    if strategy.confidence == "log_probability":
+        q = torch.softmax(step.logits, -1)
+        change = step.slope - _mean(q, step.slope)[..., None]
+        confidence = torch.log_softmax(step.logits, -1)
+    lowest = step.lowest[:, None, None]
+    if noise == 0:
+        stays = p * (confidence < lowest)
+        stays = stays / stays.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+        sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
+        return sampling, none * torch.nan, none * torch.nan
+    u = ((confidence - lowest) / noise).clamp(-60, 60).exp()
+    # What a token that is masked again may have been, and how probably.
+    stays = torch.softmax(step.logits / warmth - u, -1)
+    sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
+    guidance = guidance + (_mean(stays, by_scale) * step.again).sum(1)
+    own = _at(u, step.sampled)
+    last = torch.zeros_like(step.kept).scatter(1, step.last[:, None], True)
+    weights = torch.where(last, 1 - own, own / own.expm1()) * step.kept
+    near = _near_threshold(_mean(p, confidence), noise, step.kept | step.again, step.kept)
+
+    def by_rates(change: Tensor) -> Tensor:
+        """The score in a value of which the log rates [B, L, K] have this derivative.
+
+        A common factor of the rates changes nothing but the time, so the derivative may be centred
+        by anything that does not depend on the time, which lowers the noise.
+        """
+        centre = (near * _mean(p, change)).sum(1)[:, None, None]
+        centred = change - centre
+        of_kept = weights * _at(centred, step.sampled)
+        return (of_kept - step.again * _mean(stays, u * centred)).sum(1)
+
+    return sampling, by_rates(-confidence / noise), guidance + by_rates(change / noise)
+
+
+def _near_threshold(means: Tensor, noise: float, masked: Tensor, kept: Tensor) -> Tensor:
+    """Return how much each masked token's being kept depends on the time, [B, L], with sum 1.
+
+    It is judged by the tokens' mean confidences [B, L] alone: at the time at which as many clocks
+    are expected to have rung as tokens were kept.
+    """
+    rates = (means / noise).masked_fill(~masked, -torch.inf)
+    count = kept.sum(1, keepdim=True)
+    high = -rates.masked_fill(~masked, torch.inf).amin(1, keepdim=True) + 5
+    low = -rates.amax(1, keepdim=True) - 10
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        rung = -torch.expm1(-(rates + middle).clamp(-60, 60).exp()) * masked
+        few = rung.sum(1, keepdim=True) < count
+        low, high = torch.where(few, middle, low), torch.where(few, high, middle)
+    u = (rates + low).clamp(-60, 60).exp() * masked
+    near = u * torch.exp(-u)
+    return near / near.sum(1, keepdim=True).clamp(min=torch.finfo(near.dtype).tiny)
+
+
+def _logits(
+    generator: MaskedGenerator,
+    tokens: Tensor,
+    conditions: Conditions,
+    scale: float,
+    first: bool,
+    rows: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the guided logits, to the last digit as `generate` computes them, and their derivative
+    in the scale; [B, L, K] each."""
+    if first:
+        cond = first_logits(generator, tokens, conditions, 0.0, rows)
+        null = first_logits(generator, tokens, generator.null(conditions), 0.0, rows)
+    elif scale == 0:
+        cond = guided_logits(generator, tokens, conditions, 0.0, rows)
+        null = guided_logits(generator, tokens, generator.null(conditions), 0.0, rows)
+    else:
+        every = Conditions.cat([conditions, generator.null(conditions)])
+        twice = torch.cat([tokens, tokens])
+        cond, null = guided_logits(generator, twice, every, 0.0, rows).chunk(2)
+    return torch.lerp(null, cond, 1 + scale), cond - null
+
+
+def _mean(weights: Tensor, values: Tensor) -> Tensor:
+    """The means over the codebook, [B, L], of values [B, L, K]."""
+    return (weights * values).sum(-1)
+
+
+def _at(values: Tensor, tokens: Tensor) -> Tensor:
+    """The values [B, L] of tokens [B, L], of values [B, L, K]."""
+    return values.gather(-1, tokens[..., None])[..., 0]
