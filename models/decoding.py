@@ -219,7 +219,7 @@ def _logits(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | Non
         return _first_logits(generator, asked, rows)
     guided = [one for one in asked if one.scale > 0]
     null = [generator.null(one.conditions) for one in guided]
-    logits = _in_pieces(
+    logits = logits_in_pieces(
         generator,
         torch.cat([one.tokens for one in (*asked, *guided)]),
         Conditions.cat([*(one.conditions for one in asked), *null]),
@@ -245,7 +245,7 @@ def _first_logits(
     """
     kinds, kind = Conditions.cat([one.conditions for one in asked]).distinct()
     tokens = torch.cat([one.tokens for one in asked])[: len(kinds)]
-    cond = _in_pieces(generator, tokens, kinds, None, rows)
+    cond = logits_in_pieces(generator, tokens, kinds, None, rows)
     uncond = cond[:0]
     if any(one.scale > 0 for one in asked):
         uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
@@ -269,14 +269,22 @@ def _at(logits: Tensor, places: Tensor) -> Tensor:
     return logits.gather(1, places[..., None].expand(-1, -1, logits.shape[-1]))
 
 
-def _in_pieces(
+def logits_in_pieces(
     generator: MaskedGenerator,
     tokens: Tensor,
     conditions: Conditions,
     places: Tensor | None,
     rows: int | None,
 ) -> Tensor:
-    """The generator's logits, of at most `rows` images at once."""
+    """Return the generator's logits, float32, of at most `rows` images at once.
+
+    Args:
+        generator: predicts the tokens; one that `PredictsPlaces` if places are given.
+        tokens: [B, L] int64.
+        conditions: of B images.
+        places: where to predict, [B, P]; None for everywhere.
+        rows: how many images the generator sees at once; None for all.
+    """
     rows = rows or len(tokens)
     if places is not None:
         pieces = (torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows))

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.schedule_gradients import ScoredImages, gradient_at
 from models.metrics.frechet import Statistics
+from models.schedule_gradients import ScoredImages, gradient_at
 from search.schedules import SCHEDULES
 from search.strategy import GenerationStrategy
 

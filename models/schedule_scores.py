@@ -23,13 +23,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.decoding import LOWEST_TEMPERATURE, first_logits, guided_logits, sample_tokens
+from models.decoding import LOWEST_TEMPERATURE, logits_in_pieces, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.token_orders import scores_of
+from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
 BISECTIONS = 20
+"""Halvings of the range in which a time is sought; only the noise of scores depends on it."""
+LARGEST_LOG = 60.0
+"""Bound of the log of a rate times a time, beyond which exp(-u) is 0 or 1 in float32."""
 
 
 class Scored(NamedTuple):
@@ -37,18 +41,15 @@ class Scored(NamedTuple):
 
     Attributes:
         tokens: [B, L] int64 in [0, K), those of `models.decoding.generate`.
-        sampling: derivatives in the logs of the sampling temperatures, [B, T].
-        remask: derivatives in the logs of the remask temperatures, [B, T - 1].
-        guidance: derivatives in the guidance scales, [B, T].
+        scores: derivatives in the logs of the T sampling temperatures, the logs of the T - 1 remask
+            temperatures and the T guidance scales, [B, 3T - 1].
         forecasts: for each step, tokens that were drawn independently of what the step chose, from
             what was visible before it; [T, B, L] in [0, K). What they predict of an image lowers
             the noise of a derivative.
     """
 
     tokens: Tensor
-    sampling: Tensor
-    remask: Tensor
-    guidance: Tensor
+    scores: Tensor
     forecasts: Tensor
 
 
@@ -106,7 +107,8 @@ def generate_scored(
     counts, batch = strategy.masked_counts(length), len(conditions)
     tokens = torch.full((batch, length), mask, device=device)
     order = scores_of(strategy, generator.grid)
-    other = torch.Generator(device).manual_seed(0 if random is None else random.initial_seed())
+    seed = 0 if random is None else random.initial_seed()
+    other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     forecasts = []
     for t in range(strategy.steps):
@@ -118,18 +120,20 @@ def generate_scored(
         fresh = torch.rand((batch, length), device=device, generator=other)
         forecasts.append(torch.where(masked, sample_tokens(logits, warmth, fresh), tokens))
         sampled = torch.where(masked, sample_tokens(logits, warmth, noise[0]), tokens)
-        kept, lowest, last = masked, torch.zeros(batch), torch.zeros(batch, dtype=torch.int64)
+        kept, lowest, last = masked, logits[:, 0, 0], tokens[:, 0]  # unused at the last step
         tokens = sampled
         if counts[t] > 0:
-            scores = order(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
-            again = scores.topk(counts[t], dim=1, largest=False, sorted=False).indices
+            ranks = order(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+            again = ranks.topk(counts[t], dim=1, largest=False, sorted=False).indices
             tokens = sampled.scatter(1, again, mask)
             kept = masked & (tokens != mask)
-            lowest, last = scores.masked_fill(~kept, torch.inf).min(1)
+            lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)
         step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last)
         columns.append(step_scores(step, strategy, t))
     sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
-    return Scored(tokens, sampling, remask[:, :-1], guidance, torch.stack(forecasts))
+    return Scored(
+        tokens, torch.cat([sampling, remask[:, :-1], guidance], 1), torch.stack(forecasts)
+    )
 
 
 def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,7 +171,7 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
         stays = stays / stays.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
         sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
         return sampling, none * torch.nan, none * torch.nan
-    u = ((confidence - lowest) / noise).clamp(-60, 60).exp()
+    u = ((confidence - lowest) / noise).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
     # What a token that is masked again may have been, and how probably.
     stays = torch.softmax(step.logits / warmth - u, -1)
     sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
@@ -203,10 +207,10 @@ def _near_threshold(means: Tensor, noise: float, masked: Tensor, kept: Tensor) -
     low = -rates.amax(1, keepdim=True) - 10
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rung = -torch.expm1(-(rates + middle).clamp(-60, 60).exp()) * masked
+        rung = -torch.expm1(-(rates + middle).clamp(-LARGEST_LOG, LARGEST_LOG).exp()) * masked
         few = rung.sum(1, keepdim=True) < count
         low, high = torch.where(few, middle, low), torch.where(few, high, middle)
-    u = (rates + low).clamp(-60, 60).exp() * masked
+    u = (rates + low).clamp(-LARGEST_LOG, LARGEST_LOG).exp() * masked
     near = u * torch.exp(-u)
     return near / near.sum(1, keepdim=True).clamp(min=torch.finfo(near.dtype).tiny)
 
@@ -221,16 +225,18 @@ def _logits(
 ) -> tuple[Tensor, Tensor]:
     """Return the guided logits, to the last digit as `generate` computes them, and their derivative
     in the scale; [B, L, K] each."""
-    if first:
-        cond = first_logits(generator, tokens, conditions, 0.0, rows)
-        null = first_logits(generator, tokens, generator.null(conditions), 0.0, rows)
+    unconditional = generator.null(conditions)
+    if first:  # all tokens are masked: nothing but the condition differs
+        kinds, kind = conditions.distinct()
+        cond = logits_in_pieces(generator, tokens[: len(kinds)], kinds, None, rows)[kind]
+        null = generator(tokens[:1], unconditional[:1]).float()
     elif scale == 0:
-        cond = guided_logits(generator, tokens, conditions, 0.0, rows)
-        null = guided_logits(generator, tokens, generator.null(conditions), 0.0, rows)
+        cond = logits_in_pieces(generator, tokens, conditions, None, rows)
+        null = logits_in_pieces(generator, tokens, unconditional, None, rows)
     else:
-        every = Conditions.cat([conditions, generator.null(conditions)])
+        every = Conditions.cat([conditions, unconditional])
         twice = torch.cat([tokens, tokens])
-        cond, null = guided_logits(generator, twice, every, 0.0, rows).chunk(2)
+        cond, null = logits_in_pieces(generator, twice, every, None, rows).chunk(2)
     return torch.lerp(null, cond, 1 + scale), cond - null
 
 

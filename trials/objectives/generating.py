@@ -23,6 +23,7 @@ from models.decoding import Batch, Watch, generate, generate_together
 from models.generators.generator import Casts, MaskedGenerator
 from models.memory import rows_that_fit, too_small
 from models.precision import STAGES, StagePrecisions, computing_in, device, require_supported
+from models.schedule_scores import Scored, generate_scored
 from models.streams import ahead
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
@@ -211,6 +212,27 @@ class Generating(Generic[G]):
         made = (tokens for some in self._rounds([strategy], turns, [seed]) for tokens in some)
         for (_, first), tokens in zip(turns, made, strict=True):
             yield tokens[: images - first]
+
+    def scored(
+        self, strategy: GenerationStrategy, images: int, seed: int
+    ) -> Iterator[tuple[Tensor, Scored]]:
+        """The class numbers [B] and the scored tokens of `images`, a chunk at a time.
+
+        The last chunk is whole, too, so that there may be more than n images.
+
+        Raises:
+            ValueError: there are more steps than tokens, or the token order has no scores.
+        """
+        self.to(device())
+        for first in range(0, images, self._chunk):
+            source = derived_seed("images", seed, first // self._chunk)
+            random = torch.Generator(device()).manual_seed(source)
+            drawn = self._draw(first, random)
+            conditions = self.generator.conditions_of(drawn)
+            rows = self._compiled_rows or self.rows_at_once
+            with computing_in(self.precision.tokens, autocast=not self._casts):
+                found = generate_scored(self._predicting(), conditions, strategy, random, rows)
+            yield drawn, found
 
     def _rounds(
         self,

@@ -14,8 +14,12 @@ from torch import Tensor
 from models.generators.generator import MaskedGenerator
 from models.generators.registry import load_generator
 from models.generators.soundness import require_sound
+from models.metrics.frechet import Statistics
 from models.metrics.metric import Estimate
 from models.precision import device
+from models.schedule_descent import point_of
+from models.schedule_gradients import ScoredImages
+from models.schedule_scores import Scored
 from models.threads import one_thread
 from models.token_orders import scores_of
 from search.choices import CHOICES
@@ -190,6 +194,43 @@ class GeneratorObjective(Generic[G]):
             metric=self._yardstick.metric.name,
             ceiling=ceiling,
         )
+
+    @property
+    def real_statistics(self) -> Statistics:
+        """See `Scores.real_statistics`."""
+        return self._yardstick.evaluator.real.statistics
+
+    def scored_images(self, strategy: GenerationStrategy, images: int, seed: int) -> ScoredImages:
+        """See `Scores.scored_images`."""
+        self._move(device())
+        with one_thread(), torch.inference_mode():
+            made = [
+                (drawn, found.scores, self._features_of(found.tokens), self._forecasts(found))
+                for drawn, found in self._generating.scored(strategy, images, seed)
+            ]
+        classes, scores, features, forecasts = zip(*made, strict=True)
+        return ScoredImages(
+            point=point_of(strategy),
+            features=torch.cat(features)[:images],
+            scores=torch.cat(scores)[:images].double().cpu(),
+            forecasts=torch.cat(forecasts, 1)[:, :images],
+            classes=self._classes_of(torch.cat(classes)[:images].cpu()),
+        )
+
+    def _forecasts(self, found: Scored) -> Tensor:
+        """The features of forecasts, [T, B, F]."""
+        return torch.stack([self._features_of(tokens) for tokens in found.forecasts])
+
+    def _features_of(self, tokens: Tensor) -> Tensor:
+        """The features [B, F] of images, float64 on the CPU."""
+        generating, evaluator = self._generating, self._yardstick.evaluator
+        evaluator.to(device())
+        (images,) = self._yardstick.seen(iter([generating.generator.decode(tokens)]))
+        return evaluator.features_of(images, generating.precision.features).double().cpu()
+
+    def _classes_of(self, drawn: Tensor) -> Tensor:
+        """The classes of numbers that were drawn; all 0 where they stand for texts."""
+        return drawn if self._generating.classes > 1 else torch.zeros_like(drawn)
 
     def anchors(self, images: int) -> Mapping[str, float]:
         """See `Anchors.anchors`."""
