@@ -44,8 +44,8 @@ from trials.runners.study import Study
 HERE = Path(__file__).parent
 IMAGES = 250
 TEST_IMAGES, TEST_SEEDS = 10_000, (1001, 2002)
-FIRST = "first strategies"
-TESTED = (8, 12, 20, 28)
+FIRST, BEST_CONTROL = "first strategies", "more remask noise"
+TESTED = (12, 24)
 """The numbers of evaluations after which a descent's result is tested."""
 ACCURACY_IMAGES, MOVE, FIRST_SEED = 1000, 0.15, 700
 
@@ -57,10 +57,8 @@ class Rows:
 
     def __init__(self, name: str) -> None:
         self._path = HERE / name
-        known = self._path.exists()
-        self.rows: list[dict[str, Any]] = (
-            pd.read_parquet(self._path).to_dict("records") if known else []
-        )
+        known = pd.read_parquet(self._path).to_dict("records") if self._path.exists() else []
+        self.rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in known]
 
     def has(self, **fields: Any) -> bool:
         """Whether a row has these fields."""
@@ -103,12 +101,17 @@ def descents(
                         **tests(objective, found),
                         strategy=str(found.to_json()),
                     )
-    for name in CONTROLS if not rows.has(method="more remask noise") else ():
-        control = CONTROLS[name](steps)
+    if not rows.has(method=BEST_CONTROL):
+        control = CONTROLS[BEST_CONTROL](steps)
         rows.add(
-            method=name, seed=0, evaluations=0, images=0, passes=control.forward_passes(),
-            **tests(objective, control), strategy=str(control.to_json()),
-        )  # fmt: skip
+            method=BEST_CONTROL,
+            seed=0,
+            evaluations=0,
+            images=0,
+            passes=control.forward_passes(),
+            **tests(objective, control),
+            strategy=str(control.to_json()),
+        )
     print(pd.DataFrame(rows.rows).drop(columns="strategy").to_string())
 
 
@@ -164,7 +167,7 @@ def descended(
 
 def tests(objective: DigitsObjective, strategy: GenerationStrategy) -> dict[str, float]:
     """The FID on each test seed, and its standard error."""
-    found = {}
+    found: dict[str, float] = {}
     for seed in TEST_SEEDS:
         measured = objective.evaluate(strategy, TEST_IMAGES, seed)
         found |= {f"fid_{seed}": measured.value, f"error_{seed}": measured.standard_error or 0.0}
@@ -173,7 +176,7 @@ def tests(objective: DigitsObjective, strategy: GenerationStrategy) -> dict[str,
 
 @app.command()
 def accuracy(
-    strategies: str = f"{RULE_OF_THUMB},more remask noise",
+    strategies: str = f"{RULE_OF_THUMB},{BEST_CONTROL}",
     evaluations: int = 12,
     differences: int = 3,
     steps: int = 8,

@@ -112,4 +112,5 @@ def roughness(steps: int) -> Tensor:
         curves = np.cos(np.pi * order[:, None] * (order + 0.5) / len(order))
         curves /= np.linalg.norm(curves, axis=1, keepdims=True)
         blocks.append(torch.from_numpy(curves.T @ np.diag(1.0 + order**2) @ curves))
-    return torch.block_diag(*blocks)
+    found: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+    return found

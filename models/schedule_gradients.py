@@ -86,7 +86,8 @@ def influences(real: Statistics, fake: Statistics, features: Tensor) -> Tensor:
     slope.diagonal().add_(1.0)
     shift = features - fake.mean
     quadratic = ((shift @ slope) * shift).sum(-1) - (slope * fake.covariance).sum()
-    return shift @ (2 * (fake.mean - real.mean)) + quadratic
+    found: Tensor = shift @ (2 * (fake.mean - real.mean)) + quadratic
+    return found
 
 
 def gradient_at(point: Tensor, evaluations: Sequence[ScoredImages], real: Statistics) -> Gradient:

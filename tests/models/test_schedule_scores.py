@@ -66,7 +66,7 @@ def expected_worth(strategy: GenerationStrategy, logs: Tensor) -> Tensor:
     logs holds the logs of the temperatures and the guidance scales, as scores do.
     """
     steps = strategy.steps
-    warmth, noise, scale = logs.split([steps, steps - 1, steps])
+    warmth, noise, scale = torch.split(logs, [steps, steps - 1, steps])
     counts = strategy.masked_counts(LENGTH)
 
     def value(state: tuple[int, ...], t: int) -> Tensor:
