@@ -6,9 +6,8 @@
 
 A descent first measures the strategies that coarse-to-fine measures first, once each, and starts
 from the best of them (or from the rule of thumb, with --start), so that its images can be compared
-with those of coarse-to-fine (benchmarks/search.py). Results are tested at
-n = 10,000 on seeds that nothing else uses. Each row is written at once to
-benchmarks/gradient-descents-T*.parquet and gradient-accuracy-T*.parquet.
+with those of coarse-to-fine. Results are tested at n = 10,000 on seeds that no search uses. Each
+row is written at once to benchmarks/gradient-descents-T*.parquet or gradient-accuracy-T*.parquet.
 """
 
 from __future__ import annotations
