@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.checkpoint_kinds import require_kind
 from models.features.inception_inputs import pytorch_fid_inputs
-from models.state_dicts import check_shapes
+from models.state_dicts import check_shapes, without_numbers
 from models.tensor_file import read_tensors
 
 FEATURES = 2048
@@ -218,7 +218,7 @@ def load_inception(
             unexpected, misshapen or unusable.
     """
     state = read_tensors(path).tensors
-    with torch.device("meta"):
+    with without_numbers():
         network = Inception(inputs)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -24,7 +24,7 @@ from models.generators.amused_texts import PromptEncoder, load_prompt_encoder
 from models.generators.conditions import Conditions
 from models.hashes import tensors_hash
 from models.hub_files import PIPELINE_INDEX, HubCheckpoint, read_config
-from models.state_dicts import with_weights
+from models.state_dicts import with_weights, without_numbers
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, GridDecoder
 from models.tokenizers.vq_model import load_vq_model
@@ -220,7 +220,7 @@ def network_of(config: Mapping[str, Any]) -> Any:
     logging.getLogger("diffusers.configuration_utils").setLevel(logging.ERROR)
     untyped: Any = UVit2DModel
     try:
-        with torch.device("meta"):
+        with without_numbers():
             return untyped.from_config(dict(config))
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
         line = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -256,7 +256,7 @@ def pass_flops(config: str, context_tokens: int) -> int:
     """
     sizes: dict[str, Any] = json.loads(config)
     network = network_of(sizes)
-    with torch.device("meta"):
+    with without_numbers():
         tokens = torch.zeros((1, sizes["sample_size"], sizes["sample_size"]), dtype=torch.int64)
         states = torch.zeros(1, context_tokens, sizes["encoder_hidden_size"])
         pooled, numbers = torch.zeros(1, sizes["cond_embed_dim"]), torch.zeros(1, 5)

@@ -16,7 +16,7 @@ from models.flops import counted_flops
 from models.generators.class_generator import ClassGenerator
 from models.generators.conditions import Conditions
 from models.generators.halton import HaltonConfig, HaltonNetwork, halton_config
-from models.state_dicts import shapes_of, with_weights
+from models.state_dicts import shapes_of, with_weights, without_numbers
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, square_decoder
 
@@ -43,7 +43,7 @@ class HaltonGenerator(ClassGenerator):
 @functools.cache
 def pass_flops(config: HaltonConfig) -> int:
     """Count the floating-point operations of a forward pass for one image."""
-    with torch.device("meta"):
+    with without_numbers():
         network = HaltonNetwork(config).eval()
         tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
         classes = torch.zeros(1, dtype=torch.int64)

@@ -21,6 +21,7 @@ from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
 from models.generators.published import load_nat
+from models.state_dicts import without_numbers
 from models.tokenizers.decoder import Decoder, square_decoder
 
 
@@ -140,7 +141,7 @@ def pass_flops(config: NATConfig, context_tokens: int = 1) -> int:
         config: the sizes of the network.
         context_tokens: C, for texts.
     """
-    with torch.device("meta"):
+    with without_numbers():
         nat = NAT(config).eval()
         tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
         conditions = torch.zeros(1, dtype=torch.int64)

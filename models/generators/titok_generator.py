@@ -15,7 +15,7 @@ from models.flops import counted_flops
 from models.generators.class_generator import ClassGenerator
 from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
 from models.hub_files import read_checkpoint
-from models.state_dicts import with_weights
+from models.state_dicts import with_weights, without_numbers
 from models.tokenizers.titok import load_titok_decoder
 
 NUM_HEADS = 16
@@ -27,7 +27,7 @@ KIND = "titok"
 @functools.cache
 def pass_flops(config: TiTokConfig) -> int:
     """Count the floating-point operations of a forward pass for one image."""
-    with torch.device("meta"):
+    with without_numbers():
         network = titok_network(config).eval()
         tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
         classes = torch.zeros(1, dtype=torch.int64)

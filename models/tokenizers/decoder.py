@@ -19,7 +19,9 @@ from models.flops import decode_flops
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 DECODED_AT_ONCE = 25
-"""The number of images decoded at once: the activations are many times larger than the images."""
+"""The most images decoded at once: the activations are many times larger than the images."""
+PIXELS_ON_CPU = 256 * 256
+"""The pixels of the images decoded at once on a CPU, where more take memory and no less time."""
 
 
 class Decoder(Protocol):
@@ -92,7 +94,8 @@ class GridDecoder:
         """Decode tokens [B, L] to images [B, 3, H, W] in [0, 1], a few at a time."""
         tokenizer = self.tokenizer.to(tokens.device)
         grids = rearrange(tokens, "b (h w) -> b h w", h=self.grid[0])
-        return torch.cat([tokenizer.decode(part) for part in torch.split(grids, DECODED_AT_ONCE)])
+        at_once = decoded_at_once(math.prod(self.grid) * tokenizer.factor**2, tokens.device)
+        return torch.cat([tokenizer.decode(part) for part in torch.split(grids, at_once)])
 
     def flops(self) -> int:
         """See `Decoder.flops`; 0 if the tokenizer is not a network."""
@@ -104,6 +107,12 @@ class GridDecoder:
         if self._loaded is not None:
             self._loaded = self._loaded.to(device)
         return self
+
+
+def decoded_at_once(pixels: int, device: torch.device) -> int:
+    """Return how many images of so many pixels are decoded at once; their pixels do not change."""
+    room = PIXELS_ON_CPU // pixels if device.type == "cpu" else DECODED_AT_ONCE
+    return min(max(room, 1), DECODED_AT_ONCE)
 
 
 def square_decoder(

@@ -64,8 +64,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, C', H, W]."""
-        found = self.conv1(F.silu(self.norm1(x)))
-        found = self.conv2(F.silu(self.norm2(found)))
+        # One name for all of them, so that as few as possible are in memory at once.
+        found = self.conv1(F.silu(self.norm1(x), inplace=True))
+        found = F.silu(self.norm2(found), inplace=True)
+        found = self.conv2(found)
         shortcut = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
         return shortcut + found  # type: ignore[no-any-return]
 
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for part in (*self.conv_blocks, *self.mid):
             x = part(x)
-        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
@@ -181,7 +183,7 @@ class Decoder(nn.Module):
         x = self.conv_in(x)
         for part in (*self.mid, *self.conv_blocks):
             x = part(x)
-        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 
 
 class Codebook(nn.Module):

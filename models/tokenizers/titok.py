@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from models.flops import counted_flops
 from models.hub_files import read_checkpoint
-from models.state_dicts import shape_of, shapes_of, with_weights
+from models.state_dicts import shape_of, shapes_of, with_weights, without_numbers
 from models.tokenizers.decoder import DECODED_AT_ONCE
 from models.tokenizers.vqgan import Decoder as PixelDecoder
 from models.tokenizers.vqgan import VQGANConfig
@@ -167,7 +167,7 @@ class TiTokDecoder(nn.Module):
 
     def flops(self) -> int:
         """See `Decoder.flops`."""
-        with torch.device("meta"):
+        with without_numbers():
             shadow = TiTokDecoder(self.config).eval()
             tokens = torch.zeros((1, self.tokens), dtype=torch.int64)
         return counted_flops(lambda: shadow.decode(tokens))

@@ -59,8 +59,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, C', H, W]."""
-        found = self.conv1(F.silu(self.norm1(x)))
-        found = self.conv2(F.silu(self.norm2(found)))
+        # One name for all of them, so that as few as possible are in memory at once.
+        found = self.conv1(F.silu(self.norm1(x), inplace=True))
+        found = F.silu(self.norm2(found), inplace=True)
+        found = self.conv2(found)
         if hasattr(self, "nin_shortcut"):
             x = self.nin_shortcut(found)
         return x + found  # type: ignore[no-any-return]
@@ -106,7 +108,7 @@ class Encoder(nn.Module):
             x = level(F.avg_pool2d(x, 2) if i else x)
         for block in self.mid.values():
             x = block(x)
-        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
@@ -132,7 +134,7 @@ class Decoder(nn.Module):
             x = block(x)
         for level in reversed(self.up):
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))  # type: ignore[no-any-return]
+        return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 
 
 def _middle_blocks(channels: int) -> nn.ModuleDict:
