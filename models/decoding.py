@@ -44,9 +44,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a batch needs for its next step: logits everywhere, or at `places` [B, P].
+    """What a batch needs for its next step: logits at `places` [B, P].
 
-    In the `first` step all tokens are masked.
+    In the `first` step all tokens are masked, and no places stand for all of them.
     """
 
     tokens: Tensor
@@ -147,22 +147,28 @@ def _decoding_by_scores(
     scores: Scores,
     watch: Watch | None,
 ) -> _Decoding:
+    """The decoding where scores decide which of the sampled tokens are kept.
+
+    Only what is masked is sampled, so that it asks for logits only there.
+    """
     strategy, mask = batch.strategy, generator.mask_token
     shape, device = (len(batch.conditions), generator.tokens), batch.conditions.device
     tokens = torch.full(shape, mask, device=device)
+    masked = torch.arange(generator.tokens, device=device).expand(shape)
     for t, scale in enumerate(_scales(strategy)):
         noise = torch.rand((2, *shape), device=device, generator=batch.random)
-        logits = yield _Asked(tokens, batch.conditions, scale, t == 0)
-        masked = tokens == mask
-        sampled = sample_tokens(logits, strategy.sampling_temperature[t], noise[0])
-        sampled = torch.where(masked, sampled, tokens)
-        tokens = sampled
+        places = None if t == 0 else masked
+        logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
+        temperature = strategy.sampling_temperature[t]
+        sampled = sample_tokens(logits, temperature, noise[0].gather(1, masked))
+        shown = tokens = tokens.scatter(1, masked, sampled)
         if counts[t] > 0:
-            kept = scores(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+            kept = scores(t, masked, logits, sampled, noise[1])
             lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
-            tokens = sampled.scatter(1, lowest, mask)
+            masked = masked.gather(1, lowest).sort(1).values
+            tokens = shown.scatter(1, masked, mask)
         if watch is not None:
-            watch(sampled, tokens)
+            watch(shown, tokens)
     return tokens
 
 
@@ -201,38 +207,34 @@ def _answers(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | No
     """The logits that each batch asked for, in the same step of all of them."""
     if rows is None:
         return [_logits(generator, [one], None)[0] for one in asked]
-    found: dict[int, Tensor] = {}
-    for everywhere in (True, False):
-        alike = {n: one for n, one in enumerate(asked) if (one.places is None) == everywhere}
-        if alike:
-            answers = _logits(generator, [*alike.values()], rows)
-            found.update(zip(alike, answers, strict=True))
-    return [found[number] for number in range(len(asked))]
+    return _logits(generator, asked, rows)
 
 
 def _logits(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | None) -> list[Tensor]:
-    """Logits cond + scale * (cond - uncond), [B, L or P, K]; at a scale of 0 uncond costs nothing.
-
-    All batches ask for them everywhere, or all of them at places.
-    """
+    """Logits cond + scale * (cond - uncond), [B, P, K]; at a scale of 0 uncond costs nothing."""
     if asked[0].first:
         return _first_logits(generator, asked, rows)
     guided = [one for one in asked if one.scale > 0]
     null = [generator.null(one.conditions) for one in guided]
+    ways = [*asked, *guided]
+    places = [one.places for one in ways if one.places is not None]  # none lacks them
+    joined = _joined(places) if isinstance(generator, PredictsPlaces) else None
     logits = logits_in_pieces(
         generator,
-        torch.cat([one.tokens for one in (*asked, *guided)]),
+        torch.cat([one.tokens for one in ways]),
         Conditions.cat([*(one.conditions for one in asked), *null]),
-        _joined_places([*asked, *guided]),
+        joined,
         rows,
     )
-    parts = torch.split(logits, [len(one.tokens) for one in (*asked, *guided)])
+    parts = [
+        _at(part, own) if joined is None else part[:, : own.shape[1]]
+        for part, own in zip(torch.split(logits, [*map(len, places)]), places, strict=True)
+    ]
     uncond = iter(parts[len(asked) :])
-    found = []
-    for one, cond in zip(asked, parts, strict=False):
-        guiding = torch.lerp(next(uncond), cond, 1 + one.scale) if one.scale > 0 else cond
-        found.append(guiding if one.places is None else guiding[:, : one.places.shape[1]])
-    return found
+    return [
+        torch.lerp(next(uncond), cond, 1 + one.scale) if one.scale > 0 else cond
+        for one, cond in zip(asked, parts, strict=False)
+    ]
 
 
 def _first_logits(
@@ -256,12 +258,10 @@ def _first_logits(
     return found
 
 
-def _joined_places(asked: Sequence[_Asked]) -> Tensor | None:
-    """The places of all batches, [sum of B, largest P]; batches that set fewer are padded by 0."""
-    known = [one.places for one in asked if one.places is not None]
-    most = max((places.shape[1] for places in known), default=0)
-    padded = [pad(places, (0, most - places.shape[1])) for places in known]
-    return torch.cat(padded) if known else None
+def _joined(places: Sequence[Tensor]) -> Tensor:
+    """The places of all batches, [sum of B, largest P]; batches with fewer are padded by 0."""
+    most = max(own.shape[1] for own in places)
+    return torch.cat([pad(own, (0, most - own.shape[1])) for own in places])
 
 
 def _at(logits: Tensor, places: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
     """
     if temperature == 0:
         return logits.argmax(-1)
-    cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum(-1)
+    cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum_(-1)
     # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
     # probability > 0.
     thresholds = uniforms[..., None] * cumulative[..., -1:]

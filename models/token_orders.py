@@ -2,7 +2,7 @@
 
 Decoding keeps the tokens with the highest scores. Every order gets the same uniform numbers at
 every step, whether it uses them or not, so that all strategies see the same noise.
-B: images, L: tokens per image, K: codebook size.
+B: images, L: tokens per image, P: tokens that are masked, K: codebook size.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from search.strategy import GenerationStrategy
 
-Scores = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""A function from the step t, logits [B, L, K], sampled tokens [B, L] and uniforms [B, L] in [0, 1)
-to scores [B, L]."""
+Scores = Callable[[int, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""A function from the step t, places [B, P] in [0, L), the logits there [B, P, K], the tokens that
+were sampled there [B, P], and uniforms of all positions [B, L] in [0, 1), to scores [B, P]."""
 
 
 def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Scores:
@@ -33,17 +33,19 @@ def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Sco
         ValueError: the order or the noise follows a Halton sequence, but the tokens are not a grid.
     """
     if strategy.token_order == "random":
-        return lambda t, logits, sampled, uniforms: uniforms
+        return lambda t, places, logits, sampled, uniforms: uniforms.gather(1, places)
     if follows_halton(strategy):
         return _halton_scores(strategy, _require_grid(strategy, grid))
     spread = strategy.token_order == "confidence-spread"
     turns = halton_turns(_require_grid(strategy, grid)) if spread else None
 
-    def by_confidence(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
+    def by_confidence(
+        t: int, places: Tensor, logits: Tensor, sampled: Tensor, uniforms: Tensor
+    ) -> Tensor:
         noise = strategy.remask_temperature[t]
         if turns is not None:
             uniforms = spread_uniforms(turns.to(uniforms.device), uniforms)
-        return confidences(logits, sampled, noise, uniforms, strategy.confidence)
+        return confidences(logits, sampled, noise, uniforms.gather(1, places), strategy.confidence)
 
     return by_confidence
 
@@ -55,13 +57,13 @@ def confidences(
     uniforms: Tensor,
     kind: str = "log_probability",
 ) -> Tensor:
-    """Return the confidences of the sampled tokens + remask_temperature * Gumbel(0, 1); [B, L].
+    """Return the confidences of the sampled tokens + remask_temperature * Gumbel(0, 1); [B, P].
 
     Args:
-        logits: [B, L, K], not divided by a temperature.
-        sampled: [B, L] int64.
+        logits: [B, P, K], not divided by a temperature.
+        sampled: [B, P] int64.
         remask_temperature: the scale of the noise.
-        uniforms: [B, L] in [0, 1).
+        uniforms: [B, P] in [0, 1).
         kind: "log_probability" for log softmax(logits)[sampled], "logit" for logits[sampled].
     """
     chosen = logits.gather(-1, sampled[..., None])[..., 0]
@@ -137,12 +139,13 @@ def _halton_scores(strategy: GenerationStrategy, grid: tuple[int, int]) -> Score
     """Return scores that are lower for tokens whose turn in the Halton sequence is later."""
     scores = torch.empty(0)
 
-    def by_turn(t: int, logits: Tensor, sampled: Tensor, uniforms: Tensor) -> Tensor:
+    def by_turn(
+        t: int, places: Tensor, logits: Tensor, sampled: Tensor, uniforms: Tensor
+    ) -> Tensor:
         nonlocal scores
         if t == 0:
-            places = halton_places(strategy, grid, uniforms)
-            scores = (-places.argsort(1)).float()
-        return scores.clone()
+            scores = (-halton_places(strategy, grid, uniforms).argsort(1)).float()
+        return scores.gather(1, places)
 
     return by_turn
 

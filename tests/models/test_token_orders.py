@@ -124,9 +124,10 @@ def test_a_logit_is_the_confidence_without_its_normalisation() -> None:
     expected = confidences(logits, sampled, 0.5, uniforms) + logits.logsumexp(-1)
     torch.testing.assert_close(found, expected)
     strategy = dataclasses.replace(RULE, confidence="logit")
-    scores = scores_of(strategy, None)(0, logits, sampled, uniforms)
+    places = torch.arange(6).flip(0).expand(2, 6)
+    scores = scores_of(strategy, None)(0, places, logits, sampled, uniforms)
     noise = strategy.remask_temperature[0]
-    assert torch.equal(scores, confidences(logits, sampled, noise, uniforms, "logit"))
+    assert torch.equal(scores, confidences(logits, sampled, noise, uniforms.flip(1), "logit"))
 
 
 @pytest.mark.parametrize("order", ["halton", "halton-rolled"])
