@@ -107,6 +107,7 @@ def generate_scored(
     counts, batch = strategy.masked_counts(length), len(conditions)
     tokens = torch.full((batch, length), mask, device=device)
     order = scores_of(strategy, generator.grid)
+    everywhere = torch.arange(length, device=device).expand(batch, length)
     seed = 0 if random is None else random.initial_seed()
     other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -123,7 +124,8 @@ def generate_scored(
         kept, lowest, last = masked, logits[:, 0, 0], tokens[:, 0]  # unused at the last step
         tokens = sampled
         if counts[t] > 0:
-            ranks = order(t, logits, sampled, noise[1]).masked_fill(~masked, torch.inf)
+            ranks = order(t, everywhere, logits, sampled, noise[1])
+            ranks = ranks.masked_fill(~masked, torch.inf)
             again = ranks.topk(counts[t], dim=1, largest=False, sorted=False).indices
             tokens = sampled.scatter(1, again, mask)
             kept = masked & (tokens != mask)

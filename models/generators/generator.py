@@ -93,8 +93,9 @@ class MaskedGenerator(Protocol):
 class PredictsPlaces(MaskedGenerator, Protocol):
     """A generator that can predict some tokens of an image alone, which costs less.
 
-    Decoding uses it where it knows which tokens a step sets, as in a Halton order. Where the
-    codebook is large, the last layer is a large share of a forward pass.
+    Decoding asks only for masked tokens and, where it knows which tokens a step sets, as in a
+    Halton order, only for these. Where the codebook is large, the last layer is a large share of a
+    forward pass.
     """
 
     def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:

@@ -98,6 +98,31 @@ def test_a_step_is_one_forward_pass_in_which_only_guided_rows_are_doubled(
     assert seen == expected
 
 
+@pytest.mark.parametrize("order", ["confidence", "random", "confidence-spread"])
+def test_logits_are_asked_for_only_where_tokens_are_masked(
+    generator: NATGenerator, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = Placed(generator.config, generator.decoder, nat=generator.nat)
+    seen: list[tuple[Tensor, Tensor]] = []
+    logits_at = Placed.logits_at
+
+    def spy(self: Placed, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        seen.append((tokens, places))
+        return logits_at(self, tokens, conditions, places)
+
+    monkeypatch.setattr(Placed, "logits_at", spy)
+    strategy = dataclasses.replace(RULE, token_order=order)
+    classes = Conditions(torch.arange(6) % CLASSES)
+    found = generate(placed, classes, strategy, torch.Generator().manual_seed(0))
+    whole = NATGenerator(generator.config, generator.decoder, nat=generator.nat)
+    expected = generate(whole, classes, strategy, torch.Generator().manual_seed(0))
+    assert torch.equal(found, expected)
+    assert len(seen) == strategy.steps - 1  # all are masked in the first
+    for tokens, places in seen:
+        masked = (tokens == generator.mask_token).nonzero()[:, 1].view(len(tokens), -1)
+        assert torch.equal(places, masked)
+
+
 def test_texts_of_several_batches_are_joined() -> None:
     torch.manual_seed(0)
     config = NATConfig(WORDS, LENGTH, None, width=16, depth=2, num_heads=2, context_width=5)
