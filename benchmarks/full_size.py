@@ -36,7 +36,7 @@ from search.strategy import GenerationStrategy
 from tests.models.prompts import six_prompts
 
 Shapes = Mapping[str, Sequence[int]]
-HALTON = Path(__file__).parents[1] / "tests" / "reference" / "halton"
+REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ def _halton(width: int, depth: int, heads: int, tokens: int) -> Callable[[], Sha
     return lambda: shapes_of(HaltonNetwork, config)
 
 
-def _llamagen() -> Shapes:
-    found: Shapes = json.loads((HALTON / "vq_ds16_c2i_state_dict.json").read_text())
-    return found
+def _reference(name: str) -> Callable[[], Shapes]:
+    def shapes() -> Shapes:
+        found: Shapes = json.loads((REFERENCE / f"{name}_state_dict.json").read_text())
+        return found
+
+    return shapes
 
 
 def _by_kind(kind: str, tokenizer_kind: str) -> Callable[[Path, Path], MaskedGenerator]:
@@ -90,13 +93,18 @@ def _vqgan() -> Shapes:
     return published_shapes("vqgan_f16_state_dict")
 
 
-OF_HALTON = (_llamagen, _by_kind("halton", "llamagen"))
+OF_HALTON = (_reference("halton/vq_ds16_c2i"), _by_kind("halton", "llamagen"))
 FULL_SIZES = {
     "muse-class": FullSize(_muse_class, _vqgan, _by_kind("muse", "vqgan")),
     "muse-text": FullSize(_muse_text, _vqgan, _load_muse_text),
     "halton-256-small": FullSize(_halton(512, 12, 6, 256), *OF_HALTON),
     "halton-256-base": FullSize(_halton(768, 12, 12, 256), *OF_HALTON),
     "halton-384-large": FullSize(_halton(1024, 24, 16, 576), *OF_HALTON),
+    "titok-s128": FullSize(
+        _reference("titok/uvit_s128"),
+        _reference("titok/tokenizer_s128"),
+        _by_kind("titok", "titok"),
+    ),
 }
 
 

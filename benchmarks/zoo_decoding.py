@@ -21,12 +21,15 @@ from torch import Tensor
 from torch.distributions import Categorical, Gumbel
 
 from models.decoding import generate
+from models.generators.class_generator import ClassGenerator
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.generators.halton import HEADS, HaltonConfig, HaltonNetwork
 from models.generators.halton_generator import HaltonGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
+from models.generators.titok import TiTokConfig, titok_network
+from models.generators.titok_generator import pass_flops
 from models.token_orders import halton_order
 from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
@@ -86,6 +89,38 @@ def literal_muse(
     return tokens
 
 
+@torch.inference_mode()
+def literal_titok(
+    generator: MaskedGenerator, classes: Conditions, strategy: GenerationStrategy
+) -> Tensor:
+    """Generate tokens like TiTok's sampler for L-32."""
+    length, batch = generator.tokens, len(classes)
+    tokens = torch.full((batch, length), generator.mask_token)
+    both = Conditions.cat([classes, generator.null(classes)])
+    for step in range(strategy.steps):
+        ratio = (step + 1) / strategy.steps
+        warmth, scale = 9.5 * (1 - ratio), strategy.guidance_scale[step]
+        masked = tokens == generator.mask_token
+        if scale == 0:
+            logits = generator(tokens, classes)
+        else:
+            cond, uncond = generator(torch.cat([tokens, tokens]), both).chunk(2)
+            logits = cond + scale * (cond - uncond)
+        logits = logits / (0.5 + 0.8 * (1 - ratio))
+        sampled = (logits + warmth * Gumbel(0.0, 1.0).sample(logits.shape)).argmax(-1)
+        chosen = logits.gather(-1, sampled[..., None])[..., 0]
+        sampled = torch.where(masked, sampled, tokens)
+        if step == strategy.steps - 1:
+            return sampled
+        chosen = torch.where(masked, chosen, torch.inf)
+        left = math.floor(length * math.acos(ratio) / (math.pi / 2))
+        count = max(1, min(int(masked[0].sum()) - 1, left))
+        chosen = chosen + warmth * Gumbel(0.0, 1.0).sample(chosen.shape)
+        cut = chosen.sort(dim=1).values[:, count - 1 : count]
+        tokens = torch.where(chosen <= cut, generator.mask_token, sampled)
+    return tokens
+
+
 def _halton(width: int, depth: int, side: int) -> HaltonGenerator:
     heads = HEADS[width]
     config = HaltonConfig(
@@ -101,8 +136,14 @@ def _muse() -> NATGenerator:
     return NATGenerator(config, GreyLevels(1024, (16, 16)), nat=NAT(config).eval())
 
 
+def _titok() -> ClassGenerator:
+    config = TiTokConfig("ViT", 4096, 32, 1000, 768, 3072, 24, 16)
+    return ClassGenerator(titok_network(config).eval(), GreyLevels(4096, (1, 32)), pass_flops)
+
+
 CASES: dict[str, tuple[Callable[[], MaskedGenerator], Sampler]] = {
     "muse-class": (_muse, literal_muse),
+    "titok-l32": (_titok, literal_titok),
     "halton-256-tiny": (lambda: _halton(384, 6, 16), literal_halton),
     "halton-256-small": (lambda: _halton(512, 12, 16), literal_halton),
     "halton-256-base": (lambda: _halton(768, 12, 16), literal_halton),

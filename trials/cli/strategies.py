@@ -50,7 +50,7 @@ def evaluate(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy file again, on any seeds and with any number of images."""
-    say(f"{strategy}: measuring it again; importing PyTorch …")
+    say(f"{strategy}: measuring it; importing PyTorch …")
     from trials.objectives.measured import replicate
     from trials.objectives.objective import describe, load_objective
     from trials.objectives.preparing import prepared

@@ -25,6 +25,7 @@ from trials.runners.local_ray import ensure_token, session_folder
 
 CONNECT_SECONDS = 5.0
 TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
+NONE_RUNS = "Could not find any running Ray instance"
 REASON = 300
 """Characters of a reason that are kept."""
 
@@ -107,7 +108,10 @@ def ray_session(
         except Exception as error:  # Ray raises bare Exceptions about a slow node
             ray.shutdown()  # the connection may be half made
             reason = _reason(error)
-            if address is not None and "mismatch" not in reason:
+            if reason.startswith(NONE_RUNS):
+                reason = "no Ray runs on this machine: ray start --head starts it; without an "
+                reason += "address, autonat starts its own"
+            elif address is not None and "mismatch" not in reason:
                 reason += f"; something answers there: is it Ray, and is {TOKEN}?"
             raise ValueError(f"ray address {address or 'local'}: {reason}") from None
         finally:

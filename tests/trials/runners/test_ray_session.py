@@ -43,3 +43,13 @@ def test_another_version_than_the_clusters_is_one_line(
         pass
     assert "\n" not in str(caught.value)
     assert not ray.is_initialized()
+
+
+def test_an_address_auto_without_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(ValueError, match="^ray address auto: no Ray runs on this machine: ray st"),
+        ray_session("auto", 1),
+    ):
+        pass
+    assert not ray.is_initialized()
