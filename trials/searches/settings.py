@@ -399,6 +399,11 @@ def validated(content: dict[str, Any]) -> SearchSettings:
     what = content.get("what", USUAL["what"])
     if str(what) not in KINDS:
         raise ValueError(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
+    if isinstance(content.get("steps"), list):
+        raise ValueError(
+            f"steps: expected one T, got {shown(content['steps'])}; `autonat search` runs a series, "
+            "and elsewhere learn_from names the searches from which the next one learns"
+        )
     kind = KINDS[what]
     applying = dict(content)
     for name in USUAL.keys() & content.keys() - kind.model_fields.keys():

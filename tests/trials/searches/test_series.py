@@ -16,7 +16,7 @@ from trials.runners.local_runner import run_local
 from trials.searches.earlier_searches import earlier_searches
 from trials.searches.search_run import SearchRun
 from trials.searches.series import read_searches, recorded_members, resumed_searches
-from trials.searches.settings import GenerationSearch, SearchSettings
+from trials.searches.settings import GenerationSearch, SearchSettings, read_settings
 
 VALUES: dict[str, Any] = {
     "objective": "simulated",
@@ -119,6 +119,8 @@ def test_bad_input(lab: Lab) -> None:
         read(steps=[2, "x"])
     with pytest.raises(ValueError, match="steps: Input should be greater than 0"):
         read(steps=[0, 2])
+    with pytest.raises(ValueError, match=r"steps: expected one T, got \[2, 4\]; `autonat search`"):
+        read_settings(VALUES | {"steps": [2, 4]})
     with pytest.raises(ValueError, match="steps = 2,4: expected one T with what = joint"):
         read(steps=[2, 4], what="joint")
     with pytest.raises(ValueError, match="optimiser tpe does not learn from earlier searches"):
