@@ -401,8 +401,8 @@ def validated(content: dict[str, Any]) -> SearchSettings:
         raise ValueError(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
     if isinstance(content.get("steps"), list):
         raise ValueError(
-            f"steps: expected one T, got {shown(content['steps'])}; `autonat search` runs a series, "
-            "and elsewhere learn_from names the searches from which the next one learns"
+            f"steps: expected one T, got {shown(content['steps'])}; `autonat search` runs a "
+            "series, and elsewhere learn_from names the searches from which the next one learns"
         )
     kind = KINDS[what]
     applying = dict(content)
