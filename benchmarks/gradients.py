@@ -1,13 +1,16 @@
-"""Gradients of FID out of evaluations: their noise, and descents along them, on real digits.
+"""Gradients of FID out of evaluations: their noise, and descents along them.
 
-    python -m benchmarks.gradients descents          # run it again to resume
+    python -m benchmarks.gradients descents          # digits; run it again to resume
+    python -m benchmarks.gradients descents --objective letters --steps 4 --images 400 \
+        --evaluations 8,16 --test-images 2880 --start "first strategies"
     python -m benchmarks.gradients coarse-to-fine    # the search to compare with, 20,000 images
     python -m benchmarks.gradients accuracy          # the noise of a gradient; an hour
 
 A descent first measures the strategies that coarse-to-fine measures first, once each, and starts
 from the best of them (or from the rule of thumb, with --start), so that its images can be compared
 with those of coarse-to-fine. Results are tested at n = 10,000 on seeds that no search uses. Each
-row is written at once to benchmarks/gradient-descents-T*.parquet or gradient-accuracy-T*.parquet.
+row is written at once to benchmarks/gradient-descents-T*.parquet (letters-gradient-descents-T*) or
+gradient-accuracy-T*.parquet.
 """
 
 from __future__ import annotations
@@ -34,18 +37,16 @@ from search.registry import make_optimiser
 from search.seeds import derived_seed
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.objectives.digits import DigitsObjective
+from trials.objectives.nat_objective import NATObjective
+from trials.objectives.objective import load_objective
 from trials.objectives.preparing import prepare
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 
 HERE = Path(__file__).parent
-IMAGES = 250
-TEST_IMAGES, TEST_SEEDS = 10_000, (1001, 2002)
+TEST_SEEDS = (1001, 2002)
 FIRST, BEST_CONTROL = "first strategies", "more remask noise"
-TESTED = (12, 24)
-"""The numbers of evaluations after which a descent's result is tested."""
 ACCURACY_IMAGES, MOVE, FIRST_SEED = 1000, 0.15, 700
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -71,11 +72,20 @@ class Rows:
         print(row, flush=True)
 
 
-def digits(lab: Path) -> DigitsObjective:
-    """The objective, trained."""
-    objective = DigitsObjective()
+def scoring(name: str, lab: Path) -> NATObjective:
+    """The objective of that name, prepared."""
+    objective = load_objective(name, {})
+    if not isinstance(objective, NATObjective):
+        raise ValueError(f"expected digits or letters, got {name}")
     prepare(objective, lab, lambda *_: None)
     return objective
+
+
+def rows_of(objective: str, steps: int) -> Rows:
+    """The rows of all descents and searches on an objective."""
+    return Rows(
+        f"{'' if objective == 'digits' else objective + '-'}gradient-descents-T{steps}.parquet"
+    )
 
 
 @app.command()
@@ -83,21 +93,26 @@ def descents(
     start: str = f"{FIRST},{RULE_OF_THUMB}",
     seeds: str = "0,1,2",
     steps: int = 8,
+    objective: str = "digits",
+    images: int = 250,
+    evaluations: str = "12,24",
+    test_images: int = 10_000,
     lab: Path = HERE / "lab",
 ) -> None:
-    """Descend from each start with each seed, test the results, and print all rows."""
-    rows, objective = Rows(f"gradient-descents-T{steps}.parquet"), digits(lab)
+    """Descend from each start with each seed; test each after some evaluations; print all rows."""
+    rows, made = rows_of(objective, steps), scoring(objective, lab)
+    tested = [int(number) for number in evaluations.split(",")]
     for seed, name in itertools.product(map(int, seeds.split(",")), start.split(",")):
-        if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=TESTED[-1]):
-            for evaluations, images, found in descended(objective, name, seed, steps):
-                if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=evaluations):
+        if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=tested[-1]):
+            for done, spent, found in descended(made, name, seed, steps, images, tested):
+                if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=done):
                     rows.add(
                         method=f"gradients, {name}",
                         seed=seed,
-                        evaluations=evaluations,
-                        images=images,
+                        evaluations=done,
+                        images=spent,
                         passes=found.forward_passes(),
-                        **tests(objective, found),
+                        **tests(made, found, test_images),
                         strategy=str(found.to_json()),
                     )
     if not rows.has(method=BEST_CONTROL):
@@ -108,7 +123,7 @@ def descents(
             evaluations=0,
             images=0,
             passes=control.forward_passes(),
-            **tests(objective, control),
+            **tests(made, control, test_images),
             strategy=str(control.to_json()),
         )
     print(pd.DataFrame(rows.rows).drop(columns="strategy").to_string())
@@ -116,22 +131,28 @@ def descents(
 
 @app.command()
 def coarse_to_fine(
-    seeds: str = "0,1,2", budget: int = 20_000, steps: int = 8, lab: Path = HERE / "lab"
+    seeds: str = "0,1,2",
+    budget: int = 20_000,
+    steps: int = 8,
+    objective: str = "digits",
+    images: int = 250,
+    test_images: int = 10_000,
+    lab: Path = HERE / "lab",
 ) -> None:
     """Run coarse-to-fine with each seed and test its result in the same way."""
-    rows, objective = Rows(f"gradient-descents-T{steps}.parquet"), digits(lab)
+    rows, measured = rows_of(objective, steps), scoring(objective, lab)
     space = Space(GenerationStrategy.maskgit(steps))
     for seed in map(int, seeds.split(",")):
         if rows.has(method="coarse-to-fine", seed=seed, images=budget):
             continue
         own = {"max_in_flight": 1}
-        evaluations = budget // IMAGES
+        evaluations = budget // images
         made = make_optimiser(
-            "coarse-to-fine", space, Budget(budget, IMAGES), seed, own, objective.tokens
+            "coarse-to-fine", space, Budget(budget, images), seed, own, measured.tokens
         )
         with tempfile.TemporaryDirectory() as folder:
             record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
-            run_local(Study(made, record, space, evaluations, lambda _: None), objective)
+            run_local(Study(made, record, space, evaluations, lambda _: None), measured)
             best = record.best()
         if best is None:
             raise RuntimeError(f"seed {seed}: nothing was measured")
@@ -141,34 +162,34 @@ def coarse_to_fine(
             evaluations=evaluations,
             images=budget,
             passes=best.strategy.forward_passes(),
-            **tests(objective, best.strategy),
+            **tests(measured, best.strategy, test_images),
             strategy=str(best.strategy.to_json()),
         )
 
 
 def descended(
-    objective: DigitsObjective, start: str, seed: int, steps: int
+    objective: NATObjective, start: str, seed: int, steps: int, images: int, tested: Sequence[int]
 ) -> Iterator[tuple[int, int, GenerationStrategy]]:
     """Descend; yield evaluations, images of all evaluations, and the result so far."""
     strategy, spent = GenerationStrategy.maskgit(steps), 0
     if start == FIRST:
         known = first_strategies(Space(strategy), objective.tokens)
         noise = derived_seed("first strategies", seed)
-        values = {n: objective.evaluate(s, IMAGES, noise).value for n, s in known.items()}
-        strategy, spent = known[min(values, key=lambda n: values[n])], IMAGES * len(values)
+        values = {n: objective.evaluate(s, images, noise).value for n, s in known.items()}
+        strategy, spent = known[min(values, key=lambda n: values[n])], images * len(values)
     descent = Descent(strategy, objective.real_statistics)
-    for number in range(TESTED[-1]):
+    for number in range(tested[-1]):
         noise = derived_seed("descent", seed, number)
-        descent.tell(objective.scored_images(descent.strategy, IMAGES, noise))
-        if number + 1 in TESTED:
-            yield number + 1, spent + (number + 1) * IMAGES, descent.result()
+        descent.tell(objective.scored_images(descent.strategy, images, noise))
+        if number + 1 in tested:
+            yield number + 1, spent + (number + 1) * images, descent.result()
 
 
-def tests(objective: DigitsObjective, strategy: GenerationStrategy) -> dict[str, float]:
+def tests(objective: NATObjective, strategy: GenerationStrategy, images: int) -> dict[str, float]:
     """The FID on each test seed, and its standard error."""
     found: dict[str, float] = {}
     for seed in TEST_SEEDS:
-        measured = objective.evaluate(strategy, TEST_IMAGES, seed)
+        measured = objective.evaluate(strategy, images, seed)
         found |= {f"fid_{seed}": measured.value, f"error_{seed}": measured.standard_error or 0.0}
     return found
 
@@ -182,7 +203,7 @@ def accuracy(
     lab: Path = HERE / "lab",
 ) -> None:
     """Compare gradients of single evaluations of n = 1,000 with central differences."""
-    rows, objective = Rows(f"gradient-accuracy-T{steps}.parquet"), digits(lab)
+    rows, objective = Rows(f"gradient-accuracy-T{steps}.parquet"), scoring("digits", lab)
     for name in strategies.split(","):
         strategy = CONTROLS[name](steps)
         seeds = range(9000, 9000 + evaluations + 1)
@@ -200,7 +221,7 @@ def accuracy(
 
 def add_gradient(
     rows: Rows,
-    objective: DigitsObjective,
+    objective: NATObjective,
     name: str,
     seed: int,
     evaluations: Sequence[ScoredImages],
@@ -215,7 +236,7 @@ def add_gradient(
 
 
 def measured_slopes(
-    objective: DigitsObjective, strategy: GenerationStrategy, seed: int
+    objective: NATObjective, strategy: GenerationStrategy, seed: int
 ) -> dict[str, float]:
     """The slope between a value moved up and down by MOVE, for every value, under one seed."""
     point, slopes = point_of(strategy), []
