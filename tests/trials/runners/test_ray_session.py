@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 import ray
+from ray._private import services
 from ray.cluster_utils import Cluster
 
 from search.optimisers.replicates import Replicates
@@ -47,6 +50,9 @@ def test_another_version_than_the_clusters_is_one_line(
 
 def test_an_address_auto_without_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Tests beside this one start Rays of their own.
+    monkeypatch.setattr(services, "find_gcs_addresses", functools.cache(lambda: set()))
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
     with (
         pytest.raises(ValueError, match="^ray address auto: no Ray runs on this machine: ray st"),
         ray_session("auto", 1),
