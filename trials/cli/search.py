@@ -164,7 +164,7 @@ def demo(
         typer.Option(
             "--letters",
             help="Search on pictures of letters, with a model that comes with the package and with "
-            f"{', '.join(LETTERS['optimisers'])}. It takes about 10 minutes on 2 cores.",
+            f"{', '.join(LETTERS['optimisers'])}. It takes about 5 minutes on 2 cores.",
         ),
     ] = False,
     optimisers: Annotated[
