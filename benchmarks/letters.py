@@ -30,9 +30,9 @@ import pandas as pd
 import torch
 
 from benchmarks.earlier_results import earlier_results
+from benchmarks.kept_rows import Row, add_rows, read_rows, require_same_plan, run_command
 from models.precision import device
 from search.controls import CONTROLS
-from search.files import write_text
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
@@ -102,9 +102,6 @@ class Plan:
     out: Path
 
 
-Row = dict[str, Any]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -124,18 +121,7 @@ def main() -> None:
     run.add_argument("--seconds", type=float, default=math.inf, help="start no search after these")
     run.add_argument("--out", type=Path, required=True)
     run.set_defaults(command=run_all)
-    shown = commands.add_parser("table", help="print the table of a parquet file")
-    shown.add_argument("file", type=Path)
-    shown.set_defaults(command=lambda given: print(table(pd.read_parquet(given.file))))
-    drawn = commands.add_parser("picture", help="draw letters of the best search and of controls")
-    drawn.add_argument("file", type=Path)
-    drawn.add_argument("out", type=Path)
-    drawn.set_defaults(command=lambda given: draw(pd.read_parquet(given.file), given.out))
-    given = parser.parse_args()
-    try:
-        given.command(given)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    run_command(parser, commands, table, draw)
 
 
 def run_all(given: argparse.Namespace) -> None:
@@ -151,10 +137,10 @@ def run_all(given: argparse.Namespace) -> None:
         tuple(given.marks),
         given.out,
     )
-    plan.out.mkdir(parents=True, exist_ok=True)
-    _require_same(plan)
+    told = asdict(plan) | {"out": "", "marks": list(plan.marks)}
+    require_same_plan(plan.out, told)
     kept = plan.out / "rows.jsonl"
-    rows = _rows(kept)
+    rows = read_rows(kept)
     done = {(row["label"], row["steps"], row["seed"]) for row in rows}
     tasks: list[tuple[str, int, int]] = [("controls", steps, 0) for steps in _lengths(given.steps)]
     tasks += [
@@ -173,8 +159,7 @@ def run_all(given: argparse.Namespace) -> None:
             except Exception as error:  # of any type: the other searches go on
                 print(f"{number} of {len(tasks)} failed: {error!r}", flush=True)
                 continue
-            with kept.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in found)
+            add_rows(kept, found)
             rows += found
             told = [f"{r['name']}: FID {r['fid']:.2f} ± {r['fid_se']:.2f}" for r in found[-1:]]
             spent = time.monotonic() - started
@@ -185,30 +170,6 @@ def run_all(given: argparse.Namespace) -> None:
     frame.to_parquet(plan.out / "rows.parquet")
     pd.DataFrame(evaluations(plan.out)).to_parquet(plan.out / "evaluations.parquet")
     print(table(frame))
-
-
-def _require_same(plan: Plan) -> None:
-    """Write the plan to its folder, or compare it with the one that is there.
-
-    Raises:
-        ValueError: the folder is of another plan; the differing values are named.
-    """
-    path, ours = plan.out / "plan.json", asdict(plan) | {"out": "", "marks": list(plan.marks)}
-    if not path.exists():
-        write_text(path, json.dumps(ours))
-    theirs = json.loads(path.read_text())
-    differing = [f"{k} = {theirs.get(k)}, not {v}" for k, v in ours.items() if theirs.get(k) != v]
-    if differing:
-        raise ValueError(f"{plan.out} holds searches with {', '.join(differing)}")
-
-
-def _rows(path: Path) -> list[Row]:
-    """The rows that were written whole; the last line may be cut off by a kill."""
-    rows = []
-    for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
-        if line.endswith("\n"):
-            rows.append(json.loads(line))
-    return rows
 
 
 def _lengths(steps: list[int]) -> list[int]:

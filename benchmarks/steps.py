@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
+from benchmarks.kept_rows import Row, add_rows, read_rows, require_same_plan, run_command
 from search.controls import CONTROLS
 from search.earlier import EarlierEvaluation, EarlierSearch
 from search.optimiser import Budget
@@ -40,7 +40,6 @@ SERIES, ALONE, THRICE = "series", "alone", "alone, three times the images"
 ONE_PASS = "series, one pass a step"
 """Searches that may not use guidance, so that T steps cost T forward passes."""
 ARMS = (SERIES, ALONE, THRICE, ONE_PASS)
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -56,25 +55,15 @@ def main() -> None:
     run.add_argument("--processes", type=int, default=2)
     run.add_argument("--out", type=Path, required=True)
     run.set_defaults(command=run_all)
-    shown = commands.add_parser("table", help="print the table of a parquet file")
-    shown.add_argument("file", type=Path)
-    shown.set_defaults(command=lambda given: print(table(pd.read_parquet(given.file))))
-    drawn = commands.add_parser("picture", help="draw FID against forward passes")
-    drawn.add_argument("file", type=Path)
-    drawn.add_argument("out", type=Path)
-    drawn.set_defaults(command=lambda given: draw(pd.read_parquet(given.file), given.out))
-    given = parser.parse_args()
-    try:
-        given.command(given)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    run_command(parser, commands, table, draw)
 
 
 def run_all(given: argparse.Namespace) -> None:
     """Run every arm that is missing, and write rows.parquet and the table."""
-    given.out.mkdir(parents=True, exist_ok=True)
+    same = ("objective", "steps", "images", "budget")
+    require_same_plan(given.out, {name: getattr(given, name) for name in same})
     kept = given.out / "rows.jsonl"
-    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    rows = read_rows(kept)
     done = {(row["arm"], row["seed"]) for row in rows}
     tasks = [("controls", 0), *((arm, seed) for seed in given.seeds for arm in given.arms)]
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -84,8 +73,7 @@ def run_all(given: argparse.Namespace) -> None:
         asked = [pool.submit(_task, given, *task) for task in tasks if task not in done]
         for answered in as_completed(asked):
             found = answered.result()
-            with kept.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in found)
+            add_rows(kept, found)
             rows += found
             for row in found:
                 print(
