@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from models.flops import counted_flops
 from models.hub_files import read_checkpoint
 from models.state_dicts import shape_of, shapes_of, with_weights, without_numbers
-from models.tokenizers.decoder import DECODED_AT_ONCE
+from models.tokenizers.decoder import decoded_at_once
 from models.tokenizers.vqgan import Decoder as PixelDecoder
 from models.tokenizers.vqgan import VQGANConfig
 
@@ -163,7 +163,9 @@ class TiTokDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """Decode tokens [B, L] to images [B, 3, H, W] in [0, 1], a few at a time."""
-        return torch.cat([self._images(part) for part in torch.split(tokens, DECODED_AT_ONCE)])
+        pixels = (self.config.side * 2 ** (len(self.config.pixels.channels) - 1)) ** 2
+        at_once = decoded_at_once(pixels, tokens.device)
+        return torch.cat([self._images(part) for part in torch.split(tokens, at_once)])
 
     def flops(self) -> int:
         """See `Decoder.flops`."""
