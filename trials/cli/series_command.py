@@ -25,6 +25,7 @@ from trials.record.searches import has_begun
 from trials.results.comparison import compared
 from trials.results.results import as_json
 from trials.searches.launch import check
+from trials.searches.series import member_name
 
 if TYPE_CHECKING:
     from trials.results.results import MethodResult
@@ -46,13 +47,18 @@ def run_series(searches: Sequence[SearchSettings], series: SeriesOf, *, as_json_
     """
     lab = searches[0].open_lab()
     names = [settings.full_name() for settings in searches]
-    _check_all(searches, series.name, lab)
+    begun = {name: has_begun(lab.record_url, name) for name in names}
+    left = []
     for settings in searches:
-        begun = has_begun(lab.record_url, settings.full_name())
-        if begun and finished(settings) is not None:
+        if begun[settings.full_name()] and finished(settings) is not None:
             say(f"{settings.full_name()}: finished; nothing is left to do")
-            continue
-        searched(settings, resume=begun, resumed_by=series.name, show=not as_json_)
+        else:
+            left.append(settings)
+    if left:
+        _check_all(left, series.name, lab)
+    for settings in left:
+        resume = begun[settings.full_name()]
+        searched(settings, resume=resume, resumed_by=series.name, show=not as_json_)
     say(f"{series.name}: writing one report of all {len(names)} searches …")
     report = write_comparison(lab, names)
     found = compared(lab, names).results
@@ -91,8 +97,8 @@ def _told(
     searches = [
         {
             "steps": steps,
-            "name": f"{series.name}-T{steps}",
-            "best": str(lab.results(f"{series.name}-T{steps}") / "best.json"),
+            "name": member_name(series, steps),
+            "best": str(lab.results(member_name(series, steps)) / "best.json"),
             "on_front": steps in _front(by_steps),
             "results": as_json(results),
         }

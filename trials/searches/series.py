@@ -50,8 +50,7 @@ def read_searches(values: dict[str, Any], study_file: Path | None = None) -> lis
         )
     require_distinct("steps", steps)
     steps = sorted(steps)
-    alone = [read_settings(values | {"steps": one}, study_file) for one in steps]
-    first = alone[0]
+    first = read_settings(values | {"steps": steps[0]}, study_file)
     if not isinstance(first, GenerationSearch):
         raise ValueError(
             f"steps = {','.join(map(str, steps))}: expected one T with what = {first.what}; only "
@@ -144,14 +143,14 @@ def resumed_searches(
     Raises:
         ValueError: there is neither, or a given setting differs from the recorded one.
     """
-    where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
+    asked = laid_over({} if study_file is None else read_study_file(study_file), given)
+    where = read_settings({k: v for k, v in asked.items() if k in WHERE_IT_RUNS})
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     begun = recorded_members(lab.record_url, name)
     if not begun:
         return [resumed_settings(name, given, study_file)]
-    steps = given.get("steps")
-    given = {key: value for key, value in given.items() if key != "steps"}
-    known = {s.full_name(): s for s in (resumed_settings(one, given, study_file) for one in begun)}
+    steps = asked.pop("steps", None)
+    known = {s.full_name(): s for s in (resumed_settings(one, asked, None) for one in begun)}
     first = next(iter(known.values()))
     if not isinstance(first, GenerationSearch) or first.series is None:
         raise ValueError(f"the record of search {begun[0]} does not say what series it belongs to")

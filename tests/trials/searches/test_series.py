@@ -77,6 +77,9 @@ def test_a_series_is_resumed_by_its_name(lab: Lab) -> None:
     assert [len(record.evaluations) for record in records] == [9, 9, 9]
     assert len(resumed_searches("mine-T4", given, None)) == 1
     assert resumed_searches("mine", given | {"steps": [8, 4, 2]}, None) == resumed
+    file = lab.folder / "study.yaml"
+    file.write_text("objective: simulated\nsteps: [2, 4, 8]\nbudget: 900\nname: mine\n")
+    assert resumed_searches("mine", given, file) == resumed
     with pytest.raises(ValueError, match=r"series mine was made with steps = 2,4,8, not \[2, 4\]"):
         resumed_searches("mine", given | {"steps": [2, 4]}, None)
     with pytest.raises(ValueError, match="search mine-T2 was made with budget = 900, not 1000"):
