@@ -9,13 +9,11 @@ own files are not needed.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
-import math
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +23,20 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
-from search.ledger import amount_asked, amount_done
-from search.measurement import Failure, Measurement
+from search.ledger import amount_asked
+from search.measurement import Failure
 from search.optimiser import DONE, Signal
 from search.user_code import import_module
-from trials.objectives.measured import Measures, evaluate_probes, grow_probe
+from trials.objectives.measured import Measures
 from trials.objectives.objective import Objective
-from trials.record.evaluation import probe_from_json, probe_to_json
+from trials.record.evaluation import probe_to_json
+from trials.runners.evaluation_trial import AMOUNT, METRIC, EvaluationTrial, read_outcomes
 from trials.runners.ray_session import last_line, ray_session
 from trials.runners.study import Job, Source, finish_all, more_jobs
 from trials.runners.tune_repairs import LOW_MEMORY, repaired_tune
 
 WORKER_RETRIES = 3
 """How often a probe is retried after its worker died, before it counts as failed."""
-METRIC = "unused"
-AMOUNT = "amount"
-"""The metric of Tune that holds the images, or training steps, of a trial so far."""
 
 
 @dataclass(frozen=True)
@@ -63,56 +59,6 @@ class RaySettings:
     rungs: tuple[int, ...] | None = None
     time_limit: float | None = None
     together: int = 1
-
-
-class EvaluationTrial(tune.Trainable):
-    """One evaluation a trial, with a step for each rung, or several at once, with one step. An
-    actor and its objective serve many trials."""
-
-    def setup(  # type: ignore[override]
-        self, config: dict[str, Any], objective: Objective | Measures, time_limit: float | None
-    ) -> None:
-        """Keep the objective, which Ray sends through its object store."""
-        self._objective, self._time_limit = objective, time_limit
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start on the next probe, or probes."""
-        self._probes = [probe_from_json(told) for told in json.loads(new_config["probes"])]
-        self._results = self._measured(tuple(json.loads(new_config["rungs"])))
-        return True
-
-    def _measured(self, rungs: tuple[int, ...]) -> Iterator[list[Measurement | Failure]]:
-        """The results at each rung."""
-        if len(self._probes) > 1:
-            yield evaluate_probes(self._objective, self._probes)
-            return
-        for result in grow_probe(self._objective, self._probes[0], rungs):
-            yield [result]
-
-    def step(self) -> dict[str, Any]:
-        """Measure at the next rung. A measurement that hangs ends this process, and Tune retries
-        it."""
-        seconds = self._time_limit
-        with _time_limit(None if seconds is None else seconds * len(self._probes)):
-            results = next(self._results)
-        outcomes = json.dumps([_told(result) for result in results])
-        # Those of the first probe decide; where there are several, there is no rung before the end.
-        # Tune needs its metrics in every result, even in that of a failure.
-        asked, (first, *_) = amount_asked(self._probes[0]), results
-        amount = asked if isinstance(first, Failure) else amount_done(self._probes[0], first)
-        fid = math.inf if isinstance(first, Failure) else first.value
-        told = {"fid": fid, AMOUNT: amount, "done": amount >= asked}
-        return {METRIC: math.nan, "outcomes": outcomes, **told}
-
-
-def _told(result: Measurement | Failure) -> dict[str, Any]:
-    return {"failed": isinstance(result, Failure), "result": asdict(result)}
-
-
-def _read(told: dict[str, Any]) -> Measurement | Failure:
-    result = told["result"]
-    return Failure(**result) if told["failed"] else Measurement.from_json(result)
 
 
 class JobSearcher(Searcher):
@@ -179,7 +125,7 @@ class JobSearcher(Searcher):
         if jobs is None or self.error is not None:
             return
         if result and "outcomes" in result:
-            outcomes = [_read(told) for told in json.loads(result["outcomes"])]
+            outcomes = read_outcomes(result["outcomes"])
         elif error and len(jobs) > 1:
             self._waiting_again.extend([job] for job in jobs)
             return
@@ -397,17 +343,3 @@ def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:
     """Whether a node of a cluster (`ray.nodes()`) has one CPU and that many GPUs."""
     found = (node["Resources"] for node in nodes if node["Alive"])
     return any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in found)
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
-    """End this process if the block takes longer, with a traceback in Ray's log.
-
-    This also ends a hang outside of Python.
-    """
-    if seconds is not None:
-        faulthandler.dump_traceback_later(seconds, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
