@@ -12,8 +12,9 @@ from trials.record.record import Record
 from trials.record.searches import is_finished, search_records
 from trials.searches.settings import SearchSettings
 
-ALIKE = ("objective", "objective_settings", "bounds", "frozen", "choices")
-"""The settings that a search has in common with those from which it learns."""
+ALIKE = ("objective", "objective_settings", "start", "bounds", "frozen", "choices")
+"""The settings that a search has in common with those from which it learns. The start is one of the
+strategies by which their values are compared, and gives what is frozen its values."""
 
 
 def earlier_searches(url: str, settings: SearchSettings) -> list[EarlierSearch]:

@@ -140,6 +140,7 @@ def test_bad_input(lab: Lab) -> None:
         ({"learn_from": ["none"]}, "no search 'none' in .*; known: done, half, odd"),
         ({"learn_from": ["half"]}, "search half is not finished; autonat search --resume half con"),
         ({"bounds": {"guidance_scale": {"low": 0, "high": 2}}}, "search done .*: it has bounds.g"),
+        ({"start": "more remask noise"}, "search done cannot .* it has start = "),
         ({"frozen": ["mask_ratio"]}, r"search done cannot teach .*: it has frozen = \[\], not \["),
         (
             {"objective_settings": {"noise": 2.0}},
