@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from models.first_step import KeepsFirst
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
 from models.token_orders import Scores, follows_halton, halton_places, scores_of
@@ -245,15 +246,21 @@ def _first_logits(
     They then depend on nothing but the condition, so each distinct condition is computed only once,
     as is the null condition.
     """
-    kinds, kind = Conditions.cat([one.conditions for one in asked]).distinct()
-    tokens = torch.cat([one.tokens for one in asked])[: len(kinds)]
-    cond = logits_in_pieces(generator, tokens, kinds, None, rows)
-    uncond = cond[:0]
-    if any(one.scale > 0 for one in asked):
-        uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
+    conditions = Conditions.cat([one.conditions for one in asked])
+    if isinstance(generator, KeepsFirst):
+        cond, uncond, kind = generator.cond, generator.uncond.float(), conditions.parts[0]
+    else:
+        kinds, kind = conditions.distinct()
+        tokens = torch.cat([one.tokens for one in asked])[: len(kinds)]
+        cond = logits_in_pieces(generator, tokens, kinds, None, rows)
+        uncond = cond[:0]
+        if any(one.scale > 0 for one in asked):
+            uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
     found = []
     for one, own in zip(asked, torch.split(kind, [len(one.tokens) for one in asked]), strict=True):
-        logits = (torch.lerp(uncond, cond, 1 + one.scale) if one.scale > 0 else cond)[own]
+        logits = cond[own].float()
+        if one.scale > 0:
+            logits = torch.lerp(uncond, logits, 1 + one.scale)
         found.append(logits if one.places is None else _at(logits, one.places))
     return found
 

@@ -15,7 +15,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.compiled_rows import CompiledRows
 from models.flops import decode_flops
+from models.precision import device
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 
 DECODED_AT_ONCE = 25
@@ -93,9 +95,24 @@ class GridDecoder:
     def decode(self, tokens: Tensor) -> Tensor:
         """Decode tokens [B, L] to images [B, 3, H, W] in [0, 1], a few at a time."""
         tokenizer = self.tokenizer.to(tokens.device)
+        return self._decode(tokens, tokenizer.decode)
+
+    def compiled(self, backend: Any = "inductor") -> Callable[[Tensor], Tensor]:
+        """Return what decodes as `decode` does, compiled for this process's GPU.
+
+        Args:
+            backend: of torch.compile.
+        """
+        compiled = CompiledRows(
+            self.tokenizer.to(device()).decode, DECODED_AT_ONCE, "decoders to pixels", backend
+        )
+        return lambda tokens: self._decode(tokens, compiled)
+
+    def _decode(self, tokens: Tensor, decode: Callable[[Tensor], Tensor]) -> Tensor:
+        """Decode tokens [B, L] with what decodes tokens [B, h, w], a few images at a time."""
         grids = rearrange(tokens, "b (h w) -> b h w", h=self.grid[0])
-        at_once = decoded_at_once(math.prod(self.grid) * tokenizer.factor**2, tokens.device)
-        return torch.cat([tokenizer.decode(part) for part in torch.split(grids, at_once)])
+        at_once = decoded_at_once(math.prod(self.grid) * self.tokenizer.factor**2, tokens.device)
+        return torch.cat([decode(part) for part in torch.split(grids, at_once)])
 
     def flops(self) -> int:
         """See `Decoder.flops`; 0 if the tokenizer is not a network."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import models.compiled
+import models.compiled_rows
 from models.compiled import CompiledGenerator
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
@@ -46,7 +46,7 @@ def test_where_compiling_fails_the_generator_computes_and_a_warning_says_so_once
     def broken(*_: object) -> None:
         raise RuntimeError("no compiler\nat all")
 
-    monkeypatch.setattr(models.compiled, "_said", set())
+    monkeypatch.setattr(models.compiled_rows, "_said", set())
     tokens, classes = torch.full((8, 16), 17), Conditions(torch.arange(8))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -65,6 +65,6 @@ def test_too_little_memory_is_no_reason_to_go_on_without(generator: NATGenerator
     def full(*_: object) -> Tensor:
         raise torch.OutOfMemoryError("full")
 
-    compiled._forward = full
+    compiled._forward._compiled = full
     with pytest.raises(torch.OutOfMemoryError):
         compiled(torch.full((8, 16), 17), Conditions(torch.arange(8)))

@@ -20,11 +20,13 @@ from torch import Tensor
 from models.ceiling import product_flops
 from models.compiled import CompiledGenerator
 from models.decoding import Batch, Watch, generate, generate_together
+from models.first_step import KeepsFirst, few_conditions
 from models.generators.generator import Casts, MaskedGenerator
 from models.memory import rows_that_fit, too_small
 from models.precision import STAGES, StagePrecisions, computing_in, device, require_supported
 from models.schedule_scores import Scored, generate_scored
 from models.streams import ahead
+from models.tokenizers.decoder import GridDecoder
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
@@ -60,7 +62,7 @@ class Generating(Generic[G]):
         chunk: images generated at once from one source of noise, a multiple of the classes where
             there are few.
         precision: of the tokens, or of each stage (see models.precision.StagePrecisions).
-        compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).
         rows: images that the generator sees at once, of one or more chunks. None: on the CPU a
             whole chunk, and on a GPU what it has room for (see models.memory).
 
@@ -88,6 +90,7 @@ class Generating(Generic[G]):
         self.generator = generator
         self._classes, self._chunk, self._compiled = classes, chunk, compiled
         self._predictor: MaskedGenerator | None = None
+        self._decoder: Callable[[Tensor], Tensor] | None = None
         self._given_rows = rows
         self.rows_at_once = rows  # fewer once memory ran out
 
@@ -135,7 +138,7 @@ class Generating(Generic[G]):
         """Move the generator to a device."""
         self.generator = self.generator.to(where)
         if where == "cpu":
-            self._predictor = None
+            self._predictor = self._decoder = None
 
     def _predicting(self) -> MaskedGenerator:
         """What computes the logits: the generator, or its fast form on a GPU, made once.
@@ -151,8 +154,20 @@ class Generating(Generic[G]):
                 found = cast(Casts, found).in_dtype(torch.bfloat16)
             if (rows := self._compiled_rows) is not None:
                 found = cast(MaskedGenerator, CompiledGenerator(found, rows))
+            if (kinds := few_conditions(self.generator, device())) is not None:
+                at_once = rows or self.rows_at_once or self._chunk
+                found = cast(MaskedGenerator, KeepsFirst(found, kinds, at_once))
             self._predictor = found
         return self._predictor
+
+    def _decoding(self) -> Callable[[Tensor], Tensor]:
+        """What turns tokens into pixels: the generator, or its compiled decoder, made once."""
+        decoder = getattr(self.generator, "decoder", None)
+        if not (self._compiled and device() != "cpu" and isinstance(decoder, GridDecoder)):
+            return self.generator.decode
+        if self._decoder is None:
+            self._decoder = decoder.compiled()
+        return self._decoder
 
     @property
     def _casts(self) -> bool:
@@ -203,7 +218,7 @@ class Generating(Generic[G]):
         for (number, first), tokens in zip(turns, made, strict=True):
             with computing_in(self.precision.pixels):
                 # Whole chunks are generated, so that the noise of an image does not depend on n.
-                pixels = self.generator.decode(tokens[: images - first])
+                pixels = self._decoding()(tokens[: images - first])
             yield number, pixels
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
@@ -356,13 +371,15 @@ class Generating(Generic[G]):
         trial = Chunk(
             GenerationStrategy.maskgit(min(2, length)), 0, functools.partial(self._draw, 0)
         )
+        self._tokens_of([trial])  # what is kept from then on is made
         found = rows_that_fit(length, self._chunk, lambda: self._tokens_of([trial]))
         if self.rows_at_once is None:  # else memory ran out
             self.rows_at_once = found
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for a worker, whose device may have another memory."""
-        return self.__dict__ | {"_predictor": None, "rows_at_once": self._given_rows}
+        made = {"_predictor": None, "_decoder": None}
+        return self.__dict__ | made | {"rows_at_once": self._given_rows}
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:
         """The class numbers [chunk], or text numbers, of the images from number `first` on."""

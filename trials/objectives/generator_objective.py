@@ -362,7 +362,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         chunk: images generated at once.
         precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
             models.precision).
-        compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).
         rows: images that the generator sees at once; found by itself if it is not given.
         settings: keywords of the generator.
 

@@ -116,7 +116,7 @@ class ImagesObjective(NATObjective):
         chunk: images generated at once.
         precision: of the tokens, or of each stage: "tokens:bfloat16,pixels:float32" (see
             models.precision); that of the tokens is also that of training where it is supported.
-        compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).
         rows: images that the generator sees at once; found by itself if it is not given.
         training_steps: optimiser steps.
         training_seed: of the weights and batches.

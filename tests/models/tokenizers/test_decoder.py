@@ -37,3 +37,20 @@ def test_images_have_the_same_pixels_one_by_one(monkeypatch: pytest.MonkeyPatch)
     found = GridDecoder(lambda: vqgan, (16, 16)).decode(tokens)
     assert sizes == ([1, 1] if vqgan.factor == 16 else [2])
     torch.testing.assert_close(found, together, atol=1e-6, rtol=0)
+
+
+def test_compiled_it_has_the_same_pixels_for_any_number_of_images() -> None:
+    vqgan = load_vqgan(FILE)
+    decoder = GridDecoder(lambda: vqgan, (4, 4))
+    shapes: list[tuple[int, ...]] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        shapes.append(tuple(inputs[-1].shape))
+        return graph
+
+    compiled = decoder.compiled(backend=counting)
+    with torch.inference_mode():
+        for images in (60, 38, 5):  # whole parts, one that is padded, and too few to compute 25 for
+            tokens = torch.randint(vqgan.codebook_size, (images, 16))
+            torch.testing.assert_close(compiled(tokens), decoder.decode(tokens))
+    assert len(shapes) == 1

@@ -21,6 +21,7 @@ from models.data.real_statistics import pixels_file, real_statistics
 from models.data.text import load_text_encoder
 from models.data.token_data import TokenData
 from models.data.tokenize import Tokenizing, tokenize
+from models.tokenizers.decoder import GridDecoder
 from models.training import training
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
@@ -117,7 +118,7 @@ def test_a_gpu_casts_weights_to_bfloat16_once_and_measures_what_autocast_does(
     expected, told = objective.evaluate(THREE, 100, 3), dict(objective.describe())
     with fake_cuda(monkeypatch):
         found = [objective.evaluate(THREE, 100, 3).value for _ in range(2)]
-        cast = objective._generating._predictor
+        cast = objective._generating._predictor._generator
         assert cast.nat.mlm_layer.bias.dtype == torch.bfloat16
         assert dict(objective.describe()) == told  # with the hash of the weights in float32
     assert found[0] == found[1]
@@ -138,10 +139,18 @@ def test_compiled_forward_passes_all_have_the_rows_of_a_chunk(
     objective.prepare(tmp_path, quiet)
     expected = objective.evaluate(THREE, 80, 3)
     monkeypatch.setattr(generating, "CompiledGenerator", Spy)
+    decoders: list[GridDecoder] = []
+
+    def as_it_is(self: GridDecoder) -> Callable[[Any], Any]:
+        decoders.append(self)
+        return self.decode
+
+    monkeypatch.setattr(GridDecoder, "compiled", as_it_is)
     with fake_cuda(monkeypatch):
         found = objective.evaluate(THREE, 80, 3)
-    assert seen.count(50) == len(seen) - 4  # in both chunks all but the first conditions and null
+    assert seen.count(50) == len(seen) - 2  # all but those of the first step, once for both chunks
     assert max(seen) == 50
+    assert decoders == [objective._decoder]  # once for all chunks
     assert found.value == pytest.approx(expected.value, rel=1e-3)
     assert found.ceiling == 1e15
     assert expected.ceiling is None

@@ -50,7 +50,7 @@ class LettersObjective(NATObjective):
         metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
         precision: of the tokens, or of each stage: "tokens:bfloat16,features:float32" (see
             models.precision); that of the tokens is also that of training where it is supported.
-        compiled: whether forward passes are compiled on a GPU (see models.compiled).
+        compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).
         rows: images that the generator sees at once; found by itself if it is not given.
 
     Raises:
