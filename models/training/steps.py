@@ -1,22 +1,25 @@
 """The steps of a training: a batch becomes gradients, new weights, and a new average of them.
 
 A small network leaves a GPU idle while the CPU starts its hundreds of kernels. `GraphedSteps`
-records the kernels of a step once, and then starts them all at once.
+records the kernels of a step once, and then starts them all at once. In a long training they are
+compiled before that: fewer and larger ones.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from models.compiled_rows import warn_once
 from models.generators.nat import NAT
 from models.precision import computing_in, device
 from models.training.masked_loss import Batch, Share, batch_loss, own_generator
@@ -26,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 WARM_UP = 3
 """Steps before the kernels are recorded, in which libraries prepare themselves."""
+
+COMPILED_FROM = 5_000
+"""Steps that are left when compiling starts to pay, which takes some 20 seconds."""
 
 
 def can_record(nat: NAT, settings: TrainingSettings, share: Share) -> bool:
@@ -65,6 +71,17 @@ class Steps:
             [parameter.detach() for parameter in average.parameters()],
             [parameter.detach() for parameter in nat.parameters()],
         )
+        self._loss_of: Callable[..., Tensor] = batch_loss
+
+    def compile(self, backend: Any = "inductor") -> None:
+        """Compile forward passes, losses and gradients, all of batches of one size.
+
+        They are computed as they are, which a warning says once, where compiling fails.
+
+        Args:
+            backend: of torch.compile.
+        """
+        self._loss_of = torch.compile(batch_loss, dynamic=False, backend=backend)
 
     def take(self, batches: Sequence[Batch], step: int) -> Tensor:
         """Take step number `step` (from 0); return the loss of this worker's images, weighted."""
@@ -94,9 +111,22 @@ class Steps:
 
     def backward(self, batch: Batch) -> Tensor:
         """Compute gradients; return the weighted loss, a scalar."""
+        try:
+            return self._backward(batch)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers raise any error, of their own and of others' tools
+            if self._loss_of is batch_loss:
+                raise
+            self._loss_of = batch_loss
+            warn_once(f"training steps are not compiled: {type(error).__name__}: {error}")
+        self.optimiser.zero_grad(set_to_none=True)
+        return self._backward(batch)
+
+    def _backward(self, batch: Batch) -> Tensor:
         with computing_in(self.settings.precision):
             smoothing = self.settings.label_smoothing
-            loss = batch_loss(self.forward, self.nat, batch, smoothing, self.fixed)
+            loss = self._loss_of(self.forward, self.nat, batch, smoothing, self.fixed)
             loss = batch.weight * loss
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -23,7 +23,7 @@ from models.tensor_file import load_torch
 from models.training.masked_loss import WHOLE, Batch, Share, draw_batch, own_generator
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
-from models.training.steps import GraphedSteps, Steps, can_record
+from models.training.steps import COMPILED_FROM, GraphedSteps, Steps, can_record
 from search.files import write_whole
 from search.progress import Report
 
@@ -110,6 +110,8 @@ def train_in_rungs(
         )
     forward: nn.Module = nat if share.world == 1 else DistributedDataParallel(nat)
     steps = Steps(forward, nat, average, optimiser, settings, fixed=recorded)
+    if recorded and settings.steps - done >= COMPILED_FROM:
+        steps.compile()
     taken = GraphedSteps(steps) if recorded else steps
 
     def draw(step: int) -> list[Batch]:

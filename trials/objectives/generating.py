@@ -199,7 +199,7 @@ class Generating(Generic[G]):
     def images_of_each(
         self, strategies: Sequence[GenerationStrategy], images: int, seeds: Sequence[int]
     ) -> Iterator[tuple[int, Tensor]]:
-        """The `images` of several strategies, a chunk of each in turn.
+        """The `images` of several strategies, one after the other, a chunk at a time.
 
         On a GPU, the tokens of the next ones are generated meanwhile.
 
@@ -213,7 +213,7 @@ class Generating(Generic[G]):
         """
         numbers = range(len(strategies))
         firsts = range(0, images, self._chunk)
-        turns = [(number, first) for first in firsts for number in numbers]
+        turns = [(number, first) for number in numbers for first in firsts]
         made = (tokens for some in ahead(self._rounds(strategies, turns, seeds)) for tokens in some)
         for (number, first), tokens in zip(turns, made, strict=True):
             with computing_in(self.precision.pixels):
