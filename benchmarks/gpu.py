@@ -5,9 +5,10 @@
 
 It compares a literal port of the public sampler with ours, on the same card and in one run. The
 networks have the published sizes and random weights, so that nothing is downloaded; it runs on a
-bare machine, and needs only what `models` needs. A part that fails does not stop the others, and
-the JSON is written after each. Without a GPU, or with --small, everything is small, and takes some
-seconds.
+bare machine, and needs only what `models` needs. What compiling, kept logits and streams are worth
+is measured beside the same without them. The most important parts come first: a part that fails
+does not stop the others, the JSON is written after each row, and after --seconds no further part
+begins. Without a GPU, or with --small, everything is small, and takes some seconds.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.decoding import literal
 from benchmarks.gpu_bench import quiet
@@ -45,9 +48,7 @@ from benchmarks.gpu_rows import (
 from benchmarks.gpu_together import together
 from benchmarks.gpu_zoo import amused, zoo
 from models.ceiling import product_flops
-from models.compiled import CompiledGenerator
 from models.features.inception import Inception
-from models.flops import decode_flops
 from models.generators.conditions import Conditions
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator, pass_flops
@@ -55,7 +56,9 @@ from models.metrics.fid import estimate
 from models.metrics.frechet import Sums
 from models.precision import computing_in, device
 from models.threads import one_thread
+from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.vqgan import VQGAN, VQGANConfig
+from models.training import training as training_module
 from models.training.settings import TrainingSettings
 from models.training.training import train_in_rungs
 from search.controls import published
@@ -66,6 +69,8 @@ from trials.objectives.images import ImagesObjective
 from trials.objectives.letters.objective import LettersObjective
 
 STRATEGY = published(8)
+LETTERS = NATConfig(48, 256, 36, 128, 4, 4, dropout=0.0)
+CUDNN = "weights cast once, attention by cuDNN"
 VQGAN_F16 = VQGANConfig(1024, 256, (128, 128, 256, 256, 512), 2)
 
 
@@ -77,94 +82,102 @@ def ceilings(bench: Bench) -> Iterator[Row]:
 
 
 def forwards(bench: Bench) -> Iterator[Row]:
-    """Measure a forward pass of AutoNAT-L: weights cast at each operation, once, and compiled."""
-    rows, half = (4, "float32") if bench.small else (250, "bfloat16")
-    config = bench.network("L")
-    generator = random_nat(config)
-    tokens = torch.full((rows, config.tokens), config.codebook_size, device=device())
-    classes = Conditions(torch.arange(rows, device=device()) % 10)
-    cast = generator if bench.small else generator.in_dtype(torch.bfloat16)
-    ways: list[tuple[str, Any, bool]] = [
-        ("autocast", generator, True),
-        ("weights cast once", cast, False),
-    ]
-    if not bench.small:
-        ways.append(("compiled", CompiledGenerator(cast, rows), False))
-    first = None
-    for name, network, autocast in ways:
-        with torch.inference_mode(), computing_in(half, autocast=autocast):
-            times = timed(functools.partial(network, tokens, classes), bench.repeats)
-        row = milliseconds("forward", f"L, {rows} rows, {half}, {name}", times, first)
-        first = first or row.value
-        yield with_flops(row, pass_flops(config) * rows, half)
+    """Measure forward passes: weights cast at each operation, once, and with cuDNN's attention."""
+    half = "float32" if bench.small else "bfloat16"
+    plans = [("L", 4)] if bench.small else [("L", 250), ("letters", 504)]
+    for size, rows in plans:
+        config = LETTERS if size == "letters" else bench.network(size)
+        generator = random_nat(config)
+        tokens = torch.full((rows, config.tokens), config.codebook_size, device=device())
+        classes = Conditions(torch.arange(rows, device=device()) % 10)
+        cast = generator if bench.small else generator.in_dtype(torch.bfloat16)
+        ways: list[tuple[str, Any, bool]] = [
+            ("autocast", generator, True),
+            ("weights cast once", cast, False),
+        ]
+        if not bench.small:
+            ways.append((CUDNN, cast, False))
+        first = None
+        for name, network, autocast in ways:
+            attention = sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if name == CUDNN else nullcontext()
+            with torch.inference_mode(), computing_in(half, autocast=autocast), attention:
+                times = timed(functools.partial(network, tokens, classes), bench.repeats)
+            row = milliseconds("forward", f"{size}, {rows} rows, {half}, {name}", times, first)
+            first = first or row.value
+            yield with_flops(row, pass_flops(config) * rows, half)
 
 
 def decodings(bench: Bench) -> Iterator[Row]:
-    """Compare decoding with the literal port of the public sampler."""
-    plans = [("L", 125, "bfloat16"), ("L", 125, "tf32"), ("S", 250, "bfloat16")]
-    if bench.small:
-        plans = [("S", 8, "float32")]
-    for size, batch, precision in plans:
-        config = bench.network(size)
-        generator = random_nat(config)
-        classes = torch.randint(config.num_classes or 1, (batch,), device=device())
+    """Compare decoding of AutoNAT-L with the literal port of the public sampler."""
+    size, batch, precision = ("S", 8, "float32") if bench.small else ("L", 125, "bfloat16")
+    yield from _decoded("decoding", size, batch, precision, bench)
 
-        def port(generator: NATGenerator = generator, classes: torch.Tensor = classes) -> None:
-            literal(generator.nat, classes, STRATEGY)
 
-        first, rate = None, batch * 1000
-        for name, compiled in (("literal port", None), ("ours", False), ("ours, compiled", True)):
-            if compiled and (bench.small or precision != "bfloat16"):
-                continue
-            way: Callable[[], object] = port
-            if compiled is not None:
-                ours = Generating(generator, chunk=batch, precision=precision, compiled=compiled)
+def other_decodings(bench: Bench) -> Iterator[Row]:
+    """Compare it for AutoNAT-S, and for AutoNAT-L in TF32."""
+    if not bench.small:
+        yield from _decoded("others", "S", 250, "bfloat16", bench)
+        yield from _decoded("others", "L", 125, "tf32", bench)
 
-                def way(ours: Generating[NATGenerator] = ours, batch: int = batch) -> None:
-                    list(ours.tokens(STRATEGY, batch, 1))
 
-            with computing_in(precision):
-                times = timed(way, bench.repeats)
-            ms = milliseconds("decoding", f"{size}, batch {batch}, {precision}, {name}", times)
-            first = first or ms.value
-            passes = 16 if compiled is None else STRATEGY.forward_passes()
-            row = Row(
-                ms.part,
-                ms.what,
-                rate / ms.value,
-                rate / ms.highest,
-                rate / ms.lowest,
-                "images/s",
-                ratio=first / ms.value,
-            )
-            flops = pass_flops(config) * batch * passes / (ms.value / 1000)
-            yield with_rate(row, flops, precision)
+def _decoded(part: str, size: str, batch: int, precision: str, bench: Bench) -> Iterator[Row]:
+    config = bench.network(size)
+    generator = random_nat(config)
+    classes = torch.randint(config.num_classes or 1, (batch,), device=device())
+    ways: dict[str, Callable[[], object]] = {
+        "literal port": lambda: literal(generator.nat, classes, STRATEGY)
+    }
+    plain = ("ours, no logits kept", "ours")
+    for name in plain if bench.small or precision == "tf32" else (*plain, "ours, compiled"):
+        compiled = "compiled" in name
+        ours = Generating(generator, chunk=batch, precision=precision, compiled=compiled)
+        ways[name] = functools.partial(_all_tokens, ours, batch)
+    first = None
+    for name, way in ways.items():
+        with computing_in(precision), without_kept_logits("no logits" in name):
+            times = timed(way, bench.repeats)
+        value = statistics.median(times)
+        first = first or value
+        what = f"{size}, batch {batch}, {precision}, {name}"
+        rates = [batch / seconds for seconds in (value, max(times), min(times))]
+        row = Row(part, what, *rates, "images/s", ratio=first / value)
+        passes = 16 if name == "literal port" else STRATEGY.forward_passes()
+        yield with_rate(row, pass_flops(config) * passes * rates[0], precision)
+
+
+def _all_tokens(ours: Generating[NATGenerator], images: int) -> None:
+    for _ in ours.tokens(STRATEGY, images, 1):
+        pass
+
+
+def without_kept_logits(really: bool = True) -> AbstractContextManager[object]:
+    """Compute the logits of the first step for each chunk, as without `models.first_step`."""
+    none = patch.object(generating, "few_conditions", lambda *_: None)
+    return none if really else nullcontext()
 
 
 def stages(bench: Bench) -> Iterator[Row]:
     """Measure decoding to pixels, and the features of images."""
-    count, at_once = (2, 2) if bench.small else (100, 25)
+    count = 2 if bench.small else 100
     made, side = (VQGANConfig(64, 16, (32, 32), 1), 8) if bench.small else (VQGAN_F16, 16)
-    tokenizer = VQGAN(made).eval().to(device())
-    tokens = torch.randint(made.codebook_size, (count, side, side), device=device())
-
-    def pixels() -> list[torch.Tensor]:
-        return [tokenizer.decode(part) for part in torch.split(tokens, at_once)]
-
-    flops, first = decode_flops(tokenizer, (side, side)) * count, None
-    for precision in ("default", "float32") if bench.small else ("default", "bfloat16"):
+    decoder = GridDecoder(lambda: VQGAN(made).eval(), (side, side))
+    tokens = torch.randint(made.codebook_size, (count, side * side), device=device())
+    flops, first = decoder.flops() * count, None
+    ways: list[tuple[str, bool]] = [("default", False), ("float32", False)]
+    if not bench.small:
+        halves = (("bfloat16", False), ("bfloat16", True))
+        ways = [("default", False), ("default", True), *halves]
+    for precision, compiled in ways:
+        decode = decoder.compiled() if compiled else decoder.decode
         with torch.inference_mode(), computing_in(precision):
-            times = timed(pixels, bench.repeats)
-        row = milliseconds("pixels", f"VQGAN, {count} images, {precision}", times, first)
+            times = timed(functools.partial(decode, tokens), bench.repeats)
+        name = f"VQGAN, {count} images, {precision}{', compiled' if compiled else ''}"
+        row = milliseconds("pixels", name, times, first)
         first = first or row.value
-        yield with_flops(row, flops, "float32" if bench.small else "tf32")
+        ceiling = {"default": "tf32"}.get(precision, precision)
+        yield with_flops(row, flops, "float32" if bench.small else ceiling)
     if bench.small:
         return
-    tokenizer.decoder.compile(dynamic=False)
-    with torch.inference_mode(), computing_in("default"):
-        times = timed(pixels, bench.repeats)
-    row = milliseconds("pixels", f"VQGAN, {count} images, default, compiled", times, first)
-    yield with_flops(row, flops, "tf32")
     inception = Inception().eval().to(device())
     images = torch.rand((count, 3, 256, 256), device=device())
     with torch.inference_mode(), computing_in("default"):
@@ -181,12 +194,13 @@ def distances(bench: Bench) -> Iterator[Row]:
         real = sum(groups[1:], groups[0]).statistics()
         first = None
         for where in ("cpu",) if device() == "cpu" else ("cpu", "cuda"):
-            if where == "cpu" and width > 1000:
-                continue  # half a minute
             there = real.to(where)
             moved = [Sums(s.features.to(where), s.outer.to(where), s.images) for s in groups]
+            slow = where == "cpu" and width > 1000  # seconds: once, and without warming up
             with torch.inference_mode():
-                times = timed(functools.partial(estimate, there, moved), bench.repeats)
+                there.root  # noqa: B018 - once for all evaluations
+                way = functools.partial(estimate, there, moved)
+                times = timed(way, *((1, 0) if slow else (bench.repeats, 1)))
             row = milliseconds("distance", f"{width} features, {where}", times, first)
             first = first or row.value
             yield row
@@ -200,8 +214,15 @@ def evaluations(bench: Bench) -> Iterator[Row]:
     reference = bench.folder / "real.npz"
     np.savez(reference, mu=np.zeros(2048), sigma=np.eye(2048))
     n = 2_500
-    first = None
-    for name, compiled in (("", False), (", no tokens ahead", False), (", compiled", True)):
+    first = flops = None
+    faster = "tokens:bfloat16,pixels:bfloat16"
+    before = ", tokens not ahead, no logits kept"
+    for name, compiled, precision in (
+        (before, False, "bfloat16"),
+        ("", False, "bfloat16"),
+        (", compiled", True, "bfloat16"),
+        (", compiled, pixels in bfloat16", True, faster),
+    ):
         objective = ImagesObjective(
             features=f"inception:{files['inception']}",
             reference=str(reference),
@@ -211,20 +232,21 @@ def evaluations(bench: Bench) -> Iterator[Row]:
             grid=16,
             num_classes=1000,
             chunk=125,
-            precision="bfloat16",
+            precision=precision,
             compiled=compiled,
         )
         objective.prepare(bench.folder, quiet)
-        with patch.object(generating, "ahead", iter) if "ahead" in name else nullcontext():
+        ahead = patch.object(generating, "ahead", iter) if name == before else nullcontext()
+        with ahead, without_kept_logits(name == before):
             objective.sample(STRATEGY, 125, 2)  # libraries and compilers prepare themselves
             found = objective.evaluate(STRATEGY, n, 1)
         first = first or found.seconds
-        told = objective.describe()["flops"]
-        flops = (told["pass"] * STRATEGY.forward_passes() + told["decode"]) * n / found.seconds
-        what = f"L, VQGAN, Inception, n = {n:,}, bfloat16{name}"
+        flops = flops or dict(objective.describe()["flops"])
+        what = f"L, VQGAN, Inception, n = {n:,}{name}"
         rate = n / found.seconds
         row = Row("evaluation", what, rate, rate, rate, "images/s", ratio=first / found.seconds)
-        yield with_rate(row, flops, "bfloat16")
+        spent = (flops["pass"] * STRATEGY.forward_passes() + flops["decode"]) * rate
+        yield with_rate(row, spent, "bfloat16")
 
 
 def letters(bench: Bench) -> Iterator[Row]:
@@ -249,50 +271,55 @@ def letters(bench: Bench) -> Iterator[Row]:
 
 def training(bench: Bench) -> Iterator[Row]:
     """Measure the training of a network of the size of the letters'."""
-    sizes = (32, 2, 2) if bench.small else (128, 4, 4)
-    side, batch, steps = (4, 16, 20) if bench.small else (16, 256, 300)
-    config = NATConfig(48, side**2, 36, *sizes, dropout=0.0)
+    side, batch, steps = (4, 16, 20) if bench.small else (16, 256, 400)
+    config = NATConfig(48, side**2, 36, 32, 2, 2, dropout=0.0) if bench.small else LETTERS
     precision = "float32" if bench.small else "bfloat16"
     tokens, classes = torch.randint(48, (2000, side**2)), torch.arange(2000) % 36
     settings = TrainingSettings(
         TrainingStrategy("cosine"), steps=steps, batch_size=batch, precision=precision
     )
-    folder = bench.folder / "training"
-    begun = steps // 4
-    rungs = train_in_rungs(config, settings, tokens, classes, folder, quiet, (begun, steps))
-    next(rungs)
-    times = timed(lambda: next(rungs), 1, warm_up=0)
-    rate = (steps - begun) / times[0]
-    flops = 3 * pass_flops(config) * batch * rate  # backward takes twice the products
-    name = f"letters, {batch} images a step, {precision}"
-    yield with_rate(Row("training", name, rate, rate, rate, "steps/s"), flops, precision)
+    begun, first = steps // 4, None
+    for name, compiled_from in (("", steps + 1), (", compiled", 0)):
+        if name and bench.small:
+            return
+        folder = bench.folder / f"training{compiled_from}"
+        with patch.object(training_module, "COMPILED_FROM", compiled_from):
+            rungs = train_in_rungs(config, settings, tokens, classes, folder, quiet, (begun, steps))
+            next(rungs)
+        times = timed(functools.partial(next, rungs), 1, warm_up=0)
+        rate = (steps - begun) / times[0]
+        first = first or rate
+        flops = 3 * pass_flops(config) * batch * rate  # backward takes twice the products
+        what = f"letters, {batch} images a step, {precision}{name}"
+        row = Row("training", what, rate, rate, rate, "steps/s", ratio=rate / first)
+        yield with_rate(row, flops, precision)
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    "ceiling": ceilings,
+    "decoding": decodings,
+    "evaluation": evaluations,
     "letters": letters,
     "together": together,
     "training": training,
-    "distance": distances,
     "forward": forwards,
-    "decoding": decodings,
-    "evaluation": evaluations,
     "stages": stages,
     "zoo": zoo,
+    "distance": distances,
+    "ceiling": ceilings,
+    "others": other_decodings,
     "amused": amused,
 }
 
 
-def run(names: Sequence[str], bench: Bench) -> Iterator[Row | str]:
-    """Measure these parts; yield their rows, and a line for each part that failed."""
-    for name in names:
-        try:
-            with one_thread():  # as evaluations and trainings have
-                yield from PARTS[name](bench)
-        except Exception as error:
-            yield f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        if device() == "cuda":
-            torch.cuda.empty_cache()
+def run(name: str, bench: Bench) -> Iterator[Row | str]:
+    """Measure a part; yield its rows, and a line if it failed."""
+    try:
+        with one_thread():  # as evaluations and trainings have
+            yield from PARTS[name](bench)
+    except Exception as error:
+        yield f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if device() == "cuda":
+        torch.cuda.empty_cache()
 
 
 def main() -> int:
@@ -302,6 +329,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="small networks and few images")
     parser.add_argument("--only", default=",".join(PARTS), help="names of parts, with commas")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=240, help="when no further part begins")
     given = parser.parse_args()
     names = given.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:
@@ -312,23 +340,39 @@ def main() -> int:
         "small": small,
         "rows": [],
         "failed": [],
+        "left_out": [],
+        "seconds_of": {},
         "seconds": 0.0,
     }
     print(", ".join(f"{name} {content[name]}" for name in (*machine(), "small")), flush=True)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="autonat-gpu-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder), small, 1 if small else given.repeats)
-        for found in run(names, bench):
-            print(found if isinstance(found, str) else line_of(found), flush=True)
-            if isinstance(found, str):
-                content["failed"].append(found)
-            else:
-                content["rows"].append(asdict(found))
+        for name in names:
+            if content["seconds"] > given.seconds:
+                content["left_out"].append(name)
+                print(f"{name}: left out, {given.seconds} seconds are over", flush=True)
+                continue
+            before = content["seconds"]
+            for found in run(name, bench):
+                print(found if isinstance(found, str) else line_of(found), flush=True)
+                kind, told = (
+                    ("failed", found) if isinstance(found, str) else ("rows", asdict(found))
+                )
+                content[kind].append(told)
+                content["seconds"] = round(time.perf_counter() - began, 1)
+                _write(content, given.out)
             content["seconds"] = round(time.perf_counter() - began, 1)
-            if given.out is not None:
-                given.out.write_text(json.dumps(content, indent=1) + "\n")
+            content["seconds_of"][name] = round(content["seconds"] - before, 1)
+            print(f"{name} took {content['seconds_of'][name]} seconds", flush=True)
+        _write(content, given.out)
     print(f"{content['seconds']} seconds in all")
     return 1 if content["failed"] else 0
+
+
+def _write(content: dict[str, Any], out: Path | None) -> None:
+    if out is not None:
+        out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.gpu_bench import quiet
 from benchmarks.gpu_rows import Bench, Row, milliseconds, timed
@@ -21,26 +21,42 @@ def together(bench: Bench) -> Iterator[Row]:
     Raises:
         RuntimeError: an FID differs by more than its standard error.
     """
-    digits = DigitsObjective(training_steps=10 if bench.small else 100)
-    plans: list[tuple[str, NATObjective, int, str]] = [("digits", digits, 500, "float32")]
     if not bench.small:
-        letters = LettersObjective(size="large", precision="bfloat16")
-        plans.append(("letters", letters, 1_000, "bfloat16"))
-    for name, objective, n, precision in plans:
+        ways = {compiled: _letters(compiled) for compiled in (False, True)}
+        counts = [(1, False), (8, False), (1, True), (8, True)]
+        yield from _compared("letters, n = 1,000, bfloat16", ways, counts, 1_000, bench)
+    digits: dict[bool, NATObjective] = {False: DigitsObjective(training_steps=10)}
+    counts = [(1, False), (3, False)] if bench.small else [(1, False), (4, False), (16, False)]
+    yield from _compared("digits, n = 500, float32", digits, counts, 500, bench)
+
+
+def _letters(compiled: bool) -> NATObjective:
+    return LettersObjective(size="large", precision="bfloat16", compiled=compiled)
+
+
+def _compared(
+    name: str,
+    ways: Mapping[bool, NATObjective],
+    counts: Sequence[tuple[int, bool]],
+    n: int,
+    bench: Bench,
+) -> Iterator[Row]:
+    """Rows for numbers of evaluations at once, and whether forward passes are compiled."""
+    strategies = _neighbours(2 if bench.small else 8, max(count for count, _ in counts))
+    first = None
+    alone: dict[bool, list[Measurement]] = {}
+    for objective in ways.values():
         objective.prepare(bench.folder, quiet)
-        strategies = _neighbours(2 if bench.small else 8, 3 if bench.small else 16)
-        first = None
-        alone: list[Measurement] = []
-        for count in (1, 3) if bench.small else (1, 4, 16):
-            found: list[Measurement] = []
-            way = functools.partial(_measure, objective, strategies, count, n, found)
-            times = timed(way, 1 if bench.small else 3)
-            each = [seconds / len(strategies) for seconds in times]
-            what = f"{name}, n = {n:,}, {precision}, {count} at once"
-            row = milliseconds("together", what, each, first)
-            first, alone = first or row.value, alone or found[-len(strategies) :]
-            _require_equal(what, found[-len(strategies) :], alone)
-            yield row
+    for count, compiled in counts:
+        found: list[Measurement] = []
+        way = functools.partial(_measure, ways[compiled], strategies, count, n, found)
+        times = timed(way, 1 if bench.small else 3)
+        each = [seconds / len(strategies) for seconds in times]
+        what = f"{name}{', compiled' if compiled else ''}, {count} at once"
+        row = milliseconds("together", what, each, first)
+        first, last = first or row.value, found[-len(strategies) :]
+        _require_equal(what, last, alone.setdefault(compiled, last))
+        yield row
 
 
 def _neighbours(steps: int, count: int) -> list[GenerationStrategy]:

@@ -36,12 +36,26 @@ def test_every_part_has_rows_and_a_part_that_fails_does_not_stop_the_others(
     for row in told["rows"]:
         assert 0 < row["lowest"] <= row["value"] <= row["highest"] < math.inf
         assert (row["share"] is None) == (row["tflops"] is None)
-    first, ours = (row for row in told["rows"] if row["part"] == "decoding")
+    assert list(told["seconds_of"]) == names
+    first, *_, ours = (row for row in told["rows"] if row["part"] == "decoding")
     assert first["ratio"] == 1
     assert ours["ratio"] == pytest.approx(ours["value"] / first["value"])
     said = capsys.readouterr().out
     assert "features: RuntimeError: no such network" in said
     assert all(line_of(Row(**row)) in said for row in told["rows"])
+
+
+def test_after_the_given_seconds_no_further_part_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "gpu.json"
+    given = ["--small", "--seconds", "0.01", "--only", "decoding,distance,zoo", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["gpu", *given])
+    assert gpu.main() == 0
+    told = json.loads(out.read_text())
+    assert told["left_out"] == ["distance", "zoo"]
+    assert {row["part"] for row in told["rows"]} == {"decoding"}
+    assert "zoo: left out" in capsys.readouterr().out
 
 
 def test_an_unknown_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
