@@ -48,6 +48,7 @@ from benchmarks.gpu_rows import (
 from benchmarks.gpu_together import together
 from benchmarks.gpu_zoo import amused, zoo
 from models.ceiling import product_flops
+from models.decoding import cumulated, sample_tokens
 from models.features.inception import Inception
 from models.generators.conditions import Conditions
 from models.generators.nat import NATConfig
@@ -105,6 +106,25 @@ def forwards(bench: Bench) -> Iterator[Row]:
             row = milliseconds("forward", f"{size}, {rows} rows, {half}, {name}", times, first)
             first = first or row.value
             yield with_flops(row, pass_flops(config) * rows, half)
+
+
+def sampling(bench: Bench) -> Iterator[Row]:
+    """Measure how tokens are sampled from logits, and two ways to sum their probabilities."""
+    batch, codes, first = *((4, 16) if bench.small else (504, 48)), None
+    logits = torch.randn((batch, 256, codes), device=device())
+    uniforms = torch.rand((batch, 256), device=device())
+    probabilities = torch.softmax(logits, -1)
+    ways: dict[str, Callable[[], object]] = {
+        "sums, codes side by side": lambda: probabilities.clone().cumsum_(-1),
+        "sums, ours": lambda: cumulated(probabilities.clone()),
+        "all of it": lambda: sample_tokens(logits, 1.0, uniforms),
+    }
+    for name, way in ways.items():
+        with torch.inference_mode():
+            times = timed(way, bench.repeats)
+        row = milliseconds("sampling", f"{batch} x 256, {codes} codes, {name}", times, first)
+        first = first or row.value
+        yield row
 
 
 def decodings(bench: Bench) -> Iterator[Row]:
@@ -302,6 +322,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "together": together,
     "training": training,
     "forward": forwards,
+    "sampling": sampling,
     "stages": stages,
     "zoo": zoo,
     "distance": distances,

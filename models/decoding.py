@@ -22,6 +22,8 @@ from models.token_orders import Scores, follows_halton, halton_places, scores_of
 from search.strategy import GenerationStrategy
 
 LOWEST_TEMPERATURE = 1e-4
+FEW_CODES = 256
+"""The most codes whose probabilities a thread of a GPU sums one by one."""
 
 Watch = Callable[[Tensor, Tensor], None]
 """Is shown each step: the tokens that it sampled, [B, L] in [0, K), and those that are then left,
@@ -317,8 +319,18 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
     """
     if temperature == 0:
         return logits.argmax(-1)
-    cumulative = torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1).cumsum_(-1)
+    cumulative = cumulated(torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1))
     # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
     # probability > 0.
     thresholds = uniforms[..., None] * cumulative[..., -1:]
     return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
+
+
+def cumulated(probabilities: Tensor) -> Tensor:
+    """Return cumulative sums over the last dimension of [B, L, K]; the argument may be overwritten.
+
+    A GPU sums few codes slowly where they lie side by side, so that there positions do.
+    """
+    if not probabilities.is_cuda or probabilities.shape[-1] > FEW_CODES:
+        return probabilities.cumsum_(-1)
+    return probabilities.mT.contiguous().cumsum_(1).mT.contiguous()
