@@ -7,6 +7,7 @@ resumed from its last checkpoint reaches the same weights as one that was not.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,9 @@ from search.progress import Report
 
 CHECKPOINT = "training.pt"
 CHECKPOINT_EVERY = 200
+"""The steps between checkpoints, or more of them where they take less than CHECKPOINT_SECONDS: a
+small network on a GPU takes as long for a checkpoint as for ten steps."""
+CHECKPOINT_SECONDS = 5.0
 REPORT_EVERY = 20
 
 
@@ -117,6 +121,7 @@ def train_in_rungs(
     def draw(step: int) -> list[Batch]:
         return draw_batch(nat, settings, tokens, conditions, step, share)
 
+    next_save = time.monotonic() + CHECKPOINT_SECONDS
     for rung in rungs:
         numbers = range(done, rung)
         for step, batches in zip(numbers, _ahead(draw, numbers), strict=True):
@@ -126,8 +131,10 @@ def train_in_rungs(
                 if not math.isfinite(loss.item()):
                     raise ValueError(f"training diverged: loss = {loss.item()} at step {step + 1}")
                 report(step + 1, settings.steps, f"loss {loss.item():.3f}")
-            if share.rank == 0 and (last or (step + 1) % CHECKPOINT_EVERY == 0):
+            due = (step + 1) % CHECKPOINT_EVERY == 0 and time.monotonic() > next_save
+            if share.rank == 0 and (last or due):
                 _save_checkpoint(folder / CHECKPOINT, step + 1, nat, average, optimiser)
+                next_save = time.monotonic() + CHECKPOINT_SECONDS
         done = rung
         trained: NAT = average.module  # type: ignore[assignment]
         yield trained.eval()

@@ -246,7 +246,7 @@ DYING = """
             if state.exists():
                 step = torch.load(state, weights_only=True)["step"]
                 (self.marks / "resumed").write_text(str(step))
-            training.CHECKPOINT_EVERY = 20
+            training.CHECKPOINT_EVERY, training.CHECKPOINT_SECONDS = 20, 0.0
             save = training._save_checkpoint
 
             def save_and_die(path, step, *rest):
