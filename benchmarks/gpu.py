@@ -29,12 +29,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.decoding import literal
 from benchmarks.gpu_bench import quiet
 from benchmarks.gpu_check import machine
 from benchmarks.gpu_files import write_networks
+from benchmarks.gpu_pieces import CUDNN, LETTERS, attention_in, distances, forwards, sampling
 from benchmarks.gpu_rows import (
     Bench,
     Row,
@@ -48,13 +48,9 @@ from benchmarks.gpu_rows import (
 from benchmarks.gpu_together import together
 from benchmarks.gpu_zoo import amused, zoo
 from models.ceiling import product_flops
-from models.decoding import cumulated, sample_tokens
 from models.features.inception import Inception
-from models.generators.conditions import Conditions
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import NATGenerator, pass_flops
-from models.metrics.fid import estimate
-from models.metrics.frechet import Sums
 from models.precision import computing_in, device
 from models.threads import one_thread
 from models.tokenizers.decoder import GridDecoder
@@ -70,8 +66,6 @@ from trials.objectives.images import ImagesObjective
 from trials.objectives.letters.objective import LettersObjective
 
 STRATEGY = published(8)
-LETTERS = NATConfig(48, 256, 36, 128, 4, 4, dropout=0.0)
-CUDNN = "weights cast once, attention by cuDNN"
 VQGAN_F16 = VQGANConfig(1024, 256, (128, 128, 256, 256, 512), 2)
 
 
@@ -80,51 +74,6 @@ def ceilings(bench: Bench) -> Iterator[Row]:
     for precision in bench.precisions:
         found = product_flops(precision)
         yield Row("ceiling", precision, found / 1e12, found / 1e12, found / 1e12, "TFLOP/s")
-
-
-def forwards(bench: Bench) -> Iterator[Row]:
-    """Measure forward passes: weights cast at each operation, once, and with cuDNN's attention."""
-    half = "float32" if bench.small else "bfloat16"
-    plans = [("L", 4)] if bench.small else [("L", 250), ("letters", 504)]
-    for size, rows in plans:
-        config = LETTERS if size == "letters" else bench.network(size)
-        generator = random_nat(config)
-        tokens = torch.full((rows, config.tokens), config.codebook_size, device=device())
-        classes = Conditions(torch.arange(rows, device=device()) % 10)
-        cast = generator if bench.small else generator.in_dtype(torch.bfloat16)
-        ways: list[tuple[str, Any, bool]] = [
-            ("autocast", generator, True),
-            ("weights cast once", cast, False),
-        ]
-        if not bench.small:
-            ways.append((CUDNN, cast, False))
-        first = None
-        for name, network, autocast in ways:
-            attention = sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if name == CUDNN else nullcontext()
-            with torch.inference_mode(), computing_in(half, autocast=autocast), attention:
-                times = timed(functools.partial(network, tokens, classes), bench.repeats)
-            row = milliseconds("forward", f"{size}, {rows} rows, {half}, {name}", times, first)
-            first = first or row.value
-            yield with_flops(row, pass_flops(config) * rows, half)
-
-
-def sampling(bench: Bench) -> Iterator[Row]:
-    """Measure how tokens are sampled from logits, and two ways to sum their probabilities."""
-    batch, codes, first = *((4, 16) if bench.small else (504, 48)), None
-    logits = torch.randn((batch, 256, codes), device=device())
-    uniforms = torch.rand((batch, 256), device=device())
-    probabilities = torch.softmax(logits, -1)
-    ways: dict[str, Callable[[], object]] = {
-        "sums, codes side by side": lambda: probabilities.clone().cumsum_(-1),
-        "sums, ours": lambda: cumulated(probabilities.clone()),
-        "all of it": lambda: sample_tokens(logits, 1.0, uniforms),
-    }
-    for name, way in ways.items():
-        with torch.inference_mode():
-            times = timed(way, bench.repeats)
-        row = milliseconds("sampling", f"{batch} x 256, {codes} codes, {name}", times, first)
-        first = first or row.value
-        yield row
 
 
 def decodings(bench: Bench) -> Iterator[Row]:
@@ -147,14 +96,17 @@ def _decoded(part: str, size: str, batch: int, precision: str, bench: Bench) -> 
     ways: dict[str, Callable[[], object]] = {
         "literal port": lambda: literal(generator.nat, classes, STRATEGY)
     }
-    plain = ("ours, no logits kept", "ours")
-    for name in plain if bench.small or precision == "tf32" else (*plain, "ours, compiled"):
+    names = ["ours, no logits kept", "ours"]
+    if precision == "bfloat16":
+        names += ["ours, compiled", f"ours, {CUDNN}"]
+    for name in names:
         compiled = "compiled" in name
         ours = Generating(generator, chunk=batch, precision=precision, compiled=compiled)
         ways[name] = functools.partial(_all_tokens, ours, batch)
     first = None
     for name, way in ways.items():
-        with computing_in(precision), without_kept_logits("no logits" in name):
+        kept = without_kept_logits("no logits" in name)
+        with computing_in(precision), kept, attention_in(name):
             times = timed(way, bench.repeats)
         value = statistics.median(times)
         first = first or value
@@ -204,27 +156,6 @@ def stages(bench: Bench) -> Iterator[Row]:
     with torch.inference_mode(), computing_in("default"):
         times = timed(lambda: inception(images), bench.repeats)
     yield milliseconds("features", f"Inception, {count} images, default", times)
-
-
-def distances(bench: Bench) -> Iterator[Row]:
-    """Measure the estimate of FID from sums, on the device and on the CPU."""
-    for width in (64,) if bench.small else (292, 2048):
-        random = torch.Generator().manual_seed(0)
-        x = torch.randn((20, width // 4 + 20, width), generator=random, dtype=torch.float64)
-        groups = [Sums(part.sum(0), part.T @ part, len(part)) for part in x]
-        real = sum(groups[1:], groups[0]).statistics()
-        first = None
-        for where in ("cpu",) if device() == "cpu" else ("cpu", "cuda"):
-            there = real.to(where)
-            moved = [Sums(s.features.to(where), s.outer.to(where), s.images) for s in groups]
-            slow = where == "cpu" and width > 1000  # seconds: once, and without warming up
-            with torch.inference_mode():
-                there.root  # noqa: B018 - once for all evaluations
-                way = functools.partial(estimate, there, moved)
-                times = timed(way, *((1, 0) if slow else (bench.repeats, 1)))
-            row = milliseconds("distance", f"{width} features, {where}", times, first)
-            first = first or row.value
-            yield row
 
 
 def evaluations(bench: Bench) -> Iterator[Row]:
