@@ -7,6 +7,7 @@ B: images at once, L: tokens an image.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -156,7 +157,8 @@ class Generating(Generic[G]):
                 found = cast(MaskedGenerator, CompiledGenerator(found, rows))
             if (kinds := few_conditions(self.generator, device())) is not None:
                 at_once = rows or self.rows_at_once or self._chunk
-                found = cast(MaskedGenerator, KeepsFirst(found, kinds, at_once))
+                with contextlib.suppress(torch.OutOfMemoryError):  # it is computed for each chunk
+                    found = cast(MaskedGenerator, KeepsFirst(found, kinds, at_once))
             self._predictor = found
         return self._predictor
 

@@ -156,6 +156,20 @@ def test_compiled_forward_passes_all_have_the_rows_of_a_chunk(
     assert expected.ceiling is None
 
 
+def test_without_memory_for_the_logits_of_the_first_step_they_are_not_kept(
+    image_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    objective = ImagesObjective(**image_settings)
+    objective.prepare(tmp_path, quiet)
+    expected = objective.evaluate(THREE, 80, 3)
+    monkeypatch.setattr(generating, "KeepsFirst", full)
+    with fake_cuda(monkeypatch):
+        assert objective.evaluate(THREE, 80, 3).value == pytest.approx(expected.value, rel=1e-3)
+
+
 def prepared(squares: Path, folder: Path, tokenizer: str) -> list[Any]:
     """What is made of pictures before anything trains: tokens, statistics, contexts."""
     source, report = open_source(squares / "pictures"), lambda _: quiet
