@@ -251,12 +251,12 @@ def training(bench: Bench) -> Iterator[Row]:
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "decoding": decodings,
     "evaluation": evaluations,
-    "letters": letters,
     "together": together,
     "training": training,
+    "stages": stages,
+    "letters": letters,
     "forward": forwards,
     "sampling": sampling,
-    "stages": stages,
     "zoo": zoo,
     "distance": distances,
     "ceiling": ceilings,
@@ -283,7 +283,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="small networks and few images")
     parser.add_argument("--only", default=",".join(PARTS), help="names of parts, with commas")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=240, help="when no further part begins")
+    parser.add_argument("--seconds", type=float, default=270, help="when no further part begins")
     given = parser.parse_args()
     names = given.only.split(",")
     if unknown := [name for name in names if name not in PARTS]:

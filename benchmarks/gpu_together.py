@@ -26,7 +26,7 @@ def together(bench: Bench) -> Iterator[Row]:
         counts = [(1, False), (8, False), (1, True), (8, True)]
         yield from _compared("letters, n = 1,000, bfloat16", ways, counts, 1_000, bench)
     digits: dict[bool, NATObjective] = {False: DigitsObjective(training_steps=10)}
-    counts = [(1, False), (3, False)] if bench.small else [(1, False), (4, False), (16, False)]
+    counts = [(1, False), (3, False)] if bench.small else [(1, False), (16, False)]
     yield from _compared("digits, n = 500, float32", digits, counts, 500, bench)
 
 
