@@ -1,6 +1,6 @@
 """Measures how close to a device's ceiling everything runs that an evaluation or a training needs.
 
-    python -m benchmarks.gpu --out gpu.json                 # under 5 minutes on one H100
+    python -m benchmarks.gpu --out gpu.json                 # under 5 minutes on one H200
     python -m benchmarks.gpu --only letters,training
 
 It compares a literal port of the public sampler with ours, on the same card and in one run. The
@@ -34,12 +34,13 @@ from benchmarks.decoding import literal
 from benchmarks.gpu_bench import quiet
 from benchmarks.gpu_check import machine
 from benchmarks.gpu_files import write_networks
-from benchmarks.gpu_pieces import CUDNN, LETTERS, attention_in, distances, forwards, sampling
+from benchmarks.gpu_pieces import LETTERS, distances, forwards, sampling
 from benchmarks.gpu_rows import (
     Bench,
     Row,
     line_of,
     milliseconds,
+    passes_run,
     random_nat,
     timed,
     with_flops,
@@ -96,25 +97,22 @@ def _decoded(part: str, size: str, batch: int, precision: str, bench: Bench) -> 
     ways: dict[str, Callable[[], object]] = {
         "literal port": lambda: literal(generator.nat, classes, STRATEGY)
     }
-    names = ["ours, no logits kept", "ours"]
-    if precision == "bfloat16":
-        names += ["ours, compiled", f"ours, {CUDNN}"]
+    names = ["ours, no logits kept"] if part == "decoding" else []
+    names += ["ours", "ours, compiled"] if precision == "bfloat16" else ["ours"]
     for name in names:
         compiled = "compiled" in name
         ours = Generating(generator, chunk=batch, precision=precision, compiled=compiled)
         ways[name] = functools.partial(_all_tokens, ours, batch)
-    first = None
+    first, repeats = None, bench.repeats if part == "decoding" else min(bench.repeats, 3)
     for name, way in ways.items():
-        kept = without_kept_logits("no logits" in name)
-        with computing_in(precision), kept, attention_in(name):
-            times = timed(way, bench.repeats)
+        with computing_in(precision), without_kept_logits("no logits" in name):
+            times = timed(way, repeats)
         value = statistics.median(times)
         first = first or value
         what = f"{size}, batch {batch}, {precision}, {name}"
         rates = [batch / seconds for seconds in (value, max(times), min(times))]
         row = Row(part, what, *rates, "images/s", ratio=first / value)
-        passes = 16 if name == "literal port" else STRATEGY.forward_passes()
-        passes -= "no logits" not in name and "ours" in name and device() != "cpu"
+        passes = 16 if name == "literal port" else passes_run(STRATEGY, "no logits" not in name)
         yield with_rate(row, pass_flops(config) * passes * rates[0], precision)
 
 
@@ -197,7 +195,7 @@ def evaluations(bench: Bench) -> Iterator[Row]:
         what = f"L, VQGAN, Inception, n = {n:,}{name}"
         rate = n / found.seconds
         row = Row("evaluation", what, rate, rate, rate, "images/s", ratio=first / found.seconds)
-        passes = STRATEGY.forward_passes() - (name != before)
+        passes = passes_run(STRATEGY, kept=name != before)
         spent = (flops["pass"] * passes + flops["decode"]) * rate
         yield with_rate(row, spent, "bfloat16")
 
@@ -219,7 +217,7 @@ def letters(bench: Bench) -> Iterator[Row]:
         row = milliseconds("letters", name, times, first)
         first = first or row.value
         told = objective.describe()["flops"]
-        yield with_flops(row, told["pass"] * strategy.forward_passes() * n, precision)
+        yield with_flops(row, told["pass"] * passes_run(strategy) * n, precision)
 
 
 def training(bench: Bench) -> Iterator[Row]:
@@ -258,10 +256,10 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "forward": forwards,
     "sampling": sampling,
     "zoo": zoo,
+    "amused": amused,
     "distance": distances,
     "ceiling": ceilings,
     "others": other_decodings,
-    "amused": amused,
 }
 
 

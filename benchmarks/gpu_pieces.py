@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.gpu_rows import Bench, Row, milliseconds, random_nat, timed, with_flops
 from models.decoding import cumulated, sample_tokens
@@ -21,16 +19,10 @@ from models.metrics.frechet import Sums
 from models.precision import computing_in, device
 
 LETTERS = NATConfig(48, 256, 36, 128, 4, 4, dropout=0.0)
-CUDNN = "attention by cuDNN"
-
-
-def attention_in(name: str) -> AbstractContextManager[object]:
-    """Let cuDNN compute attention, if the name of a row says so."""
-    return sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if CUDNN in name else nullcontext()
 
 
 def forwards(bench: Bench) -> Iterator[Row]:
-    """Measure forward passes: weights cast at each operation, once, and with cuDNN's attention."""
+    """Measure forward passes: weights cast at each operation, and once."""
     half = "float32" if bench.small else "bfloat16"
     plans = [("L", 4)] if bench.small else [("L", 250), ("letters", 504)]
     for size, rows in plans:
@@ -43,12 +35,9 @@ def forwards(bench: Bench) -> Iterator[Row]:
             ("autocast", generator, True),
             ("weights cast once", cast, False),
         ]
-        if not bench.small:
-            ways.append((f"weights cast once, {CUDNN}", cast, False))
         first = None
         for name, network, autocast in ways:
-            precise = computing_in(half, autocast=autocast)
-            with torch.inference_mode(), precise, attention_in(name):
+            with torch.inference_mode(), computing_in(half, autocast=autocast):
                 times = timed(functools.partial(network, tokens, classes), bench.repeats)
             row = milliseconds("forward", f"{size}, {rows} rows, {half}, {name}", times, first)
             first = first or row.value
@@ -77,8 +66,9 @@ def sampling(bench: Bench) -> Iterator[Row]:
 def distances(bench: Bench) -> Iterator[Row]:
     """Measure the estimate of FID from sums, on the device and on the CPU."""
     for width in (64,) if bench.small else (292, 2048):
-        random = torch.Generator().manual_seed(0)
-        x = torch.randn((20, width // 4 + 20, width), generator=random, dtype=torch.float64)
+        random = torch.Generator(device()).manual_seed(0)
+        shape = (20, width // 4 + 20, width)
+        x = torch.randn(shape, generator=random, dtype=torch.float64, device=device())
         groups = [Sums(part.sum(0), part.T @ part, len(part)) for part in x]
         real = sum(groups[1:], groups[0]).statistics()
         first = None

@@ -15,6 +15,7 @@ from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.precision import device
 from models.tokenizers.decoder import GreyLevels
+from search.strategy import GenerationStrategy
 from trials.objectives.images import SIZES
 
 
@@ -70,6 +71,17 @@ def random_nat(config: NATConfig) -> NATGenerator:
     side = int(config.tokens**0.5)
     nat = NAT(config).eval().to(device())
     return NATGenerator(config, GreyLevels(config.codebook_size, (side, side)), nat=nat)
+
+
+def passes_run(strategy: GenerationStrategy, kept: bool = True) -> int:
+    """Return the forward passes that run for each image.
+
+    Args:
+        strategy: generates the images.
+        kept: whether a GPU keeps the logits of the first step (see `models.first_step`).
+    """
+    saved = 1 + strategy.guided[0] if kept and device() != "cpu" else 0
+    return strategy.forward_passes() - saved
 
 
 def timed(way: Callable[[], object], repeats: int, warm_up: int = 1) -> list[float]:

@@ -13,7 +13,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmarks.gpu_rows import Bench, Row, random_nat, timed, with_rate
+from benchmarks.gpu_rows import Bench, Row, passes_run, random_nat, timed, with_rate
+from models.first_step import few_conditions
 from models.generators.amused import AmusedGenerator, network_of
 from models.generators.class_generator import ClassGenerator
 from models.generators.generator import MaskedGenerator
@@ -54,7 +55,9 @@ def _rows(
     chunk, chunks, steps = (4, 2, 2) if bench.small else (50, 4, 8)
     precision = "float32" if bench.small else "bfloat16"
     strategy = published(steps).with_values({}, {"token_order": order})
-    flops, n, first = generator.flops()["pass"] * strategy.forward_passes(), chunk * chunks, None
+    generator = generator.to(device())
+    kept = few_conditions(generator, device()) is not None
+    flops, n, first = generator.flops()["pass"] * passes_run(strategy, kept), chunk * chunks, None
     # Before rows are found, which needs a moment of its own.
     for rows in (chunk, None):
         drawing = Generating(generator, chunk=chunk, precision=precision, rows=rows)
