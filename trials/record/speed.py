@@ -15,7 +15,9 @@ class Speed(NamedTuple):
     """The speed of an evaluation.
 
     Attributes:
-        flops: floating-point operations of networks per second of its wall time.
+        flops: floating-point operations of networks per second of its wall time. On a GPU, the
+            first step is not among them, because the logits of fully masked images are computed
+            once for each class: where they are computed for each image, as for texts, it is faster.
         share: of those that large matrix products reach on its device; None if not known.
     """
 
@@ -25,10 +27,13 @@ class Speed(NamedTuple):
 
 def speed_of(record: Record, evaluation: Evaluation) -> Speed | None:
     """Return the speed of an evaluation; None if it failed, trained, or its cost is not known."""
-    found = evaluation.measurement
-    each = image_flops(record.settings["objective"], evaluation.probe.strategy)
+    found, objective = evaluation.measurement, record.settings["objective"]
+    strategy = evaluation.probe.strategy
+    each = image_flops(objective, strategy)
     if found is None or each is None or evaluation.probe.training is not None or not found.seconds:
         return None
+    if found.ceiling is not None:  # on a GPU
+        each -= objective["flops"]["pass"] * (1 + strategy.guided[0])
     flops = each * found.images / found.seconds
     return Speed(flops, flops / found.ceiling if found.ceiling else None)
 
