@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from models.first_step import KeepsFirst
+from models.first_step import KeepsFirstStep
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
 from models.token_orders import Scores, follows_halton, halton_places, scores_of
@@ -243,21 +243,10 @@ def _logits(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | Non
 def _first_logits(
     generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | None
 ) -> list[Tensor]:
-    """The logits of the first step, where all tokens are masked.
-
-    They then depend on nothing but the condition, so each distinct condition is computed only once,
-    as is the null condition.
-    """
+    """The logits of the first step, where all tokens are masked."""
     conditions = Conditions.cat([one.conditions for one in asked])
-    if isinstance(generator, KeepsFirst):
-        cond, uncond, kind = generator.cond, generator.uncond.float(), conditions.parts[0]
-    else:
-        kinds, kind = conditions.distinct()
-        tokens = torch.cat([one.tokens for one in asked])[: len(kinds)]
-        cond = logits_in_pieces(generator, tokens, kinds, None, rows)
-        uncond = cond[:0]
-        if any(one.scale > 0 for one in asked):
-            uncond = generator(tokens[:1], generator.null(kinds[:1])).float()
+    guided = any(one.scale > 0 for one in asked)
+    cond, uncond, kind = masked_logits(generator, conditions, rows, guided)
     found = []
     for one, own in zip(asked, torch.split(kind, [len(one.tokens) for one in asked]), strict=True):
         logits = cond[own].float()
@@ -265,6 +254,34 @@ def _first_logits(
             logits = torch.lerp(uncond, logits, 1 + one.scale)
         found.append(logits if one.places is None else _at(logits, one.places))
     return found
+
+
+def masked_logits(
+    generator: MaskedGenerator, conditions: Conditions, rows: int | None, guided: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits of fully masked images.
+
+    They depend on nothing but the condition, so each distinct condition is computed only once, as
+    is the null condition, unless the generator keeps them.
+
+    Args:
+        generator: predicts the tokens.
+        conditions: of B images.
+        rows: how many images the generator sees at once; None for all.
+        guided: whether those of the null condition are needed.
+
+    Returns:
+        Those of each distinct condition, [C, L, K]; those of the null condition, [1, L, K] float32;
+        and which of the C each image has, [B] int64.
+    """
+    if isinstance(generator, KeepsFirstStep):
+        return generator.cond, generator.uncond.float(), conditions.parts[0]
+    kinds, kind = conditions.distinct()
+    shape = (len(kinds), generator.tokens)
+    tokens = torch.full(shape, generator.mask_token, device=conditions.device)
+    cond = logits_in_pieces(generator, tokens, kinds, None, rows)
+    uncond = generator(tokens[:1], generator.null(kinds[:1])).float() if guided else cond[:0]
+    return cond, uncond, kind
 
 
 def _joined(places: Sequence[Tensor]) -> Tensor:

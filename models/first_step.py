@@ -13,11 +13,11 @@ import torch
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
 
-MOST_NUMBERS = 2**28
+MOST_LOGITS = 2**28
 """The most logits that are kept: 1 GiB in float32; 1,000 classes of AutoNAT have fewer."""
 
 
-class KeepsFirst:
+class KeepsFirstStep:
     """A generator, and the logits that it has for fully masked images.
 
     Args:
@@ -52,7 +52,7 @@ def few_conditions(generator: MaskedGenerator, device: str) -> Conditions | None
     A generator that predicts places is not asked for the logits of all of them.
     """
     count = generator.num_conditions or 1
-    many = count * generator.tokens * generator.codebook_size > MOST_NUMBERS
+    many = count * generator.tokens * generator.codebook_size > MOST_LOGITS
     numbers = torch.arange(count, device=device)
     one = generator.conditions_of(numbers[:1])
     if many or isinstance(generator, PredictsPlaces) or not one.are_numbers:

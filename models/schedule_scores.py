@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.decoding import LOWEST_TEMPERATURE, logits_in_pieces, sample_tokens
+from models.decoding import LOWEST_TEMPERATURE, logits_in_pieces, masked_logits, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.token_orders import scores_of
@@ -228,10 +228,9 @@ def _logits(
     """Return the guided logits, to the last digit as `generate` computes them, and their derivative
     in the scale; [B, L, K] each."""
     unconditional = generator.null(conditions)
-    if first:  # all tokens are masked: nothing but the condition differs
-        kinds, kind = conditions.distinct()
-        cond = logits_in_pieces(generator, tokens[: len(kinds)], kinds, None, rows)[kind]
-        null = generator(tokens[:1], unconditional[:1]).float()
+    if first:
+        kept, null, kind = masked_logits(generator, conditions, rows, guided=True)
+        cond = kept[kind].float()
     elif scale == 0:
         cond = logits_in_pieces(generator, tokens, conditions, None, rows)
         null = logits_in_pieces(generator, tokens, unconditional, None, rows)

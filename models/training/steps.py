@@ -31,7 +31,7 @@ WARM_UP = 3
 """Steps before the kernels are recorded, in which libraries prepare themselves."""
 
 COMPILED_FROM = 5_000
-"""Steps that are left when compiling starts to pay, which takes some 20 seconds."""
+"""The steps of a training from which compiling pays, which takes some 20 seconds."""
 
 
 def can_record(nat: NAT, settings: TrainingSettings, share: Share) -> bool:

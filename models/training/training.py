@@ -114,7 +114,7 @@ def train_in_rungs(
         )
     forward: nn.Module = nat if share.world == 1 else DistributedDataParallel(nat)
     steps = Steps(forward, nat, average, optimiser, settings, fixed=recorded)
-    if recorded and settings.steps - done >= COMPILED_FROM:
+    if recorded and settings.steps >= COMPILED_FROM:  # resumed, too: with the same rounding
         steps.compile()
     taken = GraphedSteps(steps) if recorded else steps
 

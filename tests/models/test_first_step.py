@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from models.decoding import generate
-from models.first_step import KeepsFirst
+from models.first_step import KeepsFirstStep
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
+from models.schedule_scores import generate_scored
 from models.tokenizers.decoder import GreyLevels
 from search.controls import published
 
@@ -35,8 +36,22 @@ def test_tokens_are_the_same_and_the_first_pass_is_saved(guided: bool) -> None:
     conditions = Conditions(torch.tensor([3, 3, 9, 0, 1, 7, 4]))
     expected = generate(generator, conditions, strategy, torch.Generator().manual_seed(1))
     without = generator.seen
-    keeping = KeepsFirst(generator, Conditions(torch.arange(10)), 4)
+    keeping = KeepsFirstStep(generator, Conditions(torch.arange(10)), 4)
     generator.seen = 0
     found = generate(keeping, conditions, strategy, torch.Generator().manual_seed(1))
     assert torch.equal(found, expected)
     assert without - generator.seen == 6 + guided  # the distinct conditions, and the null one
+
+
+def test_with_scores_they_are_the_same_too() -> None:
+    torch.manual_seed(0)
+    generator = Counting(CONFIG, GreyLevels(17, (4, 4)), nat=NAT(CONFIG).eval())
+    conditions, strategy = Conditions(torch.tensor([3, 3, 9, 0])), published(4)
+    expected = generate_scored(generator, conditions, strategy, torch.Generator().manual_seed(1))
+    without = generator.seen
+    keeping = KeepsFirstStep(generator, Conditions(torch.arange(10)), 4)
+    generator.seen = 0
+    found = generate_scored(keeping, conditions, strategy, torch.Generator().manual_seed(1))
+    assert torch.equal(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.scores, expected.scores)
+    assert without - generator.seen == 3 + 1  # the distinct conditions, and the null one

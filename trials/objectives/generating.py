@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, cast
@@ -21,7 +20,7 @@ from torch import Tensor
 from models.ceiling import product_flops
 from models.compiled import CompiledGenerator
 from models.decoding import Batch, Watch, generate, generate_together
-from models.first_step import KeepsFirst, few_conditions
+from models.first_step import KeepsFirstStep, few_conditions
 from models.generators.generator import Casts, MaskedGenerator
 from models.memory import rows_that_fit, too_small
 from models.precision import STAGES, StagePrecisions, computing_in, device, require_supported
@@ -30,10 +29,7 @@ from models.streams import ahead
 from models.tokenizers.decoder import GridDecoder
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
-
-CLASS_DRAWS = {"equal": "equal numbers", "random": "random"}
-"""How classes, or texts, are drawn, each with the words for it in a protocol."""
-
+from trials.objectives.condition_draws import CLASS_DRAWS, draw_conditions
 
 G = TypeVar("G", bound=MaskedGenerator)
 
@@ -158,7 +154,7 @@ class Generating(Generic[G]):
             if (kinds := few_conditions(self.generator, device())) is not None:
                 at_once = rows or self.rows_at_once or self._chunk
                 with contextlib.suppress(torch.OutOfMemoryError):  # it is computed for each chunk
-                    found = cast(MaskedGenerator, KeepsFirst(found, kinds, at_once))
+                    found = cast(MaskedGenerator, KeepsFirstStep(found, kinds, at_once))
             self._predictor = found
         return self._predictor
 
@@ -385,25 +381,9 @@ class Generating(Generic[G]):
 
     def _draw(self, first: int, random: torch.Generator) -> Tensor:
         """The class numbers [chunk], or text numbers, of the images from number `first` on."""
-        count, chunk, where = self.generator.num_conditions or 1, self._chunk, random.device
-        if self._classes == "random":
-            return torch.randint(count, (chunk,), device=where, generator=random)
-        numbers = torch.arange(first, first + chunk, device=where)
-        drawn: Tensor = numbers * _stride(count, chunk) % count
-        return drawn
+        count = self.generator.num_conditions or 1
+        return draw_conditions(self._classes, count, first, self._chunk, random)
 
 
 def _always(conditions: Sequence[int]) -> Callable[[torch.Generator], Tensor]:
     return lambda random: torch.tensor(conditions, device=random.device)
-
-
-def _stride(classes: int, chunk: int) -> int:
-    """The step from the class of one image to that of the next.
-
-    It is 1 where a chunk contains all classes. Otherwise it is the golden section of the classes,
-    so that the classes of any run of images are spread evenly.
-    """
-    stride = 1 if classes <= chunk else round(classes * 0.618)
-    while math.gcd(stride, classes) > 1:
-        stride += 1
-    return stride

@@ -165,7 +165,7 @@ def test_without_memory_for_the_logits_of_the_first_step_they_are_not_kept(
     objective = ImagesObjective(**image_settings)
     objective.prepare(tmp_path, quiet)
     expected = objective.evaluate(THREE, 80, 3)
-    monkeypatch.setattr(generating, "KeepsFirst", full)
+    monkeypatch.setattr(generating, "KeepsFirstStep", full)
     with fake_cuda(monkeypatch):
         assert objective.evaluate(THREE, 80, 3).value == pytest.approx(expected.value, rel=1e-3)
 
