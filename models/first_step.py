@@ -53,9 +53,10 @@ def few_conditions(generator: MaskedGenerator, device: str) -> Conditions | None
     """
     count = generator.num_conditions or 1
     many = count * generator.tokens * generator.codebook_size > MOST_LOGITS
+    if many or isinstance(generator, PredictsPlaces):
+        return None
     numbers = torch.arange(count, device=device)
-    one = generator.conditions_of(numbers[:1])
-    if many or isinstance(generator, PredictsPlaces) or not one.are_numbers:
+    if not generator.conditions_of(numbers[:1]).are_numbers:
         return None
     found = generator.conditions_of(numbers)
     return found if torch.equal(found.parts[0], numbers) else None

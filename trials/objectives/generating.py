@@ -153,7 +153,9 @@ class Generating(Generic[G]):
                 found = cast(MaskedGenerator, CompiledGenerator(found, rows))
             if (kinds := few_conditions(self.generator, device())) is not None:
                 at_once = rows or self.rows_at_once or self._chunk
-                with contextlib.suppress(torch.OutOfMemoryError):  # it is computed for each chunk
+                with contextlib.suppress(
+                    torch.OutOfMemoryError
+                ):  # else it is computed for each chunk
                     found = cast(MaskedGenerator, KeepsFirstStep(found, kinds, at_once))
             self._predictor = found
         return self._predictor
