@@ -21,8 +21,10 @@ from models.data.real_statistics import pixels_file, real_statistics
 from models.data.text import load_text_encoder
 from models.data.token_data import TokenData
 from models.data.tokenize import Tokenizing, tokenize
+from models.precision import require_supported
 from models.tokenizers.decoder import GridDecoder
 from models.training import training
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from tests.fake_cuda import OnCuda, fake_cuda
@@ -168,6 +170,22 @@ def test_without_memory_for_the_logits_of_the_first_step_they_are_not_kept(
     monkeypatch.setattr(generating, "KeepsFirstStep", full)
     with fake_cuda(monkeypatch):
         assert objective.evaluate(THREE, 80, 3).value == pytest.approx(expected.value, rel=1e-3)
+
+
+def test_a_precision_that_the_gpu_lacks_is_refused_before_and_in_an_evaluation(
+    image_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = ImagesObjective(**image_settings, precision="bfloat16")
+    objective.prepare(tmp_path, quiet)
+    require_supported.cache_clear()
+    with fake_cuda(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+        with pytest.raises(ValueError, match="'bfloat16': the GPU Tesla T4"):
+            objective.check(Space(THREE), 100)
+        with pytest.raises(ValueError, match="give float32 or float16"):
+            objective.evaluate(THREE, 100, 3)
+    require_supported.cache_clear()
 
 
 def prepared(squares: Path, folder: Path, tokenizer: str) -> list[Any]:
