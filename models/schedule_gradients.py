@@ -1,36 +1,41 @@
-"""Gradients of FID in a strategy's temperatures and guidance, from the evaluations themselves.
+"""The gradient of FID in a strategy's temperatures and guidance, from the images of one evaluation.
 
 To first order FID changes by the influence of an image when the image becomes more probable, and
 the score of an image says how its probability depends on the schedules (models.schedule_scores).
 The mean of influence x score is the gradient of FID in all 3T - 1 values at once. Three things make
-it accurate enough to descend along it:
+it accurate enough to search along it:
 
-- The influence of an image is that on the statistics of other evaluations. On its own statistics it
-  is up to twice too small, because FID at small n is biased and the images shape what they are
-  compared with.
+- An image is judged by the statistics of other images (cross-fitting, in FOLDS parts). On its own
+  statistics its influence is up to twice too small, because FID at small n is biased and the images
+  shape what they are compared with.
+- The covariance of few images is shrunk towards that of the real images, because the influence
+  depends on its inverse (Ledoit and Wolf 2004; their target is another one).
 - What is known before a step, the class and a forecast of the image, is no news that the step
   could have brought: the influence that it predicts is taken off.
-- Images of earlier strategies count too, with weights that bring them to the present one. The
-  weights come from their scores, so nothing is generated again.
 
-A point holds the logs of the sampling and remask temperatures and the guidance scales, [P] with
-P = 3T - 1. N: images, F: features per image, T: steps.
+N: images, F: features per image, T: steps, P = 3T - 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as nn_functional
 
 from models.metrics.frechet import Statistics
+from models.metrics.metric import statistics_of
+from search.gradient import Gradient, places_of
+from search.seeds import derived_seed
 
-LARGEST_LOG_WEIGHT = 3.0
-"""Bound of the log weights of images, so that none of them can outweigh all others."""
+HAVE_GRADIENTS = ("fid", "fid-infinity")
+"""The metrics whose gradient this is: that of FID, less the bias that it has at small n."""
+FOLDS = 10
+FEWEST_IMAGES = 2 * FOLDS
+"""The fewest images of a gradient."""
+SHRINKING = 3.0
+"""The covariance of n images gets F / (F + SHRINKING x n) of that of the real images."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +43,16 @@ class ScoredImages:
     """The images of an evaluation as a gradient needs them.
 
     Attributes:
-        point: the point at which they were generated, [P] float64.
         features: their features, [N, F] float64.
-        scores: their scores, [N, P] float64.
+        scores: their scores, [N, P] float64 (see models.schedule_scores.Scored).
         forecasts: the features of their forecasts before each step, [T, N, F] float64.
         classes: their classes, [N] int64; all 0 without classes.
     """
 
-    point: Tensor
     features: Tensor
     scores: Tensor
     forecasts: Tensor
     classes: Tensor
-
-
-class Gradient(NamedTuple):
-    """A gradient of FID at a point.
-
-    Attributes:
-        value: [P] float64, in the units of a point.
-        information: the Fisher information of one image about the point, [P, P] float64. Half of
-            d^T information d is how far (in KL divergence) a move d takes the images.
-        images: how many images of this very point would be worth the same.
-    """
-
-    value: Tensor
-    information: Tensor
-    images: float
 
 
 def influences(real: Statistics, fake: Statistics, features: Tensor) -> Tensor:
@@ -90,77 +78,62 @@ def influences(real: Statistics, fake: Statistics, features: Tensor) -> Tensor:
     return found
 
 
-def gradient_at(point: Tensor, evaluations: Sequence[ScoredImages], real: Statistics) -> Gradient:
-    """Estimate the gradient of FID at a point from evaluations at nearby points.
+def gradient_of(images: ScoredImages, real: Statistics, seed: int = 0) -> Gradient:
+    """Estimate the gradient of FID, with its errors, from the images of one evaluation.
 
     Args:
-        point: [P] float64.
-        evaluations: at least two, with one shape of P and F.
+        images: at least FEWEST_IMAGES, with finite scores.
         real: the statistics of the real images.
+        seed: of the division into folds.
 
     Raises:
-        ValueError: there are fewer than two evaluations.
+        ValueError: there are fewer than FEWEST_IMAGES images.
     """
-    if len(evaluations) < 2:
-        raise ValueError(
-            f"expected at least 2 evaluations, got {len(evaluations)}: the images of one are "
-            "judged by the statistics of the others"
-        )
-    weights = [_weights(point, images) for images in evaluations]
-    total = 0.0
-    value, information = torch.zeros_like(point), point.new_zeros(len(point), len(point))
-    for i, images in enumerate(evaluations):
-        others = [j for j in range(len(evaluations)) if j != i]
-        fake = _weighted_statistics(
-            torch.cat([evaluations[j].features for j in others]),
-            torch.cat([weights[j] for j in others]),
-        )
-        own = weights[i][:, None]
-        centred = images.scores - (own * images.scores).mean(0)
-        worth = float(own.sum() ** 2 / own.square().sum())
-        news = _news(images, fake, real)[_steps(len(point))].T
-        value += worth * (own * news * centred).mean(0)
-        information += worth * (own * centred).T @ centred / len(centred)
-        total += worth
-    return Gradient(value / total, information / total, total)
+    count, steps = len(images.features), len(images.forecasts)
+    if count < FEWEST_IMAGES:
+        raise ValueError(f"expected at least {FEWEST_IMAGES} images for a gradient, got {count}")
+    reward, forecasts = _judged(images, real, seed)
+    centred = images.scores - images.scores.mean(0)
+    values, covariances = centred.new_empty(centred.shape[1]), []
+    for forecast, places in zip(forecasts, places_of(steps), strict=True):
+        terms = _news(reward, forecast, images.classes)[:, None] * centred[:, places]
+        values[places] = terms.mean(0)
+        covariances.append((terms.T.cov() / count).tolist())
+    return Gradient(
+        tuple(values.tolist()), tuple(tuple(map(tuple, matrix)) for matrix in covariances)
+    )
 
 
-def _weights(point: Tensor, images: ScoredImages) -> Tensor:
-    """The weights [N], of mean 1, that bring images to another point, to second order."""
-    logs = images.scores @ (point - images.point)
-    logs = (logs - logs.mean() - logs.var() / 2).clamp(-LARGEST_LOG_WEIGHT, LARGEST_LOG_WEIGHT)
-    found = logs.exp()
-    return found / found.mean()
+def _judged(images: ScoredImages, real: Statistics, seed: int) -> tuple[Tensor, Tensor]:
+    """The influence of each image and of its forecasts, [N] and [T, N], on the statistics of the
+    images in the other folds."""
+    count = len(images.features)
+    random = torch.Generator().manual_seed(derived_seed("folds", seed))
+    folds = (torch.randperm(count, generator=random) % FOLDS).to(images.features.device)
+    reward = images.features.new_empty(count)
+    forecasts = images.features.new_empty((len(images.forecasts), count))
+    for fold in range(FOLDS):
+        judged = folds == fold
+        others = _shrunk(statistics_of(images.features[~judged]), real)
+        reward[judged] = influences(real, others, images.features[judged])
+        forecasts[:, judged] = influences(real, others, images.forecasts[:, judged])
+    return reward, forecasts
 
 
-def _weighted_statistics(features: Tensor, weights: Tensor) -> Statistics:
-    """Mean and covariance of weighted images, as of the n images that they are worth."""
-    total = weights.sum()
-    mean = weights @ features / total
-    covariance = (features * weights[:, None]).T @ features / total - torch.outer(mean, mean)
-    worth = float(total**2 / weights.square().sum())
-    return Statistics(mean, covariance * (worth / (worth - 1)), round(worth))
+def _shrunk(fake: Statistics, real: Statistics) -> Statistics:
+    """The statistics with the covariance shrunk towards the real one, brought to its variance."""
+    width, count = len(fake.mean), fake.images or 1
+    share = width / (width + SHRINKING * count)
+    target = real.covariance * (fake.covariance.trace() / real.covariance.trace())
+    return Statistics(fake.mean, torch.lerp(fake.covariance, target, share), count)
 
 
-def _news(images: ScoredImages, fake: Statistics, real: Statistics) -> Tensor:
-    """The influence that is not predicted before each step, [T, N].
-
-    It is what a linear fit to all other images, of the classes and the forecasts' influence, leaves
-    of an image's influence.
-    """
-    reward = influences(real, fake, images.features)
-    classes = nn_functional.one_hot(images.classes).to(reward)
-    classes = classes[:, classes.any(0)]
-    found = []
-    for forecast in influences(real, fake, images.forecasts):
-        basis, _ = torch.linalg.qr(torch.cat([classes, forecast[:, None]], 1))
-        own_share = basis.square().sum(1).clamp(max=0.9)
-        found.append((reward - basis @ (basis.T @ reward)) / (1 - own_share))
-    return torch.stack(found)
-
-
-def _steps(length: int) -> Tensor:
-    """The step of each value of a point, [P]."""
-    steps = (length + 1) // 3
-    every = torch.arange(steps)
-    return torch.cat([every, every[:-1], every])
+def _news(reward: Tensor, forecast: Tensor, classes: Tensor) -> Tensor:
+    """The influence [N] that is not predicted before a step: what a linear fit to all other images,
+    of the classes and the forecasts' influence, leaves of an image's influence."""
+    known = nn_functional.one_hot(classes).to(reward)
+    known = known[:, known.any(0)]
+    basis, _ = torch.linalg.qr(torch.cat([known, forecast[:, None]], 1))
+    own_share = basis.square().sum(1).clamp(max=0.9)
+    found: Tensor = (reward - basis @ (basis.T @ reward)) / (1 - own_share)
+    return found

@@ -12,11 +12,13 @@ A searched choice adds a coordinate for each of its values: 1 for the chosen one
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import numpy.typing as npt
 
 from search.bound import Vector
+from search.gradient import DERIVED, LOGARITHMIC
 from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -183,6 +185,29 @@ class Coordinates:
             for i in range(len(self.schedules), len(self.schedules) + len(self._choices))
         ]
         return space.from_vector(np.concatenate([*(values[n] for n in space.free), *chosen]))
+
+    def derivatives(self, strategy: GenerationStrategy) -> Vector:
+        """Return how the values of a gradient change with the coefficients, [3T - 1, D].
+
+        The values are those of `search.gradient.DERIVED`. Rows of frozen schedules are 0.
+        """
+        steps, parts = strategy.steps, []
+        for name in DERIVED:
+            part = np.zeros((SCHEDULES[name].length(steps), len(self)))
+            if name in self.schedules:
+                bound = self._space.bounds[name]
+                values = np.clip(strategy.schedule(name), bound.low, bound.high)
+                # Of the value by the curve, which has a length of 2 over the range.
+                if bound.log:
+                    rise = values * math.log(bound.high / bound.low)
+                else:
+                    rise = np.full(len(values), bound.high - bound.low)
+                if name in LOGARITHMIC:
+                    rise = rise / values
+                free = self.schedule == self.schedules.index(name)
+                part[:, free] = rise[:, None] / 2 * self._bases[name].T
+            parts.append(part)
+        return np.concatenate(parts)
 
     def _curve(self, name: str, strategy: GenerationStrategy) -> Vector:
         """A schedule on its scale in [-1, 1], one value a step."""

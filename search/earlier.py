@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from search.bound import Vector
 from search.coordinates import Coordinates
 from search.first_strategies import first_strategies
-from search.gaussian_process import Data, GaussianProcess
+from search.gaussian_process import Data, GaussianProcess, Slopes
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.value_scale import ReferenceScale, informative
@@ -189,6 +189,11 @@ class AtOwnT:
 def at_own_t(points: Vector) -> Vector:
     """Return points [N, D] of the search's own T with their log2 T, which is 0: [N, D + 1]."""
     return _beside(points, 0.0)
+
+
+def slopes_at_own_t(slopes: Slopes) -> Slopes:
+    """Return derivatives of the search's own T with log2 T among their coordinates."""
+    return replace(slopes, x=at_own_t(slopes.x), directions=_beside(slopes.directions, 0.0))
 
 
 def _beside(points: Vector, number: float) -> Vector:

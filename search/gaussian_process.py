@@ -7,7 +7,7 @@ An evaluation of strategy x with seed s is modelled as
 g is the function to estimate. Two evaluations with a common seed share offset(s), and nearby ones
 also share most of h_s; this is how the model represents common random numbers. It therefore treats
 differences within a seed as nearly exact, yet recognises a strategy that is good under one seed
-only.
+only. Derivatives of g, where they were measured, are observations with known errors.
 Kernels are Matérn 5/2 (Rasmussen and Williams 2006, section 4.2); lengths and deviations maximise
 the posterior density under wide log-normal priors.
 """
@@ -43,6 +43,28 @@ class Data:
     seeds: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Measured derivatives of g: where, in which direction, and how large.
+
+    Attributes:
+        x: the points, [Q, D].
+        directions: the directions, [Q, D]: the derivative is their product with the gradient.
+        values: the derivatives, [Q].
+        covariance: of their errors, [Q, Q].
+    """
+
+    x: Array
+    directions: Array
+    values: Array
+    covariance: Array
+
+    @classmethod
+    def none(cls, width: int) -> Slopes:
+        """No derivatives, of points of D = width numbers."""
+        return cls(np.empty((0, width)), np.empty((0, width)), np.empty(0), np.empty((0, 0)))
+
+
 class GaussianProcess:
     """The posterior of g given data.
 
@@ -50,23 +72,32 @@ class GaussianProcess:
         data: the evaluations.
         groups: for each input dimension, the index of its length scale; [D].
         theta: log hyperparameters: one length scale a group, then signal, seed, offset, noise.
+        slopes: measured derivatives of g; none by default.
     """
 
-    def __init__(self, data: Data, groups: npt.NDArray[np.int64], theta: Array) -> None:
+    def __init__(
+        self,
+        data: Data,
+        groups: npt.NDArray[np.int64],
+        theta: Array,
+        slopes: Slopes | None = None,
+    ) -> None:
         self._data, self._groups, self.theta = data, groups, theta
+        self._slopes = Slopes.none(data.x.shape[1]) if slopes is None else slopes
         count = int(groups.max()) + 1
         self._scale = np.exp(-theta[:count])[groups]
         self._signal = np.exp(2 * theta[count])
+        # A direction as the change of the squared, scaled distance needs it.
+        self._steep = self._slopes.directions * self._scale**2
         covariance = _covariance(_group_distances(data.x, groups), _same_seed(data.seeds), theta)
-        self._factor = cholesky(covariance, lower=True)
-        self._weights = cho_solve((self._factor, True), data.y)
+        mixed = self._with_slopes(data.x)
+        whole = np.block([[covariance, mixed], [mixed.T, self._among_slopes()]])
+        self._factor = cholesky(whole, lower=True)
+        self._weights = cho_solve((self._factor, True), np.append(data.y, self._slopes.values))
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return the mean and the standard deviation of g at x [M, D]; both [M]."""
-        cross = self._signal * matern(
-            squared_distances(x * self._scale, self._data.x * self._scale)
-        )
-        cross += MEAN_VARIANCE
+        cross = self._cross(x)
         mean = cross @ self._weights
         solved = solve_triangular(self._factor, cross.T, lower=True)
         variance = self._signal + MEAN_VARIANCE - np.sum(solved**2, axis=0)
@@ -74,11 +105,12 @@ class GaussianProcess:
 
     def difference(self, a: Array, b: Array) -> tuple[float, float]:
         """Return the mean and the standard deviation of g(a) - g(b) for two points [D]."""
-        pair = np.stack([a, b]) * self._scale
-        cross = self._signal * matern(squared_distances(pair, self._data.x * self._scale))
+        pair = np.stack([a, b])
+        cross = self._cross(pair)
         change = cross[0] - cross[1]
         solved = solve_triangular(self._factor, change, lower=True)
-        near = float(matern(squared_distances(pair[:1], pair[1:]))[0, 0])
+        scaled = pair * self._scale
+        near = float(matern(squared_distances(scaled[:1], scaled[1:]))[0, 0])
         variance = 2 * self._signal * (1 - near) - float(solved @ solved)
         return float(change @ self._weights), float(np.sqrt(max(variance, 0.0)))
 
@@ -88,15 +120,15 @@ class GaussianProcess:
         In closed form (Rasmussen and Williams 2006, equation 5.12).
         """
         inverse = cho_solve((self._factor, True), np.eye(len(self._weights)))
-        return np.asarray(self._weights / np.diag(inverse))
+        return np.asarray(self._weights / np.diag(inverse))[: len(self._data.y)]
 
     def bound(self, x: Array, width: float) -> tuple[float, Array]:
         """Return mean - width * deviation of g at one point [D], and its gradient [D]."""
+        cross = self._cross(x[None])[0]
         difference = (x - self._data.x) * self._scale
         root = np.sqrt(5 * (difference**2).sum(1))
-        decay = np.exp(-root)
-        cross = self._signal * (1 + root + root**2 / 3) * decay + MEAN_VARIANCE
-        slope = (-5 / 3 * self._signal * (1 + root) * decay)[:, None] * difference * self._scale
+        rise = (-5 / 3 * self._signal * (1 + root) * np.exp(-root))[:, None]
+        slope = np.vstack([rise * difference * self._scale, self._slopes_at(x)])
         solved = cho_solve((self._factor, True), cross)
         deviation = np.sqrt(max(self._signal + MEAN_VARIANCE - float(cross @ solved), 1e-12))
         value = float(cross @ self._weights) - width * deviation
@@ -107,8 +139,41 @@ class GaussianProcess:
         shared = self._data.seeds == seed
         kernel = matern(squared_distances(x[None] * self._scale, self._data.x * self._scale))[0]
         seed_part, offset = np.exp(2 * self.theta[-3:-1])
-        cross = (self._signal + seed_part * shared) * kernel + offset * shared + MEAN_VARIANCE
+        cross = self._cross(x[None])[0]
+        cross[: len(shared)] += (seed_part * kernel + offset) * shared
         return float(cross @ self._weights)
+
+    def _cross(self, x: Array) -> Array:
+        """The covariances of g at x [M, D] with all observations, [M, N + Q]."""
+        near = matern(squared_distances(x * self._scale, self._data.x * self._scale))
+        return np.hstack([self._signal * near + MEAN_VARIANCE, self._with_slopes(x)])
+
+    def _with_slopes(self, x: Array) -> Array:
+        """The covariances of g at x [M, D] with the derivatives, [M, Q]."""
+        at = self._slopes.x
+        root = np.sqrt(5 * squared_distances(x * self._scale, at * self._scale))
+        along = x @ self._steep.T - (at * self._steep).sum(1)
+        return np.asarray(5 / 3 * self._signal * (1 + root) * np.exp(-root) * along)
+
+    def _among_slopes(self) -> Array:
+        """The covariances of the observed derivatives with each other, [Q, Q]."""
+        at, steep = self._slopes.x, self._steep
+        root = np.sqrt(5 * squared_distances(at * self._scale, at * self._scale))
+        products = steep @ at.T
+        first = np.diag(products)[:, None] - products  # [q, p]: direction q times x_q - x_p
+        alike = (1 + root) * (steep @ self._slopes.directions.T) + 5 * first * first.T
+        covariance = 5 / 3 * self._signal * np.exp(-root) * alike + self._slopes.covariance
+        covariance[np.diag_indices_from(covariance)] += JITTER
+        return np.asarray(covariance)
+
+    def _slopes_at(self, x: Array) -> Array:
+        """The derivatives of `_with_slopes` in one point [D], [Q, D]."""
+        difference = x - self._slopes.x
+        root = np.sqrt(5 * ((difference * self._scale) ** 2).sum(1))
+        along = (difference * self._steep).sum(1)
+        scaled = difference * self._scale**2
+        turned = (1 + root)[:, None] * self._steep - 5 * along[:, None] * scaled
+        return np.asarray((5 / 3 * self._signal * np.exp(-root))[:, None] * turned)
 
 
 def fit(data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int) -> Array:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from search.gradient import Gradient
+
 LABELS = {"fid": "FID", "fid-infinity": "FID∞", "kid": "KID", "mmd": "MMD"}
 FORMER_NAMES = {"fid": "value", "fid_se": "standard_error", "fid_at": "value_at"}
 """The names that fields had when FID was the only metric, and their present names."""
@@ -34,6 +36,7 @@ class Measurement:
         metric: the name of the metric ("fid"); only values of the same metric compare.
         ceiling: the floating-point operations per second that large matrix products reach on the
             GPU that measured, in the precision of the tokens; None on a CPU.
+        gradient: how the value changes with the strategy's values; None if it was not asked for.
     """
 
     value: float
@@ -48,6 +51,7 @@ class Measurement:
     spread: float | None = None
     metric: str = "fid"
     ceiling: float | None = None
+    gradient: Gradient | None = None
 
     def __new__(cls, *values: Any, **named: Any) -> Measurement:
         """Refuse the former names of fields, and say what they are called now."""
@@ -59,7 +63,10 @@ class Measurement:
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """Make a measurement from the JSON of `dataclasses.asdict`; former names are read too."""
         now = {FORMER_NAMES.get(name, name): value for name, value in data.items()}
-        return cls(**{**now, "value_at": tuple((int(n), float(v)) for n, v in now["value_at"])})
+        now["value_at"] = tuple((int(n), float(v)) for n, v in now["value_at"])
+        if now.get("gradient") is not None:
+            now["gradient"] = Gradient.from_json(now["gradient"])
+        return cls(**now)
 
     @property
     def finite(self) -> bool:

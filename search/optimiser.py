@@ -69,6 +69,7 @@ class Probe:
         step: the optimiser's own step (a gradient step, say), from 0.
         role: the purpose of the probe within its step, as a word: "start", "base", "mask_ratio_3".
         training: how the model is trained for this evaluation; None if the model is given.
+        gradient: whether the gradient of the metric is asked for, too (see search.gradient).
     """
 
     number: int
@@ -78,6 +79,7 @@ class Probe:
     step: int
     role: str
     training: Training | None = None
+    gradient: bool = False
 
 
 @dataclass(frozen=True)

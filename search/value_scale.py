@@ -29,6 +29,10 @@ class ValueScale:
         """Return the value that the model sees as y."""
         return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
 
+    def rate(self, value: float) -> float:
+        """Return by how much y rises for each unit of a value >= low."""
+        return 1 / ((self.unit + value - self.low) * self.deviation)
+
 
 def scaled(values: Vector, most: int) -> tuple[ValueScale, npt.NDArray[np.int64], Vector]:
     """Bring values onto their scale, and choose the most informative: the lowest and the latest.
@@ -104,3 +108,7 @@ class ReferenceScale:
     def to_value(self, y: float) -> float:
         """Return the value that the model sees as y."""
         return self.low + self.unit * math.sinh(self.deviation * y + self.mean)
+
+    def rate(self, value: float) -> float:
+        """Return by how much y rises for each unit of a value."""
+        return 1 / (math.hypot(self.unit, value - self.low) * self.deviation)

@@ -5,8 +5,9 @@ search.controls), so that it does not end above them. It then varies only levels
 numbers, and frees finer orders as it proceeds. It measures where a Gaussian process (see
 search.gaussian_process) expects the lowest value. Evaluations share seeds in blocks, so that their
 differences are nearly free of noise, and every block starts by measuring the best strategy so far
-under the seed of the block. In the end the best few strategies are measured again on common fresh
-seeds, in rounds that the better half survives. The winner is the result.
+under the seed of the block. If gradients are asked for (see search.gradient), the process learns
+from these, too. In the end the best few strategies are measured again on common fresh seeds, in
+rounds that the better half survives. The winner is the result.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
 from search.coordinates import COARSE_ORDER, Coordinates
-from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t
+from search.curve_slopes import Measured, slopes_of
+from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
 from search.first_strategies import first_points
-from search.gaussian_process import Data, GaussianProcess, fit
+from search.gaussian_process import Data, GaussianProcess, Slopes, fit
+from search.gradient import Gradient
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
+from search.optimisers.halving import Halving
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.value_scale import ReferenceScale, ValueScale, scaled
@@ -37,13 +41,13 @@ WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
 COARSE_SHARE = 0.35
 """The share of the search that varies only orders 0 and 1."""
-RETEST_SHARE = 0.15
-"""The share of the budget that is spent on re-tests."""
 CONVERGED_GAIN = 0.01
 """A search has converged if its second half improved the value by less than this share."""
 FEWEST_EVALUATIONS = 8
 MOST_POINTS = 500
 """The most evaluations that the model sees: the best and the latest."""
+MOST_SLOPES = 1000
+"""The most derivatives that the model sees: those of the lowest values."""
 FIRST_FIT, LATER_FITS = 60, 15
 """Iterations of the fit of hyperparameters."""
 
@@ -64,6 +68,8 @@ class CoarseToFine:
         evaluations_per_seed: the number of evaluations that share a seed, >= 2.
         begin_with_controls: whether the controls are measured first. Without them the search may
             end above the best control; it is there to show what they are worth.
+        gradients: whether it asks for the gradient of the metric with each evaluation but
+            re-tests. Only some objectives measure it, and such an evaluation takes longer.
 
     Raises:
         ValueError: a setting is out of range, the budget is less than 8 evaluations, or every
@@ -84,6 +90,7 @@ class CoarseToFine:
         max_in_flight: int = 4,
         evaluations_per_seed: int = 24,
         begin_with_controls: bool = True,
+        gradients: bool = False,
     ) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight = {max_in_flight} is not positive")
@@ -104,7 +111,7 @@ class CoarseToFine:
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
         self._coordinates = Coordinates(space, tokens)
-        self._begin_with_controls = begin_with_controls
+        self._begin_with_controls, self._asks_gradients = begin_with_controls, gradients
         if earlier and not begin_with_controls:
             raise ValueError(
                 "begin_with_controls = False: what earlier searches measured can only be used by a "
@@ -113,7 +120,7 @@ class CoarseToFine:
         self._knowledge: Knowledge | None = None
         if earlier:
             self._knowledge = Knowledge(earlier, space, self._coordinates, tokens)
-        self._retest = _Halving.affordable(budget.evaluations)
+        self._retest = Halving.affordable(budget.evaluations)
         self._searches = budget.evaluations - self._retest.evaluations
         self._design = self._make_design()
         self._groups = self._coordinates.length_groups()
@@ -122,6 +129,7 @@ class CoarseToFine:
         self._theta: Vector | None = None
         self._fitted = 0
         self._ledger = Ledger()
+        self._gradients: dict[int, Gradient] = {}
         self._probes: list[Probe] = []
         self._x: list[Vector] = []
         self._rounds: list[list[GenerationStrategy]] = []
@@ -149,6 +157,8 @@ class CoarseToFine:
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""
         self._ledger.tell(probe, result)
+        if isinstance(result, Measurement) and result.gradient is not None:
+            self._gradients[probe.number] = result.gradient
 
     def _ask_search(self, number: int) -> Probe | Signal:
         known = max(0, number - self._max_in_flight + 1)
@@ -170,7 +180,8 @@ class CoarseToFine:
                 else:
                     x = self._propose(model, number, known)
                     strategy, role = self._coordinates.to_strategy(x), "sample"
-        return self._enter(Probe(number, strategy, self._images, seed, block, role))
+        asked = self._asks_gradients
+        return self._enter(Probe(number, strategy, self._images, seed, block, role, gradient=asked))
 
     def _ask_retest(self, number: int) -> Probe | Signal:
         place = number - self._searches
@@ -230,6 +241,23 @@ class CoarseToFine:
         self._scale, chosen, values = scaled(fids, MOST_POINTS)
         return Data(x[chosen], values, seeds[chosen])
 
+    def _known_slopes(self, known: int) -> Slopes:
+        """Return the derivatives that the model sees of the first `known` probes."""
+        found: list[tuple[float, int]] = []
+        for number in self._gradients:
+            value = self._ledger.value(number)
+            if number < known and value is not None:
+                found.append((value, number))
+        most = MOST_SLOPES // max(1, 3 * self._coordinates.steps - 1)
+        lowest = sorted(found)[:most]
+        measured = [
+            Measured(
+                self._x[i], self._probes[i].strategy, self._gradients[i], self._scale.rate(value)
+            )
+            for value, i in lowest
+        ]
+        return slopes_of(self._coordinates, measured)
+
     def _fit_model(self, known: int) -> Model:
         """Return the posterior given the known results, and given the expected results of probes
         in flight."""
@@ -238,7 +266,10 @@ class CoarseToFine:
             iterations = FIRST_FIT if self._theta is None else LATER_FITS
             self._theta = fit(data, self._groups, self._theta, iterations)
             self._fitted = known
-        model = GaussianProcess(data, self._groups, self._theta)
+        slopes = self._known_slopes(known)
+        if self._knowledge is not None:
+            slopes = slopes_at_own_t(slopes)
+        model = GaussianProcess(data, self._groups, self._theta, slopes)
         pending = self._probes[known:]
         if pending:
             x = np.stack(self._x[known:])
@@ -250,7 +281,7 @@ class CoarseToFine:
                 np.append(data.y, expected),
                 np.append(data.seeds, [p.seed for p in pending]),
             )
-            model = GaussianProcess(completed, self._groups, self._theta)
+            model = GaussianProcess(completed, self._groups, self._theta, slopes)
         return model if self._knowledge is None else AtOwnT(model)
 
     def _incumbents(self, model: Model, known: int, count: int) -> list[GenerationStrategy]:
@@ -353,32 +384,3 @@ def _with_values(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> 
     moved = point.copy()
     moved[free] = values
     return moved
-
-
-class _Halving:
-    """Rounds of re-tests: 2^r contenders first; each round has half as many, twice as often."""
-
-    def __init__(self, rounds: int, replicates: int) -> None:
-        self.rounds, self._replicates = rounds, replicates
-        self.contenders = 2**rounds if rounds else 0
-        self.evaluations = rounds * self.contenders * replicates
-
-    @classmethod
-    def affordable(cls, evaluations: int) -> _Halving:
-        """Return the most rounds that RETEST_SHARE of the evaluations pays for."""
-        share = int(evaluations * RETEST_SHARE)
-        for rounds in (4, 3, 2, 1):
-            replicates = share // (rounds * 2**rounds)
-            if replicates >= (2 if rounds > 2 else 1):
-                return cls(rounds, replicates)
-        return cls(0, 0)
-
-    def place(self, number: int) -> tuple[int, int, int]:
-        """Return round, contender and replicate of the re-test of that number."""
-        round_, rest = divmod(number, self.contenders * self._replicates)
-        replicate, contender = divmod(rest, self.contenders >> round_)
-        return round_, contender, replicate
-
-    def first_seed(self, round_: int) -> int:
-        """Return the number of seeds used by the rounds before."""
-        return self._replicates * ((1 << round_) - 1)

@@ -216,10 +216,8 @@ class Generating(Generic[G]):
         turns = [(number, first) for number in numbers for first in firsts]
         made = (tokens for some in ahead(self._rounds(strategies, turns, seeds)) for tokens in some)
         for (number, first), tokens in zip(turns, made, strict=True):
-            with computing_in(self.precision.pixels):
-                # Whole chunks are generated, so that the noise of an image does not depend on n.
-                pixels = self._decoding()(tokens[: images - first])
-            yield number, pixels
+            # Whole chunks are generated, so that the noise of an image does not depend on n.
+            yield number, self.decoded(tokens[: images - first])
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The tokens of `images` before they are decoded, [B, L] int64."""
@@ -233,8 +231,6 @@ class Generating(Generic[G]):
     ) -> Iterator[tuple[Tensor, Scored]]:
         """The class numbers [B] and the scored tokens of `images`, a chunk at a time.
 
-        The last chunk is whole, too, so that there may be more than n images.
-
         Raises:
             ValueError: there are more steps than tokens, or the token order has no scores.
         """
@@ -247,7 +243,15 @@ class Generating(Generic[G]):
             rows = self._compiled_rows or self.rows_at_once
             with computing_in(self.precision.tokens, autocast=not self._casts):
                 found = generate_scored(self._predicting(), conditions, strategy, random, rows)
-            yield drawn, found
+            # Whole chunks are generated, so that the noise of an image does not depend on n.
+            count = images - first
+            tokens, forecasts = found.tokens[:count], found.forecasts[:, :count]
+            yield drawn[:count], Scored(tokens, found.scores[:count], forecasts)
+
+    def decoded(self, tokens: Tensor) -> Tensor:
+        """The images [B, ...] in [0, 1] of tokens [B, L]."""
+        with computing_in(self.precision.pixels):
+            return self._decoding()(tokens)
 
     def _rounds(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -14,12 +15,9 @@ from torch import Tensor
 from models.generators.generator import MaskedGenerator
 from models.generators.registry import load_generator
 from models.generators.soundness import require_sound
-from models.metrics.frechet import Statistics
 from models.metrics.metric import Estimate
 from models.precision import device
-from models.schedule_descent import point_of
-from models.schedule_gradients import ScoredImages
-from models.schedule_scores import Scored
+from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, gradient_of
 from models.threads import one_thread
 from models.token_orders import scores_of
 from search.choices import CHOICES
@@ -32,6 +30,7 @@ from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.pictures import ClassGrid, Film
 from trials.objectives.real_examples import RealExamples
+from trials.objectives.scoring import measure_scored
 from trials.objectives.yardstick import Yardstick
 
 G = TypeVar("G", bound=MaskedGenerator)
@@ -195,42 +194,44 @@ class GeneratorObjective(Generic[G]):
             ceiling=ceiling,
         )
 
-    @property
-    def real_statistics(self) -> Statistics:
-        """See `Scores.real_statistics`."""
-        return self._yardstick.evaluator.real.statistics
+    def check_gradients(self, space: Space, images: int) -> None:
+        """See `MeasuresGradients.check_gradients`."""
+        metric = self._yardstick.metric.name
+        if metric not in HAVE_GRADIENTS:
+            raise ValueError(
+                f"gradients: expected the metric {' or '.join(HAVE_GRADIENTS)}, got {metric}"
+            )
+        if images < FEWEST_IMAGES:
+            raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
+        if "confidence-spread" in space.choices.get("token_order", (space.start.token_order,)):
+            raise ValueError(
+                "gradients: the token order confidence-spread has none, because its noise is not "
+                "independent"
+            )
 
-    def scored_images(self, strategy: GenerationStrategy, images: int, seed: int) -> ScoredImages:
-        """See `Scores.scored_images`."""
+    def evaluate_with_gradient(
+        self, strategy: GenerationStrategy, images: int, seed: int
+    ) -> Measurement:
+        """See `MeasuresGradients.evaluate_with_gradient`.
+
+        Raises:
+            ValueError: the metric is not defined for so many images, T > L, or the token order has
+                no gradient.
+        """
+        self._yardstick.evaluator.check(images)
+        ceiling = self._generating.ceiling()
+        started = time.perf_counter()
         self._move(device())
         with one_thread(), torch.inference_mode():
-            made = [
-                (drawn, found.scores, self._features_of(found.tokens), self._forecasts(found))
-                for drawn, found in self._generating.scored(strategy, images, seed)
-            ]
-        classes, scores, features, forecasts = zip(*made, strict=True)
-        return ScoredImages(
-            point=point_of(strategy),
-            features=torch.cat(features)[:images],
-            scores=torch.cat(scores)[:images].double().cpu(),
-            forecasts=torch.cat(forecasts, 1)[:, :images],
-            classes=self._classes_of(torch.cat(classes)[:images].cpu()),
-        )
-
-    def _forecasts(self, found: Scored) -> Tensor:
-        """The features of forecasts, [T, B, F]."""
-        return torch.stack([self._features_of(tokens) for tokens in found.forecasts])
-
-    def _features_of(self, tokens: Tensor) -> Tensor:
-        """The features [B, F] of images, float64 on the CPU."""
-        generating, evaluator = self._generating, self._yardstick.evaluator
-        evaluator.to(device())
-        (images,) = self._yardstick.seen(iter([generating.generator.decode(tokens)]))
-        return evaluator.features_of(images, generating.precision.features).double().cpu()
-
-    def _classes_of(self, drawn: Tensor) -> Tensor:
-        """The classes of numbers that were drawn; all 0 where they stand for texts."""
-        return drawn if self._generating.classes > 1 else torch.zeros_like(drawn)
+            found, scored = measure_scored(
+                self._generating, self._yardstick, strategy, images, seed
+            )
+            gradient = None
+            if scored.scores.isfinite().all():
+                gradient = gradient_of(scored, self._yardstick.evaluator.real.statistics, seed)
+        seconds = time.perf_counter() - started
+        measured = self._measurement(found, strategy, images, seconds, ceiling)
+        return replace(measured, gradient=gradient)
 
     def anchors(self, images: int) -> Mapping[str, float]:
         """See `Anchors.anchors`."""

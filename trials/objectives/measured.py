@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, Protocol, cast, runtime_checkable
 
 from search.final_test import FinalTest
+from search.gradient import checked_gradient
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
 from search.names import require_distinct
@@ -21,6 +22,7 @@ from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
 from trials.objectives.objective import (
     Grows,
+    MeasuresGradients,
     MeasuresTogether,
     Objective,
     describe,
@@ -54,7 +56,11 @@ def evaluate_probes(
     found: dict[int, Measurement | Failure] = {}
     if isinstance(objective, MeasuresTogether):
         for images in dict.fromkeys(probe.images for probe in probes):
-            alike = {n: probe for n, probe in enumerate(probes) if probe.images == images}
+            alike = {
+                n: probe
+                for n, probe in enumerate(probes)
+                if probe.images == images and not probe.gradient
+            }
             if len(alike) > 1:
                 measured = _measured_together(objective, [*alike.values()], images)
                 found.update(zip(alike, measured, strict=True))
@@ -112,7 +118,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
     if not isinstance(found, Measurement):
         raise ValueError(f"evaluate: expected a Measurement, got {type(found).__name__}")
     error, loss, checkpoint = found.standard_error, found.validation_loss, found.checkpoint
-    spread, ceiling = found.spread, found.ceiling
+    spread, ceiling, gradient = found.spread, found.ceiling, found.gradient
     if not (isinstance(found.metric, str) and found.metric):
         raise ValueError(f"metric = {repr(found.metric)[:80]} is not a name")
     plain = Measurement(
@@ -128,6 +134,7 @@ def checked(found: object, strategy: GenerationStrategy, images: int) -> Measure
         spread=None if spread is None else _number("spread", spread, least=0),
         metric=found.metric,
         ceiling=None if ceiling is None else _number("ceiling", ceiling, least=0),
+        gradient=None if gradient is None else checked_gradient(gradient, strategy.steps),
     )
     if plain.images != images:
         raise ValueError(f"expected a measurement of {images} images, got images = {plain.images}")
@@ -164,7 +171,14 @@ def _measurements(
         yield from objective.measure(probe, rungs)
         return
     require_heeded(objective, probe.strategy.extras())
-    if len(rungs) > 1 and isinstance(objective, Grows):
+    if probe.gradient:
+        if not isinstance(objective, MeasuresGradients):
+            raise ValueError(
+                f"{type(objective).__name__} lacks the method evaluate_with_gradient, which a "
+                "search along gradients needs"
+            )
+        yield objective.evaluate_with_gradient(probe.strategy, probe.images, probe.seed)
+    elif len(rungs) > 1 and isinstance(objective, Grows):
         yield from objective.evaluate_growing(probe.strategy, rungs, probe.seed)
     else:
         yield objective.evaluate(probe.strategy, probe.images, probe.seed)

@@ -53,7 +53,8 @@ class Objective(Protocol):
     seed)` returns uint8 images [n, H, W] or [n, H, W, 3] for reports; `class_grid`, `real_grid` and
     `film` (see trials.objectives.pictures) return images class by class, and how they form.
     `evaluate_growing(strategy, rungs, seed)` measures at growing n and generates only the images
-    that each n adds. `evaluate_together(strategies, images, seeds)` measures several at once.
+    that each n adds. `evaluate_together(strategies, images, seeds)` measures several at once,
+    and `evaluate_with_gradient(strategy, images, seed)` gives the gradient, too.
     `anchors(images)` returns the values of real images and of a constant image. The attribute
     `heeds` names the choices and additional schedules of a strategy that the objective takes into
     account.
@@ -170,6 +171,26 @@ class MeasuresTogether(Protocol):
             strategies: generate the images.
             images: n, of each strategy.
             seeds: one for each strategy.
+        """
+
+
+@runtime_checkable
+class MeasuresGradients(Protocol):
+    """An objective that tells how the metric changes with the values of a strategy."""
+
+    def check_gradients(self, space: Space, images: int) -> None:
+        """Refuse searches in which there is no gradient; called before `prepare`.
+
+        Raises:
+            ValueError: its metric or a token order of that space has none, or with so few images.
+        """
+
+    def evaluate_with_gradient(
+        self, strategy: GenerationStrategy, images: int, seed: int
+    ) -> Measurement:
+        """Measure the images of `evaluate`, with the gradient (see search.gradient).
+
+        The gradient is None where it does not exist, as in a temperature of 0.
         """
 
 

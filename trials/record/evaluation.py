@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.bound import Bound
 from search.dimensions import SearchSpace
+from search.gradient import Gradient
 from search.ledger import amount_asked, amount_done
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe, Training
@@ -99,6 +100,8 @@ def probe_to_json(probe: Probe) -> dict[str, Any]:
             "steps": training.steps,
             "seed": training.seed,
         }
+    if probe.gradient:
+        told["gradient_asked"] = True
     return told
 
 
@@ -116,6 +119,7 @@ def probe_from_json(data: Mapping[str, Any]) -> Probe:
         step=data["step"],
         role=data["role"],
         training=training,
+        gradient=data.get("gradient_asked", False),
     )
 
 
@@ -168,6 +172,8 @@ def trial_of(
             attributes["spread"] = result.spread
         if result.ceiling is not None:
             attributes["ceiling_flops_per_second"] = result.ceiling
+        if result.gradient is not None:
+            attributes["gradient"] = asdict(result.gradient)
         if result.metric != "fid":
             attributes["metric"] = result.metric
     if isinstance(result, Measurement) and probe.training is not None:
@@ -213,6 +219,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
         error, smaller = (
             attributes.get(f"{metric}_{of}", attributes.get(f"fid_{of}")) for of in ("se", "at")
         )
+        gradient = attributes.get("gradient")
         last = max(trial.intermediate_values, default=amount_asked(probe))
         fid = trial.intermediate_values.get(last) if trial.value is None else trial.value
         result = Measurement(
@@ -228,6 +235,7 @@ def evaluation_of(trial: FrozenTrial) -> Evaluation:
             spread=attributes.get("spread"),
             metric=metric,
             ceiling=attributes.get("ceiling_flops_per_second"),
+            gradient=None if gradient is None else Gradient.from_json(gradient),
         )
     finished = trial.datetime_complete or datetime.fromtimestamp(0)
     return Evaluation(trial.number, probe, result, finished)

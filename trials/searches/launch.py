@@ -20,6 +20,7 @@ from trials.objectives.objective import (
     TRAINED_BY,
     Checks,
     Grows,
+    MeasuresGradients,
     MeasuresTogether,
     Objective,
     Prepares,
@@ -294,6 +295,8 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         raise lacks_method(settings.objective, "evaluate_growing", needed)
     if settings.evaluations_together > 1:
         _check_together(settings, objective)
+    if any(own.get("gradients") for own in settings.optimiser_settings.values()):
+        _check_gradients(settings, objective)
     earlier = earlier_searches(lab.record_url, settings)
     for name in settings.optimisers:
         own = settings.optimiser_settings.get(name)
@@ -317,6 +320,19 @@ def _check_together(settings: SearchSettings, objective: Objective) -> None:
         )
     if not isinstance(objective, MeasuresTogether):
         raise lacks_method(settings.objective, "evaluate_together", f", which {asked} needs")
+
+
+def _check_gradients(settings: SearchSettings, objective: Objective) -> None:
+    """Check that the gradient can be measured in a search.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if isinstance(settings, TrainedSearch):
+        raise ValueError("gradients: expected False for a search that trains a model an evaluation")
+    if not isinstance(objective, MeasuresGradients):
+        raise lacks_method(settings.objective, "evaluate_with_gradient", ", which gradients need")
+    objective.check_gradients(settings.generation_space(), settings.images_per_evaluation)
 
 
 def resumed_settings(

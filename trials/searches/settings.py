@@ -68,7 +68,7 @@ WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 LATER = {"choices", "controls_first", "learn_from", "series"}
 """Settings that the first version of the record did not have."""
 
-LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates"}
+LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates", "gradients"}
 """Settings of built-in optimisers that the first version of the record did not have."""
 
 

@@ -8,6 +8,7 @@ import pytest
 from search.bound import Bound
 from search.coordinates import Coordinates
 from search.first_strategies import first_strategies
+from search.gradient import Gradient
 from search.measurement import Measurement
 from search.optimiser import DONE, RETEST, Budget, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
@@ -219,3 +220,42 @@ def test_without_the_controls_only_the_start_comes_before_the_evenly_spread_poin
     controls = first_strategies(SPACE, TOKENS)
     assert set(controls.values()) <= set(with_them)
     assert set(controls.values()) & set(without) == {SPACE.start}
+
+
+def slope_of(strategy: GenerationStrategy) -> Gradient:
+    """The gradient of `truth` where it has one, with small errors."""
+    rise = COORDINATES.derivatives(strategy)
+    by_coefficients = 16 * (COORDINATES.from_strategy(strategy) - BEST)
+    values, *_ = np.linalg.lstsq(rise.T, by_coefficients * rise.any(0), rcond=None)
+    steps = strategy.steps
+    whole = tuple(tuple(0.01 * float(i == j) for j in range(3)) for i in range(3))
+    last = ((0.01, 0.0), (0.0, 0.01))
+    return Gradient(tuple(values.tolist()), (*((whole,) * (steps - 1)), last))
+
+
+def searched(gradients: bool, seed: int) -> tuple[float, list[Probe]]:
+    optimiser = CoarseToFine(SPACE, Budget(2_000, 100), seed, TOKENS, gradients=gradients)
+    asked = []
+    while isinstance(probe := optimiser.ask(), Probe):
+        gradient = slope_of(probe.strategy) if probe.gradient else None
+        measured = Measurement(noisy(probe), None, 100, 12, 0.0, gradient=gradient)
+        optimiser.tell(probe, measured)
+        asked.append((probe, measured.value))
+    return truth(winner(asked)[0]), [probe for probe, _ in asked]
+
+
+def test_gradients_save_evaluations() -> None:
+    plain = np.mean([searched(False, seed)[0] for seed in range(3)])
+    along = np.mean([searched(True, seed)[0] for seed in range(3)])
+    assert along - 2 < 0.5 * (plain - 2)
+
+
+def test_gradients_are_asked_for_with_all_but_retests() -> None:
+    _, probes = searched(True, 0)
+    assert {probe.role for probe in probes if not probe.gradient} == {RETEST}
+    assert not any(probe.gradient for probe in searched(False, 0)[1])
+
+
+def test_a_search_goes_on_without_gradients_that_do_not_come() -> None:
+    optimiser = CoarseToFine(SPACE, Budget(2_000, 100), 0, TOKENS, gradients=True)
+    assert len(run(optimiser)) == 20

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from search.gradient import Gradient
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe, Training
 from search.optimisers.replicates import Replicates
@@ -19,7 +20,7 @@ from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
 from trials.objectives.measured import evaluate_probe, grow_probe, replicate
-from trials.record.evaluation import trial_of
+from trials.record.evaluation import evaluation_of, trial_of
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
@@ -171,3 +172,16 @@ def test_what_passes_can_be_recorded(lab: Lab) -> None:
     found = measured(value=np.float32(3.5), standard_error=np.float32(0.25), seconds=np.float32(1))
     trial = trial_of(PROBE, found, None, datetime.now())
     assert json.loads(json.dumps(trial.user_attrs, allow_nan=False)) == trial.user_attrs
+
+
+def test_a_gradient_is_recorded_and_read_back() -> None:
+    from datetime import datetime
+
+    gradient = Gradient((1.0, -2.0), (((0.5, 0.1), (0.1, 0.25)),))
+    one_step = GenerationStrategy((), (), (1.0,), (0.0,))
+    probe = replace(PROBE, strategy=one_step, gradient=True)
+    measured_ = replace(SOUND, forward_passes=one_step.forward_passes(), gradient=gradient)
+    read = evaluation_of(trial_of(probe, measured_, None, datetime.now()))
+    assert read.probe == probe
+    assert read.measurement is not None
+    assert read.measurement.gradient == gradient

@@ -156,3 +156,21 @@ def test_evaluations_that_cannot_be_measured_at_once(
     autonat: Autonat, more: str, line: str
 ) -> None:
     assert line in refused(*autonat(*SEARCH, "--evaluations-together", "4", *more.split()))
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (
+            "--objective simulated",
+            "objective simulated lacks the method evaluate_with_gradient, which gradients need",
+        ),
+        (
+            "--objective digits --set metric=kid",
+            "gradients: expected the metric fid or fid-infinity, got kid",
+        ),
+    ],
+)
+def test_gradients_that_cannot_be_measured(autonat: Autonat, more: str, line: str) -> None:
+    words = f"--optimiser-set coarse-to-fine.gradients=true {more}"
+    assert line in refused(*autonat(*SEARCH, *words.split()))

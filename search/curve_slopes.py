@@ -1,0 +1,59 @@
+"""Measured gradients as a Gaussian process over curves sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from search.bound import Vector
+from search.coordinates import Coordinates
+from search.gaussian_process import Slopes
+from search.gradient import Gradient
+from search.strategy import GenerationStrategy
+
+
+class Measured(NamedTuple):
+    """A gradient, and where it was measured.
+
+    Attributes:
+        x: the coefficients of the strategy, [D].
+        strategy: the strategy.
+        gradient: of the metric.
+        rate: by how much what the process sees of a value rises for each unit of it.
+    """
+
+    x: Vector
+    strategy: GenerationStrategy
+    gradient: Gradient
+    rate: float
+
+
+def slopes_of(coordinates: Coordinates, measured: Sequence[Measured]) -> Slopes:
+    """Return gradients as derivatives in the coefficients of curves.
+
+    Each gradient gives one derivative for each coefficient of a schedule that has derivatives.
+
+    Args:
+        coordinates: the curves, D coefficients.
+        measured: the gradients.
+    """
+    if not measured:
+        return Slopes.none(len(coordinates))
+    points, directions, values, covariances = [], [], [], []
+    for x, strategy, gradient, rate in measured:
+        rise = rate * coordinates.derivatives(strategy)
+        moving = np.flatnonzero(rise.any(0))
+        rise = rise[:, moving]
+        points.append(np.repeat(x[None], len(moving), axis=0))
+        directions.append(np.eye(len(coordinates))[moving])
+        values.append(rise.T @ gradient.values)
+        covariances.append(rise.T @ gradient.covariance() @ rise)
+    return Slopes(
+        np.concatenate(points),
+        np.concatenate(directions),
+        np.concatenate(values),
+        block_diag(*covariances),
+    )

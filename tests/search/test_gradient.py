@@ -1,0 +1,111 @@
+"""Gradients as plain numbers, and in the coordinates of curves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.bound import Bound, Vector
+from search.controls import more_remask_noise
+from search.coordinates import Coordinates
+from search.curve_slopes import Measured, slopes_of
+from search.gradient import DERIVED, LOGARITHMIC, Gradient, checked_gradient
+from search.space import Space
+from search.strategy import GenerationStrategy
+
+THREE = Gradient(
+    tuple(float(i) for i in range(8)),
+    (
+        ((1.0, 0.1, 0.2), (0.1, 2.0, 0.3), (0.2, 0.3, 3.0)),
+        ((4.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 6.0)),
+        ((7.0, 0.5), (0.5, 8.0)),
+    ),
+)
+
+
+def point(strategy: GenerationStrategy) -> Vector:
+    parts = [np.array(strategy.schedule(name)) for name in DERIVED]
+    logs = [
+        np.log(part) if name in LOGARITHMIC else part
+        for name, part in zip(DERIVED, parts, strict=True)
+    ]
+    return np.concatenate(logs)
+
+
+def test_covariances_stand_at_the_derivatives_of_their_step() -> None:
+    whole = THREE.covariance()
+    assert whole.diagonal().tolist() == [1, 4, 7, 2, 5, 3, 6, 8]
+    assert (whole[0, 3], whole[0, 5], whole[3, 5], whole[2, 7]) == (0.1, 0.2, 0.3, 0.5)
+    assert whole[0, 1] == whole[2, 4] == 0
+    np.testing.assert_array_equal(whole, whole.T)
+
+
+def test_json_and_back() -> None:
+    assert Gradient.from_json(json.loads(json.dumps(dataclasses.asdict(THREE)))) == THREE
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([1.0], "expected a Gradient, got"),
+        (
+            dataclasses.replace(THREE, values=(1.0,)),
+            "expected 8 values and 3 covariances for T = 3",
+        ),
+        (dataclasses.replace(THREE, values=(float("nan"), *THREE.values[1:])), "is not finite"),
+        (
+            dataclasses.replace(THREE, covariances=THREE.covariances[::-1]),
+            r"a covariance of shape \(3, 3\), got \(2, 2\)",
+        ),
+    ],
+)
+def test_what_is_no_gradient_is_refused(found: Any, said: str) -> None:
+    assert checked_gradient(THREE, 3) == THREE
+    with pytest.raises(ValueError, match=said):
+        checked_gradient(found, 3)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space(more_remask_noise(5)),
+        Space(more_remask_noise(5), {"sampling_temperature": Bound(0.5, 2.0)}, ("guidance_scale",)),
+    ],
+)
+def test_derivatives_in_coefficients_are_those_of_the_strategy(space: Space) -> None:
+    coordinates = Coordinates(space, 64)
+    rng = np.random.default_rng(0)
+    x = coordinates.from_strategy(space.start) * 0.3 + rng.normal(size=len(coordinates)) * 0.02
+    found = coordinates.derivatives(coordinates.to_strategy(x))
+    step = 1e-5
+    for place in range(len(coordinates)):
+        ends = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[place] += sign * step
+            ends.append(point(coordinates.to_strategy(moved)))
+        expected = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(found[:, place], expected, atol=1e-5)
+
+
+def test_slopes_are_the_gradient_by_the_chain_rule() -> None:
+    space = Space(more_remask_noise(3))
+    coordinates = Coordinates(space, 64)
+    x = coordinates.from_strategy(space.start)
+    found = slopes_of(coordinates, [Measured(x, space.start, THREE, 2.0)] * 2)
+    rise = coordinates.derivatives(space.start)
+    assert found.values.shape == (16,)  # 3T - 1 each; mask ratios have none
+    np.testing.assert_allclose(
+        found.directions[:8].T @ found.values[:8], 2 * rise.T @ THREE.values, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        found.directions[:8].T @ found.covariance[:8, :8] @ found.directions[:8],
+        4 * rise.T @ THREE.covariance() @ rise,
+        atol=1e-9,
+    )
+    assert np.all(found.covariance[:8, 8:] == 0)
+    assert slopes_of(coordinates, []).values.shape == (0,)

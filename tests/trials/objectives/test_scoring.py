@@ -1,0 +1,95 @@
+"""Measurements with gradients: the images that an evaluation measures, and how they change."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from docs.extending.captioned import CaptionedObjective
+from search.measurement import Failure, Measurement
+from search.optimiser import Probe
+from search.space import Space
+from search.strategy import GenerationStrategy
+from trials.objectives.digits import DigitsObjective
+from trials.objectives.measured import evaluate_probe, evaluate_probes
+from trials.objectives.objective import MeasuresGradients
+from trials.objectives.simulated import SimulatedObjective
+
+FOUR = GenerationStrategy.maskgit(4)
+N = 130
+
+
+def test_an_evaluation_with_a_gradient_measures_the_same_images(trained: DigitsObjective) -> None:
+    assert isinstance(trained, MeasuresGradients)
+    found = trained.evaluate_with_gradient(FOUR, N, 5)
+    plain = trained.evaluate(FOUR, N, 5)
+    assert found.value == pytest.approx(plain.value)
+    assert found.standard_error == pytest.approx(plain.standard_error)
+    assert plain.gradient is None
+    assert found.gradient is not None
+    assert found.gradient.steps == 4
+    assert len(found.gradient.values) == 11
+    assert found == Measurement.from_json(json.loads(json.dumps(dataclasses.asdict(found))))
+
+
+def test_a_step_along_the_gradient_lowers_fid(trained: DigitsObjective) -> None:
+    found = trained.evaluate_with_gradient(FOUR, 500, 5).gradient
+    assert found is not None
+    values = zip(FOUR.sampling_temperature, found.values, strict=False)
+    moved = FOUR.with_values(
+        {"sampling_temperature": [t * math.exp(-0.05 * slope) for t, slope in values]}
+    )
+    assert trained.evaluate(moved, 500, 6).value < trained.evaluate(FOUR, 500, 6).value
+
+
+def test_a_generator_of_ones_own_has_gradients() -> None:
+    assert CaptionedObjective().evaluate_with_gradient(FOUR, 120, 0).gradient is not None
+
+
+def test_a_temperature_of_0_has_no_gradient_but_a_value(trained: DigitsObjective) -> None:
+    cold = dataclasses.replace(FOUR, sampling_temperature=(0.0,) * 4)
+    found = trained.evaluate_with_gradient(cold, N, 5)
+    assert found.gradient is None
+    assert found.value > 0
+
+
+def test_probes_ask_for_gradients_one_by_one(trained: DigitsObjective) -> None:
+    probes = [Probe(i, FOUR, N, 5, 0, "sample", gradient=i < 2) for i in range(4)]
+    found = evaluate_probes(trained, probes)
+    assert all(isinstance(one, Measurement) for one in found)
+    assert [getattr(one, "gradient", None) is not None for one in found] == [True, True] + [
+        False
+    ] * 2
+    values = {round(getattr(one, "value", 0.0), 6) for one in found}
+    assert len(values) == 1
+
+
+def test_an_objective_without_gradients_fails_in_one_line() -> None:
+    probe = Probe(0, FOUR, N, 5, 0, "sample", gradient=True)
+    found = evaluate_probe(SimulatedObjective(), probe)
+    assert isinstance(found, Failure)
+    assert "SimulatedObjective lacks the method evaluate_with_gradient" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "space", "images", "said"),
+    [
+        ({"metric": "kid"}, Space(FOUR), 100, "metric fid or fid-infinity, got kid"),
+        ({}, Space(FOUR), 19, "n >= 20, got n = 19"),
+        (
+            {},
+            Space(FOUR, choices={"token_order": ("confidence", "confidence-spread")}),
+            100,
+            "confidence-spread has none",
+        ),
+    ],
+)
+def test_what_has_no_gradient_is_refused(
+    settings: dict[str, Any], space: Space, images: int, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        DigitsObjective(**settings).check_gradients(space, images)

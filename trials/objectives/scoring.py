@@ -1,0 +1,65 @@
+"""Measures images together with what a gradient needs of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.metrics.metric import Estimate
+from models.precision import device
+from models.schedule_gradients import ScoredImages
+from search.strategy import GenerationStrategy
+from trials.objectives.evaluator import Measuring
+from trials.objectives.generating import Generating
+from trials.objectives.yardstick import Yardstick
+
+
+def measure_scored(
+    generating: Generating[Any],
+    yardstick: Yardstick,
+    strategy: GenerationStrategy,
+    images: int,
+    seed: int,
+) -> tuple[Estimate, ScoredImages]:
+    """Measure the images that `Generating.images` gives, and score them.
+
+    It keeps T + 1 times as many features as there are images in memory.
+
+    Args:
+        generating: generates the images.
+        yardstick: measures them.
+        strategy: T <= L steps.
+        images: n.
+        seed: of the classes and all noise.
+
+    Raises:
+        ValueError: there are more steps than tokens, or the token order has no scores.
+    """
+    evaluator, precision = yardstick.evaluator, generating.precision.features
+    evaluator.to(device())
+    measuring = Measuring(evaluator, (images,), generating.classes, precision)
+
+    def features_of(pixels: Tensor) -> Tensor:
+        return evaluator.features_of(pixels, precision).double()
+
+    def seen(tokens: Tensor) -> Tensor:
+        (pixels,) = yardstick.seen(iter([generating.decoded(tokens)]))
+        return pixels
+
+    estimates: list[Estimate] = []
+    kept: list[ScoredImages] = []
+    for drawn, made in generating.scored(strategy, images, seed):
+        pixels = seen(made.tokens)
+        estimates += measuring.add(pixels)
+        forecasts = torch.stack([features_of(seen(tokens)) for tokens in made.forecasts])
+        # Numbers that stand for texts are no classes.
+        classes = drawn if generating.classes > 1 else torch.zeros_like(drawn)
+        kept.append(ScoredImages(features_of(pixels), made.scores.double(), forecasts, classes))
+    return estimates[-1], ScoredImages(
+        features=torch.cat([one.features for one in kept]),
+        scores=torch.cat([one.scores for one in kept]),
+        forecasts=torch.cat([one.forecasts for one in kept], 1),
+        classes=torch.cat([one.classes for one in kept]),
+    )
