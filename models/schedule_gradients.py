@@ -45,7 +45,8 @@ class ScoredImages:
     Attributes:
         features: their features, [N, F] float64.
         scores: their scores, [N, P] float64 (see models.schedule_scores.Scored).
-        forecasts: the features of their forecasts before each step, [T, N, F] float64.
+        forecasts: the features of their forecasts before each of the last steps, [at most T, N, F]
+            float64.
         classes: their classes, [N] int64; all 0 without classes.
     """
 
@@ -89,14 +90,17 @@ def gradient_of(images: ScoredImages, real: Statistics, seed: int = 0) -> Gradie
     Raises:
         ValueError: there are fewer than FEWEST_IMAGES images.
     """
-    count, steps = len(images.features), len(images.forecasts)
+    count, width = images.scores.shape
+    steps = (width + 1) // 3
     if count < FEWEST_IMAGES:
         raise ValueError(f"expected at least {FEWEST_IMAGES} images for a gradient, got {count}")
     reward, forecasts = _judged(images, real, seed)
     centred = images.scores - images.scores.mean(0)
-    values, covariances = centred.new_empty(centred.shape[1]), []
-    for forecast, places in zip(forecasts, places_of(steps), strict=True):
-        terms = _news(reward, forecast, images.classes)[:, None] * centred[:, places]
+    values, covariances = centred.new_empty(width), []
+    none = steps - len(forecasts)
+    known_before = [forecasts[:0]] * none + [one[None] for one in forecasts]
+    for known, places in zip(known_before, places_of(steps), strict=True):
+        terms = _news(reward, known, images.classes)[:, None] * centred[:, places]
         values[places] = terms.mean(0)
         covariances.append((terms.T.cov() / count).tolist())
     return Gradient(
@@ -128,12 +132,11 @@ def _shrunk(fake: Statistics, real: Statistics) -> Statistics:
     return Statistics(fake.mean, torch.lerp(fake.covariance, target, share), count)
 
 
-def _news(reward: Tensor, forecast: Tensor, classes: Tensor) -> Tensor:
+def _news(reward: Tensor, forecasts: Tensor, classes: Tensor) -> Tensor:
     """The influence [N] that is not predicted before a step: what a linear fit to all other images,
-    of the classes and the forecasts' influence, leaves of an image's influence."""
+    of the classes and the influence of forecasts [0 or 1, N], leaves of an image's influence."""
     known = nn_functional.one_hot(classes).to(reward)
-    known = known[:, known.any(0)]
-    basis, _ = torch.linalg.qr(torch.cat([known, forecast[:, None]], 1))
+    basis, _ = torch.linalg.qr(torch.cat([known[:, known.any(0)], forecasts.T], 1))
     own_share = basis.square().sum(1).clamp(max=0.9)
     found: Tensor = (reward - basis @ (basis.T @ reward)) / (1 - own_share)
     return found

@@ -32,6 +32,9 @@ from search.strategy import GenerationStrategy
 
 BISECTIONS = 20
 """Halvings of the range in which a time is sought; only the noise of scores depends on it."""
+FORECASTS = 2
+"""The number of steps with forecasts. Those of earlier steps predict nothing, and each costs the
+pixels and features of an image."""
 LARGEST_LOG = 60.0
 """Bound of the log of a rate times a time, beyond which exp(-u) is 0 or 1 in float32."""
 
@@ -43,9 +46,9 @@ class Scored(NamedTuple):
         tokens: [B, L] int64 in [0, K), those of `models.decoding.generate`.
         scores: derivatives in the logs of the T sampling temperatures, the logs of the T - 1 remask
             temperatures and the T guidance scales, [B, 3T - 1].
-        forecasts: for each step, tokens that were drawn independently of what the step chose, from
-            what was visible before it; [T, B, L] in [0, K). What they predict of an image lowers
-            the noise of a derivative.
+        forecasts: for each of the last FORECASTS steps, tokens that were drawn independently of
+            what the step chose, from what was visible before it; [FORECASTS, B, L] in [0, K), fewer
+            with fewer steps. What they predict of an image lowers the noise of a derivative.
     """
 
     tokens: Tensor
@@ -118,8 +121,9 @@ def generate_scored(
         logits, slope = _logits(generator, tokens, conditions, scale, t == 0, rows)
         warmth = strategy.sampling_temperature[t]
         masked = tokens == mask
-        fresh = torch.rand((batch, length), device=device, generator=other)
-        forecasts.append(torch.where(masked, sample_tokens(logits, warmth, fresh), tokens))
+        if t >= strategy.steps - FORECASTS:
+            fresh = torch.rand((batch, length), device=device, generator=other)
+            forecasts.append(torch.where(masked, sample_tokens(logits, warmth, fresh), tokens))
         sampled = torch.where(masked, sample_tokens(logits, warmth, noise[0]), tokens)
         kept, lowest, last = masked, logits[:, 0, 0], tokens[:, 0]  # unused at the last step
         tokens = sampled

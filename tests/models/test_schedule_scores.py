@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.decoding import generate
 from models.generators.conditions import Conditions
-from models.schedule_scores import generate_scored
+from models.schedule_scores import FORECASTS, generate_scored
 from search.strategy import GenerationStrategy
 
 LENGTH, WORDS = 3, 2
@@ -145,7 +145,8 @@ def test_scores_have_mean_0_and_forecasts_do_not_tell_what_a_step_draws() -> Non
     found = generate_scored(TABLE, one_class(IMAGES), THREE, seeded())
     scores = found.scores.double()
     assert (scores.mean(0).abs() < 4 * scores.std(0) / IMAGES**0.5).all()
-    for t, tokens in enumerate(found.forecasts):
+    assert len(found.forecasts) == FORECASTS < THREE.steps
+    for t, tokens in enumerate(found.forecasts, THREE.steps - FORECASTS):
         products = scores[:, [t, 5 + t]] * worth(tokens)[:, None]
         assert (products.mean(0).abs() < 4 * products.std(0) / IMAGES**0.5).all()
 

@@ -25,7 +25,7 @@ def measure_scored(
 ) -> tuple[Estimate, ScoredImages]:
     """Measure the images that `Generating.images` gives, and score them.
 
-    It keeps T + 1 times as many features as there are images in memory.
+    The features of the images and of their forecasts stay in memory until the end.
 
     Args:
         generating: generates the images.
