@@ -1,40 +1,35 @@
-"""Gradients of FID out of evaluations: their noise, and descents along them.
+"""Gradients of FID out of evaluations: their noise, and searches that learn from them.
 
-    python -m benchmarks.gradients descents          # digits; run it again to resume
-    python -m benchmarks.gradients descents --objective letters --steps 4 --images 400 \
-        --evaluations 8,16 --test-images 2880 --start "first strategies"
-    python -m benchmarks.gradients coarse-to-fine    # the search to compare with, 20,000 images
+    python -m benchmarks.gradients searches          # digits; run it again to resume
+    python -m benchmarks.gradients searches --objective letters --steps 4 --images 400 \
+        --budgets 8000 --test-images 2880
     python -m benchmarks.gradients accuracy          # the noise of a gradient; an hour
 
-A descent first measures the strategies that coarse-to-fine measures first, once each, and starts
-from the best of them (or from the rule of thumb, with --start), so that its images can be compared
-with those of coarse-to-fine. Results are tested at n = 10,000 on seeds that no search uses. Each
-row is written at once to benchmarks/gradient-descents-T*.parquet (letters-gradient-descents-T*) or
+Coarse-to-fine runs with and without gradients at equal images. Results are tested on seeds that no
+search uses. Each row is written at once to benchmarks/gradients-OBJECTIVE-T*.parquet or
 gradient-accuracy-T*.parquet.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 import typer
 
-from models.schedule_descent import MOVED, Descent, point_of, strategy_at
-from models.schedule_gradients import ScoredImages, gradient_at
 from search.controls import CONTROLS, RULE_OF_THUMB
 from search.files import write_whole
-from search.first_strategies import first_strategies
+from search.gradient import DERIVED, LOGARITHMIC
 from search.optimiser import Budget
 from search.registry import make_optimiser
-from search.seeds import derived_seed
+from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.nat_objective import NATObjective
@@ -46,7 +41,8 @@ from trials.runners.study import Study
 
 HERE = Path(__file__).parent
 TEST_SEEDS = (1001, 2002)
-FIRST, BEST_CONTROL = "first strategies", "more remask noise"
+BEST_CONTROL = "more remask noise"
+WITH, WITHOUT = "coarse-to-fine with gradients", "coarse-to-fine"
 ACCURACY_IMAGES, MOVE, FIRST_SEED = 1000, 0.15, 700
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -81,108 +77,67 @@ def scoring(name: str, lab: Path) -> NATObjective:
     return objective
 
 
-def rows_of(objective: str, steps: int) -> Rows:
-    """The rows of all descents and searches on an objective."""
-    return Rows(
-        f"{'' if objective == 'digits' else objective + '-'}gradient-descents-T{steps}.parquet"
-    )
-
-
 @app.command()
-def descents(
-    start: str = f"{FIRST},{RULE_OF_THUMB}",
+def searches(
     seeds: str = "0,1,2",
+    budgets: str = "4000,20000",
     steps: int = 8,
     objective: str = "digits",
     images: int = 250,
-    evaluations: str = "12,24",
     test_images: int = 10_000,
     lab: Path = HERE / "lab",
 ) -> None:
-    """Descend from each start with each seed; test each after some evaluations; print all rows."""
-    rows, made = rows_of(objective, steps), scoring(objective, lab)
-    tested = [int(number) for number in evaluations.split(",")]
-    for seed, name in itertools.product(map(int, seeds.split(",")), start.split(",")):
-        if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=tested[-1]):
-            for done, spent, found in descended(made, name, seed, steps, images, tested):
-                if not rows.has(method=f"gradients, {name}", seed=seed, evaluations=done):
-                    rows.add(
-                        method=f"gradients, {name}",
-                        seed=seed,
-                        evaluations=done,
-                        images=spent,
-                        passes=found.forward_passes(),
-                        **tests(made, found, test_images),
-                        strategy=str(found.to_json()),
-                    )
+    """Search with each budget of images and each seed; test what is found, and the best control."""
+    rows, measured = Rows(f"gradients-{objective}-T{steps}.parquet"), scoring(objective, lab)
+    for budget, seed, way in itertools.product(
+        map(int, budgets.split(",")), map(int, seeds.split(",")), (WITH, WITHOUT)
+    ):
+        if not rows.has(method=way, seed=seed, images=budget):
+            evaluations = budget // images
+            found = searched(measured, way == WITH, seed, steps, Budget(budget, images))
+            add_tested(rows, measured, found, test_images, way, seed, evaluations, budget)
     if not rows.has(method=BEST_CONTROL):
         control = CONTROLS[BEST_CONTROL](steps)
-        rows.add(
-            method=BEST_CONTROL,
-            seed=0,
-            evaluations=0,
-            images=0,
-            passes=control.forward_passes(),
-            **tests(made, control, test_images),
-            strategy=str(control.to_json()),
-        )
+        add_tested(rows, measured, control, test_images, BEST_CONTROL, 0, 0, 0)
     print(pd.DataFrame(rows.rows).drop(columns="strategy").to_string())
 
 
-@app.command()
-def coarse_to_fine(
-    seeds: str = "0,1,2",
-    budget: int = 20_000,
-    steps: int = 8,
-    objective: str = "digits",
-    images: int = 250,
-    test_images: int = 10_000,
-    lab: Path = HERE / "lab",
+def searched(
+    objective: NATObjective, gradients: bool, seed: int, steps: int, budget: Budget
+) -> GenerationStrategy:
+    """Return what a search finds."""
+    space, own = Space(GenerationStrategy.maskgit(steps)), {"max_in_flight": 1}
+    settings = own | ({"gradients": True} if gradients else {})
+    made = make_optimiser("coarse-to-fine", space, budget, seed, settings, objective.tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
+        run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
+        best = record.best()
+    if best is None:
+        raise RuntimeError(f"seed {seed}: nothing was measured")
+    return best.strategy
+
+
+def add_tested(
+    rows: Rows,
+    objective: NATObjective,
+    strategy: GenerationStrategy,
+    test_images: int,
+    method: str,
+    seed: int,
+    evaluations: int,
+    images: int,
 ) -> None:
-    """Run coarse-to-fine with each seed and test its result in the same way."""
-    rows, measured = rows_of(objective, steps), scoring(objective, lab)
-    space = Space(GenerationStrategy.maskgit(steps))
-    for seed in map(int, seeds.split(",")):
-        if rows.has(method="coarse-to-fine", seed=seed, images=budget):
-            continue
-        own = {"max_in_flight": 1}
-        evaluations = budget // images
-        made = make_optimiser(
-            "coarse-to-fine", space, Budget(budget, images), seed, own, measured.tokens
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
-            run_local(Study(made, record, space, evaluations, lambda _: None), measured)
-            best = record.best()
-        if best is None:
-            raise RuntimeError(f"seed {seed}: nothing was measured")
-        rows.add(
-            method="coarse-to-fine",
-            seed=seed,
-            evaluations=evaluations,
-            images=budget,
-            passes=best.strategy.forward_passes(),
-            **tests(measured, best.strategy, test_images),
-            strategy=str(best.strategy.to_json()),
-        )
-
-
-def descended(
-    objective: NATObjective, start: str, seed: int, steps: int, images: int, tested: Sequence[int]
-) -> Iterator[tuple[int, int, GenerationStrategy]]:
-    """Descend; yield evaluations, images of all evaluations, and the result so far."""
-    strategy, spent = GenerationStrategy.maskgit(steps), 0
-    if start == FIRST:
-        known = first_strategies(Space(strategy), objective.tokens)
-        noise = derived_seed("first strategies", seed)
-        values = {n: objective.evaluate(s, images, noise).value for n, s in known.items()}
-        strategy, spent = known[min(values, key=lambda n: values[n])], images * len(values)
-    descent = Descent(strategy, objective.real_statistics)
-    for number in range(tested[-1]):
-        noise = derived_seed("descent", seed, number)
-        descent.tell(objective.scored_images(descent.strategy, images, noise))
-        if number + 1 in tested:
-            yield number + 1, spent + (number + 1) * images, descent.result()
+    """Add the row of a strategy, with its FID on each test seed."""
+    rows.add(
+        method=method,
+        seed=seed,
+        evaluations=evaluations,
+        images=images,
+        passes=strategy.forward_passes(),
+        **tests(objective, strategy, test_images),
+        strategy=str(strategy.to_json()),
+    )
 
 
 def tests(objective: NATObjective, strategy: GenerationStrategy, images: int) -> dict[str, float]:
@@ -206,59 +161,59 @@ def accuracy(
     rows, objective = Rows(f"gradient-accuracy-T{steps}.parquet"), scoring("digits", lab)
     for name in strategies.split(","):
         strategy = CONTROLS[name](steps)
-        seeds = range(9000, 9000 + evaluations + 1)
-        if not rows.has(strategy=name, kind="own gradient"):
-            made = [objective.scored_images(strategy, ACCURACY_IMAGES, seed) for seed in seeds]
-            for seed, one, other in zip(seeds, made, made[1:], strict=False):
-                add_gradient(rows, objective, name, seed, (one, other))
+        for seed in range(9000, 9000 + evaluations):
+            if not rows.has(strategy=name, kind="gradient", seed=seed):
+                found = objective.evaluate_with_gradient(strategy, ACCURACY_IMAGES, seed).gradient
+                if found is None:
+                    raise ValueError(f"{name}: expected temperatures above 0")
+                rows.add(strategy=name, kind="gradient", seed=seed, **named(found.values))
         for seed in range(FIRST_SEED, FIRST_SEED + differences):
             if not rows.has(strategy=name, kind="differences", seed=seed):
                 slopes = measured_slopes(objective, strategy, seed)
                 rows.add(strategy=name, kind="differences", seed=seed, **slopes)
-    found = pd.DataFrame(rows.rows).drop(columns="seed").groupby(["strategy", "kind"])
-    print(found.agg(["mean", "sem", "std"]).T.unstack().round(3).to_string())
-
-
-def add_gradient(
-    rows: Rows,
-    objective: NATObjective,
-    name: str,
-    seed: int,
-    evaluations: Sequence[ScoredImages],
-) -> None:
-    """Add the gradient of an evaluation judged by the statistics of another, and of both."""
-    one, other = evaluations
-    silent = replace(other, scores=torch.zeros_like(other.scores))
-    found = gradient_at(one.point, (one, silent), objective.real_statistics)
-    # The other one says nothing, but it counts as half of the images.
-    values = (2 * found.value).tolist()
-    rows.add(strategy=name, kind="own gradient", seed=seed, **named(values))
+    grouped = pd.DataFrame(rows.rows).drop(columns="seed").groupby(["strategy", "kind"])
+    print(grouped.agg(["mean", "sem", "std"]).T.unstack().round(3).to_string())
 
 
 def measured_slopes(
     objective: NATObjective, strategy: GenerationStrategy, seed: int
 ) -> dict[str, float]:
     """The slope between a value moved up and down by MOVE, for every value, under one seed."""
-    point, slopes = point_of(strategy), []
-    for place in range(len(point)):
+    slopes = []
+    for name, place in places(strategy.steps):
         ends = []
-        for move in (MOVE, -MOVE):
-            moved = point.clone()
-            moved[place] += move
-            there = strategy_at(strategy, moved)
+        for sign in (1, -1):
+            there = moved(strategy, name, place, sign * MOVE)
             value = objective.evaluate(there, ACCURACY_IMAGES, seed).value
-            ends.append((float(point_of(there)[place]), value))
+            ends.append((coordinate(there, name, place), value))
         (high, above), (low, below) = ends
         slopes.append((above - below) / (high - low))
     return named(slopes)
 
 
+def places(steps: int) -> list[tuple[str, int]]:
+    """The schedule and the step of each value of a gradient."""
+    return [(name, t) for name in DERIVED for t in range(SCHEDULES[name].length(steps))]
+
+
 def named(values: Sequence[float]) -> dict[str, float]:
-    """The values of a point by name."""
-    steps = (len(values) + 1) // 3
-    names = [f"{n}_{t}" for n in MOVED for t in range(steps)]
-    names.remove(f"remask_temperature_{steps - 1}")
+    """The values of a gradient by name."""
+    names = [f"{name}_{t}" for name, t in places((len(values) + 1) // 3)]
     return dict(zip(names, values, strict=True))
+
+
+def coordinate(strategy: GenerationStrategy, name: str, place: int) -> float:
+    """A value as a gradient is in it: the log of a temperature, or a guidance scale."""
+    value = strategy.schedule(name)[place]
+    return math.log(value) if name in LOGARITHMIC else value
+
+
+def moved(strategy: GenerationStrategy, name: str, place: int, move: float) -> GenerationStrategy:
+    """The strategy with one value moved, within the bounds of a search."""
+    bound, values = SCHEDULES[name].bound(strategy.steps), list(strategy.schedule(name))
+    at = coordinate(strategy, name, place) + move
+    values[place] = min(max(math.exp(at) if name in LOGARITHMIC else at, bound.low), bound.high)
+    return replace(strategy.with_values({name: values}), guidance_floor=0.0)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class Arm:
 COARSE = {"coordinates": "coarse"}
 ARMS = (
     Arm("coarse-to-fine", "coarse-to-fine", controls_first=True),
+    Arm("coarse-to-fine with gradients", "coarse-to-fine", {"gradients": True}, True),
     Arm("qlognei, coarse, controls first", "qlognei", COARSE, True),
     Arm("gp, controls first", "gp", controls_first=True),
     Arm("cmaes, controls first", "cmaes", controls_first=True),

@@ -114,14 +114,13 @@ def _judged(images: ScoredImages, real: Statistics, seed: int) -> tuple[Tensor, 
     count = len(images.features)
     random = torch.Generator().manual_seed(derived_seed("folds", seed))
     folds = (torch.randperm(count, generator=random) % FOLDS).to(images.features.device)
-    reward = images.features.new_empty(count)
-    forecasts = images.features.new_empty((len(images.forecasts), count))
+    every = torch.cat([images.features[None], images.forecasts])
+    found = every.new_empty(every.shape[:2])
     for fold in range(FOLDS):
         judged = folds == fold
         others = _shrunk(statistics_of(images.features[~judged]), real)
-        reward[judged] = influences(real, others, images.features[judged])
-        forecasts[:, judged] = influences(real, others, images.forecasts[:, judged])
-    return reward, forecasts
+        found[:, judged] = influences(real, others, every[:, judged])
+    return found[0], found[1:]
 
 
 def _shrunk(fake: Statistics, real: Statistics) -> Statistics:
