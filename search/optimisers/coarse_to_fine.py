@@ -248,15 +248,15 @@ class CoarseToFine:
             value = self._ledger.value(number)
             if number < known and value is not None:
                 found.append((value, number))
-        most = MOST_SLOPES // max(1, 3 * self._coordinates.steps - 1)
-        lowest = sorted(found)[:most]
+        lowest = sorted(found)[: max(1, MOST_SLOPES // (3 * self._coordinates.steps - 1))]
         measured = [
             Measured(
                 self._x[i], self._probes[i].strategy, self._gradients[i], self._scale.rate(value)
             )
             for value, i in lowest
         ]
-        return slopes_of(self._coordinates, measured)
+        slopes = slopes_of(self._coordinates, measured)
+        return slopes if self._knowledge is None else slopes_at_own_t(slopes)
 
     def _fit_model(self, known: int) -> Model:
         """Return the posterior given the known results, and given the expected results of probes
@@ -267,8 +267,6 @@ class CoarseToFine:
             self._theta = fit(data, self._groups, self._theta, iterations)
             self._fitted = known
         slopes = self._known_slopes(known)
-        if self._knowledge is not None:
-            slopes = slopes_at_own_t(slopes)
         model = GaussianProcess(data, self._groups, self._theta, slopes)
         pending = self._probes[known:]
         if pending:
