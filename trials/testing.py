@@ -19,12 +19,15 @@ import numpy as np
 
 from search.conformance import require
 from search.measurement import Measurement
+from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.objectives.drawing import class_grid_of, film_of, sampled
+from trials.objectives.measured import checked
 from trials.objectives.objective import (
     Anchors,
     Grows,
+    MeasuresGradients,
     Objective,
     accepted,
     describe,
@@ -66,6 +69,7 @@ def check_objective(
     check_description(objective)
     check_metric(objective, strategy, images)
     check_grows(objective, strategy, images)
+    check_gradients(objective, strategy, images)
     check_samples(objective, strategy)
     if isinstance(objective, Anchors):
         anchors = objective.anchors(images)
@@ -148,6 +152,22 @@ def check_grows(objective: Objective, strategy: GenerationStrategy, images: int)
             abs(measured.value - whole) <= RELATIVE * abs(whole),
             f"at n = {measured.images}, evaluate_growing gives {measured.value}, evaluate {whole}",
         )
+
+
+def check_gradients(objective: Objective, strategy: GenerationStrategy, images: int) -> None:
+    """Check that it measures the same with a gradient, which has T steps, if it has any."""
+    if not isinstance(objective, MeasuresGradients):
+        return
+    try:
+        objective.check_gradients(Space(strategy), images)
+    except ValueError:  # it has none for this metric, strategy or n
+        return
+    found = checked(objective.evaluate_with_gradient(strategy, images, 7), strategy, images)
+    whole = objective.evaluate(strategy, images, 7).value
+    require(
+        abs(found.value - whole) <= RELATIVE * abs(whole),
+        f"evaluate_with_gradient gives {found.value}, evaluate {whole}",
+    )
 
 
 def check_samples(objective: Objective, strategy: GenerationStrategy) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from search.measurement import Measurement
+from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.objective import Grows, Objective
 from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.tabulated import TabulatedObjective
-from trials.testing import check_objective
+from trials.testing import check_gradients, check_objective
 
 pytestmark = pytest.mark.timeout(1200)
 FOUR = GenerationStrategy.maskgit(4)
@@ -75,3 +77,19 @@ def test_what_one_does_not_do_is_said_in_a_sentence(
     monkeypatch.setattr(SimulatedObjective, "evaluate", wrong)
     with pytest.raises(AssertionError, match=line):
         check_objective(SimulatedObjective())
+
+
+class Off(SimulatedObjective):
+    """Measures something else when it is asked for a gradient, too."""
+
+    def check_gradients(self, space: Space, images: int) -> None: ...
+
+    def evaluate_with_gradient(
+        self, strategy: GenerationStrategy, images: int, seed: int
+    ) -> Measurement:
+        return dataclasses.replace(self.evaluate(strategy, images, seed), value=1.0)
+
+
+def test_a_gradient_comes_with_the_value_of_an_evaluation() -> None:
+    with pytest.raises(AssertionError, match=r"evaluate_with_gradient gives 1.0, evaluate \d"):
+        check_gradients(Off(), FOUR, 130)
