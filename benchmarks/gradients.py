@@ -26,7 +26,7 @@ import typer
 
 from search.controls import CONTROLS, RULE_OF_THUMB
 from search.files import write_whole
-from search.gradient import DERIVED, LOGARITHMIC
+from search.gradient import DIFFERENTIABLE, LOGARITHMIC
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.schedules import SCHEDULES
@@ -193,7 +193,7 @@ def measured_slopes(
 
 def places(steps: int) -> list[tuple[str, int]]:
     """The schedule and the step of each value of a gradient."""
-    return [(name, t) for name in DERIVED for t in range(SCHEDULES[name].length(steps))]
+    return [(name, t) for name in DIFFERENTIABLE for t in range(SCHEDULES[name].length(steps))]
 
 
 def named(values: Sequence[float]) -> dict[str, float]:

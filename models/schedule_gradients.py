@@ -34,6 +34,8 @@ HAVE_GRADIENTS = ("fid", "fid-infinity")
 FOLDS = 10
 FEWEST_IMAGES = 2 * FOLDS
 """The fewest images of a gradient."""
+FEWEST_OF_A_CLASS = 5
+"""The fewest images with which a class predicts influence."""
 SHRINKING = 3.0
 """The covariance of n images gets F / (F + SHRINKING x n) of that of the real images."""
 
@@ -94,13 +96,13 @@ def gradient_of(images: ScoredImages, real: Statistics, seed: int = 0) -> Gradie
     steps = (width + 1) // 3
     if count < FEWEST_IMAGES:
         raise ValueError(f"expected at least {FEWEST_IMAGES} images for a gradient, got {count}")
-    reward, forecasts = _judged(images, real, seed)
+    influence, forecasts = _judged(images, real, seed)
     centred = images.scores - images.scores.mean(0)
     values, covariances = centred.new_empty(width), []
-    none = steps - len(forecasts)
-    known_before = [forecasts[:0]] * none + [one[None] for one in forecasts]
-    for known, places in zip(known_before, places_of(steps), strict=True):
-        terms = _news(reward, known, images.classes)[:, None] * centred[:, places]
+    known = _classes(images.classes)
+    blind = [forecasts[:0]] * (steps - len(forecasts))
+    for seen, places in zip([*blind, *forecasts[:, None]], places_of(steps), strict=True):
+        terms = _news(influence, torch.cat([known, seen.T], 1))[:, None] * centred[:, places]
         values[places] = terms.mean(0)
         covariances.append((terms.T.cov() / count).tolist())
     return Gradient(
@@ -109,8 +111,8 @@ def gradient_of(images: ScoredImages, real: Statistics, seed: int = 0) -> Gradie
 
 
 def _judged(images: ScoredImages, real: Statistics, seed: int) -> tuple[Tensor, Tensor]:
-    """The influence of each image and of its forecasts, [N] and [T, N], on the statistics of the
-    images in the other folds."""
+    """The influence of each image and of its forecasts, [N] and [at most T, N], on the statistics
+    of the images in the other folds."""
     count = len(images.features)
     random = torch.Generator().manual_seed(derived_seed("folds", seed))
     folds = (torch.randperm(count, generator=random) % FOLDS).to(images.features.device)
@@ -131,11 +133,22 @@ def _shrunk(fake: Statistics, real: Statistics) -> Statistics:
     return Statistics(fake.mean, torch.lerp(fake.covariance, target, share), count)
 
 
-def _news(reward: Tensor, forecasts: Tensor, classes: Tensor) -> Tensor:
-    """The influence [N] that is not predicted before a step: what a linear fit to all other images,
-    of the classes and the influence of forecasts [0 or 1, N], leaves of an image's influence."""
-    known = nn_functional.one_hot(classes).to(reward)
-    basis, _ = torch.linalg.qr(torch.cat([known[:, known.any(0)], forecasts.T], 1))
+def _classes(classes: Tensor) -> Tensor:
+    """Columns [N, C] that tell the classes apart, float64.
+
+    Those with few images share a column: they would tell an image by itself.
+    """
+    columns = nn_functional.one_hot(classes).double()
+    often = columns.sum(0) >= FEWEST_OF_A_CLASS
+    rest = (1 - columns[:, often].sum(1, keepdim=True)).round()
+    every = torch.cat([columns[:, often], rest], 1)
+    return every[:, every.any(0)]
+
+
+def _news(influence: Tensor, known: Tensor) -> Tensor:
+    """The influence [N] that is not predicted by what is known of an image before a step, [N, C]:
+    what a linear fit to all other images leaves of it."""
+    basis, _ = torch.linalg.qr(known)
     own_share = basis.square().sum(1).clamp(max=0.9)
-    found: Tensor = (reward - basis @ (basis.T @ reward)) / (1 - own_share)
+    found: Tensor = (influence - basis @ (basis.T @ influence)) / (1 - own_share)
     return found

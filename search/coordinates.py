@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.bound import Vector
-from search.gradient import DERIVED, LOGARITHMIC
+from search.gradient import DIFFERENTIABLE, LOGARITHMIC
 from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -189,23 +189,29 @@ class Coordinates:
     def derivatives(self, strategy: GenerationStrategy) -> Vector:
         """Return how the values of a gradient change with the coefficients, [3T - 1, D].
 
-        The values are those of `search.gradient.DERIVED`. Rows of frozen schedules are 0.
+        The values are those of `search.gradient.DIFFERENTIABLE`: temperatures in their logs. Rows
+        of frozen schedules are 0, and so are those of temperatures of 0, and of guidance that is
+        left out because of a floor or of a limit of forward passes.
         """
         steps, parts = strategy.steps, []
-        for name in DERIVED:
+        left_out = self._space.max_forward_passes is not None or strategy.guidance_floor > 0
+        for name in DIFFERENTIABLE:
             part = np.zeros((SCHEDULES[name].length(steps), len(self)))
             if name in self.schedules:
                 bound = self._space.bounds[name]
                 values = np.clip(strategy.schedule(name), bound.low, bound.high)
-                # Of the value by the curve, which has a length of 2 over the range.
+                moves = np.full(len(values), True)
+                # d value / d curve: a curve runs from -1 to 1 over the range.
+                rise = np.full(len(values), (bound.high - bound.low) / 2)
                 if bound.log:
-                    rise = values * math.log(bound.high / bound.low)
-                else:
-                    rise = np.full(len(values), bound.high - bound.low)
+                    rise = values * math.log(bound.high / bound.low) / 2
                 if name in LOGARITHMIC:
-                    rise = rise / values
+                    moves = values > 0
+                    rise = rise / np.where(moves, values, 1.0)
+                elif left_out:
+                    moves = np.array(strategy.guided)
                 free = self.schedule == self.schedules.index(name)
-                part[:, free] = rise[:, None] / 2 * self._bases[name].T
+                part[:, free] = (rise * moves)[:, None] * self._bases[name].T
             parts.append(part)
         return np.concatenate(parts)
 

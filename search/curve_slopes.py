@@ -15,7 +15,7 @@ from search.gradient import Gradient
 from search.strategy import GenerationStrategy
 
 
-class Measured(NamedTuple):
+class MeasuredGradient(NamedTuple):
     """A gradient, and where it was measured.
 
     Attributes:
@@ -31,10 +31,12 @@ class Measured(NamedTuple):
     rate: float
 
 
-def slopes_of(coordinates: Coordinates, measured: Sequence[Measured]) -> Slopes:
+def slopes_of(coordinates: Coordinates, measured: Sequence[MeasuredGradient]) -> Slopes:
     """Return gradients as derivatives in the coefficients of curves.
 
     Each gradient gives one derivative for each coefficient of a schedule that has derivatives.
+    Errors of different gradients count as independent, although under a common seed they are not
+    quite.
 
     Args:
         coordinates: the curves, D coefficients.

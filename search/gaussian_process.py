@@ -149,14 +149,22 @@ class GaussianProcess:
         return np.hstack([self._signal * near + MEAN_VARIANCE, self._with_slopes(x)])
 
     def _with_slopes(self, x: Array) -> Array:
-        """The covariances of g at x [M, D] with the derivatives, [M, Q]."""
+        """The covariances of g at x [M, D] with the derivatives, [M, Q].
+
+        With d = x - x', S the squared inverse length scales and r^2 = 5 d^T S d, the derivative of
+        g at x' in the direction u has the covariance 5/3 signal (1 + r) exp(-r) u^T S d with g(x).
+        """
         at = self._slopes.x
         root = np.sqrt(5 * squared_distances(x * self._scale, at * self._scale))
         along = x @ self._steep.T - (at * self._steep).sum(1)
         return np.asarray(5 / 3 * self._signal * (1 + root) * np.exp(-root) * along)
 
     def _among_slopes(self) -> Array:
-        """The covariances of the observed derivatives with each other, [Q, Q]."""
+        """The covariances of the observed derivatives with each other, [Q, Q].
+
+        In the terms of `_with_slopes`, those in the directions u and v at the two points have
+        5/3 signal exp(-r) ((1 + r) u^T S v - 5 (u^T S d) (v^T S d)), and their errors are added.
+        """
         at, steep = self._slopes.x, self._steep
         root = np.sqrt(5 * squared_distances(at * self._scale, at * self._scale))
         products = steep @ at.T
@@ -178,6 +186,9 @@ class GaussianProcess:
 
 def fit(data: Data, groups: npt.NDArray[np.int64], theta: Array | None, iterations: int) -> Array:
     """Return the log hyperparameters of highest posterior density, found by descent from `theta`.
+
+    They are those given the values alone. Derivatives say nothing about what they do not see, such
+    as mask ratios, and fitted to them the length scales became too large.
 
     Args:
         data: the evaluations.

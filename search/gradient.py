@@ -19,14 +19,14 @@ from search.schedules import SCHEDULES
 
 LOGARITHMIC = ("sampling_temperature", "remask_temperature")
 """The schedules in whose logarithms a gradient is."""
-DERIVED = (*LOGARITHMIC, "guidance_scale")
+DIFFERENTIABLE = (*LOGARITHMIC, "guidance_scale")
 """The schedules in a gradient, in its order. Mask ratios are whole tokens and have no derivative.
 """
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """The derivatives of a metric in the 3T - 1 values of DERIVED, with their errors.
+    """The derivatives of a metric in the 3T - 1 values of DIFFERENTIABLE, with their errors.
 
     Attributes:
         values: the derivatives in the logs of the T sampling temperatures, in the logs of the T - 1
@@ -75,7 +75,7 @@ def checked_gradient(found: object, steps: int) -> Gradient:
     """
     if not isinstance(found, Gradient):
         raise ValueError(f"gradient: expected a Gradient, got {shown(found)}")
-    length = sum(SCHEDULES[name].length(steps) for name in DERIVED)
+    length = sum(SCHEDULES[name].length(steps) for name in DIFFERENTIABLE)
     if len(found.values) != length or len(found.covariances) != steps:
         raise ValueError(
             f"gradient: expected {length} values and {steps} covariances for T = {steps}, got "

@@ -24,11 +24,11 @@ from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
 from search.coordinates import COARSE_ORDER, Coordinates
-from search.curve_slopes import Measured, slopes_of
+from search.curve_slopes import MeasuredGradient, slopes_of
 from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
 from search.first_strategies import first_points
 from search.gaussian_process import Data, GaussianProcess, Slopes, fit
-from search.gradient import Gradient
+from search.gradient import DIFFERENTIABLE, Gradient
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
@@ -69,7 +69,8 @@ class CoarseToFine:
         begin_with_controls: whether the controls are measured first. Without them the search may
             end above the best control; it is there to show what they are worth.
         gradients: whether it asks for the gradient of the metric with each evaluation but
-            re-tests. Only some objectives measure it, and such an evaluation takes longer.
+            re-tests. Only some objectives measure it, and such an evaluation takes longer. Those of
+            earlier searches are not used.
 
     Raises:
         ValueError: a setting is out of range, the budget is less than 8 evaluations, or every
@@ -107,6 +108,11 @@ class CoarseToFine:
             raise ValueError(
                 "coarse-to-fine searches curves, but every schedule is frozen and only choices are "
                 "left"
+            )
+        if gradients and not set(DIFFERENTIABLE) & set(space.free):
+            raise ValueError(
+                f"gradients = True: {', '.join(DIFFERENTIABLE)}, which have derivatives, are all "
+                "frozen"
             )
         self._space, self._budget, self._seed = space, budget, seed
         self._max_in_flight, self._per_seed = max_in_flight, evaluations_per_seed
@@ -250,7 +256,7 @@ class CoarseToFine:
                 found.append((value, number))
         lowest = sorted(found)[: max(1, MOST_SLOPES // (3 * self._coordinates.steps - 1))]
         measured = [
-            Measured(
+            MeasuredGradient(
                 self._x[i], self._probes[i].strategy, self._gradients[i], self._scale.rate(value)
             )
             for value, i in lowest

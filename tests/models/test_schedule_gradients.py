@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -92,3 +94,12 @@ def test_few_images_of_many_features_are_judged_with_the_real_covariance() -> No
 def test_fewer_images_than_two_a_fold_have_no_gradient() -> None:
     with pytest.raises(ValueError, match="at least 20 images for a gradient, got 19"):
         gradient_of(gaussian_images(POINT, 0, 19), REAL)
+
+
+def test_classes_of_single_images_say_nothing() -> None:
+    images = gaussian_images(POINT, 1, 60)
+    alone = dataclasses.replace(images, classes=torch.arange(60))
+    alike = dataclasses.replace(images, classes=torch.zeros(60, dtype=torch.int64))
+    found, expected = (values(gradient_of(one, REAL)) for one in (alone, alike))
+    assert torch.allclose(found, expected)
+    assert found.abs().max() > 0.1

@@ -12,8 +12,8 @@ import pytest
 from search.bound import Bound, Vector
 from search.controls import more_remask_noise
 from search.coordinates import Coordinates
-from search.curve_slopes import Measured, slopes_of
-from search.gradient import DERIVED, LOGARITHMIC, Gradient, checked_gradient
+from search.curve_slopes import MeasuredGradient, slopes_of
+from search.gradient import DIFFERENTIABLE, LOGARITHMIC, Gradient, checked_gradient
 from search.space import Space
 from search.strategy import GenerationStrategy
 
@@ -28,10 +28,10 @@ THREE = Gradient(
 
 
 def point(strategy: GenerationStrategy) -> Vector:
-    parts = [np.array(strategy.schedule(name)) for name in DERIVED]
+    parts = [np.array(strategy.schedule(name)) for name in DIFFERENTIABLE]
     logs = [
         np.log(part) if name in LOGARITHMIC else part
-        for name, part in zip(DERIVED, parts, strict=True)
+        for name, part in zip(DIFFERENTIABLE, parts, strict=True)
     ]
     return np.concatenate(logs)
 
@@ -74,12 +74,14 @@ def test_what_is_no_gradient_is_refused(found: Any, said: str) -> None:
     [
         Space(more_remask_noise(5)),
         Space(more_remask_noise(5), {"sampling_temperature": Bound(0.5, 2.0)}, ("guidance_scale",)),
+        Space(GenerationStrategy.maskgit(5), max_forward_passes=7),
     ],
 )
 def test_derivatives_in_coefficients_are_those_of_the_strategy(space: Space) -> None:
     coordinates = Coordinates(space, 64)
     rng = np.random.default_rng(0)
     x = coordinates.from_strategy(space.start) * 0.3 + rng.normal(size=len(coordinates)) * 0.02
+    x[(coordinates.schedule == 3) & (coordinates.order < 2)] += 0.1  # keeps the order of guidance
     found = coordinates.derivatives(coordinates.to_strategy(x))
     step = 1e-5
     for place in range(len(coordinates)):
@@ -96,7 +98,7 @@ def test_slopes_are_the_gradient_by_the_chain_rule() -> None:
     space = Space(more_remask_noise(3))
     coordinates = Coordinates(space, 64)
     x = coordinates.from_strategy(space.start)
-    found = slopes_of(coordinates, [Measured(x, space.start, THREE, 2.0)] * 2)
+    found = slopes_of(coordinates, [MeasuredGradient(x, space.start, THREE, 2.0)] * 2)
     rise = coordinates.derivatives(space.start)
     assert found.values.shape == (16,)  # 3T - 1 each; mask ratios have none
     np.testing.assert_allclose(
@@ -109,3 +111,12 @@ def test_slopes_are_the_gradient_by_the_chain_rule() -> None:
     )
     assert np.all(found.covariance[:8, 8:] == 0)
     assert slopes_of(coordinates, []).values.shape == (0,)
+
+
+def test_temperatures_of_0_do_not_move() -> None:
+    space = Space(GenerationStrategy.maskgit(3), {"remask_temperature": Bound(0.0, 10.0)})
+    cold = space.start.with_values({"remask_temperature": (1.0, 0.0)})
+    found = Coordinates(space, 64).derivatives(cold)
+    assert np.isfinite(found).all()
+    assert found[3].any()
+    assert not found[4].any()

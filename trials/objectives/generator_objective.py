@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from models.generators.registry import load_generator
 from models.generators.soundness import require_sound
 from models.metrics.metric import Estimate
 from models.precision import device
-from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, gradient_of
+from models.schedule_gradients import gradient_of
 from models.threads import one_thread
 from models.token_orders import scores_of
 from search.choices import CHOICES
@@ -30,7 +31,7 @@ from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.pictures import ClassGrid, Film
 from trials.objectives.real_examples import RealExamples
-from trials.objectives.scoring import measure_scored
+from trials.objectives.scoring import measure_scored, require_gradients
 from trials.objectives.yardstick import Yardstick
 
 G = TypeVar("G", bound=MaskedGenerator)
@@ -196,18 +197,7 @@ class GeneratorObjective(Generic[G]):
 
     def check_gradients(self, space: Space, images: int) -> None:
         """See `MeasuresGradients.check_gradients`."""
-        metric = self._yardstick.metric.name
-        if metric not in HAVE_GRADIENTS:
-            raise ValueError(
-                f"gradients: expected the metric {' or '.join(HAVE_GRADIENTS)}, got {metric}"
-            )
-        if images < FEWEST_IMAGES:
-            raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
-        if "confidence-spread" in space.choices.get("token_order", (space.start.token_order,)):
-            raise ValueError(
-                "gradients: the token order confidence-spread has none, because its noise is not "
-                "independent"
-            )
+        require_gradients(self._yardstick.metric.name, space, images)
 
     def evaluate_with_gradient(
         self, strategy: GenerationStrategy, images: int, seed: int
@@ -227,7 +217,7 @@ class GeneratorObjective(Generic[G]):
                 self._generating, self._yardstick, strategy, images, seed
             )
             gradient = None
-            if scored.scores.isfinite().all():
+            if scored.scores.isfinite().all() and math.isfinite(found.value):
                 gradient = gradient_of(scored, self._yardstick.evaluator.real.statistics, seed)
         seconds = time.perf_counter() - started
         measured = self._measurement(found, strategy, images, seconds, ceiling)

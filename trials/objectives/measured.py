@@ -174,8 +174,8 @@ def _measurements(
     if probe.gradient:
         if not isinstance(objective, MeasuresGradients):
             raise ValueError(
-                f"{type(objective).__name__} lacks the method evaluate_with_gradient, which a "
-                "search along gradients needs"
+                f"{type(objective).__name__} lacks the methods check_gradients and "
+                "evaluate_with_gradient, which gradients need"
             )
         yield objective.evaluate_with_gradient(probe.strategy, probe.images, probe.seed)
     elif len(rungs) > 1 and isinstance(objective, Grows):

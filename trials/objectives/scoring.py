@@ -7,13 +7,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.decoding import LOWEST_TEMPERATURE
 from models.metrics.metric import Estimate
 from models.precision import device
-from models.schedule_gradients import ScoredImages
+from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, ScoredImages
+from search.gradient import LOGARITHMIC
+from search.schedules import SCHEDULES
+from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.evaluator import Measuring
 from trials.objectives.generating import Generating
 from trials.objectives.yardstick import Yardstick
+
+
+def require_gradients(metric: str, space: Space, images: int) -> None:
+    """Refuse a search in which there is no gradient.
+
+    Args:
+        metric: its name.
+        space: what is searched.
+        images: n.
+
+    Raises:
+        ValueError: the metric, a token order or a frozen temperature has no gradient, or there are
+            too few images.
+    """
+    if metric not in HAVE_GRADIENTS:
+        raise ValueError(
+            f"gradients: expected the metric {' or '.join(HAVE_GRADIENTS)}, got {metric}"
+        )
+    if images < FEWEST_IMAGES:
+        raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
+    if "confidence-spread" in space.choices.get("token_order", (space.start.token_order,)):
+        raise ValueError(
+            "gradients: the token order confidence-spread has none, because its noise is not "
+            "independent"
+        )
+    start, frozen = space.start, set(SCHEDULES) - set(space.free)
+    for name in LOGARITHMIC:
+        if name in frozen and min(start.schedule(name), default=1.0) < LOWEST_TEMPERATURE:
+            raise ValueError(
+                f"gradients: expected a frozen {name} above 0, got {start.schedule(name)}: "
+                "where it is 0 choices jump as values change"
+            )
 
 
 def measure_scored(
@@ -25,7 +61,8 @@ def measure_scored(
 ) -> tuple[Estimate, ScoredImages]:
     """Measure the images that `Generating.images` gives, and score them.
 
-    The features of the images and of their forecasts stay in memory until the end.
+    The features of the images and of their forecasts, at most 3 n F numbers of 8 bytes, stay in
+    memory until the end.
 
     Args:
         generating: generates the images.

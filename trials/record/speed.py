@@ -26,11 +26,17 @@ class Speed(NamedTuple):
 
 
 def speed_of(record: Record, evaluation: Evaluation) -> Speed | None:
-    """Return the speed of an evaluation; None if it failed, trained, or its cost is not known."""
+    """Return the speed of an evaluation.
+
+    None if it failed, trained a model, measured a gradient, or if its cost is not known.
+    """
     found, objective = evaluation.measurement, record.settings["objective"]
-    strategy = evaluation.probe.strategy
+    probe = evaluation.probe
+    strategy = probe.strategy
     each = image_flops(objective, strategy)
-    if found is None or each is None or evaluation.probe.training is not None or not found.seconds:
+    if found is None or each is None or not found.seconds:
+        return None
+    if probe.training is not None or probe.gradient:
         return None
     if found.ceiling is not None:  # on a GPU
         each -= objective["flops"]["pass"] * (1 + strategy.guided[0])

@@ -295,7 +295,7 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         raise lacks_method(settings.objective, "evaluate_growing", needed)
     if settings.evaluations_together > 1:
         _check_together(settings, objective)
-    if any(own.get("gradients") for own in settings.optimiser_settings.values()):
+    if settings.optimiser_settings.get("coarse-to-fine", {}).get("gradients"):
         _check_gradients(settings, objective)
     earlier = earlier_searches(lab.record_url, settings)
     for name in settings.optimisers:
@@ -328,11 +328,16 @@ def _check_gradients(settings: SearchSettings, objective: Objective) -> None:
     Raises:
         ValueError: it cannot.
     """
-    if isinstance(settings, TrainedSearch):
-        raise ValueError("gradients: expected False for a search that trains a model an evaluation")
+    if settings.evaluations_together > 1:
+        raise ValueError(
+            f"evaluations_together = {settings.evaluations_together}: expected 1 with gradients, "
+            "which are measured one by one"
+        )
     if not isinstance(objective, MeasuresGradients):
-        raise lacks_method(settings.objective, "evaluate_with_gradient", ", which gradients need")
-    objective.check_gradients(settings.generation_space(), settings.images_per_evaluation)
+        methods = "check_gradients and evaluate_with_gradient"
+        raise lacks_method(settings.objective, methods, ", which gradients need")
+    with explained(f"objective {settings.objective}, in check_gradients()", type(objective)):
+        objective.check_gradients(settings.generation_space(), settings.images_per_evaluation)
 
 
 def resumed_settings(

@@ -259,3 +259,10 @@ def test_gradients_are_asked_for_with_all_but_retests() -> None:
 def test_a_search_goes_on_without_gradients_that_do_not_come() -> None:
     optimiser = CoarseToFine(SPACE, Budget(2_000, 100), 0, TOKENS, gradients=True)
     assert len(run(optimiser)) == 20
+
+
+def test_gradients_need_a_free_schedule_with_derivatives() -> None:
+    frozen = ("sampling_temperature", "remask_temperature", "guidance_scale")
+    space = Space(GenerationStrategy.maskgit(6), frozen=frozen)
+    with pytest.raises(ValueError, match="gradients = True: sampling_temperature, remask_"):
+        CoarseToFine(space, Budget(2_000, 100), 0, TOKENS, gradients=True)

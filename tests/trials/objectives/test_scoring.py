@@ -11,13 +11,19 @@ import pytest
 
 from docs.extending.captioned import CaptionedObjective
 from search.measurement import Failure, Measurement
-from search.optimiser import Probe
+from search.optimiser import DONE, Budget, Probe
+from search.optimisers.coarse_to_fine import CoarseToFine
 from search.space import Space
 from search.strategy import GenerationStrategy
+from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.measured import evaluate_probe, evaluate_probes
 from trials.objectives.objective import MeasuresGradients
 from trials.objectives.simulated import SimulatedObjective
+from trials.record.record import Record
+from trials.runners.evaluation_trial import _told, read_outcomes
+from trials.runners.local_runner import run_local
+from trials.runners.study import Study
 
 FOUR = GenerationStrategy.maskgit(4)
 N = 130
@@ -72,7 +78,7 @@ def test_an_objective_without_gradients_fails_in_one_line() -> None:
     probe = Probe(0, FOUR, N, 5, 0, "sample", gradient=True)
     found = evaluate_probe(SimulatedObjective(), probe)
     assert isinstance(found, Failure)
-    assert "SimulatedObjective lacks the method evaluate_with_gradient" in found.reason
+    assert "SimulatedObjective lacks the methods check_gradients and evaluate" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,15 @@ def test_an_objective_without_gradients_fails_in_one_line() -> None:
             100,
             "confidence-spread has none",
         ),
+        (
+            {},
+            Space(
+                dataclasses.replace(FOUR, remask_temperature=(1.0, 0.0, 1.0)),
+                frozen=("remask_temperature",),
+            ),
+            100,
+            "a frozen remask_temperature above 0",
+        ),
     ],
 )
 def test_what_has_no_gradient_is_refused(
@@ -93,3 +108,31 @@ def test_what_has_no_gradient_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         DigitsObjective(**settings).check_gradients(space, images)
+
+
+def test_a_search_with_gradients_is_resumed_by_its_record(
+    trained: DigitsObjective, lab: Lab
+) -> None:
+    def study(record: Record) -> Study:
+        space, budget = Space(FOUR), Budget(1_400, 100)
+        made = CoarseToFine(space, budget, 0, trained.tokens, gradients=True, max_in_flight=1)
+        return Study(made, record, space, budget.evaluations, lambda _: None)
+
+    run_local(study(Record.create(lab.record_url, "study", {})), trained)
+    record = Record.open(lab.record_url, "study")
+    assert sum(e.probe.gradient for e in record.evaluations) == 12
+    again = study(Record.open(lab.record_url, "study"))
+    assert again.next() is DONE  # each probe was asked again, and answered by the record
+    assert again.finished
+
+
+def test_gradients_come_back_from_workers(trained: DigitsObjective) -> None:
+    found = trained.evaluate_with_gradient(FOUR, N, 5)
+    assert read_outcomes(json.dumps([_told(found)])) == [found]
+
+
+def test_one_step_has_two_derivatives(trained: DigitsObjective) -> None:
+    once = GenerationStrategy((), (), (1.0,), (0.5,))
+    found = trained.evaluate_with_gradient(once, N, 5).gradient
+    assert found is not None
+    assert len(found.values) == 2

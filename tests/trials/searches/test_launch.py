@@ -163,7 +163,7 @@ def test_evaluations_that_cannot_be_measured_at_once(
     [
         (
             "--objective simulated",
-            "objective simulated lacks the method evaluate_with_gradient, which gradients need",
+            "objective simulated lacks the method check_gradients and evaluate_with_gradient",
         ),
         (
             "--objective digits --set metric=kid",
