@@ -35,6 +35,8 @@ BISECTIONS = 20
 FORECASTS = 2
 """The number of steps with forecasts. Those of earlier steps predict nothing, and each costs the
 pixels and features of an image."""
+PIECE = 2**27
+"""The logits of which scores are made at once; they need about ten times their memory."""
 LARGEST_LOG = 60.0
 """Bound of the log of a rate times a time, beyond which exp(-u) is 0 or 1 in float32."""
 
@@ -135,11 +137,23 @@ def generate_scored(
             kept = masked & (tokens != mask)
             lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)
         step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last)
-        columns.append(step_scores(step, strategy, t))
+        columns.append(_in_pieces(step, strategy, t))
     sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
     return Scored(
         tokens, torch.cat([sampling, remask[:, :-1], guidance], 1), torch.stack(forecasts)
     )
+
+
+def _in_pieces(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The scores of `step_scores`, of as many images at once as PIECE has room for."""
+    batch, length, codes = step.logits.shape
+    images = max(1, PIECE // (length * codes))
+    found = [
+        step_scores(Step(*(part[first : first + images] for part in step)), strategy, t)
+        for first in range(0, batch, images)
+    ]
+    sampling, remask, guidance = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return sampling, remask, guidance
 
 
 def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import schedule_scores
 from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.schedule_scores import FORECASTS, generate_scored
@@ -171,3 +172,11 @@ def test_spread_noise_has_no_scores() -> None:
     strategy = dataclasses.replace(THREE, token_order="confidence-spread")
     with pytest.raises(ValueError, match="not independent"):
         generate_scored(TABLE, one_class(2), strategy)
+
+
+def test_scores_made_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = generate_scored(TABLE, one_class(50), THREE, seeded())
+    monkeypatch.setattr(schedule_scores, "PIECE", 1)
+    pieces = generate_scored(TABLE, one_class(50), THREE, seeded())
+    assert torch.equal(pieces.tokens, whole.tokens)
+    assert torch.allclose(pieces.scores, whole.scores, atol=1e-5)

@@ -32,6 +32,7 @@ from search.strategy import GenerationStrategy
 from trials.objectives.condition_draws import CLASS_DRAWS, draw_conditions
 
 G = TypeVar("G", bound=MaskedGenerator)
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -153,9 +154,8 @@ class Generating(Generic[G]):
                 found = cast(MaskedGenerator, CompiledGenerator(found, rows))
             if (kinds := few_conditions(self.generator, device())) is not None:
                 at_once = rows or self.rows_at_once or self._chunk
-                with contextlib.suppress(
-                    torch.OutOfMemoryError
-                ):  # else it is computed for each chunk
+                # Without memory for them, logits are computed for each chunk.
+                with contextlib.suppress(torch.OutOfMemoryError):
                     found = cast(MaskedGenerator, KeepsFirstStep(found, kinds, at_once))
             self._predictor = found
         return self._predictor
@@ -235,18 +235,29 @@ class Generating(Generic[G]):
             ValueError: there are more steps than tokens, or the token order has no scores.
         """
         self.to(device())
+        self._find_rows()
         for first in range(0, images, self._chunk):
-            source = derived_seed("images", seed, first // self._chunk)
-            random = torch.Generator(device()).manual_seed(source)
-            drawn = self._draw(first, random)
-            conditions = self.generator.conditions_of(drawn)
-            rows = self._compiled_rows or self.rows_at_once
-            with computing_in(self.precision.tokens, autocast=not self._casts):
-                found = generate_scored(self._predicting(), conditions, strategy, random, rows)
+            drawn, found = self._scored_chunk(strategy, first, seed)
             # Whole chunks are generated, so that the noise of an image does not depend on n.
             count = images - first
             tokens, forecasts = found.tokens[:count], found.forecasts[:, :count]
             yield drawn[:count], Scored(tokens, found.scores[:count], forecasts)
+
+    def _scored_chunk(
+        self, strategy: GenerationStrategy, first: int, seed: int
+    ) -> tuple[Tensor, Scored]:
+        random = torch.Generator(device())
+        random.manual_seed(derived_seed("images", seed, first // self._chunk))
+        drawn = self._draw(first, random)
+        conditions = self.generator.conditions_of(drawn)
+        found = self._fitting(
+            len(drawn),
+            lambda rows: generate_scored(self._predicting(), conditions, strategy, random, rows),
+        )
+        if found is None:
+            torch.cuda.empty_cache()
+            return self._scored_chunk(strategy, first, seed)
+        return drawn, found
 
     def decoded(self, tokens: Tensor) -> Tensor:
         """The images [B, ...] in [0, 1] of tokens [B, L]."""
@@ -348,19 +359,33 @@ class Generating(Generic[G]):
             Batch(self.generator.conditions_of(numbers), chunk.strategy, source)
             for numbers, chunk, source in zip(drawn, chunks, sources, strict=True)
         ]
+
+        def made(rows: int | None) -> list[Tensor]:
+            if len(batches) > 1:
+                return generate_together(self._predicting(), batches, rows)
+            (one,) = batches
+            told = (one.conditions, one.strategy, one.random, rows, watch)
+            return [generate(self._predicting(), *told)]
+
+        return self._fitting(sum(map(len, drawn)), made)
+
+    def _fitting(self, images: int, make: Callable[[int | None], Made]) -> Made | None:
+        """What is made with as many rows at once as are known to fit.
+
+        Where memory runs out, it is None, and half the rows are taken from then on.
+
+        Args:
+            images: how many are made.
+            make: makes them, given the rows at once.
+        """
         rows = self._compiled_rows or self.rows_at_once
         try:
             with computing_in(self.precision.tokens, autocast=not self._casts):
-                if len(batches) > 1:
-                    return generate_together(self._predicting(), batches, rows)
-                (one,) = batches
-                told = (one.conditions, one.strategy, one.random, rows, watch)
-                return [generate(self._predicting(), *told)]
+                return make(rows)
         except torch.OutOfMemoryError as error:
             if rows == 1:
                 raise too_small(error) from None
-            seen = sum(map(len, drawn))
-            self.rows_at_once = min(rows or 2 * seen, 2 * seen) // 2
+            self.rows_at_once = min(rows or 2 * images, 2 * images) // 2
             self._predictor = None
             return None
 

@@ -114,10 +114,14 @@ def test_less_memory_changes_nothing_but_rounding(monkeypatch: pytest.MonkeyPatc
             raise torch.OutOfMemoryError("no memory for so many")
         return network(self, tokens, *told)
 
+    expected = objective.evaluate_with_gradient(FOUR, 120, 3)
     monkeypatch.setattr(captioned.Network, "forward", small)
     again = objective.sample(FOUR, 100, 3)
     assert refused
     assert (again == whole).mean() > 0.9
+    found = Mine().evaluate_with_gradient(FOUR, 120, 3)
+    assert found.value == pytest.approx(expected.value, rel=0.05)
+    assert found.gradient is not None
 
 
 @pytest.fixture
