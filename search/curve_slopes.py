@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,20 +24,22 @@ class MeasuredGradient(NamedTuple):
         strategy: the strategy.
         gradient: of the metric.
         rate: by how much what the process sees of a value rises for each unit of it.
+        seed: with which it was measured.
     """
 
     x: Vector
     strategy: GenerationStrategy
     gradient: Gradient
     rate: float
+    seed: int
 
 
 def slopes_of(coordinates: Coordinates, measured: Sequence[MeasuredGradient]) -> Slopes:
     """Return gradients as derivatives in the coefficients of curves.
 
     Each gradient gives one derivative for each coefficient of a schedule that has derivatives.
-    Errors of different gradients count as independent, although under a common seed they are not
-    quite.
+    Under a common seed similar strategies make nearly the same images, so that their errors are
+    alike and do not average out: all gradients of a seed together count as one of them.
 
     Args:
         coordinates: the curves, D coefficients.
@@ -45,14 +48,15 @@ def slopes_of(coordinates: Coordinates, measured: Sequence[MeasuredGradient]) ->
     if not measured:
         return Slopes.none(len(coordinates))
     points, directions, values, covariances = [], [], [], []
-    for x, strategy, gradient, rate in measured:
+    shared = Counter(one.seed for one in measured)
+    for x, strategy, gradient, rate, seed in measured:
         rise = rate * coordinates.derivatives(strategy)
         moving = np.flatnonzero(rise.any(0))
         rise = rise[:, moving]
         points.append(np.repeat(x[None], len(moving), axis=0))
         directions.append(np.eye(len(coordinates))[moving])
         values.append(rise.T @ gradient.values)
-        covariances.append(rise.T @ gradient.covariance() @ rise)
+        covariances.append(shared[seed] * (rise.T @ gradient.covariance() @ rise))
     return Slopes(
         np.concatenate(points),
         np.concatenate(directions),

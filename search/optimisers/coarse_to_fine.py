@@ -257,7 +257,11 @@ class CoarseToFine:
         lowest = sorted(found)[: max(1, MOST_SLOPES // (3 * self._coordinates.steps - 1))]
         measured = [
             MeasuredGradient(
-                self._x[i], self._probes[i].strategy, self._gradients[i], self._scale.rate(value)
+                self._x[i],
+                self._probes[i].strategy,
+                self._gradients[i],
+                self._scale.rate(value),
+                self._probes[i].seed,
             )
             for value, i in lowest
         ]

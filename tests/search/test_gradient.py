@@ -98,7 +98,9 @@ def test_slopes_are_the_gradient_by_the_chain_rule() -> None:
     space = Space(more_remask_noise(3))
     coordinates = Coordinates(space, 64)
     x = coordinates.from_strategy(space.start)
-    found = slopes_of(coordinates, [MeasuredGradient(x, space.start, THREE, 2.0)] * 2)
+    found = slopes_of(
+        coordinates, [MeasuredGradient(x, space.start, THREE, 2.0, seed) for seed in (1, 2)]
+    )
     rise = coordinates.derivatives(space.start)
     assert found.values.shape == (16,)  # 3T - 1 each; mask ratios have none
     np.testing.assert_allclose(
@@ -120,3 +122,18 @@ def test_temperatures_of_0_do_not_move() -> None:
     assert np.isfinite(found).all()
     assert found[3].any()
     assert not found[4].any()
+
+
+def test_gradients_of_one_seed_together_count_as_one() -> None:
+    space = Space(more_remask_noise(3))
+    coordinates = Coordinates(space, 64)
+    x = coordinates.from_strategy(space.start)
+    alone, together = (
+        slopes_of(
+            coordinates, [MeasuredGradient(x, space.start, THREE, 1.0, seed) for seed in seeds]
+        )
+        for seeds in ((1, 2, 3), (1, 2, 1))
+    )
+    np.testing.assert_allclose(together.covariance[8:16, 8:16], alone.covariance[8:16, 8:16])
+    np.testing.assert_allclose(together.covariance[:8, :8], 2 * alone.covariance[:8, :8])
+    np.testing.assert_allclose(together.covariance[16:, 16:], 2 * alone.covariance[16:, 16:])
