@@ -124,16 +124,24 @@ def test_temperatures_of_0_do_not_move() -> None:
     assert not found[4].any()
 
 
-def test_gradients_of_one_seed_together_count_as_one() -> None:
+def test_errors_under_one_seed_are_alike_where_strategies_are() -> None:
     space = Space(more_remask_noise(3))
     coordinates = Coordinates(space, 64)
     x = coordinates.from_strategy(space.start)
-    alone, together = (
-        slopes_of(
-            coordinates, [MeasuredGradient(x, space.start, THREE, 1.0, seed) for seed in seeds]
-        )
-        for seeds in ((1, 2, 3), (1, 2, 1))
-    )
-    np.testing.assert_allclose(together.covariance[8:16, 8:16], alone.covariance[8:16, 8:16])
-    np.testing.assert_allclose(together.covariance[:8, :8], 2 * alone.covariance[:8, :8])
-    np.testing.assert_allclose(together.covariance[16:, 16:], 2 * alone.covariance[16:, 16:])
+    far = x.copy()
+    far[-1] += 0.3
+    found = slopes_of(
+        coordinates,
+        [
+            MeasuredGradient(at, space.start, THREE, 1.0, seed)
+            for at, seed in ((x, 1), (x, 2), (x, 1), (far, 1))
+        ],
+    ).covariance
+    parts = [slice(8 * i, 8 * i + 8) for i in range(4)]
+    own = found[parts[0], parts[0]]
+    rise = coordinates.derivatives(space.start)[:, 2:]
+    np.testing.assert_allclose(own, rise.T @ THREE.covariance() @ rise, atol=1e-9)
+    assert not found[parts[0], parts[1]].any()
+    np.testing.assert_allclose(found[parts[0], parts[2]], own, atol=1e-9)
+    np.testing.assert_allclose(found[parts[0], parts[3]], own / np.e, atol=1e-9)
+    assert np.linalg.eigvalsh(found).min() > -1e-9
