@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,15 +23,13 @@ import optuna
 import pandas as pd
 import typer
 
+from benchmarks.search_alone import search_alone
 from search.files import write_whole
 from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.simulated import SimulatedObjective
-from trials.record.record import Record
-from trials.runners.local_runner import run_local
-from trials.runners.study import Study
 
 HERE = Path(__file__).parent
 IMAGES, TRUE_IMAGES = 250, 10_000
@@ -97,12 +94,7 @@ def searched(case: Case, steps: int) -> dict[str, Any]:
     else:
         own = {"coordinates": case.coordinates}
     made = make_optimiser(case.optimiser, space, budget, case.seed, own, objective.tokens, first)
-    with tempfile.TemporaryDirectory() as folder:
-        record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
-        run_local(Study(made, record, space, case.evaluations, lambda _: None), objective)
-        best = record.best()
-    if best is None:
-        raise RuntimeError(f"{case}: nothing was measured")
+    best = search_alone(made, space, case.evaluations, objective)
     return {
         **asdict(case),
         "believed": best.value,

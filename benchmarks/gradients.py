@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import pandas as pd
 import typer
 
+from benchmarks.search_alone import search_alone
 from search.controls import CONTROLS, RULE_OF_THUMB
 from search.files import write_whole
 from search.gradient import DIFFERENTIABLE, LOGARITHMIC
@@ -35,9 +35,6 @@ from search.strategy import GenerationStrategy
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.objective import load_objective
 from trials.objectives.preparing import prepare
-from trials.record.record import Record
-from trials.runners.local_runner import run_local
-from trials.runners.study import Study
 
 HERE = Path(__file__).parent
 TEST_SEEDS = (1001, 2002)
@@ -109,13 +106,7 @@ def searched(
     space, own = Space(GenerationStrategy.maskgit(steps)), {"max_in_flight": 1}
     settings = own | ({"gradients": True} if gradients else {})
     made = make_optimiser("coarse-to-fine", space, budget, seed, settings, objective.tokens)
-    with tempfile.TemporaryDirectory() as folder:
-        record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
-        run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
-        best = record.best()
-    if best is None:
-        raise RuntimeError(f"seed {seed}: nothing was measured")
-    return best.strategy
+    return search_alone(made, space, budget.evaluations, objective).strategy
 
 
 def add_tested(

@@ -140,7 +140,7 @@ def _classes(classes: Tensor) -> Tensor:
     """
     columns = nn_functional.one_hot(classes).double()
     often = columns.sum(0) >= FEWEST_OF_A_CLASS
-    rest = (1 - columns[:, often].sum(1, keepdim=True)).round()
+    rest = 1 - columns[:, often].sum(1, keepdim=True)
     every = torch.cat([columns[:, often], rest], 1)
     return every[:, every.any(0)]
 

@@ -334,8 +334,9 @@ def _check_gradients(settings: SearchSettings, objective: Objective) -> None:
             "which are measured one by one"
         )
     if not isinstance(objective, MeasuresGradients):
-        methods = "check_gradients and evaluate_with_gradient"
-        raise lacks_method(settings.objective, methods, ", which gradients need")
+        methods = ("evaluate_with_gradient", "check_gradients")
+        lacking = next(method for method in methods if not hasattr(objective, method))
+        raise lacks_method(settings.objective, lacking, ", which gradients need")
     with explained(f"objective {settings.objective}, in check_gradients()", type(objective)):
         objective.check_gradients(settings.generation_space(), settings.images_per_evaluation)
 

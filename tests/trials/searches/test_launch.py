@@ -163,11 +163,15 @@ def test_evaluations_that_cannot_be_measured_at_once(
     [
         (
             "--objective simulated",
-            "objective simulated lacks the method check_gradients and evaluate_with_gradient",
+            "objective simulated lacks the method evaluate_with_gradient, which gradients need",
         ),
         (
             "--objective digits --set metric=kid",
             "gradients: expected the metric fid or fid-infinity, got kid",
+        ),
+        (
+            "--objective digits --evaluations-together 4",
+            "evaluations_together = 4: expected 1 with gradients",
         ),
     ],
 )
