@@ -61,8 +61,9 @@ class Generating(Generic[G]):
             there are few.
         precision: of the tokens, or of each stage (see models.precision.StagePrecisions).
         compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).
-        rows: images that the generator sees at once, of one or more chunks. None: on the CPU a
-            whole chunk, and on a GPU what it has room for (see models.memory).
+        rows: images that the generator sees at once, of one or more chunks. None: on a CPU
+            what stays in its caches (see models.decoding), and on a GPU what it has room for (see
+            models.memory).
 
     Raises:
         ValueError: a setting is outside its range.

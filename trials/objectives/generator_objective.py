@@ -61,8 +61,8 @@ class GeneratorObjective(Generic[G]):
             models.precision).
         compiled: whether forward passes are compiled on a GPU: faster after some seconds, and with
             other last digits (see models.compiled).
-        rows: images that the generator sees at once; None: on the CPU a chunk, and on a GPU what it
-            has room for (see models.memory). Only rounding depends on it.
+        rows: images that the generator sees at once; None: on a CPU what stays in its caches,
+            and on a GPU what it has room for (see models.memory). Only rounding depends on it.
 
     Raises:
         ValueError: a setting is outside its range.
