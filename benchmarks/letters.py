@@ -56,12 +56,21 @@ class Arm:
     optimiser: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls_first: bool = False
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 COARSE = {"coordinates": "coarse"}
+NOISES = {"token_order": ("confidence", "confidence-spread")}
 ARMS = (
     Arm("coarse-to-fine", "coarse-to-fine", controls_first=True),
     Arm("coarse-to-fine with gradients", "coarse-to-fine", {"gradients": True}, True),
+    Arm(
+        "coarse-to-fine with gradients and both noises",
+        "coarse-to-fine",
+        {"gradients": True},
+        True,
+        NOISES,
+    ),
     Arm("qlognei, coarse, controls first", "qlognei", COARSE, True),
     Arm("gp, controls first", "gp", controls_first=True),
     Arm("cmaes, controls first", "cmaes", controls_first=True),
@@ -216,7 +225,8 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
     objective = _objective(plan, plan.metric)
     name = f"T{steps}-{arm.label}-s{seed}".replace(", ", "-").replace(" ", "-")
     url = f"sqlite:///{plan.out.resolve() / name}.db"
-    space, budget = Space(GenerationStrategy.maskgit(steps)), Budget(plan.budget, plan.images)
+    space = Space(GenerationStrategy.maskgit(steps), choices=arm.choices)
+    budget = Budget(plan.budget, plan.images)
     given = dict(arm.settings)
     firsts = arm.controls_first
     made = make_optimiser(arm.optimiser, space, budget, seed, given, objective.tokens, firsts)

@@ -7,11 +7,13 @@ score (REINFORCE; Williams 1992). Here it is in closed form, with less noise tha
 everything that was drawn: tokens that are masked again have no influence on the image, so a step's
 score is that of the kept tokens alone, with the others summed out.
 
-That sum is simple. Adding Gumbel noise of scale r to the confidence c of a token and keeping the
-highest is the same as waiting for exponential clocks of rates exp(c / r) and keeping the first
-ones. Given the time at which the last kept token arrived, which decoding knows as the lowest score
-that it kept, all other tokens are independent: one that was kept arrived before that time, and one
-that was masked again did not, whichever of the K tokens it was.
+That sum is simple. Adding independent Gumbel noise of scale r to the confidence c of a token and
+keeping the highest is the same as waiting for exponential clocks of rates exp(c / r) and keeping
+the first ones. Given the time at which the last kept token arrived, which decoding knows as the
+lowest score that it kept, all other tokens are independent: one that was kept arrived before that
+time, and one that was masked again did not, whichever of the K tokens it was. Noise that is spread
+evenly over the image (see models.token_orders) only changes the rates: it is known before tokens
+are drawn.
 
 B: images, L: tokens per image, K: codebook size, T: steps.
 """
@@ -26,7 +28,7 @@ from torch import Tensor
 from models.decoding import LOWEST_TEMPERATURE, logits_in_pieces, masked_logits, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
-from models.token_orders import scores_of
+from models.token_orders import even_noise, independent_scale, scores_of
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
 
@@ -69,6 +71,7 @@ class Step(NamedTuple):
         again: whether it was masked again, [B, L] bool; tokens set before are neither.
         lowest: the lowest score that was kept, [B]; unused at the last step.
         last: which token has it, [B] int64 in [0, L); unused at the last step.
+        even: the noise that is spread over the image, [B, L], in units of the independent noise.
     """
 
     logits: Tensor
@@ -78,6 +81,7 @@ class Step(NamedTuple):
     again: Tensor
     lowest: Tensor
     last: Tensor
+    even: Tensor
 
 
 @torch.inference_mode()
@@ -97,17 +101,13 @@ def generate_scored(
     Args:
         generator: see `generate`.
         conditions: see `generate`.
-        strategy: see `generate`; the noise of its token order has to be independent.
+        strategy: see `generate`.
         random: see `generate`.
         rows: see `generate`.
 
     Raises:
-        ValueError: the token order is confidence-spread, or see `generate`.
+        ValueError: see `generate`.
     """
-    if strategy.token_order == "confidence-spread":
-        raise ValueError(
-            "token_order = 'confidence-spread' has no scores: its noise is not independent"
-        )
     length, mask, device = generator.tokens, generator.mask_token, conditions.device
     counts, batch = strategy.masked_counts(length), len(conditions)
     tokens = torch.full((batch, length), mask, device=device)
@@ -136,7 +136,9 @@ def generate_scored(
             tokens = sampled.scatter(1, again, mask)
             kept = masked & (tokens != mask)
             lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)
-        step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last)
+        even = even_noise(strategy, generator.grid, noise[1])
+        even = torch.zeros_like(noise[1]) if even is None else even
+        step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last, even)
         columns.append(_in_pieces(step, strategy, t))
     sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
     return Scored(
@@ -160,9 +162,9 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     """Return the scores of one step in log sampling and remask temperature and guidance; [B] each.
 
     They are those of the density of (kept tokens, time of the last kept token). Its logarithm is a
-    sum over tokens, with p the probabilities of sampling, w = exp(c / r) the rates, u = w x time:
-    log p + log(1 - exp(-u)) for a kept one, log p + log w - u for the last, and log of the mean of
-    exp(-u) over p for one that is masked again.
+    sum over tokens, with p the probabilities of sampling, w = exp(c / r + even noise) the rates, u
+    = w x time: log p + log(1 - exp(-u)) for a kept one, log p + log w - u for the last, and log of
+    the mean of exp(-u) over p for one that is masked again.
     """
     warmth = strategy.sampling_temperature[t]
     batch = len(step.sampled)
@@ -177,9 +179,9 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     sampling = (_at(by_warmth, step.sampled) * step.kept).sum(1)
     guidance = (_at(by_scale, step.sampled) * step.kept).sum(1)
     none = torch.zeros_like(sampling)
-    if t == strategy.steps - 1 or strategy.token_order != "confidence":
+    if t == strategy.steps - 1 or not strategy.token_order.startswith("confidence"):
         return sampling, none, guidance
-    noise = strategy.remask_temperature[t]
+    noise = independent_scale(strategy) * strategy.remask_temperature[t]
     confidence, change = step.logits, step.slope
     if strategy.confidence == "log_probability":
         q = torch.softmax(step.logits, -1)
@@ -191,7 +193,11 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
         stays = stays / stays.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
         sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
         return sampling, none * torch.nan, none * torch.nan
-    u = ((confidence - lowest) / noise).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+    u = (
+        ((confidence - lowest) / noise + step.even[..., None])
+        .clamp(-LARGEST_LOG, LARGEST_LOG)
+        .exp()
+    )
     # What a token that is masked again may have been, and how probably.
     stays = torch.softmax(step.logits / warmth - u, -1)
     sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
@@ -199,7 +205,8 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     own = _at(u, step.sampled)
     last = torch.zeros_like(step.kept).scatter(1, step.last[:, None], True)
     weights = torch.where(last, 1 - own, own / own.expm1()) * step.kept
-    near = _near_threshold(_mean(p, confidence), noise, step.kept | step.again, step.kept)
+    rates = _mean(p, confidence) / noise + step.even
+    near = _near_threshold(rates, step.kept | step.again, step.kept)
 
     def by_rates(change: Tensor) -> Tensor:
         """The score in a value of which the log rates [B, L, K] have this derivative.
@@ -215,13 +222,13 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     return sampling, by_rates(-confidence / noise), guidance + by_rates(change / noise)
 
 
-def _near_threshold(means: Tensor, noise: float, masked: Tensor, kept: Tensor) -> Tensor:
+def _near_threshold(rates: Tensor, masked: Tensor, kept: Tensor) -> Tensor:
     """Return how much each masked token's being kept depends on the time, [B, L], with sum 1.
 
-    It is judged by the tokens' mean confidences [B, L] alone: at the time at which as many clocks
-    are expected to have rung as tokens were kept.
+    It is judged by the tokens' mean log rates [B, L] alone: at the time at which as many clocks are
+    expected to have rung as tokens were kept.
     """
-    rates = (means / noise).masked_fill(~masked, -torch.inf)
+    rates = rates.masked_fill(~masked, -torch.inf)
     count = kept.sum(1, keepdim=True)
     high = -rates.masked_fill(~masked, torch.inf).amin(1, keepdim=True) + 5
     low = -rates.amax(1, keepdim=True) - 10

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
+from search.choices import CHOICES
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.curve_slopes import MeasuredGradient, slopes_of
 from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
@@ -374,17 +376,39 @@ class CoarseToFine:
 
     def _contenders(self, round_: int) -> list[GenerationStrategy]:
         """Return the strategies of a re-test round: the model's best few in the first round, then
-        the better half of the last round."""
+        the better half of the last round.
+
+        Where choices are searched, half of the first are the best ones with other choices. A model
+        that has seen few strategies with these cannot tell how good they are, and fresh seeds that
+        both share can.
+        """
         if round_ == 0:
             with threadpool_limits(1):
                 model = self._fit_model(self._searches)
-                return self._incumbents(model, self._searches, self._retest.contenders)
+                best = self._incumbents(model, self._searches, self._retest.contenders)
+                if len(self._coordinates.combinations()) > 1:
+                    pairs = ((one, self._with_other_choices(model, one)) for one in best)
+                    best = list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
+                return best[: self._retest.contenders]
         means: dict[GenerationStrategy, list[float]] = {}
         for probe in self._probes[self._searches :]:
             fid = self._ledger.value(probe.number)
             means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
         last = self._rounds[-1]
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
+
+    def _with_other_choices(self, model: Model, strategy: GenerationStrategy) -> GenerationStrategy:
+        """Return a strategy with those of all other choices that the model thinks best of."""
+        point = self._coordinates.from_strategy(strategy)
+        choice = self._coordinates.is_choice
+        others = [
+            x for x in self._coordinates.combinations() if not np.array_equal(x, point[choice])
+        ]
+        points = np.repeat(point[None], len(others), axis=0)
+        points[:, choice] = others
+        means, _ = model.predict(points)
+        other = self._coordinates.to_strategy(points[np.argmin(means)])
+        return replace(strategy, **{name: getattr(other, name) for name in CHOICES})
 
 
 def _with_values(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,17 +13,19 @@ from models import schedule_scores
 from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.schedule_scores import FORECASTS, generate_scored
+from models.token_orders import EVENNESS, gumbel, halton_order
 from search.strategy import GenerationStrategy
 
 LENGTH, WORDS = 3, 2
 MASK, NULL = WORDS, 1
+GRID = (1, LENGTH)
 IMAGES = 60_000
 
 
 class Table:
     """A generator whose logits are a table: one row for each condition and state of the image."""
 
-    tokens, grid, codebook_size, mask_token, num_conditions = LENGTH, None, WORDS, MASK, 1
+    tokens, grid, codebook_size, mask_token, num_conditions = LENGTH, GRID, WORDS, MASK, 1
 
     def __init__(self) -> None:
         random = torch.Generator().manual_seed(1)
@@ -70,7 +73,18 @@ def expected_worth(strategy: GenerationStrategy, logs: Tensor) -> Tensor:
     warmth, noise, scale = torch.split(logs, [steps, steps - 1, steps])
     counts = strategy.masked_counts(LENGTH)
 
+    spread = strategy.token_order == "confidence-spread"
+    turns = torch.from_numpy(np.argsort(halton_order(GRID)))
+    sharp = (1 + EVENNESS**2) ** 0.5 if spread else 1.0
+
     def value(state: tuple[int, ...], t: int) -> Tensor:
+        if not spread:
+            return value_with(torch.zeros(LENGTH), state, t)
+        lates = [(turns + start) % LENGTH for start in range(LENGTH)]
+        evens = [EVENNESS * gumbel((LENGTH - late - 0.5) / LENGTH) for late in lates]
+        return torch.stack([value_with(even, state, t) for even in evens]).mean()
+
+    def value_with(even: Tensor, state: tuple[int, ...], t: int) -> Tensor:
         tokens = torch.tensor([state])
         cond, null = (TABLE(tokens, Conditions(torch.tensor([c])))[0].double() for c in (0, NULL))
         logits = null + (1 + scale[t]) * (cond - null)
@@ -86,7 +100,9 @@ def expected_worth(strategy: GenerationStrategy, logs: Tensor) -> Tensor:
             if counts[t] == 0:
                 total = total + log.exp() * worth(torch.tensor(full))
                 continue
-            rate = {i: confidence[i, x] / noise[t].exp() for i, x in drawn.items()}
+            rate = {
+                i: sharp * confidence[i, x] / noise[t].exp() + even[i] for i, x in drawn.items()
+            }
             for order in itertools.permutations(masked, len(masked) - counts[t]):
                 rest, chosen = list(masked), log
                 for i in order:
@@ -114,10 +130,11 @@ TWO_LEFT = GenerationStrategy((0.7,), (3.0,), (1.2, 0.6), (0.0, 1.0))
 
 @pytest.mark.parametrize("strategy", [THREE, TWO_KEPT, TWO_LEFT])
 @pytest.mark.parametrize("confidence", ["log_probability", "logit"])
+@pytest.mark.parametrize("order", ["confidence", "confidence-spread"])
 def test_worth_times_score_is_the_derivative_of_the_enumerated_expectation(
-    strategy: GenerationStrategy, confidence: str
+    strategy: GenerationStrategy, confidence: str, order: str
 ) -> None:
-    strategy = dataclasses.replace(strategy, confidence=confidence)
+    strategy = dataclasses.replace(strategy, confidence=confidence, token_order=order)
     temperatures = (*strategy.sampling_temperature, *strategy.remask_temperature)
     logs = torch.cat(
         [torch.tensor(temperatures).double().log(), torch.tensor(strategy.guidance_scale).double()]
@@ -137,7 +154,8 @@ def test_worth_times_score_is_the_derivative_of_the_enumerated_expectation(
 
 
 def test_the_tokens_are_those_of_decoding() -> None:
-    for strategy in (THREE, dataclasses.replace(THREE, token_order="random")):
+    for order in ("confidence", "confidence-spread", "random"):
+        strategy = dataclasses.replace(THREE, token_order=order)
         found = generate_scored(TABLE, one_class(50), strategy, seeded())
         assert torch.equal(found.tokens, generate(TABLE, one_class(50), strategy, seeded()))
 
@@ -166,12 +184,6 @@ def test_derivatives_that_do_not_exist_are_nan_and_the_others_remain() -> None:
         found = generate_scored(TABLE, one_class(100), strategy, seeded())
         assert found.scores.isnan().all(0).nonzero()[:, 0].tolist() == gone
         assert found.scores.isnan().sum() == 100 * len(gone)
-
-
-def test_spread_noise_has_no_scores() -> None:
-    strategy = dataclasses.replace(THREE, token_order="confidence-spread")
-    with pytest.raises(ValueError, match="not independent"):
-        generate_scored(TABLE, one_class(2), strategy)
 
 
 def test_scores_made_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

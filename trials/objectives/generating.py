@@ -233,7 +233,7 @@ class Generating(Generic[G]):
         """The class numbers [B] and the scored tokens of `images`, a chunk at a time.
 
         Raises:
-            ValueError: there are more steps than tokens, or the token order has no scores.
+            ValueError: there are more steps than tokens.
         """
         self.to(device())
         self._find_rows()

@@ -205,8 +205,7 @@ class GeneratorObjective(Generic[G]):
         """See `MeasuresGradients.evaluate_with_gradient`.
 
         Raises:
-            ValueError: the metric is not defined for so many images, T > L, or the token order has
-                no gradient.
+            ValueError: the metric is not defined for so many images, or T > L.
         """
         self._yardstick.evaluator.check(images)
         ceiling = self._generating.ceiling()

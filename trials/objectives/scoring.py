@@ -29,8 +29,7 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
         images: n.
 
     Raises:
-        ValueError: the metric, a token order or a frozen temperature has no gradient, or there are
-            too few images.
+        ValueError: the metric or a frozen temperature has no gradient, or there are too few images.
     """
     if metric not in HAVE_GRADIENTS:
         raise ValueError(
@@ -38,11 +37,6 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
         )
     if images < FEWEST_IMAGES:
         raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
-    if "confidence-spread" in space.choices.get("token_order", (space.start.token_order,)):
-        raise ValueError(
-            "gradients: the token order confidence-spread has none, because its noise is not "
-            "independent"
-        )
     start, frozen = space.start, set(SCHEDULES) - set(space.free)
     for name in LOGARITHMIC:
         if name in frozen and min(start.schedule(name), default=1.0) < LOWEST_TEMPERATURE:
@@ -72,7 +66,7 @@ def measure_scored(
         seed: of the classes and all noise.
 
     Raises:
-        ValueError: there are more steps than tokens, or the token order has no scores.
+        ValueError: there are more steps than tokens.
     """
     evaluator, precision = yardstick.evaluator, generating.precision.features
     evaluator.to(device())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,17 @@ def test_retests_are_on_fresh_seeds_common_to_all(asked: list[tuple[Probe, float
     assert contenders == sorted(contenders, reverse=True)
     for by_strategy in seeds.values():
         assert len({frozenset(found) for found in by_strategy.values()}) == 1
+
+
+def test_the_best_are_retested_with_other_choices_too() -> None:
+    orders = ("confidence", "confidence-spread")
+    space = Space(SPACE.start, choices={"token_order": orders})
+    found = run(CoarseToFine(space, Budget(12_000, 100), 0, TOKENS))
+    retests = [probe for probe, _ in found if probe.role == RETEST]
+    first = {probe.strategy for probe in retests if probe.step == retests[0].step}
+    assert len(first) == 4
+    for strategy in first:
+        assert {replace(strategy, token_order=order) for order in orders} <= first
 
 
 def test_detail_grows(asked: list[tuple[Probe, float]]) -> None:

@@ -88,12 +88,6 @@ def test_an_objective_without_gradients_fails_in_one_line() -> None:
         ({}, Space(FOUR), 19, "n >= 20, got n = 19"),
         (
             {},
-            Space(FOUR, choices={"token_order": ("confidence", "confidence-spread")}),
-            100,
-            "confidence-spread has none",
-        ),
-        (
-            {},
             Space(
                 dataclasses.replace(FOUR, remask_temperature=(1.0, 0.0, 1.0)),
                 frozen=("remask_temperature",),
