@@ -28,6 +28,7 @@ DEMO: dict[str, Any] = {
 LETTERS: dict[str, Any] = DEMO | {
     "objective": "letters",
     "optimisers": ["coarse-to-fine", "gp", "cmaes"],
+    "optimiser_settings": {"coarse-to-fine": {"gradients": True}},
     "budget": 16_000,
     "test_seeds": [1, 2],
 }
