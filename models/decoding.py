@@ -272,7 +272,7 @@ def masked_logits(
     Args:
         generator: predicts the tokens.
         conditions: of B images.
-        rows: how many images the generator sees at once; None for all.
+        rows: see `logits_in_pieces`.
         guided: whether those of the null condition are needed.
 
     Returns:

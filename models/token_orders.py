@@ -23,9 +23,10 @@ were sampled there [B, P], and uniforms of all positions [B, L] in [0, 1), to sc
 
 EVENNESS = 3.0
 """The even part of the noise of confidence-spread, in units of the independent part. More is lower
-in FID by little, and makes gradients noisier."""
-LAST_BITS = 12
-"""How many of the first binary digits of a uniform say nothing about where a sequence starts."""
+in FID (small letters, T = 4, more remask noise: 24.66 ± 0.19 without an independent part, 25.16 ±
+0.13 with 3, 26.10 ± 0.19 with 0), and makes gradients noisier, by up to the root of 1 + 3^2."""
+SKIPPED_DIGITS = 12
+"""How many first binary digits of a uniform do not tell where a sequence starts; float32 has 24."""
 
 
 def scores_of(strategy: GenerationStrategy, grid: tuple[int, int] | None) -> Scores:
@@ -93,22 +94,22 @@ def even_noise(
     midpoints (i + 1/2) / L, times EVENNESS, are dealt to the positions in the turns of a Halton
     sequence, which starts elsewhere for each image and step. The number of each position has the
     same distribution, but those of neighbours differ: where noise decides, the tokens that are kept
-    lie evenly over the image, as in Halton-MaskGIT, and where confidence decides, nothing changes.
+    lie more evenly over the image, and where confidence decides, nothing changes.
 
     Args:
         strategy: other orders have no such noise, and None is returned.
         grid: rows and columns of the tokens.
-        uniforms: [B, L] in [0, 1), from whose last digits the starts are drawn: the independent
-            noise that is made of them does not depend on these.
+        uniforms: [B, L] in [0, 1), from whose last digits the starts are drawn: a change of these
+            moves the independent noise that is made of them by less than 2^-12 of its quantiles.
 
     Raises:
         ValueError: the tokens are not a grid.
     """
     if strategy.token_order != "confidence-spread":
         return None
-    turns = halton_turns(_require_grid(strategy, grid)).to(uniforms.device)
+    turns = halton_turns(_require_grid(strategy, grid), uniforms.device)
     length = len(turns)
-    starts = ((uniforms[:, :1] * 2**LAST_BITS).frac() * length).long().clamp_(max=length - 1)
+    starts = ((uniforms[:, :1] * 2**SKIPPED_DIGITS).frac() * length).long().clamp_(max=length - 1)
     late = (turns + starts) % length
     return EVENNESS * gumbel((length - late - 0.5).to(uniforms.dtype) / length)
 
@@ -119,9 +120,10 @@ def gumbel(uniforms: Tensor) -> Tensor:
     return -torch.log(-torch.log(uniforms.clamp(tiny, 1 - 2**-24)))
 
 
-def halton_turns(grid: tuple[int, int]) -> Tensor:
+@lru_cache(maxsize=16)
+def halton_turns(grid: tuple[int, int], device: torch.device) -> Tensor:
     """Return the turn of each position in the Halton sequence over a grid; [L] int64."""
-    return torch.from_numpy(np.argsort(halton_order(grid)))
+    return torch.from_numpy(np.argsort(halton_order(grid))).to(device)
 
 
 def follows_halton(strategy: GenerationStrategy) -> bool:

@@ -66,10 +66,11 @@ class GenerationStrategy:
             guidance at or below NEGLIGIBLE_GUIDANCE. The public search cannot go below 1e-4, so
             1e-4 means 0 in its strategies.
         token_order: which tokens are kept first: the most confident ones, with independent noise
-            ("confidence") or with noise that is spread evenly over the image ("confidence-spread"),
-            random ones ("random"), the next ones of a Halton sequence over the grid ("halton"), or
-            those of a Halton sequence that starts elsewhere for each image ("halton-rolled"). The
-            last three use no confidences, so there the remask temperature has no effect.
+            ("confidence") or with noise most of which is spread evenly over the image
+            ("confidence-spread"), random ones ("random"), the next ones of a Halton sequence over
+            the grid ("halton"), or those of a Halton sequence that starts elsewhere for each image
+            ("halton-rolled"). The last three use no confidences, so there the remask temperature
+            has no effect.
         confidence: the confidence of a sampled token before noise is added: its "log_probability"
             or its "logit".
         more: the values of schedules that packages added, by name; a schedule that follows its

@@ -187,7 +187,7 @@ def test_without_noise_spread_is_the_order_of_confidence(generator: Watched) -> 
         assert torch.equal(one, other)
 
 
-def test_with_very_much_noise_spread_keeps_nearly_a_run_of_the_halton_sequence(
+def test_with_very_much_noise_spread_keeps_longer_runs_of_the_halton_sequence(
     generator: Watched,
 ) -> None:
     def ends(order: str) -> float:
