@@ -378,9 +378,8 @@ class CoarseToFine:
         """Return the strategies of a re-test round: the model's best few in the first round, then
         the better half of the last round.
 
-        Where choices are searched, half of the first are the best ones with other choices. A model
-        that has seen few strategies with these cannot tell how good they are, and fresh seeds that
-        both share can.
+        Where choices are searched, up to half of the first are the best ones with other choices, of
+        which the model has seen few. Seeds that both share tell how good these are.
         """
         if round_ == 0:
             with threadpool_limits(1):
@@ -398,12 +397,16 @@ class CoarseToFine:
         return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
 
     def _with_other_choices(self, model: Model, strategy: GenerationStrategy) -> GenerationStrategy:
-        """Return a strategy with those of all other choices that the model thinks best of."""
-        point = self._coordinates.from_strategy(strategy)
-        choice = self._coordinates.is_choice
-        others = [
-            x for x in self._coordinates.combinations() if not np.array_equal(x, point[choice])
-        ]
+        """Return a strategy with those other choices that the model thinks best of.
+
+        Choices with which nothing could be measured are left out; if no others remain, the strategy
+        is returned as it is.
+        """
+        point, choice = self._coordinates.from_strategy(strategy), self._coordinates.is_choice
+        measured = [x for i, x in enumerate(self._x) if self._ledger.value(i) is not None]
+        others = [x[choice] for x in measured if not np.array_equal(x[choice], point[choice])]
+        if not others:
+            return strategy
         points = np.repeat(point[None], len(others), axis=0)
         points[:, choice] = others
         means, _ = model.predict(points)

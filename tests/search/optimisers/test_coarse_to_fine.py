@@ -10,7 +10,7 @@ from search.bound import Bound
 from search.coordinates import Coordinates
 from search.first_strategies import first_strategies
 from search.gradient import Gradient
-from search.measurement import Measurement
+from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, Budget, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
 from search.space import Space
@@ -110,15 +110,30 @@ def test_retests_are_on_fresh_seeds_common_to_all(asked: list[tuple[Probe, float
         assert len({frozenset(found) for found in by_strategy.values()}) == 1
 
 
+ORDERS = ("confidence", "confidence-spread")
+BOTH = Space(SPACE.start, choices={"token_order": ORDERS})
+
+
 def test_the_best_are_retested_with_other_choices_too() -> None:
-    orders = ("confidence", "confidence-spread")
-    space = Space(SPACE.start, choices={"token_order": orders})
-    found = run(CoarseToFine(space, Budget(12_000, 100), 0, TOKENS))
+    found = run(CoarseToFine(BOTH, Budget(12_000, 100), 0, TOKENS))
     retests = [probe for probe, _ in found if probe.role == RETEST]
     first = {probe.strategy for probe in retests if probe.step == retests[0].step}
     assert len(first) == 4
     for strategy in first:
-        assert {replace(strategy, token_order=order) for order in orders} <= first
+        assert {replace(strategy, token_order=order) for order in ORDERS} <= first
+
+
+def test_choices_that_cannot_be_measured_are_not_retested() -> None:
+    optimiser = CoarseToFine(BOTH, Budget(4_000, 100), 0, TOKENS)
+    orders = []
+    while isinstance(probe := optimiser.ask(), Probe):
+        order = probe.strategy.token_order
+        failed = order == ORDERS[1]
+        measured = Measurement(noisy(probe), None, probe.images, 12, 0.0)
+        optimiser.tell(probe, Failure("it needs a grid") if failed else measured)
+        if probe.role == RETEST:
+            orders.append(order)
+    assert set(orders) == {ORDERS[0]}
 
 
 def test_detail_grows(asked: list[tuple[Probe, float]]) -> None:
