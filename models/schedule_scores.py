@@ -193,11 +193,8 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
         stays = stays / stays.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
         sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
         return sampling, none * torch.nan, none * torch.nan
-    u = (
-        ((confidence - lowest) / noise + step.even[..., None])
-        .clamp(-LARGEST_LOG, LARGEST_LOG)
-        .exp()
-    )
+    log_u = (confidence - lowest) / noise + step.even[..., None]
+    u = log_u.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
     # What a token that is masked again may have been, and how probably.
     stays = torch.softmax(step.logits / warmth - u, -1)
     sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import decoding
 from models.decoding import generate, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
@@ -105,6 +106,17 @@ def test_unconditional_rows_only_where_guided_and_in_the_same_pass(
     tokens, classes = seen[-1]
     assert torch.equal(tokens[:6], tokens[6:])
     assert (classes[6:] == nat.null_class).all()
+
+
+def test_a_cpu_sees_many_images_in_pieces_that_its_caches_hold(
+    nat: NAT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(nat, RULE, batch=300)
+    seen = spied(nat, monkeypatch)
+    monkeypatch.setattr(decoding, "CPU_TOKENS", 100 * LENGTH)
+    assert torch.equal(run(nat, RULE, batch=300), whole)
+    assert max(len(tokens) for tokens, _ in seen) == 100
+    assert sum(len(tokens) for tokens, _ in seen) == CLASSES + 1 + 3 * 2 * 300
 
 
 def test_texts_are_decoded_as_classes_are() -> None:
