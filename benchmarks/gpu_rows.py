@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -95,6 +97,21 @@ def timed(way: Callable[[], object], repeats: int, warm_up: int = 1) -> list[flo
         if turn >= warm_up:
             found.append(time.perf_counter() - started)
     return found
+
+
+@contextmanager
+def busy_shares(found: list[float]) -> Iterator[None]:
+    """Add to `found` the shares of time in % in which the first GPU ran anything, each of half a
+    second, while the block runs; those of its ends are left out."""
+    asked = ["nvidia-smi", "-i", "0", "--query-gpu=utilization.gpu", "-lms", "500"]
+    command = [*asked, "--format=csv,noheader,nounits"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        try:
+            yield
+        finally:
+            watching.terminate()
+        told, _ = watching.communicate()
+    found += [float(line) for line in told.split()[2:-1]]
 
 
 def milliseconds(part: str, what: str, times: Sequence[float], first: float | None = None) -> Row:

@@ -20,7 +20,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 
 FINAL_SEED = 1001
+MOST_STEPS = 32
+"""Of controls; more cost minutes on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
     controls_first: bool = False
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    token_order: str = "confidence"
 
 
 COARSE = {"coordinates": "coarse"}
-NOISES = {"token_order": ("confidence", "confidence-spread")}
+SPREAD = "confidence-spread"
+NOISES = {"token_order": ("confidence", SPREAD)}
+CONTROL_ORDERS = {"controls": "confidence", "controls with spread noise": SPREAD}
 ARMS = (
     Arm("coarse-to-fine", "coarse-to-fine", controls_first=True),
     Arm("coarse-to-fine with gradients", "coarse-to-fine", {"gradients": True}, True),
@@ -70,6 +75,13 @@ ARMS = (
         {"gradients": True},
         True,
         NOISES,
+    ),
+    Arm(
+        "coarse-to-fine with gradients and spread noise",
+        "coarse-to-fine",
+        {"gradients": True},
+        True,
+        token_order=SPREAD,
     ),
     Arm("qlognei, coarse, controls first", "qlognei", COARSE, True),
     Arm("gp, controls first", "gp", controls_first=True),
@@ -83,6 +95,8 @@ ARMS = (
     Arm("cmaes", "cmaes"),
     Arm("tpe", "tpe"),
     Arm("qlognei, controls first", "qlognei", controls_first=True),
+    Arm("smac, controls first", "smac", controls_first=True),
+    Arm("smac, coarse, controls first", "smac", COARSE, True),
     Arm("autonat-reference", "autonat-reference"),
 )
 
@@ -152,7 +166,9 @@ def run_all(given: argparse.Namespace) -> None:
     kept = plan.out / "rows.jsonl"
     rows = read_rows(kept)
     done = {(row["label"], row["steps"], row["seed"]) for row in rows}
-    tasks: list[tuple[str, int, int]] = [("controls", steps, 0) for steps in _lengths(given.steps)]
+    tasks: list[tuple[str, int, int]] = [
+        (label, steps, 0) for label in CONTROL_ORDERS for steps in _lengths(given.steps)
+    ]
     tasks += [
         (label, steps, seed)
         for seed in given.seeds
@@ -183,7 +199,8 @@ def run_all(given: argparse.Namespace) -> None:
 
 
 def _lengths(steps: list[int]) -> list[int]:
-    return sorted({factor * length for length in steps for factor in (1, 2)})
+    lengths = {factor * length for length in steps for factor in (1, 2)}
+    return sorted(length for length in lengths if length <= MOST_STEPS)
 
 
 _OBJECTIVES: dict[tuple[str, str, str], LettersObjective] = {}
@@ -205,19 +222,19 @@ def _task(plan: Plan, task: tuple[str, int, int], until: float) -> list[Row]:
     label, steps, seed = task
     if time.monotonic() > until:
         return []
-    if label == "controls":
-        return list(_controls(plan, steps))
+    if label in CONTROL_ORDERS:
+        return list(_controls(plan, label, steps))
     arm = next(arm for arm in ARMS if arm.label == label)
     return list(_search(plan, arm, steps, seed))
 
 
-def _controls(plan: Plan, steps: int) -> Iterator[Row]:
+def _controls(plan: Plan, label: str, steps: int) -> Iterator[Row]:
     tested: list[GenerationStrategy] = []
     for name, control in CONTROLS.items():
-        strategy = control(steps)
+        strategy = replace(control(steps), token_order=CONTROL_ORDERS[label])
         if strategy.steps == steps and strategy not in tested:
             tested.append(strategy)
-            yield _tested(plan, "controls", name, steps, 0, strategy)
+            yield _tested(plan, label, name, steps, 0, strategy)
 
 
 def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
@@ -225,7 +242,8 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
     objective = _objective(plan, plan.metric)
     name = f"T{steps}-{arm.label}-s{seed}".replace(", ", "-").replace(" ", "-")
     url = f"sqlite:///{plan.out.resolve() / name}.db"
-    space = Space(GenerationStrategy.maskgit(steps), choices=arm.choices)
+    start = replace(GenerationStrategy.maskgit(steps), token_order=arm.token_order)
+    space = Space(start, choices=arm.choices)
     budget = Budget(plan.budget, plan.images)
     given = dict(arm.settings)
     firsts = arm.controls_first
@@ -262,7 +280,7 @@ def _tested(
         "images": 0,
         "metric": plan.metric,
         "images_per_evaluation": plan.images,
-        "budget": 0 if label == "controls" else plan.budget,
+        "budget": 0 if label in CONTROL_ORDERS else plan.budget,
         "fid": found.value,
         "fid_se": found.standard_error or math.nan,
         "test_images": plan.test_images,
@@ -278,8 +296,9 @@ def table(rows: pd.DataFrame) -> str:
     A search's `images` are those of its own, or a whole number of thousands at an earlier mark.
     """
     rows = rows.copy()
-    own = rows["label"] == "controls"
-    rows.loc[own, "label"] = rows.loc[own, "name"]
+    own = rows["label"].isin(CONTROL_ORDERS)
+    order = rows["label"].str.removeprefix("controls")
+    rows.loc[own, "label"] = rows.loc[own, "name"] + order[own]
     rows.loc[own, "images_per_evaluation"] = 0
     rows.loc[own, "metric"] = "-"
     rows["images"] = rows["images"].round(-3)
@@ -310,7 +329,7 @@ def draw(rows: pd.DataFrame, out: Path) -> None:
     at twice its T, above real ones."""
     import matplotlib.pyplot as plt
 
-    searched = rows[rows["label"] != "controls"]
+    searched = rows[~rows["label"].isin(CONTROL_ORDERS)]
     controls = rows[rows["label"] == "controls"].set_index(["steps", "name"])
     best = searched.loc[searched["fid"].idxmin()]
     steps = int(best["steps"])

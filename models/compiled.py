@@ -1,6 +1,6 @@
 """Compiled forward passes of generators.
 
-R: the rows that are computed at once.
+R: the rows that are computed at once, P: the positions that are predicted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.compiled_rows import CompiledRows
 from models.generators.conditions import Conditions
-from models.generators.generator import MaskedGenerator
+from models.generators.generator import MaskedGenerator, PredictsPlaces
 
 
 class CompiledGenerator:
@@ -33,7 +33,26 @@ class CompiledGenerator:
             return generator(tokens, Conditions(*parts))
 
         self._forward = CompiledRows(forward, rows, "forward passes", backend)
+        if isinstance(generator, PredictsPlaces):
+            self.logits_at = _CompiledPlaces(generator, rows, backend)
 
     def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
         """See `MaskedGenerator.__call__`."""
         return self._forward(tokens, *conditions.parts)
+
+
+class _CompiledPlaces:
+    """The compiled logits of some positions; see `PredictsPlaces.logits_at`."""
+
+    def __init__(self, generator: PredictsPlaces, rows: int, backend: Any) -> None:
+        def forward(places: Tensor, tokens: Tensor, *parts: Tensor) -> Tensor:
+            return generator.logits_at(tokens, Conditions(*parts), places)
+
+        self._forward = CompiledRows(forward, rows, "forward passes", backend, any_columns=True)
+
+    def __call__(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        """Return [B, P, K]."""
+        count = places.shape[1]
+        # Compilers treat a single position, and other strides, apart, and take as long again.
+        several = places if count > 1 else places.expand(-1, 2)
+        return self._forward(several.contiguous(), tokens, *conditions.parts)[:, :count]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo import maybe_mark_dynamic
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,21 @@ class CompiledRows:
         rows: R >= 1.
         what: the name of what is compiled, in the plural, for the warning.
         backend: of torch.compile.
+        any_columns: whether the first tensor may have any number >= 2 of columns.
     """
 
     def __init__(
-        self, function: Callable[..., Tensor], rows: int, what: str, backend: Any = "inductor"
+        self,
+        function: Callable[..., Tensor],
+        rows: int,
+        what: str,
+        backend: Any = "inductor",
+        any_columns: bool = False,
     ) -> None:
         self._function, self._rows, self._what = function, rows, what
-        compiled: Callable[..., Tensor] = torch.compile(function, dynamic=False, backend=backend)
+        self._any_columns = any_columns
+        dynamic = None if any_columns else False
+        compiled: Callable[..., Tensor] = torch.compile(function, dynamic=dynamic, backend=backend)
         self._compiled: Callable[..., Tensor] | None = compiled
 
     def __call__(self, *parts: Tensor) -> Tensor:
@@ -47,6 +56,8 @@ class CompiledRows:
         if count < self._rows:
             rows = torch.arange(self._rows, device=parts[0].device).clamp_(max=count - 1)
             padded = tuple(part[rows] for part in parts)
+        if self._any_columns:
+            maybe_mark_dynamic(padded[0], 1)
         try:
             return self._compiled(*padded)[:count]
         except torch.OutOfMemoryError:

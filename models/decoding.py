@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -226,16 +225,15 @@ def _logits(generator: MaskedGenerator, asked: Sequence[_Asked], rows: int | Non
     null = [generator.null(one.conditions) for one in guided]
     ways = [*asked, *guided]
     places = [one.places for one in ways if one.places is not None]  # none lacks them
-    joined = _joined(places) if isinstance(generator, PredictsPlaces) else None
-    logits = logits_in_pieces(
+    logits = logits_at_places(
         generator,
         torch.cat([one.tokens for one in ways]),
         Conditions.cat([*(one.conditions for one in asked), *null]),
-        joined,
+        _joined(places),
         rows,
     )
     parts = [
-        _at(part, own) if joined is None else part[:, : own.shape[1]]
+        part[:, : own.shape[1]]
         for part, own in zip(torch.split(logits, [*map(len, places)]), places, strict=True)
     ]
     uncond = iter(parts[len(asked) :])
@@ -284,7 +282,7 @@ def masked_logits(
     kinds, kind = conditions.distinct()
     shape = (len(kinds), generator.tokens)
     tokens = torch.full(shape, generator.mask_token, device=conditions.device)
-    cond = logits_in_pieces(generator, tokens, kinds, None, rows)
+    cond = logits_in_pieces(generator, tokens, kinds, rows)
     uncond = generator(tokens[:1], generator.null(kinds[:1])).float() if guided else cond[:0]
     return cond, uncond, kind
 
@@ -300,33 +298,48 @@ def _at(logits: Tensor, places: Tensor) -> Tensor:
     return logits.gather(1, places[..., None].expand(-1, -1, logits.shape[-1]))
 
 
-def logits_in_pieces(
+def logits_at_places(
     generator: MaskedGenerator,
     tokens: Tensor,
     conditions: Conditions,
-    places: Tensor | None,
+    places: Tensor,
     rows: int | None,
 ) -> Tensor:
-    """Return the generator's logits, float32, of at most `rows` images at once.
+    """Return the generator's logits at places [B, P], float32, [B, P, K].
+
+    See `logits_in_pieces` for the other arguments. Only a generator that `PredictsPlaces` computes
+    less than the logits of all places.
+    """
+    if not isinstance(generator, PredictsPlaces):
+        return _at(logits_in_pieces(generator, tokens, conditions, rows), places)
+    rows = rows or _rows_at_once(tokens)
+    pieces = zip(
+        torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows), strict=True
+    )
+    return torch.cat([generator.logits_at(*piece).float() for piece in pieces])
+
+
+def logits_in_pieces(
+    generator: MaskedGenerator, tokens: Tensor, conditions: Conditions, rows: int | None
+) -> Tensor:
+    """Return the generator's logits, float32, [B, L, K], of at most `rows` images at once.
 
     Args:
-        generator: predicts the tokens; one that `PredictsPlaces` if places are given.
+        generator: predicts the tokens.
         tokens: [B, L] int64.
         conditions: of B images.
-        places: where to predict, [B, P]; None for everywhere.
         rows: how many images the generator sees at once. None for all on a GPU; on a CPU for as
             many as stay in its caches.
     """
-    rows = rows or (len(tokens) if tokens.is_cuda else max(1, CPU_TOKENS // tokens.shape[1]))
-    if places is not None:
-        pieces = (torch.split(tokens, rows), conditions.split(rows), torch.split(places, rows))
-        # Only generators that can are asked for places.
-        at = cast(PredictsPlaces, generator).logits_at
-        return torch.cat([at(*piece).float() for piece in zip(*pieces, strict=True)])
+    rows = rows or _rows_at_once(tokens)
     if rows >= len(tokens):
         return generator(tokens, conditions).float()
     parts = zip(torch.split(tokens, rows), conditions.split(rows), strict=True)
     return torch.cat([generator(*part).float() for part in parts])
+
+
+def _rows_at_once(tokens: Tensor) -> int:
+    return len(tokens) if tokens.is_cuda else max(1, CPU_TOKENS // tokens.shape[1])
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ class KeepsFirstStep:
         parts = [generator(masked[: len(part)], part) for part in kinds.split(rows)]
         self.cond = torch.cat(parts)
         self.uncond = generator(masked[:1], generator.null(kinds[:1]))
+        if isinstance(generator, PredictsPlaces):
+            self.logits_at = generator.logits_at
 
     def __call__(self, tokens: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         """See `MaskedGenerator.__call__`."""
@@ -47,13 +49,9 @@ class KeepsFirstStep:
 
 
 def few_conditions(generator: MaskedGenerator, device: str) -> Conditions | None:
-    """Return all conditions, if they are numbers, and few enough to keep the logits of each.
-
-    A generator that predicts places is not asked for the logits of all of them.
-    """
+    """Return all conditions, if they are numbers, and few enough to keep the logits of each."""
     count = generator.num_conditions or 1
-    many = count * generator.tokens * generator.codebook_size > MOST_LOGITS
-    if many or isinstance(generator, PredictsPlaces):
+    if count * generator.tokens * generator.codebook_size > MOST_LOGITS:
         return None
     numbers = torch.arange(count, device=device)
     if not generator.conditions_of(numbers[:1]).are_numbers:

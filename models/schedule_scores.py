@@ -15,7 +15,7 @@ time, and one that was masked again did not, whichever of the K tokens it was. N
 evenly over the image (see models.token_orders) only changes the rates: it is known before tokens
 are drawn.
 
-B: images, L: tokens per image, K: codebook size, T: steps.
+B: images, L: tokens per image, P: those that are masked before a step, K: codebook size, T: steps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.decoding import LOWEST_TEMPERATURE, logits_in_pieces, masked_logits, sample_tokens
+from models.decoding import LOWEST_TEMPERATURE, logits_at_places, masked_logits, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
 from models.token_orders import even_noise, independent_scale, scores_of
@@ -64,21 +64,19 @@ class Step(NamedTuple):
     """What a step chose from, and its choice.
 
     Attributes:
-        logits: guided logits, [B, L, K].
-        slope: their derivative in the guidance scale, [B, L, K].
-        sampled: the sampled tokens, [B, L] in [0, K).
-        kept: whether a token was set by this step, [B, L] bool.
-        again: whether it was masked again, [B, L] bool; tokens set before are neither.
+        logits: guided logits, [B, P, K].
+        slope: their derivative in the guidance scale, [B, P, K].
+        sampled: the sampled tokens, [B, P] in [0, K).
+        kept: whether a token was set by this step, [B, P] bool; the others were masked again.
         lowest: the lowest score that was kept, [B]; unused at the last step.
-        last: which token has it, [B] int64 in [0, L); unused at the last step.
-        even: the noise that is spread over the image, [B, L], in units of the independent noise.
+        last: which token has it, [B] int64 in [0, P); unused at the last step.
+        even: the noise that is spread over the image, [B, P], in units of the independent noise.
     """
 
     logits: Tensor
     slope: Tensor
     sampled: Tensor
     kept: Tensor
-    again: Tensor
     lowest: Tensor
     last: Tensor
     even: Tensor
@@ -112,7 +110,7 @@ def generate_scored(
     counts, batch = strategy.masked_counts(length), len(conditions)
     tokens = torch.full((batch, length), mask, device=device)
     order = scores_of(strategy, generator.grid)
-    everywhere = torch.arange(length, device=device).expand(batch, length)
+    masked = torch.arange(length, device=device).expand(batch, length)
     seed = 0 if random is None else random.initial_seed()
     other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -120,25 +118,28 @@ def generate_scored(
     for t in range(strategy.steps):
         noise = torch.rand((2, batch, length), device=device, generator=random)
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
-        logits, slope = _logits(generator, tokens, conditions, scale, t == 0, rows)
+        places = None if t == 0 else masked
+        logits, slope = _logits(generator, tokens, conditions, scale, places, rows)
         warmth = strategy.sampling_temperature[t]
-        masked = tokens == mask
         if t >= strategy.steps - FORECASTS:
-            fresh = torch.rand((batch, length), device=device, generator=other)
-            forecasts.append(torch.where(masked, sample_tokens(logits, warmth, fresh), tokens))
-        sampled = torch.where(masked, sample_tokens(logits, warmth, noise[0]), tokens)
-        kept, lowest, last = masked, logits[:, 0, 0], tokens[:, 0]  # unused at the last step
-        tokens = sampled
-        if counts[t] > 0:
-            ranks = order(t, everywhere, logits, sampled, noise[1])
-            ranks = ranks.masked_fill(~masked, torch.inf)
-            again = ranks.topk(counts[t], dim=1, largest=False, sorted=False).indices
-            tokens = sampled.scatter(1, again, mask)
-            kept = masked & (tokens != mask)
-            lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)
+            fresh = torch.rand((batch, length), device=device, generator=other).gather(1, masked)
+            forecasts.append(tokens.scatter(1, masked, sample_tokens(logits, warmth, fresh)))
+        sampled = sample_tokens(logits, warmth, noise[0].gather(1, masked))
+        kept = torch.ones_like(masked, dtype=torch.bool)
+        lowest, last = logits[:, 0, 0], sampled[:, 0]  # unused at the last step
         even = even_noise(strategy, generator.grid, noise[1])
-        even = torch.zeros_like(noise[1]) if even is None else even
-        step = Step(logits, slope, sampled, kept, masked & ~kept, lowest, last, even)
+        even = (
+            torch.zeros_like(kept, dtype=logits.dtype) if even is None else even.gather(1, masked)
+        )
+        tokens = tokens.scatter(1, masked, sampled)
+        if counts[t] > 0:
+            ranks = order(t, masked, logits, sampled, noise[1])
+            again = ranks.topk(counts[t], dim=1, largest=False, sorted=False).indices
+            kept = kept.scatter(1, again, False)
+            lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)
+            masked = masked.gather(1, again).sort(1).values
+            tokens = tokens.scatter(1, masked, mask)
+        step = Step(logits, slope, sampled, kept, lowest, last, even)
         columns.append(_in_pieces(step, strategy, t))
     sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
     return Scored(
@@ -148,8 +149,8 @@ def generate_scored(
 
 def _in_pieces(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:
     """The scores of `step_scores`, of as many images at once as PIECE has room for."""
-    batch, length, codes = step.logits.shape
-    images = max(1, PIECE // (length * codes))
+    batch, places, codes = step.logits.shape
+    images = max(1, PIECE // (places * codes))
     found = [
         step_scores(Step(*(part[first : first + images] for part in step)), strategy, t)
         for first in range(0, batch, images)
@@ -178,7 +179,7 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     by_scale = (step.slope - _mean(p, step.slope)[..., None]) / warmth
     sampling = (_at(by_warmth, step.sampled) * step.kept).sum(1)
     guidance = (_at(by_scale, step.sampled) * step.kept).sum(1)
-    none = torch.zeros_like(sampling)
+    none, again = torch.zeros_like(sampling), ~step.kept
     if t == strategy.steps - 1 or not strategy.token_order.startswith("confidence"):
         return sampling, none, guidance
     noise = independent_scale(strategy) * strategy.remask_temperature[t]
@@ -191,22 +192,22 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
     if noise == 0:
         stays = p * (confidence < lowest)
         stays = stays / stays.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
-        sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
+        sampling = sampling + (_mean(stays, by_warmth) * again).sum(1)
         return sampling, none * torch.nan, none * torch.nan
     log_u = (confidence - lowest) / noise + step.even[..., None]
     u = log_u.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
     # What a token that is masked again may have been, and how probably.
     stays = torch.softmax(step.logits / warmth - u, -1)
-    sampling = sampling + (_mean(stays, by_warmth) * step.again).sum(1)
-    guidance = guidance + (_mean(stays, by_scale) * step.again).sum(1)
+    sampling = sampling + (_mean(stays, by_warmth) * again).sum(1)
+    guidance = guidance + (_mean(stays, by_scale) * again).sum(1)
     own = _at(u, step.sampled)
     last = torch.zeros_like(step.kept).scatter(1, step.last[:, None], True)
     weights = torch.where(last, 1 - own, own / own.expm1()) * step.kept
     rates = _mean(p, confidence) / noise + step.even
-    near = _near_threshold(rates, step.kept | step.again, step.kept)
+    near = _near_threshold(rates, step.kept)
 
     def by_rates(change: Tensor) -> Tensor:
-        """The score in a value of which the log rates [B, L, K] have this derivative.
+        """The score in a value of which the log rates [B, P, K] have this derivative.
 
         A common factor of the rates changes nothing but the time, so the derivative may be centred
         by anything that does not depend on the time, which lowers the noise.
@@ -214,27 +215,26 @@ def step_scores(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tenso
         centre = (near * _mean(p, change)).sum(1)[:, None, None]
         centred = change - centre
         of_kept = weights * _at(centred, step.sampled)
-        return (of_kept - step.again * _mean(stays, u * centred)).sum(1)
+        return (of_kept - again * _mean(stays, u * centred)).sum(1)
 
     return sampling, by_rates(-confidence / noise), guidance + by_rates(change / noise)
 
 
-def _near_threshold(rates: Tensor, masked: Tensor, kept: Tensor) -> Tensor:
-    """Return how much each masked token's being kept depends on the time, [B, L], with sum 1.
+def _near_threshold(rates: Tensor, kept: Tensor) -> Tensor:
+    """Return how much each token's being kept depends on the time, [B, P], with sum 1.
 
-    It is judged by the tokens' mean log rates [B, L] alone: at the time at which as many clocks are
-    expected to have rung as tokens were kept.
+    It is judged by the tokens' mean log rates [B, P] alone: at the time at which as many clocks are
+    expected to have rung as tokens were kept, [B, P] bool.
     """
-    rates = rates.masked_fill(~masked, -torch.inf)
     count = kept.sum(1, keepdim=True)
-    high = -rates.masked_fill(~masked, torch.inf).amin(1, keepdim=True) + 5
+    high = -rates.amin(1, keepdim=True) + 5
     low = -rates.amax(1, keepdim=True) - 10
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        rung = -torch.expm1(-(rates + middle).clamp(-LARGEST_LOG, LARGEST_LOG).exp()) * masked
+        rung = -torch.expm1(-(rates + middle).clamp(-LARGEST_LOG, LARGEST_LOG).exp())
         few = rung.sum(1, keepdim=True) < count
         low, high = torch.where(few, middle, low), torch.where(few, high, middle)
-    u = (rates + low).clamp(-LARGEST_LOG, LARGEST_LOG).exp() * masked
+    u = (rates + low).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
     near = u * torch.exp(-u)
     return near / near.sum(1, keepdim=True).clamp(min=torch.finfo(near.dtype).tiny)
 
@@ -244,30 +244,30 @@ def _logits(
     tokens: Tensor,
     conditions: Conditions,
     scale: float,
-    first: bool,
+    places: Tensor | None,
     rows: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the guided logits, to the last digit as `generate` computes them, and their derivative
-    in the scale; [B, L, K] each."""
+    in the scale; [B, P, K] each. In the first step no places are given, which stand for all."""
     unconditional = generator.null(conditions)
-    if first:
+    if places is None:
         kept, null, kind = masked_logits(generator, conditions, rows, guided=True)
         cond = kept[kind].float()
     elif scale == 0:
-        cond = logits_in_pieces(generator, tokens, conditions, None, rows)
-        null = logits_in_pieces(generator, tokens, unconditional, None, rows)
+        cond = logits_at_places(generator, tokens, conditions, places, rows)
+        null = logits_at_places(generator, tokens, unconditional, places, rows)
     else:
         every = Conditions.cat([conditions, unconditional])
-        twice = torch.cat([tokens, tokens])
-        cond, null = logits_in_pieces(generator, twice, every, None, rows).chunk(2)
+        twice, there = torch.cat([tokens, tokens]), torch.cat([places, places])
+        cond, null = logits_at_places(generator, twice, every, there, rows).chunk(2)
     return torch.lerp(null, cond, 1 + scale), cond - null
 
 
 def _mean(weights: Tensor, values: Tensor) -> Tensor:
-    """The means over the codebook, [B, L], of values [B, L, K]."""
+    """The means over the codebook, [B, P], of values [B, P, K]."""
     return (weights * values).sum(-1)
 
 
 def _at(values: Tensor, tokens: Tensor) -> Tensor:
-    """The values [B, L] of tokens [B, L], of values [B, L, K]."""
+    """The values [B, P] of tokens [B, P], of values [B, P, K]."""
     return values.gather(-1, tokens[..., None])[..., 0]

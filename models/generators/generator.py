@@ -90,7 +90,7 @@ class MaskedGenerator(Protocol):
 
 
 @runtime_checkable
-class PredictsPlaces(MaskedGenerator, Protocol):
+class PredictsPlaces(Protocol):
     """A generator that can predict some tokens of an image alone, which costs less.
 
     Decoding asks only for masked tokens and, where it knows which tokens a step sets, as in a

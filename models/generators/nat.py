@@ -2,8 +2,8 @@
 
 It is conditioned on a class or on the token states of a text encoder. Its modules have the names of
 the published checkpoints, so that state dicts can be exchanged.
-B: images, L: tokens per image, C: tokens of the condition (1 for a class), S: C + L, D: width,
-K: codebook size, E: width of a text encoder's states.
+B: images, L: tokens per image, C: tokens of the condition (1 for a class), S: C + L, P: positions
+to predict, D: width, K: codebook size, E: width of a text encoder's states.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.fused_gelu import linear_gelu
 from models.hashes import tensors_hash
 
 EMBEDDING_EPS = 1e-6
@@ -105,7 +106,7 @@ class Embedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, qkv without bias: [B, S, D] -> [B, S, D]."""
+    """Multi-head self-attention, qkv without bias."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -113,14 +114,22 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, S, D] to [B, S, D]."""
-        qkv = rearrange(self.qkv(x), "b s (n h d) -> n b h s d", n=3, h=self.num_heads)
-        # A contiguous copy, because attention reads each part many times: saves a tenth of a
-        # forward pass on the CPU. The attention of GPUs needs none.
-        q, k, v = qkv if qkv.is_cuda else qkv.contiguous()
+    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
+        """Map [B, S, D] to [B, S, D], or to [B, P, D] at the positions [B, P]."""
+        if at is None:
+            q, k, v = self._heads(self.qkv(x))
+        else:
+            width = x.shape[-1]
+            (q,) = self._heads(F.linear(taken(x, at), self.qkv.weight[:width]), 1)
+            k, v = self._heads(F.linear(x, self.qkv.weight[width:]), 2)
         x = F.scaled_dot_product_attention(q, k, v)
         return self.proj(rearrange(x, "b h s d -> b s (h d)"))  # type: ignore[no-any-return]
+
+    def _heads(self, x: Tensor, parts: int = 3) -> Tensor:
+        x = rearrange(x, "b s (n h d) -> n b h s d", n=parts, h=self.num_heads)
+        # A contiguous copy, because attention reads each part many times: saves a tenth of a
+        # forward pass on the CPU. The attention of GPUs needs none.
+        return x if x.is_cuda else x.contiguous()
 
 
 class MLP(nn.Module):
@@ -133,7 +142,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, S, D] to [B, S, D]."""
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(linear_gelu(self.fc1, x))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -148,11 +157,12 @@ class Block(nn.Module):
         if skip:
             self.skip_linear = nn.Linear(2 * width, width)
 
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Map [B, S, D], and in a block with a skip the mirror block's output, to [B, S, D]."""
+    def forward(self, x: Tensor, skip: Tensor | None = None, at: Tensor | None = None) -> Tensor:
+        """Map [B, S, D], and in a block with a skip the mirror block's output, to [B, S, D], or to
+        [B, P, D] at the positions [B, P]."""
         if skip is not None:
             x = self.skip_linear(torch.cat([x, skip], dim=-1))
-        x = x + self.attn(self.norm1(x))
+        x = (x if at is None else taken(x, at)) + self.attn(self.norm1(x), at)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
@@ -249,30 +259,35 @@ class NAT(nn.Module):
         """Return the SHA-256 of `tensors` with their names and shapes."""
         return tensors_hash(self.tensors())
 
-    def forward(self, tokens: Tensor, conditions: Tensor) -> Tensor:
-        """Predict the logits of every position.
+    def forward(self, tokens: Tensor, conditions: Tensor, places: Tensor | None = None) -> Tensor:
+        """Predict the logits of every position, or of some, for which the last block computes less.
 
         Args:
             tokens: [B, L] int64 in [0, K]; K is the mask token.
             conditions: classes [B] int64 in [0, num_classes], where num_classes is the null class;
                 or the states of texts [B, C, E].
+            places: the positions to predict, [B, P] int64 in [0, L); None for all L.
 
         Returns:
-            The logits, [B, L, K].
+            The logits, [B, L, K] or [B, P, K].
 
         Raises:
             ValueError: the conditions have another shape.
         """
         context = self._embed(conditions)
         x = torch.cat([context, self.token_emb(tokens)], dim=1)
-        skips = []
+        before = context.shape[1]
+        at = None if places is None else places + before
+        skips: list[Tensor | None] = []
         for block in self.in_blocks:
             x = block(x)
             skips.append(x)
-        x = self.mid_block(x)
-        for block in self.out_blocks:
+        skips.append(None)
+        *blocks, last = self.mid_block, *self.out_blocks
+        for block in blocks:
             x = block(x, skips.pop())
-        x = self.norm(x)[:, context.shape[1] :]
+        x = self.norm(last(x, skips.pop(), at))
+        x = x[:, before:] if places is None else x
         # Detached, as published, so that the words are trained only through the input side.
         logits = self.mlm_layer(x, self.token_emb.word_embeddings.weight.detach())
         return logits[..., : self.config.codebook_size]  # type: ignore[no-any-return]
@@ -292,6 +307,11 @@ class NAT(nn.Module):
             )
         states = conditions.to(self.mlm_layer.bias.dtype)
         return self.context_embed(states)  # type: ignore[no-any-return]
+
+
+def taken(x: Tensor, at: Tensor) -> Tensor:
+    """Return the vectors of x [B, S, D] at the positions [B, P]: [B, P, D]."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
 
 def _initialise(module: nn.Module, std: float) -> None:

@@ -97,6 +97,11 @@ class NATGenerator:
         logits: Tensor = self.nat(tokens, conditions.parts[0])
         return logits
 
+    def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        """See `PredictsPlaces.logits_at`."""
+        logits: Tensor = self.nat(tokens, conditions.parts[0], places)
+        return logits
+
     def conditions_of(self, drawn: Tensor) -> Conditions:
         """Return the classes [B], or the states [B, C, E] of the first caption of each image."""
         if self.prompts is None:

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 
 from models.metrics.anchors import constant_distance, mean_of_halvings
-from models.metrics.frechet import Statistics, Sums, frechet_distance
+from models.metrics.frechet import (
+    Statistics,
+    Sums,
+    distance_of,
+    frechet_distance,
+    is_finite,
+    product_of,
+)
 from models.metrics.metric import GROUPS, Estimate, RealImages
 
 PARTS = (2, 4)
@@ -68,20 +75,15 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     """
     whole = _total(groups)
     statistics = whole.statistics()
-    fid = float(frechet_distance(real, statistics))
     ratio = float(statistics.covariance.trace() / real.covariance.trace())
     spread = ratio if math.isfinite(ratio) else None
-    if not math.isfinite(fid) or len(groups) < 2:
-        return Estimate(fid, None, (), spread)
-    influences = _influences(real, statistics, groups)
+    if not is_finite(statistics) or len(groups) < 2:
+        return Estimate(float(frechet_distance(real, statistics)), None, (), spread)
+    values, vectors = torch.linalg.eigh(product_of(real, statistics))
+    fid = float(distance_of(real, statistics, values))
+    influences = _influences(real, statistics, groups, values, vectors)
     error = float(influences.std() / math.sqrt(len(groups)))
-    width = len(real.mean)
-    smaller = tuple(
-        (whole.images // parts, _mean_fid(real, groups, parts))
-        for parts in PARTS
-        if parts <= len(groups) and whole.images // parts > width
-    )
-    return Estimate(fid, error, smaller, spread)
+    return Estimate(fid, error, _at_smaller_n(real, groups, whole.images), spread)
 
 
 def _total(groups: Sequence[Sums]) -> Sums:
@@ -91,34 +93,54 @@ def _total(groups: Sequence[Sums]) -> Sums:
     return whole
 
 
-def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
-    """Return the mean FID over disjoint parts of nearly equal size."""
-    cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
-    fids = [
-        float(frechet_distance(real, _total(groups[a:b]).statistics()))
-        for a, b in itertools.pairwise(cuts)
+def _at_smaller_n(
+    real: Statistics, groups: Sequence[Sums], images: int
+) -> tuple[tuple[int, float], ...]:
+    """Return pairs of a smaller n and the mean FID over disjoint parts of nearly that size."""
+    divisions = [
+        parts for parts in PARTS if parts <= len(groups) and images // parts > len(real.mean)
     ]
-    return math.fsum(fids) / parts
+    if not divisions:
+        return ()
+    fakes = []
+    for parts in divisions:
+        cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
+        fakes += [_total(groups[a:b]).statistics() for a, b in itertools.pairwise(cuts)]
+    # All at once, because a GPU decomposes several small matrices in the time of one.
+    values = torch.linalg.eigvalsh(torch.stack([product_of(real, fake) for fake in fakes]))
+    pairs = zip(fakes, values, strict=True)
+    fids = torch.stack([distance_of(real, *pair) for pair in pairs]).tolist()
+    return tuple(
+        (images // parts, math.fsum(fids.pop(0) for _ in range(parts)) / parts)
+        for parts in divisions
+    )
 
 
-def _influences(real: Statistics, fake: Statistics, groups: Sequence[Sums]) -> Tensor:
+def _influences(
+    real: Statistics, fake: Statistics, groups: Sequence[Sums], values: Tensor, vectors: Tensor
+) -> Tensor:
     """Return the influence of each group's mean features on FID; [G], with mean 0.
 
     d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
     C1^(1/2), which is linear in a group's sums.
+
+    Args:
+        real: the statistics of the real images.
+        fake: those of all groups.
+        groups: their sums.
+        values: the eigenvalues of C1^(1/2) C2 C1^(1/2), [F].
+        vectors: its eigenvectors, [F, F].
     """
     root = real.root
-    values, vectors = torch.linalg.eigh(root @ fake.covariance @ root)
     # The derivative does not exist in directions without variance.
     floor = values.max() * 1e-10
     inverse = torch.where(values > floor, values.clamp(min=floor).rsqrt(), 0.0)
     slope = -(root @ (vectors * inverse) @ vectors.T @ root)
     slope.diagonal().add_(1.0)
-    difference = fake.mean - real.mean
-    found = []
-    for group in groups:
-        shift = group.features / group.images - fake.mean
-        spread = group.outer / group.images - torch.outer(fake.mean, fake.mean)
-        spread -= torch.outer(shift, fake.mean) + torch.outer(fake.mean, shift)
-        found.append(2 * difference @ shift + (slope * (spread - fake.covariance)).sum())
-    return torch.stack(found)
+    # With a shift s of a group's mean from m2: dC = E[x x'] - m2 m2' - s m2' - m2 s' - C2.
+    leaning = slope @ fake.mean
+    constant = fake.mean @ leaning + (slope * fake.covariance).sum()
+    shifts = torch.stack([group.features / group.images for group in groups]) - fake.mean
+    flat = slope.flatten()
+    outers = [torch.dot(flat, group.outer.flatten()) / group.images for group in groups]
+    return torch.stack(outers) - constant + 2 * shifts @ (fake.mean - real.mean - leaning)

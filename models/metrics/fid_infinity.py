@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models.metrics.fid import FID
-from models.metrics.frechet import Statistics, Sums
+from models.metrics.frechet import Statistics, Sums, product_of
 from models.metrics.metric import Estimate, RealImages
 
 
@@ -77,8 +77,7 @@ def expected_bias(real: Statistics, fake: Statistics, images: int) -> float:
     """
     if not fake.covariance.isfinite().all():
         return torch.nan
-    product = real.root @ fake.covariance @ real.root
-    values = torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0)
+    values = torch.linalg.eigvalsh(product_of(real, fake)).clamp(min=0)
     r = values[values > values.max() * 1e-10].sqrt()
     harmonic = r[:, None] * r[None, :] / (r[:, None] + r[None, :])
     curvature = harmonic.sum() + harmonic.diagonal().sum()

@@ -143,14 +143,30 @@ def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
 def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:
     """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, eq. 6).
 
-    The trace of the square root is the sum of the square roots of the eigenvalues of
-    C1^(1/2) C2 C1^(1/2), which is symmetric. Both statistics have to be on the same device. The
-    result is a float64 scalar; NaN if the statistics are not finite.
+    Both statistics have to be on the same device. The result is a float64 scalar; NaN if the
+    statistics are not finite.
     """
-    if not (fake.covariance.isfinite().all() and fake.mean.isfinite().all()):
+    if not is_finite(fake):
         return torch.tensor(torch.nan, dtype=torch.float64)
+    return distance_of(real, fake, torch.linalg.eigvalsh(product_of(real, fake)))
+
+
+def is_finite(fake: Statistics) -> bool:
+    """Return whether all numbers are finite."""
+    return bool(fake.covariance.isfinite().all() and fake.mean.isfinite().all())
+
+
+def product_of(real: Statistics, fake: Statistics) -> Tensor:
+    """Return C1^(1/2) C2 C1^(1/2), which is symmetric, [F, F]."""
     product = real.root @ fake.covariance @ real.root
-    eigenvalues = torch.linalg.eigvalsh((product + product.T) / 2)
+    return (product + product.T) / 2
+
+
+def distance_of(real: Statistics, fake: Statistics, eigenvalues: Tensor) -> Tensor:
+    """Return the Fréchet distance, given the eigenvalues [F] of `product_of`.
+
+    The sum of their square roots is the trace of the square root of C1 C2.
+    """
     cross = eigenvalues.clamp(min=0).sqrt().sum()
     difference = (real.mean - fake.mean).square().sum()
     distance: Tensor = difference + real.covariance.trace() + fake.covariance.trace() - 2 * cross

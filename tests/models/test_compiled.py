@@ -11,6 +11,7 @@ from torch import Tensor
 import models.compiled_rows
 from models.compiled import CompiledGenerator
 from models.generators.conditions import Conditions
+from models.generators.generator import PredictsPlaces
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.tokenizers.decoder import GreyLevels
@@ -37,6 +38,25 @@ def test_any_number_of_rows_has_the_generators_logits(generator: NATGenerator) -
         tokens, classes = torch.randint(18, (rows, 16)), Conditions(torch.arange(rows) % 10)
         assert torch.allclose(compiled(tokens, classes), generator(tokens, classes), atol=1e-6)
     assert len(shapes) == 1  # compiled once: fewer rows were padded, or computed without
+
+
+@torch.inference_mode()
+def test_any_number_of_positions_is_compiled_once(generator: NATGenerator) -> None:
+    shapes: list[int] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        shapes.append(8)
+        return graph
+
+    compiled = CompiledGenerator(generator, 8, backend=counting)
+    assert isinstance(compiled, PredictsPlaces)
+    for rows, count in ((8, 5), (6, 16), (8, 1), (5, 2), (3, 4), (8, 9)):
+        tokens, classes = torch.randint(18, (rows, 16)), Conditions(torch.arange(rows) % 10)
+        places = torch.rand(rows, 16).argsort(1)[:, :count]
+        found = compiled.logits_at(tokens, classes, places)
+        assert found.shape == (rows, count, 17)
+        assert torch.allclose(found, generator.logits_at(tokens, classes, places), atol=1e-6)
+    assert len(shapes) == 1
 
 
 @torch.inference_mode()

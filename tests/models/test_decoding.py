@@ -43,9 +43,9 @@ def spied(nat: NAT, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tenso
     seen: list[tuple[Tensor, Tensor]] = []
     forward = nat.forward
 
-    def spy(tokens: Tensor, classes: Tensor) -> Tensor:
+    def spy(tokens: Tensor, classes: Tensor, places: Tensor | None = None) -> Tensor:
         seen.append((tokens.clone(), classes.clone()))
-        return forward(tokens, classes)
+        return forward(tokens, classes, places)
 
     monkeypatch.setattr(nat, "forward", spy)
     return seen

@@ -27,6 +27,10 @@ class Counting(NATGenerator):
         self.seen += len(tokens)
         return super().__call__(tokens, conditions)
 
+    def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
+        self.seen += len(tokens)
+        return super().logits_at(tokens, conditions, places)
+
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_tokens_are_the_same_and_the_first_pass_is_saved(guided: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a NAT is conditioned on: classes or texts."""
+"""What a NAT is conditioned on, classes or texts, and which positions it predicts."""
 
 from __future__ import annotations
 
@@ -65,6 +65,20 @@ def test_every_state_of_a_text_is_seen_and_none_is_predicted(nat: NAT) -> None:
     # Texts of any length, and their states have no positions of their own.
     torch.testing.assert_close(nat(masked(2), texts.flip(1)), logits)
     assert nat(masked(2), torch.randn(2, 7, 4)).shape == logits.shape
+
+
+@pytest.mark.parametrize("config", [CLASSES, TEXTS, dataclasses.replace(CLASSES, depth=0)])
+def test_some_positions_alone_have_the_logits_that_they_have_among_all(config: NATConfig) -> None:
+    torch.manual_seed(0)
+    nat = NAT(config).eval()
+    tokens = torch.randint(6, (3, 9))
+    texts = config.context_width is not None
+    conditions = torch.randn(3, 6, 4) if texts else torch.tensor([0, 2, 1])
+    places = torch.tensor([[8, 0, 3], [1, 1, 2], [4, 5, 6]])
+    with torch.inference_mode():
+        whole, some = nat(tokens, conditions), nat(tokens, conditions, places)
+    expected = torch.stack([row[at] for row, at in zip(whole, places, strict=True)])
+    torch.testing.assert_close(some, expected)
 
 
 def test_conditions_are_dropped_image_by_image(nat: NAT) -> None:
