@@ -106,7 +106,6 @@ def _at_smaller_n(
     for parts in divisions:
         cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
         fakes += [_total(groups[a:b]).statistics() for a, b in itertools.pairwise(cuts)]
-    # All at once, because a GPU decomposes several small matrices in the time of one.
     values = torch.linalg.eigvalsh(torch.stack([product_of(real, fake) for fake in fakes]))
     pairs = zip(fakes, values, strict=True)
     fids = torch.stack([distance_of(real, *pair) for pair in pairs]).tolist()
