@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,6 @@ from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
-from search.choices import CHOICES
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.curve_slopes import MeasuredGradient, slopes_of
 from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
@@ -34,6 +32,7 @@ from search.gradient import DIFFERENTIABLE, Gradient
 from search.ledger import Ledger
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluation_seed
+from search.optimisers.contenders import beside_other_choices, better_half
 from search.optimisers.halving import Halving
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -378,40 +377,17 @@ class CoarseToFine:
         """Return the strategies of a re-test round: the model's best few in the first round, then
         the better half of the last round.
 
-        Where choices are searched, up to half of the first are the best ones with other choices, of
-        which the model has seen few. Seeds that both share tell how good these are.
+        Where choices are searched, up to half of the first are the best ones with other choices.
         """
-        if round_ == 0:
-            with threadpool_limits(1):
-                model = self._fit_model(self._searches)
-                best = self._incumbents(model, self._searches, self._retest.contenders)
-                if len(self._coordinates.combinations()) > 1:
-                    pairs = ((one, self._with_other_choices(model, one)) for one in best)
-                    best = list(dict.fromkeys(itertools.chain.from_iterable(pairs)))
-                return best[: self._retest.contenders]
-        means: dict[GenerationStrategy, list[float]] = {}
-        for probe in self._probes[self._searches :]:
-            fid = self._ledger.value(probe.number)
-            means.setdefault(probe.strategy, []).append(math.inf if fid is None else fid)
-        last = self._rounds[-1]
-        return sorted(last, key=lambda s: float(np.mean(means[s])))[: max(1, len(last) // 2)]
-
-    def _with_other_choices(self, model: Model, strategy: GenerationStrategy) -> GenerationStrategy:
-        """Return a strategy with those other choices that the model thinks best of.
-
-        Choices with which nothing could be measured are left out; if no others remain, the strategy
-        is returned as it is.
-        """
-        point, choice = self._coordinates.from_strategy(strategy), self._coordinates.is_choice
-        measured = [x for i, x in enumerate(self._x) if self._ledger.value(i) is not None]
-        others = [x[choice] for x in measured if not np.array_equal(x[choice], point[choice])]
-        if not others:
-            return strategy
-        points = np.repeat(point[None], len(others), axis=0)
-        points[:, choice] = others
-        means, _ = model.predict(points)
-        other = self._coordinates.to_strategy(points[np.argmin(means)])
-        return replace(strategy, **{name: getattr(other, name) for name in CHOICES})
+        if round_ > 0:
+            return better_half(self._rounds[-1], self._probes[self._searches :], self._ledger)
+        with threadpool_limits(1):
+            model = self._fit_model(self._searches)
+            best = self._incumbents(model, self._searches, self._retest.contenders)
+            if len(self._coordinates.combinations()) > 1:
+                measured = [x for i, x in enumerate(self._x) if self._ledger.value(i) is not None]
+                best = beside_other_choices(best, self._coordinates, measured, model.predict)
+        return best[: self._retest.contenders]
 
 
 def _with_values(point: Vector, free: npt.NDArray[np.int64], values: Vector) -> Vector:

@@ -290,52 +290,11 @@ class Generating(Generic[G]):
         self._find_rows()
         while chunks:
             together = max(1, (self.rows_at_once or 1) // self._chunk)
-            yield self._tokens_of(chunks[:together])
+            yield self.tokens_of_chunks(chunks[:together])
             chunks = chunks[together:]
 
-    def rows_of(
-        self, strategy: GenerationStrategy, conditions: Sequence[int], rows: int, seed: int
-    ) -> Iterator[Tensor]:
-        """The tokens of `rows` images of each of these conditions, [len(conditions), L] a row.
-
-        They are no part of what is measured.
-
-        Args:
-            strategy: T <= L steps.
-            conditions: numbers of classes or texts (see `shown_conditions`).
-            rows: how many images of each.
-            seed: of all noise.
-        """
-        for row in range(rows):
-            source = derived_seed("pictures", seed, row)
-            yield self._tokens_of([Chunk(strategy, source, _always(conditions))])[0]
-
-    def steps_of(
-        self, strategy: GenerationStrategy, conditions: Sequence[int], seed: int
-    ) -> list[tuple[Tensor, Tensor]]:
-        """The steps in which the first row of `rows_of` forms.
-
-        Returns:
-            For each step the tokens that it sampled and those that it left, where masked ones are
-            the mask token; both [len(conditions), L].
-        """
-        steps: list[tuple[Tensor, Tensor]] = []
-        source = derived_seed("pictures", seed, 0)
-        chunk = Chunk(strategy, source, _always(conditions))
-        self._tokens_of([chunk], lambda *step: steps.append(step))
-        return steps[-strategy.steps :]  # those before are of tries for which memory ran out
-
-    def shown_conditions(self, most: int) -> list[int]:
-        """The classes or texts to show in pictures: all of them, or `most` from the whole range.
-
-        A generator without conditions has one, which is repeated.
-        """
-        known = self.generator.num_conditions or 1
-        columns = most if known == 1 else min(most, known)
-        return [column * known // columns for column in range(columns)]
-
-    def _tokens_of(self, chunks: Sequence[Chunk], watch: Watch | None = None) -> list[Tensor]:
-        """The tokens of chunks that are generated together.
+    def tokens_of_chunks(self, chunks: Sequence[Chunk], watch: Watch | None = None) -> list[Tensor]:
+        """The tokens of chunks that are generated together, [B, L] int64 each.
 
         Where memory runs out, the next try uses half the rows at once, and half the chunks.
 
@@ -349,9 +308,9 @@ class Generating(Generic[G]):
             return found
         torch.cuda.empty_cache()
         if len(chunks) == 1:
-            return self._tokens_of(chunks, watch)
+            return self.tokens_of_chunks(chunks, watch)
         half = len(chunks) // 2
-        return self._tokens_of(chunks[:half]) + self._tokens_of(chunks[half:])
+        return self.tokens_of_chunks(chunks[:half]) + self.tokens_of_chunks(chunks[half:])
 
     def _try_chunks(self, chunks: Sequence[Chunk], watch: Watch | None) -> list[Tensor] | None:
         sources = [torch.Generator(device()).manual_seed(chunk.source) for chunk in chunks]
@@ -401,8 +360,8 @@ class Generating(Generic[G]):
         trial = Chunk(
             GenerationStrategy.maskgit(min(2, length)), 0, functools.partial(self._draw, 0)
         )
-        self._tokens_of([trial])  # what is kept from then on is made
-        found = rows_that_fit(length, self._chunk, lambda: self._tokens_of([trial]))
+        self.tokens_of_chunks([trial])  # what is kept from then on is made
+        found = rows_that_fit(length, self._chunk, lambda: self.tokens_of_chunks([trial]))
         if self.rows_at_once is None:  # else memory ran out
             self.rows_at_once = found
 
@@ -415,7 +374,3 @@ class Generating(Generic[G]):
         """The class numbers [chunk], or text numbers, of the images from number `first` on."""
         count = self.generator.num_conditions or 1
         return draw_conditions(self._classes, count, first, self._chunk, random)
-
-
-def _always(conditions: Sequence[int]) -> Callable[[torch.Generator], Tensor]:
-    return lambda random: torch.tensor(conditions, device=random.device)

@@ -32,6 +32,7 @@ from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.pictures import ClassGrid, Film
 from trials.objectives.real_examples import RealExamples
 from trials.objectives.scoring import measure_scored, require_gradients
+from trials.objectives.shown_tokens import rows_of, shown_conditions, steps_of
 from trials.objectives.yardstick import Yardstick
 
 G = TypeVar("G", bound=MaskedGenerator)
@@ -241,10 +242,10 @@ class GeneratorObjective(Generic[G]):
         self, strategy: GenerationStrategy, columns: int, rows: int, seed: int
     ) -> ClassGrid:
         """See `ShowsClasses.class_grid`."""
-        shown = self._generating.shown_conditions(columns)
+        shown = shown_conditions(self._generating.generator, columns)
         with one_thread(), torch.inference_mode():
             self._move(device())
-            made = self._decoded(self._generating.rows_of(strategy, shown, rows, seed))
+            made = self._decoded(rows_of(self._generating, strategy, shown, rows, seed))
             return ClassGrid(made, self._names_of(shown))
 
     def real_grid(self, columns: int, rows: int) -> ClassGrid | None:
@@ -252,7 +253,7 @@ class GeneratorObjective(Generic[G]):
         known = self.real_examples()
         if known is None:
             return None
-        shown = self._generating.shown_conditions(columns)
+        shown = shown_conditions(self._generating.generator, columns)
         tokens = torch.from_numpy(known.first(shown, rows)).to(device())
         if not len(tokens):
             return None
@@ -262,11 +263,11 @@ class GeneratorObjective(Generic[G]):
 
     def film(self, strategy: GenerationStrategy, images: int, seed: int) -> Film:
         """See `Films.film`."""
-        shown = self._generating.shown_conditions(images)
+        shown = shown_conditions(self._generating.generator, images)
         generator = self._generating.generator
         with one_thread(), torch.inference_mode():
             self._move(device())
-            steps = self._generating.steps_of(strategy, shown, seed)
+            steps = steps_of(self._generating, strategy, shown, seed)
             frames = self._decoded(sampled for sampled, _ in steps)
             masked = torch.stack([left == generator.mask_token for _, left in steps])
             names = self._names_of(shown)

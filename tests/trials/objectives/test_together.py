@@ -73,13 +73,13 @@ def test_on_a_gpu_as_many_chunks_as_it_has_room_for_share_forward_passes(
     expected = alone(trained_images, 120)
     rounds: list[int] = []
     generating = trained_images._generating
-    chunks_of = type(generating)._tokens_of
+    chunks_of = type(generating).tokens_of_chunks
 
     def spy(self: Any, chunks: Sequence[Any], *watch: Any) -> Any:
         rounds.append(len(chunks))
         return chunks_of(self, chunks, *watch)
 
-    monkeypatch.setattr(type(generating), "_tokens_of", spy)
+    monkeypatch.setattr(type(generating), "tokens_of_chunks", spy)
     with fake_cuda(monkeypatch):
         found = trained_images.evaluate_together(STRATEGIES, 120, SEEDS)
         trained_images._move("cpu")
@@ -96,11 +96,11 @@ def test_memory_that_runs_out_divides_the_chunks_and_changes_nothing_but_roundin
 ) -> None:
     expected, forward, refused = alone(trained_images, 120), NAT.forward, []
 
-    def small(self: NAT, tokens: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+    def small(self: NAT, tokens: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         if len(tokens) > 40:
             refused.append(len(tokens))
             raise torch.OutOfMemoryError("no memory for so many")
-        return forward(self, tokens, conditions)
+        return forward(self, tokens, *others)
 
     monkeypatch.setattr(NAT, "forward", small)
     monkeypatch.setattr(trained_images._generating, "rows_at_once", 600)
