@@ -1,6 +1,6 @@
 """Measures how close to a device's ceiling everything runs that an evaluation or a training needs.
 
-    python -m benchmarks.gpu --out gpu.json                 # under 5 minutes on one H200
+    python -m benchmarks.gpu --out gpu.json                 # about 5 minutes on one H200
     python -m benchmarks.gpu --only letters,training
 
 It compares a literal port of the public sampler with ours, on the same card and in one run. The

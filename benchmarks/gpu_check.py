@@ -283,10 +283,10 @@ def _limited(reserved: int, rows: int) -> Iterator[None]:
         return
     forward = NAT.forward
 
-    def small(self: NAT, tokens: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+    def small(self: NAT, tokens: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         if len(tokens) > rows:
             raise torch.OutOfMemoryError(f"no memory for {len(tokens)} rows")
-        return forward(self, tokens, conditions)
+        return forward(self, tokens, *others)
 
     NAT.forward = small  # type: ignore[method-assign]
     try:

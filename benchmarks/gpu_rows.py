@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import time
@@ -101,8 +102,14 @@ def timed(way: Callable[[], object], repeats: int, warm_up: int = 1) -> list[flo
 
 @contextmanager
 def busy_shares(found: list[float]) -> Iterator[None]:
-    """Add to `found` the shares of time in % in which the first GPU ran anything, each of half a
-    second, while the block runs; those of its ends are left out."""
+    """Add to `found` the shares of time in % in which the machine's first GPU ran anything.
+
+    Each share is of half a second of the block; those of its ends are left out. Without nvidia-smi,
+    or where it does not know, nothing is added.
+    """
+    if shutil.which("nvidia-smi") is None:
+        yield
+        return
     asked = ["nvidia-smi", "-i", "0", "--query-gpu=utilization.gpu", "-lms", "500"]
     command = [*asked, "--format=csv,noheader,nounits"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
@@ -111,7 +118,7 @@ def busy_shares(found: list[float]) -> Iterator[None]:
         finally:
             watching.terminate()
         told, _ = watching.communicate()
-    found += [float(line) for line in told.split()[2:-1]]
+    found += [float(line) for line in told.split()[2:-1] if line.isdecimal()]
 
 
 def milliseconds(part: str, what: str, times: Sequence[float], first: float | None = None) -> Row:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo import maybe_mark_dynamic
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +55,11 @@ class CompiledRows:
         if count < self._rows:
             rows = torch.arange(self._rows, device=parts[0].device).clamp_(max=count - 1)
             padded = tuple(part[rows] for part in parts)
-        if self._any_columns:
-            maybe_mark_dynamic(padded[0], 1)
         try:
+            if self._any_columns:
+                from torch._dynamo import maybe_mark_dynamic  # slow to import
+
+                maybe_mark_dynamic(padded[0], 1)
             return self._compiled(*padded)[:count]
         except torch.OutOfMemoryError:
             raise

@@ -247,8 +247,11 @@ def _logits(
     places: Tensor | None,
     rows: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the guided logits, to the last digit as `generate` computes them, and their derivative
-    in the scale; [B, P, K] each. In the first step no places are given, which stand for all."""
+    """Return the guided logits as `generate` computes them, and their derivative in the scale.
+
+    Those of `generate` are equal to the last digit but in Halton orders, where it asks for fewer.
+    Both are [B, P, K]. In the first step no places are given, which stand for all.
+    """
     unconditional = generator.null(conditions)
     if places is None:
         kept, null, kind = masked_logits(generator, conditions, rows, guided=True)

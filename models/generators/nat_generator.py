@@ -28,7 +28,8 @@ from models.tokenizers.decoder import Decoder, square_decoder
 class NATGenerator:
     """A NAT that generates for classes, or for the captions of token data.
 
-    Without weights it can do everything except `__call__`, `null` and `hash`.
+    Without weights it can do everything except `__call__`, `logits_at`, `null` and `hash`. Decoding
+    calls `__call__` in the first step alone, so a class that changes logits overrides both.
 
     Args:
         config: the sizes of the NAT.

@@ -97,22 +97,21 @@ def _at_smaller_n(
     real: Statistics, groups: Sequence[Sums], images: int
 ) -> tuple[tuple[int, float], ...]:
     """Return pairs of a smaller n and the mean FID over disjoint parts of nearly that size."""
-    divisions = [
-        parts for parts in PARTS if parts <= len(groups) and images // parts > len(real.mean)
-    ]
-    if not divisions:
-        return ()
-    fakes = []
-    for parts in divisions:
-        cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
-        fakes += [_total(groups[a:b]).statistics() for a, b in itertools.pairwise(cuts)]
-    values = torch.linalg.eigvalsh(torch.stack([product_of(real, fake) for fake in fakes]))
-    pairs = zip(fakes, values, strict=True)
-    fids = torch.stack([distance_of(real, *pair) for pair in pairs]).tolist()
     return tuple(
-        (images // parts, math.fsum(fids.pop(0) for _ in range(parts)) / parts)
-        for parts in divisions
+        (images // parts, _mean_fid(real, groups, parts))
+        for parts in PARTS
+        if parts <= len(groups) and images // parts > len(real.mean)
     )
+
+
+def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
+    """Return the mean FID over disjoint parts of nearly equal size."""
+    cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
+    fids = [
+        float(frechet_distance(real, _total(groups[a:b]).statistics()))
+        for a, b in itertools.pairwise(cuts)
+    ]
+    return math.fsum(fids) / parts
 
 
 def _influences(

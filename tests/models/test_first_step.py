@@ -9,6 +9,7 @@ from torch import Tensor
 from models.decoding import generate
 from models.first_step import KeepsFirstStep
 from models.generators.conditions import Conditions
+from models.generators.generator import PredictsPlaces
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.schedule_scores import generate_scored
@@ -41,6 +42,7 @@ def test_tokens_are_the_same_and_the_first_pass_is_saved(guided: bool) -> None:
     expected = generate(generator, conditions, strategy, torch.Generator().manual_seed(1))
     without = generator.seen
     keeping = KeepsFirstStep(generator, Conditions(torch.arange(10)), 4)
+    assert isinstance(keeping, PredictsPlaces)
     generator.seen = 0
     found = generate(keeping, conditions, strategy, torch.Generator().manual_seed(1))
     assert torch.equal(found, expected)

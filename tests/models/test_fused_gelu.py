@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import models.fused_gelu
 from models.fused_gelu import fused, linear_gelu
 
 
@@ -37,6 +38,32 @@ def test_compilers_keep_it_whole(layer: nn.Linear) -> None:
     assert torch.equal(run(x), fused(x, layer.weight, layer.bias))
     assert len(graphs) == 1
     assert "linear_gelu" in graphs[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "weights", "gradients", "expected"),
+    [
+        (torch.bfloat16, torch.bfloat16, False, True),
+        (torch.bfloat16, torch.bfloat16, True, False),
+        (torch.bfloat16, torch.float32, False, False),
+        (torch.float32, torch.float32, False, False),
+    ],
+)
+def test_only_bfloat16_on_a_gpu_without_gradients_is_in_one_kernel(
+    layer: nn.Linear,
+    dtype: torch.dtype,
+    weights: torch.dtype,
+    gradients: bool,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[torch.Tensor] = []
+    monkeypatch.setattr(models.fused_gelu, "fused", lambda x, *_: calls.append(x))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    x = torch.randn(4, 8, dtype=dtype)
+    with torch.set_grad_enabled(gradients), torch.autocast("cpu", enabled=dtype != weights):
+        linear_gelu(layer.to(weights), x)
+    assert bool(calls) == expected
 
 
 def test_gradients_and_other_devices_have_the_two_apart(layer: nn.Linear) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Self, TypeVar, cast
 
 import torch
@@ -33,6 +33,9 @@ from trials.objectives.condition_draws import CLASS_DRAWS, draw_conditions
 
 G = TypeVar("G", bound=MaskedGenerator)
 Made = TypeVar("Made")
+
+ALMOST_ALL = 1 - 1e-9
+"""The mask ratio of the step by which memory is measured: all tokens but one are then predicted."""
 
 
 @dataclass(frozen=True)
@@ -357,9 +360,9 @@ class Generating(Generic[G]):
         if self.rows_at_once is not None or self._compiled or device() == "cpu":
             return
         length = self.generator.tokens
-        trial = Chunk(
-            GenerationStrategy.maskgit(min(2, length)), 0, functools.partial(self._draw, 0)
-        )
+        strategy = GenerationStrategy.maskgit(min(2, length))
+        most = replace(strategy, mask_ratio=(ALMOST_ALL,) * (strategy.steps - 1))
+        trial = Chunk(most, 0, functools.partial(self._draw, 0))
         self.tokens_of_chunks([trial])  # what is kept from then on is made
         found = rows_that_fit(length, self._chunk, lambda: self.tokens_of_chunks([trial]))
         if self.rows_at_once is None:  # else memory ran out

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.compiled import CompiledGenerator
+from models.compiled_rows import CompiledRows
 from models.data.contexts import store_contexts
 from models.data.image_sources import open_source
 from models.data.real_statistics import pixels_file, real_statistics
@@ -132,15 +132,15 @@ def test_compiled_forward_passes_all_have_the_rows_of_a_chunk(
 ) -> None:
     seen: list[int] = []
 
-    class Spy(CompiledGenerator):
-        def __call__(self, tokens: Any, conditions: Any) -> Any:
-            seen.append(len(tokens))
-            return self._generator(tokens, conditions)
+    def spy(self: CompiledRows, *parts: torch.Tensor) -> torch.Tensor:
+        seen.append(len(parts[0]))
+        assert self._rows == 50
+        return self._function(*parts)
 
     objective = ImagesObjective(**image_settings, compiled=True)
     objective.prepare(tmp_path, quiet)
     expected = objective.evaluate(THREE, 80, 3)
-    monkeypatch.setattr(generating, "CompiledGenerator", Spy)
+    monkeypatch.setattr(CompiledRows, "__call__", spy)
     decoders: list[GridDecoder] = []
 
     def as_it_is(self: GridDecoder) -> Callable[[Any], Any]:

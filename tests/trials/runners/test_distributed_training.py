@@ -40,7 +40,7 @@ def test_two_workers_train_to_the_weights_of_one(tmp_path: Path) -> None:
 def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     objective = DigitsObjective(**SMALL)
     settings = replace(objective._training.settings, learning_rate=1e30)
-    objective._training = replace(objective._training, settings=settings)
+    objective._given_training = replace(objective._training, settings=settings)
     with pytest.raises(ValueError, match="the training failed: .*diverged"):
         train_together(objective, tmp_path, lambda *_: None, workers=1)
 
