@@ -154,6 +154,8 @@ CASES: dict[str, tuple[Callable[[], MaskedGenerator], Sampler]] = {
 
 def main(name: str, batch: int = 4, pairs: int = 3, threads: int = 1) -> None:
     """Print CPU seconds per image of both, and their ratio."""
+    if name not in CASES:
+        raise typer.BadParameter(f"{name!r} is unknown; known: {', '.join(CASES)}")
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     make, literal = CASES[name]
