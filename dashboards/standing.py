@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dashboards.formatting import combined_error, is_noise, with_error
 from dashboards.input import Result
-from search.controls import best_control, best_searched
+from search.controls import RIVALS, best_control, best_searched
 
 
 def standing(results: Sequence[Result]) -> str | None:
@@ -18,22 +18,25 @@ def standing(results: Sequence[Result]) -> str | None:
     found, control = best_searched(results), best_control(results)
     if found is None or control is None:
         return None
+    alone = sum(r.method in RIVALS and not r.searched for r in results) == 1
+    which = "the only control tested" if alone else "the best control"
+    name = f"{which}, {control.label},"
     gap, combined = control.value - found.value, combined_error(found, control)
     if gap == 0 and found.values == control.values:
         return (
-            f"{found.label} found nothing below the best control, {control.label}, which needs "
-            "no search: their final tests are the same"
+            f"{found.label} found nothing below {name} which needs no search: "
+            "their final tests are the same"
         )
     by = with_error(abs(gap), combined)
     if is_noise(gap, combined):
         return (
-            f"{found.label} ends level with the best control, {control.label}, which needs no "
-            f"search: their difference, {by}, is inside the noise"
+            f"{found.label} ends level with {name} which needs no search: "
+            f"their difference, {by}, is inside the noise"
         )
     if gap > 0:
-        return f"{found.label} ends below the best control, {control.label}, by {by}"
+        return f"{found.label} ends below {name} by {by}"
     return (
-        f"no method beats the best control: {control.label}, which needs no search, ends below "
+        f"no method beats {which}: {control.label}, which needs no search, ends below "
         f"{found.label}, the best searched method, by {by}"
     )
 
