@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nn_functional
 
-from models.metrics.frechet import Statistics
+from models.metrics.frechet import Statistics, product_of, slope_of
 from models.metrics.metric import statistics_of
 from search.gradient import Gradient, places_of
 from search.seeds import derived_seed
@@ -61,20 +61,19 @@ class ScoredImages:
 def influences(real: Statistics, fake: Statistics, features: Tensor) -> Tensor:
     """Return the influence of images on FID; [...] for features [..., F], float64.
 
-    d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
-    C1^(1/2). In a direction in which the generated images hardly vary the derivative is
-    unbounded, but an image of n changes the variance by about 1/n of its square: that much is
-    added, in units of the mean eigenvalue, so that one rare pixel does not decide the gradient.
+    d FID = 2 (m2 - m1) dm + tr((I - A) dC), with I - A of `models.metrics.frechet.slope_of`. In a
+    direction in which the generated images hardly vary the derivative is unbounded, but an image of
+    n changes the variance by about 1/n of its square: that much is added, in units of the mean
+    eigenvalue, so that one rare pixel does not decide the gradient.
 
     Args:
         real: of the real images.
         fake: of generated images, other ones than these.
         features: of the images to judge.
     """
-    values, vectors = torch.linalg.eigh(real.root @ fake.covariance @ real.root)
+    values, vectors = torch.linalg.eigh(product_of(real, fake))
     inverse = (values.clamp(min=0) + values.mean() / (fake.images or 1)).rsqrt()
-    slope = -(real.root @ (vectors * inverse) @ vectors.T @ real.root)
-    slope.diagonal().add_(1.0)
+    slope = slope_of(real, inverse, vectors)
     shift = features - fake.mean
     quadratic = ((shift @ slope) * shift).sum(-1) - (slope * fake.covariance).sum()
     found: Tensor = shift @ (2 * (fake.mean - real.mean)) + quadratic

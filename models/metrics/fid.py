@@ -24,6 +24,7 @@ from models.metrics.frechet import (
     frechet_distance,
     is_finite,
     product_of,
+    slope_of,
 )
 from models.metrics.metric import GROUPS, Estimate, RealImages
 
@@ -119,8 +120,7 @@ def _influences(
 ) -> Tensor:
     """Return the influence of each group's mean features on FID; [G], with mean 0.
 
-    d FID = 2 (m2 - m1) dm + tr((I - A) dC) with A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2)
-    C1^(1/2), which is linear in a group's sums.
+    d FID = 2 (m2 - m1) dm + tr((I - A) dC), with I - A of `slope_of`, is linear in a group's sums.
 
     Args:
         real: the statistics of the real images.
@@ -129,12 +129,10 @@ def _influences(
         values: the eigenvalues of C1^(1/2) C2 C1^(1/2), [F].
         vectors: its eigenvectors, [F, F].
     """
-    root = real.root
     # The derivative does not exist in directions without variance.
     floor = values.max() * 1e-10
     inverse = torch.where(values > floor, values.clamp(min=floor).rsqrt(), 0.0)
-    slope = -(root @ (vectors * inverse) @ vectors.T @ root)
-    slope.diagonal().add_(1.0)
+    slope = slope_of(real, inverse, vectors)
     # With a shift s of a group's mean from m2: dC = E[x x'] - m2 m2' - s m2' - m2 s' - C2.
     leaning = slope @ fake.mean
     constant = fake.mean @ leaning + (slope * fake.covariance).sum()

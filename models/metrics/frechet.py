@@ -162,6 +162,21 @@ def product_of(real: Statistics, fake: Statistics) -> Tensor:
     return (product + product.T) / 2
 
 
+def slope_of(real: Statistics, inverse: Tensor, vectors: Tensor) -> Tensor:
+    """Return I - A, the derivative of the distance in C2, [F, F].
+
+    A = C1^(1/2) (C1^(1/2) C2 C1^(1/2))^(-1/2) C1^(1/2).
+
+    Args:
+        real: holds C1.
+        inverse: the inverse roots of the eigenvalues of `product_of`, [F].
+        vectors: its eigenvectors, [F, F].
+    """
+    slope = -(real.root @ (vectors * inverse) @ vectors.T @ real.root)
+    slope.diagonal().add_(1.0)
+    return slope
+
+
 def distance_of(real: Statistics, fake: Statistics, eigenvalues: Tensor) -> Tensor:
     """Return the Fréchet distance, given the eigenvalues [F] of `product_of`.
 
