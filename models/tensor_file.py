@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ UNUSED = ("position_ids", "n_averaged", "codebook_used")
 
 COUNTERS = "num_batches_tracked"
 QUANTISED = "quantised models are not read"
+PICKLE = b"\x80"
+"""The first byte of a pickle, in which torch.save once wrote its files."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 HARMLESS: list[Any] = [
@@ -112,15 +115,16 @@ def load_torch(path: str | Path) -> Any:
             # maps only zip files, and only by paths that are UTF-8.
             mapped = head.startswith(b"PK") and _is_utf8(path)
             name = str(path) if mapped else path
-            with torch.serialization.safe_globals(HARMLESS):
+            with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
                 return torch.load(name, map_location="cpu", weights_only=True, mmap=mapped)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         except Exception:  # of any type, because torch's parsers raise many
-            whole = head.startswith(b"PK") and zipfile.is_zipfile(path)
+            pickled = head.startswith(PICKLE) or zipfile.is_zipfile(path)
             reason = (
                 "it holds other objects, which are not read for safety, or is damaged"
-                if whole
+                if pickled
                 else "damaged or cut off"
             )
     raise ValueError(f"{path}: not a checkpoint of tensors ({reason})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import pickle
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_files_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (nn.Linear(2, 2), "it holds other objects, which are not read for safety, or is damaged"),
     ):
         assert line in told(tmp_path / "x.pth", content)
+
+
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_a_plain_pickle_is_one_line_without_warnings(
+    protocol: int, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(pickle.dumps({"a.w": Path("x")}, protocol))
+    with pytest.raises(ValueError, match="it holds other objects, which are not read for safety"):
+        read_tensors(path)
+    assert not list(recwarn)
 
 
 UNUSABLE: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
