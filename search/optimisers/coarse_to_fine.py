@@ -218,18 +218,26 @@ class CoarseToFine:
         """Make the first points: the start, the controls, and evenly spread levels and slopes.
 
         The evenly spread points take the combinations of choices in turn. What earlier searches
-        found takes the place of most of them.
+        found takes the place of most of them. Gradients say where to go from the controls, so with
+        them a short search has fewer.
         """
         coarse = self._coordinates.up_to(COARSE_ORDER)
+        combinations = self._coordinates.combinations()
+        firsts = list(first_points(self._space, self._coordinates).values())
+        if not self._begin_with_controls:
+            firsts = firsts[:1]
+        count = min(2 * len(coarse), self._searches // 6)
         # The model needs results, so the design has to last until the first result is due.
-        count = max(4, self._max_in_flight, min(2 * len(coarse), self._searches // 6))
+        if self._asks_gradients and len(combinations) == 1:
+            count = max(count, self._max_in_flight - len(firsts))
+        else:
+            count = max(count, self._max_in_flight, 4)
         known = [] if self._knowledge is None else self._knowledge.best
         if known:
             count = max(0, self._max_in_flight - len(known))
         unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
-        firsts = list(first_points(self._space, self._coordinates).values())
-        points = [*(firsts if self._begin_with_controls else firsts[:1]), *known]
-        for row, chosen in zip(unit, itertools.cycle(self._coordinates.combinations())):
+        points = [*firsts, *known]
+        for row, chosen in zip(unit, itertools.cycle(combinations)):
             point = np.zeros(len(self._coordinates))
             point[coarse] = (2 * row - 1) * self._coordinates.reach()[coarse]
             point[self._coordinates.is_choice] = chosen

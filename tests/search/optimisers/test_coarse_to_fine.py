@@ -283,6 +283,30 @@ def test_gradients_are_asked_for_with_all_but_retests() -> None:
     assert not any(probe.gradient for probe in searched(False, 0)[1])
 
 
+@pytest.mark.parametrize(("evaluations", "plain", "along"), [(10, 4, 1), (20, 4, 3), (60, 8, 8)])
+def test_a_short_search_with_gradients_has_fewer_evenly_spread_points(
+    evaluations: int, plain: int, along: int
+) -> None:
+    controls = list(first_strategies(SPACE, TOKENS).values())
+    for gradients, spread in ((False, plain), (True, along)):
+        budget = Budget(100 * evaluations, 100)
+        optimiser = CoarseToFine(SPACE, budget, 0, TOKENS, gradients=gradients)
+        firsts = [
+            probe.strategy for probe, _ in run(optimiser) if probe.role in ("start", "design")
+        ]
+        assert firsts[: len(controls)] == controls
+        assert len(firsts) == len(controls) + spread
+
+
+def test_choices_are_tried_before_gradients_are_followed() -> None:
+    """A model knows nothing of a choice that no strategy has."""
+    choices = {"token_order": ("confidence", "confidence-spread", "halton")}
+    space = Space(GenerationStrategy.maskgit(6), choices=choices)
+    optimiser = CoarseToFine(space, Budget(3_000, 100), 0, TOKENS, gradients=True)
+    firsts = [probe for probe, _ in run(optimiser) if probe.role in ("start", "design")]
+    assert {probe.strategy.token_order for probe in firsts} == set(choices["token_order"])
+
+
 def test_a_search_goes_on_without_gradients_that_do_not_come() -> None:
     optimiser = CoarseToFine(SPACE, Budget(2_000, 100), 0, TOKENS, gradients=True)
     assert len(run(optimiser)) == 20
