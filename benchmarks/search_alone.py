@@ -27,7 +27,8 @@ def search_alone(
         RuntimeError: every evaluation failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        record = Record.create(f"sqlite:///{folder}/record.db", "search", {})
+        described = dict(objective.describe())  # its metric, above all
+        record = Record.create(f"sqlite:///{folder}/record.db", "search", described)
         run_local(Study(optimiser, record, space, evaluations, lambda _: None), objective)
         best = record.best()
     if best is None:

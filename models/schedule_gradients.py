@@ -29,7 +29,7 @@ from models.metrics.metric import statistics_of
 from search.gradient import Gradient, places_of
 from search.seeds import derived_seed
 
-HAVE_GRADIENTS = ("fid", "fid-infinity")
+HAVE_GRADIENTS = ("fid", "fid-infinity", "fid-leading")
 """The metrics whose gradient this is: that of FID, less the bias that it has at small n."""
 FOLDS = 10
 FEWEST_IMAGES = 2 * FOLDS

@@ -11,7 +11,13 @@ import numpy as np
 
 from search.gradient import Gradient
 
-LABELS = {"fid": "FID", "fid-infinity": "FID∞", "kid": "KID", "mmd": "MMD"}
+LABELS = {
+    "fid": "FID",
+    "fid-infinity": "FID∞",
+    "fid-leading": "leading FID",
+    "kid": "KID",
+    "mmd": "MMD",
+}
 FORMER_NAMES = {"fid": "value", "fid_se": "standard_error", "fid_at": "value_at"}
 """The names that fields had when FID was the only metric, and their present names."""
 

@@ -43,6 +43,12 @@ class Statistics:
         root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
         return root
 
+    @functools.cached_property
+    def principal_directions(self) -> Tensor:
+        """The eigenvectors of the covariance, in rising order of their variance; [F, F]."""
+        found: Tensor = torch.linalg.eigh(self.covariance).eigenvectors
+        return found
+
     def to(self, device: str | torch.device) -> Statistics:
         """Return these statistics on a device; the same object if they are there already.
 

@@ -207,6 +207,7 @@ METRICS: Registry[Callable[[], Metric]] = Registry(
     {
         "fid": "models.metrics.fid:FID",
         "fid-infinity": "models.metrics.fid_infinity:FIDInfinity",
+        "fid-leading": "models.metrics.leading_fid:LeadingFID",
         "kid": "models.metrics.kid:KID",
         "mmd": "models.metrics.mmd:MMD",
     },

@@ -35,7 +35,7 @@ class DigitsObjective(NATObjective):
         classes: "equal" numbers of each class, or "random" classes as in the paper, which makes
             the metric noisier.
         checkpoint: the hash of weights in the lab's store, to measure these in place of training.
-        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
+        metric: fid, fid-infinity, fid-leading, kid, mmd, or your own (see models.metrics.metric).
         parameters: of the distribution, by name.
 
     Raises:

@@ -213,12 +213,12 @@ class GeneratorObjective(Generic[G]):
         started = time.perf_counter()
         self._move(device())
         with one_thread(), torch.inference_mode():
-            found, scored = measure_scored(
+            found, scored, real = measure_scored(
                 self._generating, self._yardstick, strategy, images, seed
             )
             gradient = None
             if scored.scores.isfinite().all() and math.isfinite(found.value):
-                gradient = gradient_of(scored, self._yardstick.evaluator.real.statistics, seed)
+                gradient = gradient_of(scored, real, seed)
         seconds = time.perf_counter() - started
         measured = self._measurement(found, strategy, images, seconds, ceiling)
         return replace(measured, gradient=gradient)
@@ -347,7 +347,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
         features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or pixels:PATH (see
             models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
-        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
+        metric: fid, fid-infinity, fid-leading, kid, mmd, or your own (see models.metrics.metric).
         quantise: whether images are rounded to 8 bits before they are measured.
         classes: "random" ones, as in the paper, or "equal" numbers of each.
         chunk: images generated at once.

@@ -132,8 +132,8 @@ class ImagesObjective(NATObjective):
         dropout: of the embeddings, in training.
         mask_ratio_distribution: the name of a distribution in search.training_strategy.
         checkpoint: the hash of weights in the lab's store, to measure these in place of training.
-        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric); kid and mmd
-            need a reference with features (`autonat statistics --keep-features`).
+        metric: fid, fid-infinity, fid-leading, kid, mmd, or your own (see models.metrics.metric);
+            kid and mmd need a reference with features (`autonat statistics --keep-features`).
         parameters: of the distribution, by name.
 
     Raises:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from models.decoding import LOWEST_TEMPERATURE
+from models.metrics.frechet import Statistics
+from models.metrics.leading_fid import along, seen_directions
 from models.metrics.metric import Estimate
 from models.precision import device
 from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, ScoredImages
@@ -33,7 +35,7 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
     """
     if metric not in HAVE_GRADIENTS:
         raise ValueError(
-            f"gradients: expected the metric {' or '.join(HAVE_GRADIENTS)}, got {metric}"
+            f"gradients: expected one of the metrics {', '.join(HAVE_GRADIENTS)}, got {metric}"
         )
     if images < FEWEST_IMAGES:
         raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
@@ -52,11 +54,12 @@ def measure_scored(
     strategy: GenerationStrategy,
     images: int,
     seed: int,
-) -> tuple[Estimate, ScoredImages]:
+) -> tuple[Estimate, ScoredImages, Statistics]:
     """Measure the images that `Generating.images` gives, and score them.
 
     The features of the images and of their forecasts, at most 3 n F numbers of 8 bytes, stay in
-    memory until the end.
+    memory until the end. They and the statistics of the real images, which come last, are those
+    that the metric sees.
 
     Args:
         generating: generates the images.
@@ -71,9 +74,12 @@ def measure_scored(
     evaluator, precision = yardstick.evaluator, generating.precision.features
     evaluator.to(device())
     measuring = Measuring(evaluator, (images,), generating.classes, precision)
+    real = evaluator.real.statistics
+    basis = seen_directions(evaluator.metric, real)
 
     def features_of(pixels: Tensor) -> Tensor:
-        return evaluator.features_of(pixels, precision).double()
+        found = evaluator.features_of(pixels, precision).double()
+        return found if basis is None else found @ basis
 
     def seen(tokens: Tensor) -> Tensor:
         (pixels,) = yardstick.seen(iter([generating.decoded(tokens)]))
@@ -88,9 +94,10 @@ def measure_scored(
         # Numbers that stand for texts are no classes.
         classes = drawn if generating.classes > 1 else torch.zeros_like(drawn)
         kept.append(ScoredImages(features_of(pixels), made.scores.double(), forecasts, classes))
-    return estimates[-1], ScoredImages(
+    scored = ScoredImages(
         features=torch.cat([one.features for one in kept]),
         scores=torch.cat([one.scores for one in kept]),
         forecasts=torch.cat([one.forecasts for one in kept], 1),
         classes=torch.cat([one.classes for one in kept]),
     )
+    return estimates[-1], scored, real if basis is None else along(real, basis)

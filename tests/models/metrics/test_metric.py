@@ -16,6 +16,7 @@ def test_ours_by_name() -> None:
     assert [load_metric(name).name for name in METRICS.names()] == [
         "fid",
         "fid-infinity",
+        "fid-leading",
         "kid",
         "mmd",
     ]
@@ -37,7 +38,7 @@ def test_what_is_no_metric_is_refused(
     monkeypatch.setitem(METRICS._registered, "mine", made)
     with pytest.raises(ValueError, match=said):
         load_metric("mine")
-    known = "fid, fid-infinity, kid, mmd, mine"
+    known = "fid, fid-infinity, fid-leading, kid, mmd, mine"
     with pytest.raises(ValueError, match=f"metric = 'lpips' is unknown; known: {known}"):
         load_metric("lpips")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
+from trials.objectives.letters.objective import LettersObjective
 from trials.objectives.measured import evaluate_probe, evaluate_probes
 from trials.objectives.objective import MeasuresGradients
 from trials.objectives.simulated import SimulatedObjective
@@ -52,6 +54,21 @@ def test_a_step_along_the_gradient_lowers_fid(trained: DigitsObjective) -> None:
     assert trained.evaluate(moved, 500, 6).value < trained.evaluate(FOUR, 500, 6).value
 
 
+def test_a_gradient_sees_what_its_metric_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, leading = LettersObjective(), LettersObjective(metric="fid-leading")
+    for objective in (plain, leading):
+        objective.prepare(Path(), lambda *_: None)
+    few = leading.evaluate_with_gradient(FOUR, 144, 5)  # FID needs 293
+    assert few.value == pytest.approx(leading.evaluate(FOUR, 144, 5).value)
+    assert few.gradient is not None
+    monkeypatch.setattr("models.metrics.leading_fid.DIRECTIONS", 292)
+    one, other = (each.evaluate_with_gradient(FOUR, 324, 5) for each in (plain, leading))
+    assert one.gradient is not None
+    assert other.gradient is not None
+    assert other.value == pytest.approx(one.value)
+    assert other.gradient.values == pytest.approx(one.gradient.values, abs=1e-4)
+
+
 def test_a_generator_of_ones_own_has_gradients() -> None:
     assert CaptionedObjective().evaluate_with_gradient(FOUR, 120, 0).gradient is not None
 
@@ -84,7 +101,7 @@ def test_an_objective_without_gradients_fails_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "space", "images", "said"),
     [
-        ({"metric": "kid"}, Space(FOUR), 100, "metric fid or fid-infinity, got kid"),
+        ({"metric": "kid"}, Space(FOUR), 100, "metrics fid, fid-infinity, fid-leading, got kid"),
         ({}, Space(FOUR), 19, "n >= 20, got n = 19"),
         (
             {},

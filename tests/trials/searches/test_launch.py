@@ -167,7 +167,7 @@ def test_evaluations_that_cannot_be_measured_at_once(
         ),
         (
             "--objective digits --set metric=kid",
-            "gradients: expected the metric fid or fid-infinity, got kid",
+            "gradients: expected one of the metrics fid, fid-infinity, fid-leading, got kid",
         ),
         (
             "--objective digits --evaluations-together 4",

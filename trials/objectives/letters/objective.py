@@ -47,7 +47,7 @@ class LettersObjective(NATObjective):
         classes: "equal" numbers of each class, or "random" classes as in the paper, which makes
             the metric noisier.
         checkpoint: the hash of weights in the lab's store, to measure these.
-        metric: fid, fid-infinity, kid, mmd, or your own (see models.metrics.metric).
+        metric: fid, fid-infinity, fid-leading, kid, mmd, or your own (see models.metrics.metric).
         precision: of the tokens, or of each stage: "tokens:bfloat16,features:float32" (see
             models.precision); that of the tokens is also that of training where it is supported.
         compiled: whether forward passes and decoders are compiled on a GPU (see models.compiled).

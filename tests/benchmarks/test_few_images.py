@@ -1,0 +1,77 @@
+"""The comparison of metrics with few images and many features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import few_images
+from benchmarks.few_images import (
+    PIXELS,
+    Arm,
+    LeadingDirections,
+    Plan,
+    RandomNetwork,
+    draw,
+    measured,
+    table,
+)
+from models.data.letters import CHARACTERS, decode
+from search.strategy import GenerationStrategy
+from trials.objectives.letters.files import FOLDER, read_size
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    file = read_size(FOLDER / "large.safetensors")
+    images = (decode(file.examples, file.codes, 16) * 255).byte().numpy()
+    path = tmp_path_factory.mktemp("pictures") / "letters.npz"
+    classes = np.arange(len(images), dtype=np.uint8) % len(CHARACTERS)
+    np.savez(path, x=images, y=classes, font=np.full(len(images), "some font"))
+    return Plan(path, budget=8 * 18, test_images=324)
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        (Arm(PIXELS, "kid", 18), "kid, n = 18"),
+        (Arm(PIXELS, "fid", 18, 8), "fid on 8 directions, n = 18"),
+    ],
+)
+def test_whatever_is_searched_is_tested_in_fid_on_all_features(
+    plan: Plan, arm: Arm, name: str
+) -> None:
+    (row,) = measured(plan, arm, 0)
+    assert row["name"] == name
+    strategy = GenerationStrategy.from_json(json.loads(row["strategy"]))
+    plain = few_images.tested(plan, Arm(PIXELS, "fid", 0), 0, name, strategy, 0.0)
+    assert row["fid"] == plain["fid"] > 10
+    assert table(pd.DataFrame([row])).count("\n") == 1
+
+
+def test_the_picture_shows_both_kinds_of_features(plan: Plan, tmp_path: Path) -> None:
+    rows = [
+        {"features": features, "metric": metric, "name": metric, "fid": fid}
+        for features in ("a", "b")
+        for metric, fid in (("control", 3.0), ("kid", 2.0), ("fid", 2.5))
+    ]
+    draw(pd.DataFrame(rows), tmp_path / "few.png")
+    assert (tmp_path / "few.png").stat().st_size > 10_000
+
+
+def test_the_random_network_is_the_same_everywhere_and_scales() -> None:
+    images = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = RandomNetwork()(images)
+        twice = RandomNetwork(2.0)(images)
+    assert found.shape == (3, 2048)
+    torch.testing.assert_close(twice, 2 * found)
+    assert RandomNetwork().hash() == RandomNetwork().hash()
+    leading = LeadingDirections(RandomNetwork(), torch.eye(2048).double()[:, :5])
+    with torch.inference_mode():
+        torch.testing.assert_close(leading(images), found[:, :5].double())
