@@ -1,4 +1,4 @@
-"""Which metric to search with few images and many features: FID, FID∞, KID, MMD, at several n.
+"""Which metric to search with few images: FID, leading FID, FID∞, KID or MMD, and at which n.
 
     python -m benchmarks.few_images run letters.npz --out FOLDER      # hours on 2 cores
     python -m benchmarks.few_images table benchmarks/few-images.parquet
@@ -12,21 +12,18 @@ that was interrupted goes on where it was. F: features per image.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from benchmarks.kept_rows import Row, add_rows, read_rows, require_same_plan, run_command
+from benchmarks.kept_rows import Row, read_rows, require_same_plan, rows_of_tasks, run_command
 from benchmarks.search_alone import search_alone
 from models.data.letters import CHARACTERS, read_pictures
 from models.features.features import Features
@@ -193,35 +190,21 @@ def run_all(given: argparse.Namespace) -> None:
     """Run the controls and every search that is missing, and write rows.parquet and the table."""
     plan = Plan(given.pictures.resolve(), given.budget, given.test_images)
     told = {"budget": plan.budget, "test_images": plan.test_images}
-    require_same_plan(given.out, told)
+    require_same_plan(given.out, told | {"pictures": read_pictures(plan.pictures).hash()})
     kept = given.out / "rows.jsonl"
-    rows = read_rows(kept)
-    done = {(row["features"], row["arm"], row["seed"]) for row in rows}
+    done = {(row["features"], row["arm"], row["seed"]) for row in read_rows(kept)}
     controls = [(Arm(features, "", 0), 0) for features in (RANDOM, PIXELS)]
     tasks = [*controls, *((arm, seed) for seed in given.seeds for arm in ARMS)]
-    tasks = [(arm, seed) for arm, seed in tasks if (arm.features, arm.name, seed) not in done]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    started = time.monotonic()
-    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
-        asked = [pool.submit(measured, plan, arm, seed) for arm, seed in tasks]
-        for number, answered in enumerate(as_completed(asked), 1):
-            try:
-                found = answered.result()
-            except Exception as error:  # of any type: the other searches go on
-                print(f"{number} of {len(tasks)} failed: {error!r}", flush=True)
-                continue
-            add_rows(kept, found)
-            rows += found
-            spent = time.monotonic() - started
-            for row in found:
-                print(
-                    f"{number} of {len(tasks)}, {spent:.0f} s: {row['name']}, seed {row['seed']}: "
-                    f"FID {row['fid']:.3f} ± {row['fid_se']:.3f}",
-                    flush=True,
-                )
+    missing = [(arm, seed) for arm, seed in tasks if (arm.features, arm.name, seed) not in done]
+    measure = functools.partial(_task, plan)
+    rows = rows_of_tasks(kept, missing, measure, given.processes)
     frame = pd.DataFrame(rows)
     frame.to_parquet(given.out / "rows.parquet")
     print(table(frame))
+
+
+def _task(plan: Plan, task: tuple[Arm, int]) -> list[Row]:
+    return measured(plan, *task)
 
 
 def measured(plan: Plan, arm: Arm, seed: int) -> list[Row]:
@@ -264,7 +247,7 @@ def tested(
     }
 
 
-@cache
+@functools.lru_cache(maxsize=2)  # that of a search, and that of its test
 def _objective(plan: Plan, arm: Arm) -> NATObjective:
     """The small letters, measured as this arm does; n is not used."""
     file = read_size(FOLDER / "small.safetensors")
@@ -273,12 +256,12 @@ def _objective(plan: Plan, arm: Arm) -> NATObjective:
         vectors = torch.linalg.eigh(statistics_of(real).covariance).eigenvectors
         directions = vectors[:, -arm.directions :]
         features, real = LeadingDirections(features, directions), real.double() @ directions
-    shown = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))]
+    some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:REAL_IMAGES]
     return NATObjective(
         NATGenerator(file.config, GreyPatches(file.codes, 8)).with_weights(file.nat()),
         Yardstick(
             features,
-            RealImages(statistics_of(real), shown[:REAL_IMAGES]),
+            RealImages(statistics_of(real), real[some]),
             metric=arm.metric,
             mean_image=file.mean_image,
         ),
@@ -290,7 +273,7 @@ def _objective(plan: Plan, arm: Arm) -> NATObjective:
     )
 
 
-@cache
+@functools.cache
 def _real(pictures: Path, name: str) -> tuple[Features, Tensor]:
     """Features, and those of all real pictures, [N, F]."""
     images = read_pictures(pictures).images

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from search.files import write_text
 
 Row = dict[str, Any]
+Task = TypeVar("Task")
 
 
 def run_command(
@@ -73,3 +78,40 @@ def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """Add rows to those that are kept."""
     with path.open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def rows_of_tasks(
+    kept: Path, tasks: Sequence[Task], measure: Callable[[Task], list[Row]], processes: int
+) -> list[Row]:
+    """Measure in processes of one thread each; return all rows that are kept then.
+
+    The rows of a task, with a name, an FID and its error, are kept as soon as it is done. A task
+    that fails is told, and the others go on.
+
+    Args:
+        kept: the file of the rows.
+        tasks: what is missing.
+        measure: the rows of a task; it is sent to the processes by pickle.
+        processes: how many.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    started = time.monotonic()
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        asked = [pool.submit(measure, task) for task in tasks]
+        for number, answered in enumerate(as_completed(asked), 1):
+            try:
+                found = answered.result()
+            except Exception as error:  # of any type: the other searches go on
+                print(f"{number} of {len(tasks)} failed: {error!r}", flush=True)
+                continue
+            add_rows(kept, found)
+            told = [f"{r['name']}: FID {r['fid']:.2f} ± {r['fid_se']:.2f}" for r in found[-1:]]
+            spent = time.monotonic() - started
+            print(f"{number} of {len(tasks)}, {spent:.0f} s: {'; '.join(told)}", flush=True)
+    rows = read_rows(kept)
+    if not rows:
+        raise ValueError("nothing was measured")
+    return rows

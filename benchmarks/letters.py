@@ -14,14 +14,12 @@ at 2T; with `--marks`, so is the lowest single value that it had seen earlier. I
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import pandas as pd
 import torch
 
 from benchmarks.earlier_results import earlier_results
-from benchmarks.kept_rows import Row, add_rows, read_rows, require_same_plan, run_command
+from benchmarks.kept_rows import Row, read_rows, require_same_plan, rows_of_tasks, run_command
 from models.precision import device
 from search.controls import CONTROLS
 from search.optimiser import Budget
@@ -166,8 +164,7 @@ def run_all(given: argparse.Namespace) -> None:
     told = asdict(plan) | {"out": "", "marks": list(plan.marks)}
     require_same_plan(plan.out, told)
     kept = plan.out / "rows.jsonl"
-    rows = read_rows(kept)
-    done = {(row["label"], row["steps"], row["seed"]) for row in rows}
+    done = {(row["label"], row["steps"], row["seed"]) for row in read_rows(kept)}
     tasks: list[tuple[str, int, int]] = [
         (label, steps, 0) for label in CONTROL_ORDERS for steps in _lengths(given.steps)
     ]
@@ -178,22 +175,8 @@ def run_all(given: argparse.Namespace) -> None:
         for label in given.arms
     ]
     tasks = [task for task in tasks if task not in done]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
-        asked = [pool.submit(_task, plan, task, started + given.seconds) for task in tasks]
-        for number, answered in enumerate(as_completed(asked), 1):
-            try:
-                found = answered.result()
-            except Exception as error:  # of any type: the other searches go on
-                print(f"{number} of {len(tasks)} failed: {error!r}", flush=True)
-                continue
-            add_rows(kept, found)
-            rows += found
-            told = [f"{r['name']}: FID {r['fid']:.2f} ± {r['fid_se']:.2f}" for r in found[-1:]]
-            spent = time.monotonic() - started
-            print(f"{number} of {len(tasks)}, {spent:.0f} s: {'; '.join(told)}", flush=True)
-    if not rows:
-        raise ValueError("nothing was measured")
+    measure = functools.partial(_task, plan, started + given.seconds)
+    rows = rows_of_tasks(kept, tasks, measure, given.processes)
     frame = pd.DataFrame(rows)
     frame.to_parquet(plan.out / "rows.parquet")
     pd.DataFrame(evaluations(plan.out)).to_parquet(plan.out / "evaluations.parquet")
@@ -218,7 +201,7 @@ def _objective(plan: Plan, metric: str) -> LettersObjective:
     return _OBJECTIVES[key]
 
 
-def _task(plan: Plan, task: tuple[str, int, int], until: float) -> list[Row]:
+def _task(plan: Plan, until: float, task: tuple[str, int, int]) -> list[Row]:
     """The rows of one search, or of the controls of a T; none if it is too late to start."""
     label, steps, seed = task
     if time.monotonic() > until:

@@ -30,7 +30,8 @@ from search.gradient import Gradient, places_of
 from search.seeds import derived_seed
 
 HAVE_GRADIENTS = ("fid", "fid-infinity", "fid-leading")
-"""The metrics whose gradient this is: that of FID, less the bias that it has at small n."""
+"""The metrics whose gradient this is: that of FID on the features that the metric sees, less the
+bias that it has at small n."""
 FOLDS = 10
 FEWEST_IMAGES = 2 * FOLDS
 """The fewest images of a gradient."""

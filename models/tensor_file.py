@@ -44,7 +44,7 @@ UNUSED = ("position_ids", "n_averaged", "codebook_used")
 COUNTERS = "num_batches_tracked"
 QUANTISED = "quantised models are not read"
 PICKLE = b"\x80"
-"""The first byte of a pickle, in which torch.save once wrote its files."""
+"""The first byte of a pickle of protocol 2 or later, in which torch.save once wrote its files."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 HARMLESS: list[Any] = [

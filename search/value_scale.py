@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from search.bound import Vector
 
+FLOOR = 1e-9
+"""The least unit and deviation of a scale, where values are equal."""
+
 
 @dataclass(frozen=True)
 class ValueScale:
@@ -24,6 +27,11 @@ class ValueScale:
     unit: float
     mean: float
     deviation: float
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether values are equal, so that there is no telling what a slope is worth."""
+        return min(self.unit, self.deviation) <= FLOOR
 
     def to_value(self, y: float) -> float:
         """Return the value that the model sees as y."""
@@ -50,11 +58,11 @@ def scaled(values: Vector, most: int) -> tuple[ValueScale, npt.NDArray[np.int64]
     if finite.any():
         known = values[finite]
         low = float(known.min())
-        unit = max(float(np.median(known)) - low, 1e-9)
+        unit = max(float(np.median(known)) - low, FLOOR)
         y = np.log1p((np.where(finite, values, known.max()) - low) / unit)
     chosen = informative(y, most)
     seen = y[chosen]
-    scale = ValueScale(low, unit, float(seen.mean()), max(float(seen.std()), 1e-9))
+    scale = ValueScale(low, unit, float(seen.mean()), max(float(seen.std()), FLOOR))
     return scale, chosen, (seen - scale.mean) / scale.deviation
 
 
@@ -89,16 +97,21 @@ class ReferenceScale:
     mean: float = 0.0
     deviation: float = 1.0
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether values are equal, so that there is no telling what a slope is worth."""
+        return min(self.unit, self.deviation) <= FLOOR
+
     @classmethod
     def of(cls, references: Sequence[float] | Vector) -> ReferenceScale:
         """Make the scale of references: the lowest is 0, and their median arcsinh(1)."""
         low = float(min(references))
-        return cls(low, max(float(np.median(references)) - low, 1e-9))
+        return cls(low, max(float(np.median(references)) - low, FLOOR))
 
     def standardised(self, y: Vector) -> ReferenceScale:
         """Return the scale on which values [N] of this one have a mean of 0 and a deviation of
         1."""
-        return replace(self, mean=float(y.mean()), deviation=max(float(y.std()), 1e-9))
+        return replace(self, mean=float(y.mean()), deviation=max(float(y.std()), FLOOR))
 
     def to_model(self, values: Vector) -> Vector:
         """Return what the model sees of values [N]."""

@@ -20,14 +20,14 @@ from models.metrics.frechet import Statistics, Sums
 from models.metrics.metric import Estimate, Metric, RealImages
 
 DIRECTIONS = 128
-"""The most directions; 128 of the 2,048 of a random network hold 93 % of the variance of letters."""
+"""The most directions; 128 of a random network's 2,048 hold 93 % of the variance of letters."""
 
 
 class LeadingFID:
     """FID on D = min(F, DIRECTIONS) directions (see `models.metrics.metric.Metric`)."""
 
     name = "fid-leading"
-    error = FID.error.replace("FID", f"FID on {DIRECTIONS} directions")
+    error = FID.error.replace("FID", "FID on the leading directions")
     may_be_negative = False
     needs_real_features = False
 

@@ -42,6 +42,8 @@ WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
 COARSE_SHARE = 0.35
 """The share of the search that varies only orders 0 and 1."""
+FIRST_RESULTS = 3
+"""With gradients, the fewest results that the first proposal knows."""
 CONVERGED_GAIN = 0.01
 """A search has converged if its second half improved the value by less than this share."""
 FEWEST_EVALUATIONS = 8
@@ -218,7 +220,7 @@ class CoarseToFine:
         """Make the first points: the start, the controls, and evenly spread levels and slopes.
 
         The evenly spread points take the combinations of choices in turn. What earlier searches
-        found takes the place of most of them. Gradients say where to go from the controls, so with
+        found takes the place of most of them. Gradients of the controls say where to go, so with
         them a short search has fewer.
         """
         coarse = self._coordinates.up_to(COARSE_ORDER)
@@ -227,9 +229,9 @@ class CoarseToFine:
         if not self._begin_with_controls:
             firsts = firsts[:1]
         count = min(2 * len(coarse), self._searches // 6)
-        # The model needs results, so the design has to last until the first result is due.
-        if self._asks_gradients and len(combinations) == 1:
-            count = max(count, self._max_in_flight - len(firsts))
+        # The model needs results, so the design has to last until the first ones are due.
+        if self._asks_gradients and self._begin_with_controls and len(combinations) == 1:
+            count = max(count, self._max_in_flight + FIRST_RESULTS - 1 - len(firsts))
         else:
             count = max(count, self._max_in_flight, 4)
         known = [] if self._knowledge is None else self._knowledge.best
@@ -258,6 +260,8 @@ class CoarseToFine:
 
     def _known_slopes(self, known: int) -> Slopes:
         """Return the derivatives that the model sees of the first `known` probes."""
+        if self._scale.is_flat:
+            return Slopes.none(len(self._coordinates))
         found: list[tuple[float, int]] = []
         for number in self._gradients:
             value = self._ledger.value(number)

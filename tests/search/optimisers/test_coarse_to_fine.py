@@ -15,6 +15,7 @@ from search.optimiser import DONE, RETEST, Budget, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
 from search.space import Space
 from search.strategy import GenerationStrategy
+from search.value_scale import scaled
 
 TOKENS = 64
 SPACE = Space(GenerationStrategy.maskgit(6))
@@ -283,7 +284,7 @@ def test_gradients_are_asked_for_with_all_but_retests() -> None:
     assert not any(probe.gradient for probe in searched(False, 0)[1])
 
 
-@pytest.mark.parametrize(("evaluations", "plain", "along"), [(10, 4, 1), (20, 4, 3), (60, 8, 8)])
+@pytest.mark.parametrize(("evaluations", "plain", "along"), [(10, 4, 2), (20, 4, 3), (60, 8, 8)])
 def test_a_short_search_with_gradients_has_fewer_evenly_spread_points(
     evaluations: int, plain: int, along: int
 ) -> None:
@@ -296,6 +297,42 @@ def test_a_short_search_with_gradients_has_fewer_evenly_spread_points(
         ]
         assert firsts[: len(controls)] == controls
         assert len(firsts) == len(controls) + spread
+
+
+@pytest.mark.parametrize(("max_in_flight", "controls"), [(16, True), (4, False), (1, True)])
+def test_the_first_proposal_with_gradients_knows_what_a_slope_is_worth(
+    max_in_flight: int, controls: bool
+) -> None:
+    """For that it takes values that differ."""
+    optimiser = CoarseToFine(
+        SPACE,
+        Budget(4_000, 100),
+        0,
+        TOKENS,
+        gradients=True,
+        max_in_flight=max_in_flight,
+        begin_with_controls=controls,
+    )
+    in_flight: list[Probe] = []
+    told = 0
+    while not isinstance(answer := optimiser.ask(), Probe) or answer.role != "sample":
+        if isinstance(answer, Probe):
+            in_flight.append(answer)
+            continue
+        probe = in_flight.pop(0)
+        found = Measurement(noisy(probe), None, 100, 12, 0.0, gradient=slope_of(probe.strategy))
+        optimiser.tell(probe, found)
+        told += 1
+    assert told >= 3
+
+
+def test_values_that_are_equal_give_slopes_no_scale() -> None:
+    assert scaled(np.full(4, 3.0), 500)[0].is_flat
+    assert not scaled(np.array([3.0, 4.0, 5.0]), 500)[0].is_flat
+    optimiser = CoarseToFine(SPACE, Budget(2_000, 100), 0, TOKENS, gradients=True)
+    while isinstance(probe := optimiser.ask(), Probe):
+        gradient = slope_of(probe.strategy) if probe.gradient else None
+        optimiser.tell(probe, Measurement(7.0, None, 100, 12, 0.0, gradient=gradient))
 
 
 def test_choices_are_tried_before_gradients_are_followed() -> None:

@@ -21,6 +21,7 @@ from trials.objectives.digits import DigitsObjective
 from trials.objectives.letters.objective import LettersObjective
 from trials.objectives.measured import evaluate_probe, evaluate_probes
 from trials.objectives.objective import MeasuresGradients
+from trials.objectives.scoring import measure_scored
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.record import Record
 from trials.runners.evaluation_trial import _told, read_outcomes
@@ -61,6 +62,9 @@ def test_a_gradient_sees_what_its_metric_sees(monkeypatch: pytest.MonkeyPatch) -
     few = leading.evaluate_with_gradient(FOUR, 144, 5)  # FID needs 293
     assert few.value == pytest.approx(leading.evaluate(FOUR, 144, 5).value)
     assert few.gradient is not None
+    _, scored, real = measure_scored(leading._generating, leading._yardstick, FOUR, 36, 5)
+    assert scored.features.shape == (36, 128)
+    assert {scored.forecasts.shape[-1], *real.mean.shape, *real.covariance.shape} == {128}
     monkeypatch.setattr("models.metrics.leading_fid.DIRECTIONS", 292)
     one, other = (each.evaluate_with_gradient(FOUR, 324, 5) for each in (plain, leading))
     assert one.gradient is not None
