@@ -29,6 +29,7 @@ from models.data.letters import CHARACTERS, read_pictures
 from models.features.features import Features
 from models.generators.nat_generator import NATGenerator
 from models.hashes import numbers_hash
+from models.metrics.leading_fid import LeadingFID
 from models.metrics.metric import RealImages, statistics_of
 from search.controls import CONTROLS
 from search.optimiser import Budget
@@ -61,7 +62,7 @@ class Arm:
         features: the name of the features.
         metric: the name of the metric.
         images: n of an evaluation.
-        directions: the number of leading principal directions that it sees; 0 for all features.
+        directions: of FID, the leading ones that it sees (`LeadingFID`); 0 for all features.
         gradients: whether the search learns from gradients.
     """
 
@@ -131,30 +132,6 @@ class RandomNetwork(Features):
     def hash(self) -> str:
         """See `Features.hash`."""
         return numbers_hash(torch.cat([w.flatten() for w in self.state_dict().values()]))
-
-
-class LeadingDirections(Features):
-    """Features along their leading principal directions.
-
-    Args:
-        features: the features.
-        directions: an orthonormal basis of the directions, [F, K].
-    """
-
-    def __init__(self, features: Features, directions: Tensor) -> None:
-        super().__init__()
-        self.features, self.num_features = features, directions.shape[1]
-        self.register_buffer("directions", directions)
-        self.description = f"{self.num_features} leading directions of {features.description}"
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [B, ...] to features [B, K], float64."""
-        found: Tensor = self.features(images).double() @ self.directions
-        return found
-
-    def hash(self) -> str:
-        """See `Features.hash`."""
-        return numbers_hash(self.directions)
 
 
 @dataclass(frozen=True)
@@ -252,17 +229,13 @@ def _objective(plan: Plan, arm: Arm) -> NATObjective:
     """The small letters, measured as this arm does; n is not used."""
     file = read_size(FOLDER / "small.safetensors")
     features, real = _real(plan.pictures, arm.features)
-    if arm.directions:
-        vectors = torch.linalg.eigh(statistics_of(real).covariance).eigenvectors
-        directions = vectors[:, -arm.directions :]
-        features, real = LeadingDirections(features, directions), real.double() @ directions
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:REAL_IMAGES]
     return NATObjective(
         NATGenerator(file.config, GreyPatches(file.codes, 8)).with_weights(file.nat()),
         Yardstick(
             features,
             RealImages(statistics_of(real), real[some]),
-            metric=arm.metric,
+            metric=LeadingFID(arm.directions) if arm.directions else arm.metric,
             mean_image=file.mean_image,
         ),
         None,

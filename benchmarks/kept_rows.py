@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -99,7 +100,7 @@ def rows_of_tasks(
     """
     os.environ["OMP_NUM_THREADS"] = "1"
     started = time.monotonic()
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
         asked = [pool.submit(measure, task) for task in tasks]
         for number, answered in enumerate(as_completed(asked), 1):
             try:
@@ -115,3 +116,16 @@ def rows_of_tasks(
     if not rows:
         raise ValueError("nothing was measured")
     return rows
+
+
+def _end_with_parent() -> None:
+    """Let this process not outlive the one that started it, which may be killed."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

@@ -11,17 +11,15 @@ that no search uses, beside all controls of the same T. It needs no Ray.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from benchmarks.kept_rows import Row, add_rows, read_rows, require_same_plan, run_command
+from benchmarks.kept_rows import Row, read_rows, require_same_plan, rows_of_tasks, run_command
 from search.controls import CONTROLS
 from search.earlier import EarlierEvaluation, EarlierSearch
 from search.optimiser import Budget
@@ -63,23 +61,13 @@ def run_all(given: argparse.Namespace) -> None:
     same = ("objective", "steps", "images", "budget")
     require_same_plan(given.out, {name: getattr(given, name) for name in same})
     kept = given.out / "rows.jsonl"
-    rows = read_rows(kept)
-    done = {(row["arm"], row["seed"]) for row in rows}
+    done = {(row["arm"], row["seed"]) for row in read_rows(kept)}
     tasks = [("controls", 0), *((arm, seed) for seed in given.seeds for arm in given.arms)]
-    os.environ["OMP_NUM_THREADS"] = "1"
     # The model is trained once, before several processes would do it at the same time.
     _objective(given.objective, given.out)
-    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
-        asked = [pool.submit(_task, given, *task) for task in tasks if task not in done]
-        for answered in as_completed(asked):
-            found = answered.result()
-            add_rows(kept, found)
-            rows += found
-            for row in found:
-                print(
-                    f"{row['arm']} {row['name']}: {row['fid']:.3f} ± {row['fid_se']:.3f}",
-                    flush=True,
-                )
+    measure = functools.partial(_task, given)
+    missing = [task for task in tasks if task not in done]
+    rows = rows_of_tasks(kept, missing, measure, given.processes)
     frame = pd.DataFrame(rows)
     frame.to_parquet(given.out / "rows.parquet")
     print(table(frame))
@@ -92,8 +80,9 @@ def _objective(name: str, folder: Path) -> Objective:
     return made
 
 
-def _task(given: argparse.Namespace, arm: str, seed: int) -> list[Row]:
+def _task(given: argparse.Namespace, task: tuple[str, int]) -> list[Row]:
     """The rows of the controls, or of the searches of one arm and seed."""
+    arm, seed = task
     objective = _objective(given.objective, given.out)
     if arm == "controls":
         return [*_controls(objective, sorted(given.steps))]

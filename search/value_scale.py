@@ -28,11 +28,6 @@ class ValueScale:
     mean: float
     deviation: float
 
-    @property
-    def is_flat(self) -> bool:
-        """Whether values are equal, so that there is no telling what a slope is worth."""
-        return min(self.unit, self.deviation) <= FLOOR
-
     def to_value(self, y: float) -> float:
         """Return the value that the model sees as y."""
         return self.low + self.unit * math.expm1(self.deviation * y + self.mean)
@@ -97,11 +92,6 @@ class ReferenceScale:
     mean: float = 0.0
     deviation: float = 1.0
 
-    @property
-    def is_flat(self) -> bool:
-        """Whether values are equal, so that there is no telling what a slope is worth."""
-        return min(self.unit, self.deviation) <= FLOOR
-
     @classmethod
     def of(cls, references: Sequence[float] | Vector) -> ReferenceScale:
         """Make the scale of references: the lowest is 0, and their median arcsinh(1)."""
@@ -125,3 +115,8 @@ class ReferenceScale:
     def rate(self, value: float) -> float:
         """Return by how much y rises for each unit of a value."""
         return 1 / (math.hypot(self.unit, value - self.low) * self.deviation)
+
+
+def is_flat(scale: ValueScale | ReferenceScale) -> bool:
+    """Whether values are equal, so that there is no telling what a slope is worth."""
+    return min(scale.unit, scale.deviation) <= FLOOR

@@ -14,11 +14,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from models.data.image_sources import open_source
+from models.data.letters import CHARACTERS, decode
 from models.data.real_statistics import real_statistics
 from models.data.tokenize import Tokenizing, tokenize
 from models.threads import one_thread
 from tests.fake_cuda import fake_cuda
 from trials.cli import entry
+from trials.objectives.letters.files import FOLDER, read_size
 
 # A job that a shell runs in the background ignores Ctrl-C, and so would whatever is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -116,6 +118,17 @@ def autonat(
 def photo() -> Image.Image:
     """A real picture, 90 x 72."""
     return Image.fromarray(load_sample_images().images[0]).resize((90, 72))
+
+
+@pytest.fixture(scope="session")
+def letter_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as benchmarks.render_letters makes it, of real pictures as they are decoded."""
+    file = read_size(FOLDER / "large.safetensors")
+    images = (decode(file.examples, file.codes, 16) * 255).byte().numpy()
+    path = tmp_path_factory.mktemp("pictures") / "letters.npz"
+    classes = np.arange(len(images), dtype=np.uint8) % len(CHARACTERS)
+    np.savez(path, x=images, y=classes, font=np.full(len(images), "some font"))
+    return path
 
 
 @pytest.fixture(scope="session")

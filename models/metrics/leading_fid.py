@@ -18,26 +18,30 @@ from torch import Tensor
 from models.metrics.anchors import mean_of_halvings
 from models.metrics.fid import FID
 from models.metrics.frechet import Statistics, Sums
-from models.metrics.metric import Estimate, Metric, RealImages
+from models.metrics.metric import Estimate, RealImages
 
 DIRECTIONS = 128
 """The most directions; 128 of a random network's 2,048 hold 93 % of the variance of letters."""
 
 
 class LeadingFID:
-    """FID on D = min(F, DIRECTIONS) directions (see `models.metrics.metric.Metric`)."""
+    """FID on the leading directions (see `models.metrics.metric.Metric`).
+
+    Args:
+        directions: how many are seen at most, D.
+    """
 
     name = "fid-leading"
     error = FID.error.replace("FID", "FID on the leading directions")
     may_be_negative = False
     needs_real_features = False
 
-    def __init__(self) -> None:
-        self._fid = FID()
+    def __init__(self, directions: int = DIRECTIONS) -> None:
+        self._fid, self._directions = FID(), directions
 
     def images_needed(self, features: int) -> tuple[int, None]:
         """See `Metric`; with n <= D the covariance would be singular."""
-        return self._fid.images_needed(min(features, DIRECTIONS))
+        return self._fid.images_needed(min(features, self._directions))
 
     def part(self, features: Tensor) -> Sums:
         """Return the sums of features [B, F] in float64; memory does not grow with the images."""
@@ -48,7 +52,7 @@ class LeadingFID:
 
         The value is not finite if the features are not.
         """
-        basis = leading_directions(real.statistics)
+        basis = self.basis(real.statistics)
         turned = [
             Sums(one.features @ basis, basis.T @ one.outer @ basis, one.images) for one in groups
         ]
@@ -58,28 +62,22 @@ class LeadingFID:
         """See `Anchored`; known where the features of all real images are."""
         if not real.complete:
             return None
-        basis = leading_directions(real.statistics)
+        basis = self.basis(real.statistics)
         halves = real.once(self.name, lambda found: mean_of_halvings(found.double() @ basis))
         return halves.at(images)
 
     def of_constant_image(self, real: RealImages, features: Tensor) -> float:
         """See `Anchored`."""
-        basis = leading_directions(real.statistics)
+        basis = self.basis(real.statistics)
         seen = RealImages(along(real.statistics, basis))
         return self._fid.of_constant_image(seen, features.double() @ basis)
 
-
-def leading_directions(real: Statistics) -> Tensor:
-    """Return the directions in which real images vary most, an orthonormal basis [F, D]."""
-    return real.principal_directions[:, -DIRECTIONS:]
+    def basis(self, real: Statistics) -> Tensor:
+        """Return the directions in which real images vary most, orthonormal, [F, at most D]."""
+        return real.principal_directions[:, -self._directions :]
 
 
 def along(statistics: Statistics, basis: Tensor) -> Statistics:
     """Return statistics along directions [F, D]."""
     covariance = basis.T @ statistics.covariance @ basis
     return replace(statistics, mean=statistics.mean @ basis, covariance=covariance)
-
-
-def seen_directions(metric: Metric, real: Statistics) -> Tensor | None:
-    """Return the directions [F, D] that a metric sees; None if it sees all features."""
-    return leading_directions(real) if isinstance(metric, LeadingFID) else None

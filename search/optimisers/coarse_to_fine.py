@@ -12,21 +12,19 @@ rounds that the better half survives. The winner is the result.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.stats import qmc
 from threadpoolctl import threadpool_limits
 
 from search.bound import Vector
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.curve_slopes import MeasuredGradient, slopes_of
 from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
-from search.first_strategies import first_points
+from search.first_strategies import first_points, spread_points
 from search.gaussian_process import Data, GaussianProcess, Slopes, fit
 from search.gradient import DIFFERENTIABLE, Gradient
 from search.ledger import Ledger
@@ -36,7 +34,7 @@ from search.optimisers.contenders import beside_other_choices, better_half
 from search.optimisers.halving import Halving
 from search.space import Space
 from search.strategy import GenerationStrategy
-from search.value_scale import ReferenceScale, ValueScale, scaled
+from search.value_scale import ReferenceScale, ValueScale, is_flat, scaled
 
 WIDTHS = (1.0, 0.3, 2.0, 0.0)
 """The widths of the lower confidence bound, in deviations, in turn: 0 is greedy, 2 explores."""
@@ -219,32 +217,25 @@ class CoarseToFine:
     def _make_design(self) -> list[Vector]:
         """Make the first points: the start, the controls, and evenly spread levels and slopes.
 
-        The evenly spread points take the combinations of choices in turn. What earlier searches
-        found takes the place of most of them. Gradients of the controls say where to go, so with
-        them a short search has fewer.
+        What earlier searches found takes the place of most evenly spread points. Gradients of the
+        controls say where to go, so with them a short search has fewer.
         """
         coarse = self._coordinates.up_to(COARSE_ORDER)
-        combinations = self._coordinates.combinations()
         firsts = list(first_points(self._space, self._coordinates).values())
         if not self._begin_with_controls:
             firsts = firsts[:1]
         count = min(2 * len(coarse), self._searches // 6)
         # The model needs results, so the design has to last until the first ones are due.
-        if self._asks_gradients and self._begin_with_controls and len(combinations) == 1:
+        told_where = self._asks_gradients and self._begin_with_controls
+        if told_where and not self._coordinates.is_choice.any():
             count = max(count, self._max_in_flight + FIRST_RESULTS - 1 - len(firsts))
         else:
             count = max(count, self._max_in_flight, 4)
         known = [] if self._knowledge is None else self._knowledge.best
         if known:
             count = max(0, self._max_in_flight - len(known))
-        unit = qmc.Halton(len(coarse), seed=self._seed).random(count)
-        points = [*firsts, *known]
-        for row, chosen in zip(unit, itertools.cycle(combinations)):
-            point = np.zeros(len(self._coordinates))
-            point[coarse] = (2 * row - 1) * self._coordinates.reach()[coarse]
-            point[self._coordinates.is_choice] = chosen
-            points.append(point)
-        return points
+        spread = spread_points(self._coordinates, coarse, count, self._seed)
+        return [*firsts, *known, *spread]
 
     def _known_data(self, known: int) -> Data:
         """Return the data that the model sees of the first `known` probes."""
@@ -260,7 +251,7 @@ class CoarseToFine:
 
     def _known_slopes(self, known: int) -> Slopes:
         """Return the derivatives that the model sees of the first `known` probes."""
-        if self._scale.is_flat:
+        if is_flat(self._scale):
             return Slopes.none(len(self._coordinates))
         found: list[tuple[float, int]] = []
         for number in self._gradients:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,26 +13,18 @@ from benchmarks import few_images
 from benchmarks.few_images import (
     PIXELS,
     Arm,
-    LeadingDirections,
     Plan,
     RandomNetwork,
     draw,
     measured,
     table,
 )
-from models.data.letters import CHARACTERS, decode
 from search.strategy import GenerationStrategy
-from trials.objectives.letters.files import FOLDER, read_size
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    file = read_size(FOLDER / "large.safetensors")
-    images = (decode(file.examples, file.codes, 16) * 255).byte().numpy()
-    path = tmp_path_factory.mktemp("pictures") / "letters.npz"
-    classes = np.arange(len(images), dtype=np.uint8) % len(CHARACTERS)
-    np.savez(path, x=images, y=classes, font=np.full(len(images), "some font"))
-    return Plan(path, budget=8 * 18, test_images=324)
+def plan(letter_pictures: Path) -> Plan:
+    return Plan(letter_pictures, budget=8 * 18, test_images=324)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +63,3 @@ def test_the_random_network_is_the_same_everywhere_and_scales() -> None:
     assert found.shape == (3, 2048)
     torch.testing.assert_close(twice, 2 * found)
     assert RandomNetwork().hash() == RandomNetwork().hash()
-    leading = LeadingDirections(RandomNetwork(), torch.eye(2048).double()[:, :5])
-    with torch.inference_mode():
-        torch.testing.assert_close(leading(images), found[:, :5].double())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.decoding import LOWEST_TEMPERATURE
 from models.metrics.frechet import Statistics
-from models.metrics.leading_fid import along, seen_directions
+from models.metrics.leading_fid import LeadingFID, along
 from models.metrics.metric import Estimate
 from models.precision import device
 from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, ScoredImages
@@ -72,10 +72,11 @@ def measure_scored(
         ValueError: there are more steps than tokens.
     """
     evaluator, precision = yardstick.evaluator, generating.precision.features
+    metric = evaluator.metric
     evaluator.to(device())
     measuring = Measuring(evaluator, (images,), generating.classes, precision)
     real = evaluator.real.statistics
-    basis = seen_directions(evaluator.metric, real)
+    basis = metric.basis(real) if isinstance(metric, LeadingFID) else None
 
     def features_of(pixels: Tensor) -> Tensor:
         found = evaluator.features_of(pixels, precision).double()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.metrics.fid import FID
-from models.metrics.leading_fid import DIRECTIONS, LeadingFID, along, leading_directions
+from models.metrics.leading_fid import DIRECTIONS, LeadingFID, along
 from models.metrics.metric import Anchored, Estimate, Metric, RealImages, statistics_of
 
 WIDE = DIRECTIONS + 72
@@ -43,13 +43,15 @@ def test_it_needs_more_images_than_directions_but_not_than_features() -> None:
     metric = LeadingFID()
     assert metric.images_needed(2048) == (DIRECTIONS + 1, None)
     assert metric.images_needed(74) == (75, None)
+    assert LeadingFID(8).images_needed(74) == (9, None)
     real, made = features(WIDE, 4000, 0), features(WIDE, DIRECTIONS + 20, 1)
     assert 0 < estimate(metric, real, made).value < math.inf
 
 
 def test_it_is_the_fid_of_projected_features_and_below_that_of_all() -> None:
     real, made = features(WIDE, 4000, 0), features(WIDE, 600, 1)
-    basis = leading_directions(statistics_of(real))
+    basis = LeadingFID().basis(statistics_of(real))
+    assert basis.shape == (WIDE, DIRECTIONS)
     found = estimate(LeadingFID(), real, made)
     assert found.value == pytest.approx(estimate(FID(), real @ basis, made @ basis).value)
     assert found.value < estimate(FID(), real, made).value

@@ -35,17 +35,6 @@ def drawn(letters: LettersObjective) -> torch.Tensor:
     return torch.from_numpy(letters.sample(more_remask_noise(4), 720, 1)) / 255
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as benchmarks.render_letters makes it, of real pictures as they are decoded."""
-    file = read_size(FOLDER / "large.safetensors")
-    images = (decode(file.examples, file.codes, 16) * 255).byte().numpy()
-    path = tmp_path_factory.mktemp("pictures") / "letters.npz"
-    classes = np.arange(len(images), dtype=np.uint8) % len(CHARACTERS)
-    np.savez(path, x=images, y=classes, font=np.full(len(images), "some font"))
-    return path
-
-
 def fid_of(letters: LettersObjective, images: torch.Tensor) -> float:
     evaluator = letters._yardstick.evaluator
     with torch.inference_mode():
@@ -102,9 +91,9 @@ def test_tokens_of_decoded_pictures_are_the_same_tokens() -> None:
 
 
 def test_another_training_strategy_is_trained_on_the_pictures(
-    pictures: Path, tmp_path: Path
+    letter_pictures: Path, tmp_path: Path
 ) -> None:
-    objective = LettersObjective(data=str(pictures), batch_size=16)
+    objective = LettersObjective(data=str(letter_pictures), batch_size=16)
     *_, made = objective.train(
         TrainingStrategy("beta", {"alpha": 12, "beta": 3}), 0, (2,), tmp_path / "t", tmp_path, None
     )
@@ -114,9 +103,9 @@ def test_another_training_strategy_is_trained_on_the_pictures(
     assert again.evaluate(two, 300, 1).value == made.objective.evaluate(two, 300, 1).value
 
 
-def test_other_metrics_measure_with_the_pictures(pictures: Path) -> None:
-    objective = LettersObjective(data=str(pictures), metric="kid")
-    objective.prepare(pictures.parent, lambda *_: None)
+def test_other_metrics_measure_with_the_pictures(letter_pictures: Path) -> None:
+    objective = LettersObjective(data=str(letter_pictures), metric="kid")
+    objective.prepare(letter_pictures.parent, lambda *_: None)
     assert objective.evaluate(GenerationStrategy.maskgit(2), 100, 1).finite
 
 

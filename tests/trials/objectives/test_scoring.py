@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from docs.extending.captioned import CaptionedObjective
+from models.metrics.leading_fid import LeadingFID
+from models.metrics.metric import METRICS
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, Budget, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
@@ -55,18 +57,27 @@ def test_a_step_along_the_gradient_lowers_fid(trained: DigitsObjective) -> None:
     assert trained.evaluate(moved, 500, 6).value < trained.evaluate(FOUR, 500, 6).value
 
 
-def test_a_gradient_sees_what_its_metric_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, leading = LettersObjective(), LettersObjective(metric="fid-leading")
-    for objective in (plain, leading):
-        objective.prepare(Path(), lambda *_: None)
+def letters(metric: str) -> LettersObjective:
+    objective = LettersObjective(metric=metric)
+    objective.prepare(Path(), lambda *_: None)
+    return objective
+
+
+def test_a_gradient_sees_what_its_metric_sees() -> None:
+    leading = letters("fid-leading")
     few = leading.evaluate_with_gradient(FOUR, 144, 5)  # FID needs 293
     assert few.value == pytest.approx(leading.evaluate(FOUR, 144, 5).value)
     assert few.gradient is not None
     _, scored, real = measure_scored(leading._generating, leading._yardstick, FOUR, 36, 5)
     assert scored.features.shape == (36, 128)
     assert {scored.forecasts.shape[-1], *real.mean.shape, *real.covariance.shape} == {128}
-    monkeypatch.setattr("models.metrics.leading_fid.DIRECTIONS", 292)
-    one, other = (each.evaluate_with_gradient(FOUR, 324, 5) for each in (plain, leading))
+
+
+def test_the_gradient_along_all_directions_is_that_of_fid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS._registered, "every", lambda: LeadingFID(292))
+    one, other = (
+        letters(metric).evaluate_with_gradient(FOUR, 324, 5) for metric in ("fid", "every")
+    )
     assert one.gradient is not None
     assert other.gradient is not None
     assert other.value == pytest.approx(one.value)
