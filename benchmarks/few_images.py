@@ -97,6 +97,7 @@ ARMS = (
     Arm(PIXELS, "fid", 2920),
     Arm(RANDOM, "kid", 2000),
     Arm(RANDOM, "fid", 500, 32),
+    Arm(PIXELS, "fid", 350, 128),
     Arm(PIXELS, "fid", 250, 64),
     Arm(PIXELS, "kid", 2000),
 )
