@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import qmc
 
 from search.bound import Vector
 from search.controls import CONTROLS, START
@@ -26,29 +23,6 @@ def first_points(space: Space, coordinates: Coordinates) -> dict[str, Vector]:
             point = coordinates.from_strategy(strategy)
             if not any(np.allclose(point, known) for known in points.values()):
                 points[name] = point
-    return points
-
-
-def spread_points(
-    coordinates: Coordinates, moved: npt.NDArray[np.int64], count: int, seed: int
-) -> list[Vector]:
-    """Return points that are evenly spread over some coefficients, the others 0 (Halton 1960).
-
-    They take the combinations of choices in turn.
-
-    Args:
-        coordinates: of the points.
-        moved: the indices of the coefficients.
-        count: how many points.
-        seed: of the sequence.
-    """
-    points = []
-    unit = qmc.Halton(len(moved), seed=seed).random(count)
-    for row, chosen in zip(unit, itertools.cycle(coordinates.combinations())):
-        point = np.zeros(len(coordinates))
-        point[moved] = (2 * row - 1) * coordinates.reach()[moved]
-        point[coordinates.is_choice] = chosen
-        points.append(point)
     return points
 
 

@@ -24,7 +24,7 @@ from search.bound import Vector
 from search.coordinates import COARSE_ORDER, Coordinates
 from search.curve_slopes import MeasuredGradient, slopes_of
 from search.earlier import AtOwnT, EarlierSearch, Knowledge, at_own_t, slopes_at_own_t
-from search.first_strategies import first_points, spread_points
+from search.first_strategies import first_points
 from search.gaussian_process import Data, GaussianProcess, Slopes, fit
 from search.gradient import DIFFERENTIABLE, Gradient
 from search.ledger import Ledger
@@ -33,6 +33,7 @@ from search.optimiser import DONE, RETEST, WAIT, Budget, Probe, Signal, evaluati
 from search.optimisers.contenders import beside_other_choices, better_half
 from search.optimisers.halving import Halving
 from search.space import Space
+from search.spread_points import spread_points
 from search.strategy import GenerationStrategy
 from search.value_scale import ReferenceScale, ValueScale, is_flat, scaled
 
