@@ -66,7 +66,7 @@ COARSE = {"coordinates": "coarse"}
 SPREAD = "confidence-spread"
 NOISES = {"token_order": ("confidence", SPREAD)}
 CONTROL_ORDERS = {"controls": "confidence", "controls with spread noise": SPREAD}
-ARMS = (
+ARMS = [
     Arm("coarse-to-fine", "coarse-to-fine", controls_first=True),
     Arm("coarse-to-fine with gradients", "coarse-to-fine", {"gradients": True}, True),
     Arm(
@@ -75,13 +75,6 @@ ARMS = (
         {"gradients": True},
         True,
         NOISES,
-    ),
-    Arm(
-        "coarse-to-fine with gradients and spread noise",
-        "coarse-to-fine",
-        {"gradients": True},
-        True,
-        token_order=SPREAD,
     ),
     Arm("qlognei, coarse, controls first", "qlognei", COARSE, True),
     Arm("gp, controls first", "gp", controls_first=True),
@@ -98,7 +91,17 @@ ARMS = (
     Arm("smac, controls first", "smac", controls_first=True),
     Arm("smac, coarse, controls first", "smac", COARSE, True),
     Arm("autonat-reference", "autonat-reference"),
+]
+ON_SPREAD_NOISE = (
+    "coarse-to-fine",
+    "coarse-to-fine with gradients",
+    *(f"{name}, coarse, controls first" for name in ("gp", "cmaes", "smac")),
 )
+ARMS += [
+    replace(arm, label=f"{arm.label} and spread noise", token_order=SPREAD)
+    for arm in ARMS
+    if arm.label in ON_SPREAD_NOISE
+]
 
 
 @dataclass(frozen=True)
