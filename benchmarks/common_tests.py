@@ -21,7 +21,8 @@ from search.measurement import Measurement
 from search.optimisers.replicates import Replicates
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.objectives.objective import describe, load_objective
+from trials.objectives.description import describe
+from trials.objectives.objective import load_objective
 from trials.objectives.preparing import prepare
 from trials.progress import LiveProgress
 from trials.record.record import Record

@@ -12,8 +12,8 @@ from search.measurement import Measurement
 from search.optimiser import Probe
 from search.optimisers.replicates import Replicates
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.digits import DigitsObjective
-from trials.objectives.objective import describe
 from trials.record.record import Record
 from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study

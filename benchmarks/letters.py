@@ -35,9 +35,9 @@ from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
+from trials.objectives.description import describe
 from trials.objectives.letters.files import SIZES
 from trials.objectives.letters.objective import LettersObjective
-from trials.objectives.objective import describe
 from trials.record.record import Record
 from trials.record.studies import study_names
 from trials.runners.local_runner import run_local

@@ -26,7 +26,8 @@ from search.optimiser import Budget
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.objectives.objective import Objective, describe, load_objective
+from trials.objectives.description import describe
+from trials.objectives.objective import Objective, load_objective
 from trials.objectives.preparing import prepare
 from trials.record.record import Record
 from trials.record.studies import study_names

@@ -33,8 +33,8 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.digits import DigitsObjective
-from trials.objectives.objective import describe
 from trials.objectives.training import Trainer
 from trials.progress import LiveProgress
 from trials.publishing.publish import publish

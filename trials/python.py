@@ -16,13 +16,13 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.user_code import note_own_code
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.drawing import sampled
 from trials.objectives.known_files import protocol_without_folders, settings_here
 from trials.objectives.objective import (
     OBJECTIVES,
     Objective,
     accepted,
-    describe,
     lacks_method,
 )
 from trials.objectives.pictures import Samples

@@ -22,6 +22,7 @@ from search.measurement import Measurement
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
+from trials.objectives.description import describe
 from trials.objectives.drawing import class_grid_of, film_of, sampled
 from trials.objectives.measured import checked
 from trials.objectives.objective import (
@@ -30,7 +31,6 @@ from trials.objectives.objective import (
     MeasuresGradients,
     Objective,
     accepted,
-    describe,
 )
 from trials.objectives.pictures import Films, Samples, ShowsClasses
 

@@ -16,9 +16,9 @@ from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.images import ImagesObjective
-from trials.objectives.objective import describe
 from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.tabulated import tabulate
 from trials.record.databases import sqlite_url

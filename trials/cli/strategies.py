@@ -51,8 +51,9 @@ def evaluate(
 ) -> None:
     """Measure a strategy file again, on any seeds and with any number of images."""
     say(f"{strategy}: measuring it; importing PyTorch …")
+    from trials.objectives.description import describe
     from trials.objectives.measured import replicate
-    from trials.objectives.objective import describe, load_objective
+    from trials.objectives.objective import load_objective
     from trials.objectives.preparing import prepared
     from trials.results.results import fid_over_n
 

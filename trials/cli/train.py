@@ -47,7 +47,7 @@ def train(
     as_json_: JsonFlag = False,
 ) -> None:
     """Train the generator of an objective now, so that its searches start at once."""
-    from trials.objectives.objective import describe
+    from trials.objectives.description import describe
     from trials.searches.settings import read_settings
 
     given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}

@@ -28,7 +28,7 @@ def without_folders(objective: Mapping[str, Any]) -> dict[str, Any]:
     """The description of an objective for a strategy file.
 
     Args:
-        objective: as `trials.objectives.objective.describe` returns it.
+        objective: as `trials.objectives.description.describe` returns it.
 
     Returns:
         The same with the names of files in place of their paths, and the field `files`: by setting,

@@ -20,12 +20,12 @@ from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
+from trials.objectives.description import describe
 from trials.objectives.objective import (
     Grows,
     MeasuresGradients,
     MeasuresTogether,
     Objective,
-    describe,
     require_heeded,
 )
 

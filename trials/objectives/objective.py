@@ -7,19 +7,17 @@ point group `autonat.objectives`, or `package.module:Class` for a class of your 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from search.measurement import Measurement, with_metric
+from search.measurement import Measurement
 from search.plugins import Registry
 from search.progress import Report
 from search.space import Space
 from search.strategy import GenerationStrategy
-from search.strategy_file import PROTOCOL_FIELDS, StrategyFile
 from search.training_strategy import TrainingStrategy
 from search.user_code import explained
 from trials.objectives.pictures import Films, Samples, ShowsClasses, ShowsRealImages
@@ -351,70 +349,3 @@ def lacks_method(name: str, method: str, why: str = "") -> ValueError:
         why: ends the line: what needs the method.
     """
     return ValueError(f"objective {name} lacks the method {method}{why}")
-
-
-def describe(name: str, settings: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
-    """The description of an objective with every field of a strategy file.
-
-    Returns:
-        A dict of JSON values with the keys objective, training and protocol; a field that the
-        objective leaves out is null.
-
-    Raises:
-        ValueError: the description is not of JSON values, or has other fields than those of a
-            strategy file.
-    """
-    with explained(f"objective {name}, in describe()", type(objective)):
-        said = objective.describe()
-    if not isinstance(said, Mapping):
-        raise ValueError(f"objective {name}, describe(): expected a dict, got {said!r}")
-    told = {key: plain_json(f"objective {name}: its {key}", said[key]) for key in said}
-    protocol = told.get("protocol") or {}
-    if not isinstance(protocol, dict):
-        protocol = {"": protocol}
-    unknown = [key for key in protocol if key not in PROTOCOL_FIELDS]
-    if unknown:
-        raise ValueError(
-            f"objective {name}: its protocol has the unknown field {unknown[0]!r}; "
-            f"known: {', '.join(PROTOCOL_FIELDS)}"
-        )
-    described = {
-        "objective": {
-            "name": name,
-            "settings": plain_json(f"objective {name}: its setting", dict(settings)),
-            "dataset": told.get("dataset"),
-            "checkpoint": told.get("checkpoint"),
-            "tokens": int(objective.tokens),
-            "flops": told.get("flops"),
-        },
-        "training": told.get("training"),
-        "protocol": dict.fromkeys(PROTOCOL_FIELDS) | with_metric(protocol),
-    }
-    try:  # otherwise the strategy files of the whole search could not be read back
-        StrategyFile.from_json(StrategyFile(GenerationStrategy.maskgit(1)).to_json() | described)
-    except ValueError as error:
-        raise ValueError(f"objective {name}, describe(): {error}") from None
-    return described
-
-
-def plain_json(what: str, value: Any) -> Any:
-    """A value in the form of JSON.
-
-    Paths become texts, arrays and tensors become lists, and scalars become numbers.
-
-    Raises:
-        ValueError: the value has no such form; `what` is named.
-    """
-    if isinstance(value, Path):
-        return str(value)
-    if callable(as_list := getattr(value, "tolist", None)):
-        value = as_list()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(f"{what}.{key}", part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(f"{what}[{i}]", part) for i, part in enumerate(value)]
-    raise ValueError(f"{what} = {repr(value)[:80]} is not a JSON value")

@@ -16,6 +16,7 @@ from search.strategy import require_steps
 from search.training_strategy import TrainingStrategy
 from search.user_code import explained, own_names
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.objective import (
     TRAINED_BY,
     Checks,
@@ -25,7 +26,6 @@ from trials.objectives.objective import (
     Objective,
     Prepares,
     Trains,
-    describe,
     lacks_method,
     load_objective,
     require_heeded,

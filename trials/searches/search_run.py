@@ -19,7 +19,8 @@ from search.progress import SearchProgress
 from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.objectives.objective import Objective, describe
+from trials.objectives.description import describe
+from trials.objectives.objective import Objective
 from trials.record.differences import differences, require_same
 from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record

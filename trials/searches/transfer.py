@@ -18,6 +18,7 @@ from search.final_test import FinalTest
 from search.progress import Report
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials.objectives.description import describe
 from trials.objectives.known_files import (
     protocol_without_folders,
     settings_here,
@@ -30,7 +31,6 @@ from trials.objectives.objective import (
     TRAINED_BY,
     Objective,
     Trains,
-    describe,
     load_objective,
 )
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from models.features.features import Features
 from models.metrics.metric import RealImages, load_metric, statistics_of
+from trials.objectives.description import describe
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.evaluator import Evaluator
-from trials.objectives.objective import describe
 
 
 class Pixels(Features):

@@ -20,6 +20,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.generator_objective import NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import (
@@ -27,7 +28,6 @@ from trials.objectives.objective import (
     Checks,
     Grows,
     Objective,
-    describe,
     load_objective,
 )
 from trials.objectives.pictures import Films, Samples, ShowsClasses

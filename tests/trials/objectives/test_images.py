@@ -19,8 +19,9 @@ from models.generators.nat import NAT
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
+from trials.objectives.description import describe
 from trials.objectives.images import ImagesObjective
-from trials.objectives.objective import Trains, describe
+from trials.objectives.objective import Trains
 from trials.searches.settings import read_settings
 from trials.searches.study_file import PRESETS
 

@@ -7,7 +7,8 @@ import pytest
 
 from search.space import Space
 from search.strategy import GenerationStrategy
-from trials.objectives.objective import OBJECTIVES, describe, load_objective
+from trials.objectives.description import describe
+from trials.objectives.objective import OBJECTIVES, load_objective
 from trials.objectives.simulated import SimulatedObjective
 
 OWN = """

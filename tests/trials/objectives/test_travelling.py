@@ -13,8 +13,9 @@ import pytest
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.measured import evaluate_probe
-from trials.objectives.objective import describe, load_objective
+from trials.objectives.objective import load_objective
 from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
 from trials.searches.launch import check

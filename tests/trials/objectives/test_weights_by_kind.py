@@ -14,8 +14,9 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.images import ImagesObjective
-from trials.objectives.objective import Trains, describe, load_objective
+from trials.objectives.objective import Trains, load_objective
 
 Autonat = Callable[..., tuple[int, str, str]]
 TESTS = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from search.optimiser import RETEST, Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
-from trials.objectives.objective import describe
+from trials.objectives.description import describe
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.record import Record
 from trials.results.progress import search_progress
