@@ -27,8 +27,9 @@ from trials.record.studies import study_names
 from trials.results.results import MethodResult, method_results
 from trials.runners.local_runner import run_local
 from trials.searches.demo import DEMO
+from trials.searches.reading import read_settings
 from trials.searches.search_run import SearchRun
-from trials.searches.settings import SearchSettings, read_settings
+from trials.searches.settings import SearchSettings
 
 HERE = Path(__file__).parent
 CASES = "0:0,1:0,2:0,3:1,4:2"

@@ -45,8 +45,9 @@ from trials.runners.ray_runner import RaySettings, ray_workers, run_ray
 from trials.runners.study import Study
 from trials.searches.alternation import alternate
 from trials.searches.launch import launch
+from trials.searches.reading import read_settings
 from trials.searches.setting_groups import Rounds, Trained
-from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
+from trials.searches.settings import AlternationSettings, SearchSettings
 
 HERE = Path(__file__).parent
 STRATEGIES = (

@@ -195,7 +195,7 @@ def search(
     from trials.publishing.publish import show_nothing
     from trials.publishing.run import run_and_publish
     from trials.searches.launch import resumed_settings
-    from trials.searches.settings import read_settings
+    from trials.searches.reading import read_settings
 
     without_chatter()
     own = None if isinstance(objective, str) else objective

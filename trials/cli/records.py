@@ -173,7 +173,7 @@ def report(
     from trials.record.renaming import refuse_half_renamed
     from trials.record.searches import alternation_names, recorded_settings, search_records
     from trials.results.rounds import recorded_rounds
-    from trials.searches.settings import validated
+    from trials.searches.reading import validated
     from trials.tracking.mirror import Mirror
 
     where = Lab.at(lab, record_url, tracking_uri)

@@ -200,7 +200,7 @@ def demo(
     """
     say("demo: looking for a free name in the lab's record …")
     from trials.record.searches import has_begun
-    from trials.searches.settings import read_settings
+    from trials.searches.reading import read_settings
 
     usual = LETTERS if letters else DEMO
     methods, kind = usual["optimisers"], "letters" if letters else "demo"

@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train the generator of an objective now, so that its searches start at once."""
     from trials.objectives.description import describe
-    from trials.searches.settings import read_settings
+    from trials.searches.reading import read_settings
 
     given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
     study = read_settings({k: v for k, v in given.items() if v}, study_file)

@@ -22,8 +22,9 @@ from trials.publishing.publish import show_nothing
 from trials.publishing.run import search_and_publish
 from trials.record.searches import has_begun
 from trials.searches.launch import check, resumed_settings
+from trials.searches.reading import read_settings
 from trials.searches.setting_groups import WhereItRuns
-from trials.searches.settings import SearchSettings, read_settings
+from trials.searches.settings import SearchSettings
 from trials.searches.transfer import (
     REFINED,
     Transferred,

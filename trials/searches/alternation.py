@@ -27,8 +27,9 @@ from trials.record.record import Record
 from trials.record.searches import has_begun, refuse_taken
 from trials.results.rounds import Round, best_round, half_name, round_value
 from trials.searches.launch import check, resumed_settings
+from trials.searches.reading import read_settings
 from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
-from trials.searches.settings import AlternationSettings, SearchSettings, read_settings
+from trials.searches.settings import AlternationSettings, SearchSettings
 
 Search = Callable[[SearchSettings, bool], Path | None]
 """Runs or resumes a search and publishes it; returns the path of its best strategy file, or None if

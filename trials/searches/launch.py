@@ -41,14 +41,9 @@ from trials.record.searches import recorded_settings, refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
 from trials.searches.earlier_searches import earlier_searches
+from trials.searches.reading import read_settings, validated
 from trials.searches.search_run import SearchRun
-from trials.searches.settings import (
-    WHERE_IT_RUNS,
-    SearchSettings,
-    TrainedSearch,
-    read_settings,
-    validated,
-)
+from trials.searches.settings import WHERE_IT_RUNS, SearchSettings, TrainedSearch
 from trials.searches.standing_alone import standing_alone
 from trials.searches.study_file import read_study_file
 

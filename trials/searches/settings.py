@@ -1,16 +1,15 @@
-"""The settings of a search, one class for each kind of search, and how they are read.
+"""The settings of a search, one class for each kind of search.
 
-The single settings are declared in `setting_groups`.
+The single settings are declared in `setting_groups`, and `reading` reads them.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from search.bound import Bound
 from search.choices import CHOICES
@@ -23,7 +22,6 @@ from search.names import (
     require_search_name,
 )
 from search.optimiser import Budget, TrainingBudget
-from search.reading import shown
 from search.registry import (
     ALL_OPTIMISERS,
     SAMPLERS,
@@ -51,11 +49,8 @@ from trials.searches.setting_groups import (
     Searched,
     Tested,
     Trained,
-    What,
     WhereItRuns,
 )
-from trials.searches.standing_alone import standing_alone
-from trials.searches.study_file import laid_over, read_study_file
 
 USUAL: dict[str, Any] = {
     name: field.get_default() for group in GROUPS for name, field in group.model_fields.items()
@@ -353,15 +348,6 @@ class AlternationSettings(Rounds, TrainedSearch):
         return self
 
 
-KINDS: dict[What, type[SearchSettings]] = {
-    "generation": GenerationSearch,
-    "training": TrainingSearch,
-    "joint": JointSearch,
-    "both": AlternationSettings,
-}
-"""The class of settings for each value of `what`."""
-
-
 def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
     found = {}
     for name, b in given.items():
@@ -370,54 +356,3 @@ def _bounds(given: dict[str, BoundSettings]) -> dict[str, Bound]:
         except ValueError as error:
             raise ValueError(f"bounds of {name}: {error}") from None
     return found
-
-
-def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
-    """Read settings from a YAML study file, or the preset of that name, and override them.
-
-    Args:
-        values: settings that override those of the file. Of settings that hold values by name,
-            such as bounds, each name is overridden on its own.
-        study_file: the file; None reads no file.
-
-    Returns:
-        The settings, which mean the same in any working directory.
-
-    Raises:
-        ValueError: the file cannot be read, or a value is not valid; its setting is named.
-    """
-    content = {} if study_file is None else read_study_file(study_file)
-    return validated(standing_alone(laid_over(content, values)))
-
-
-def validated(content: dict[str, Any]) -> SearchSettings:
-    """Check settings, for the kind of search that `what` names.
-
-    Raises:
-        ValueError: a value is not valid, or this kind of search does not have its setting.
-    """
-    what = content.get("what", USUAL["what"])
-    if str(what) not in KINDS:
-        raise ValueError(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
-    if isinstance(content.get("steps"), list):
-        raise ValueError(
-            f"steps: expected one T, got {shown(content['steps'])}; `autonat search` runs a "
-            "series, and elsewhere learn_from names the searches from which the next one learns"
-        )
-    kind = KINDS[what]
-    applying = dict(content)
-    for name in USUAL.keys() & content.keys() - kind.model_fields.keys():
-        value = applying.pop(name)
-        if repr(value) != repr(USUAL[name]):  # records hold the defaults of every kind of search
-            raise ValueError(f"{name} = {value!r} does not apply to what = {what}")
-    try:
-        return kind(**applying)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            what = f"unknown; known: {', '.join(USUAL)}"
-        raise ValueError(
-            f"{where}: {what} (got {shown(first['input'])})" if where else what
-        ) from None

@@ -13,7 +13,8 @@ import yaml
 
 from trials.cli.main import HEADINGS, app
 from trials.cli.setting_flags import read_flags, setting_options
-from trials.searches.settings import KINDS, USUAL, read_settings
+from trials.searches.reading import KINDS, read_settings
+from trials.searches.settings import USUAL
 
 Autonat = Callable[..., tuple[int, str, str]]
 COMMANDS = [name for names in HEADINGS.values() for name in names]

@@ -14,7 +14,7 @@ from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.cli.flags import read_bounds, read_nested
-from trials.searches.settings import KINDS, read_settings
+from trials.searches.reading import KINDS, read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 HUGE = "9" * 400

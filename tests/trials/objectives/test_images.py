@@ -22,7 +22,7 @@ from search.training_strategy import TrainingStrategy
 from trials.objectives.description import describe
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import Trains
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 from trials.searches.study_file import PRESETS
 
 Autonat = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ from search.strategy_file import StrategyFile
 from trials.objectives.images import ImagesObjective
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText, with_absolute_paths
 from trials.objectives.tabulated import TabulatedObjective
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 

@@ -19,7 +19,7 @@ from trials.objectives.objective import load_objective
 from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
 from trials.searches.launch import check
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 
 SOUND = """
 class Generator:

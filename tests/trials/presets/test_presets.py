@@ -14,7 +14,7 @@ from search.strategy_text import about
 from tests.reference.published import PRESETS
 from trials.lab import Lab
 from trials.presets.presets import FOLDER, preset_named, presets, read_strategy
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 

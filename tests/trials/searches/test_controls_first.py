@@ -11,8 +11,9 @@ from trials.objectives.objective import load_objective
 from trials.record.record import Record
 from trials.record.searches import search_records
 from trials.runners.local_runner import run_local
+from trials.searches.reading import read_settings
 from trials.searches.search_run import SearchRun
-from trials.searches.settings import GenerationSearch, read_settings
+from trials.searches.settings import GenerationSearch
 
 METHODS = ["coarse-to-fine", "autonat-reference", "tpe", "cmaes", "random"]
 

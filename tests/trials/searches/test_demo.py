@@ -8,7 +8,7 @@ from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.searches.demo import DEMO, LETTERS
 from trials.searches.launch import check
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 
 
 def test_every_method_of_the_demo_begins_alike_and_meets_every_control(lab: Lab) -> None:

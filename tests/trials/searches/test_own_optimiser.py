@@ -12,7 +12,7 @@ from docs.extending.spsa import SPSA
 from search.registry import OPTIMISERS_BY_NAME
 from search.schedules import SCHEDULES
 from search.strategy_file import StrategyFile
-from trials.searches.settings import read_settings
+from trials.searches.reading import read_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 

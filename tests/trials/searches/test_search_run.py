@@ -12,7 +12,8 @@ from trials.lab import Lab
 from trials.progress import LiveProgress
 from trials.publishing import transferring
 from trials.record.record import Record
-from trials.searches.settings import SearchSettings, read_settings
+from trials.searches.reading import read_settings
+from trials.searches.settings import SearchSettings
 
 SETTINGS: dict[str, Any] = {
     "kind": "search",

@@ -14,9 +14,10 @@ from trials.record.record import Record
 from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
 from trials.searches.earlier_searches import earlier_searches
+from trials.searches.reading import read_settings
 from trials.searches.search_run import SearchRun
 from trials.searches.series import read_searches, recorded_members, resumed_searches
-from trials.searches.settings import GenerationSearch, SearchSettings, read_settings
+from trials.searches.settings import GenerationSearch, SearchSettings
 
 VALUES: dict[str, Any] = {
     "objective": "simulated",

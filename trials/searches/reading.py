@@ -1,0 +1,80 @@
+"""Reads the settings of a search from a study file and from values that override it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from search.reading import shown
+from trials.searches.setting_groups import What
+from trials.searches.settings import (
+    USUAL,
+    AlternationSettings,
+    GenerationSearch,
+    JointSearch,
+    SearchSettings,
+    TrainingSearch,
+)
+from trials.searches.standing_alone import standing_alone
+from trials.searches.study_file import laid_over, read_study_file
+
+KINDS: dict[What, type[SearchSettings]] = {
+    "generation": GenerationSearch,
+    "training": TrainingSearch,
+    "joint": JointSearch,
+    "both": AlternationSettings,
+}
+"""The class of settings for each value of `what`."""
+
+
+def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
+    """Read settings from a YAML study file, or the preset of that name, and override them.
+
+    Args:
+        values: settings that override those of the file. Of settings that hold values by name,
+            such as bounds, each name is overridden on its own.
+        study_file: the file; None reads no file.
+
+    Returns:
+        The settings, which mean the same in any working directory.
+
+    Raises:
+        ValueError: the file cannot be read, or a value is not valid; its setting is named.
+    """
+    content = {} if study_file is None else read_study_file(study_file)
+    return validated(standing_alone(laid_over(content, values)))
+
+
+def validated(content: dict[str, Any]) -> SearchSettings:
+    """Check settings, for the kind of search that `what` names.
+
+    Raises:
+        ValueError: a value is not valid, or this kind of search does not have its setting.
+    """
+    what = content.get("what", USUAL["what"])
+    if str(what) not in KINDS:
+        raise ValueError(f"what: expected one of {', '.join(KINDS)}, got {shown(what)}")
+    if isinstance(content.get("steps"), list):
+        raise ValueError(
+            f"steps: expected one T, got {shown(content['steps'])}; `autonat search` runs a "
+            "series, and elsewhere learn_from names the searches from which the next one learns"
+        )
+    kind = KINDS[what]
+    applying = dict(content)
+    for name in USUAL.keys() & content.keys() - kind.model_fields.keys():
+        value = applying.pop(name)
+        if repr(value) != repr(USUAL[name]):  # records hold the defaults of every kind of search
+            raise ValueError(f"{name} = {value!r} does not apply to what = {what}")
+    try:
+        return kind(**applying)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            what = f"unknown; known: {', '.join(USUAL)}"
+        raise ValueError(
+            f"{where}: {what} (got {shown(first['input'])})" if where else what
+        ) from None
