@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -11,6 +10,7 @@ from typing import Any
 
 from models.checkpoint_kinds import kind_of_file
 from models.generators.generator import MaskedGenerator
+from search.keywords import require_keywords
 from search.plugins import Registry
 from search.user_code import own_code
 
@@ -46,8 +46,7 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
 
     Raises:
         ValueError: the kind is unknown (the known kinds are listed) or not recognised, the file is
-            not of this kind,
-            the module does not import, or a setting is unknown.
+            not of this kind, the module does not import, or a setting is unknown or missing.
     """
     kind, rest = named_kind(name)
     if kind is None and Path(name).exists():
@@ -64,10 +63,7 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
         raise ValueError(
             f"generator = {name!r} is unknown; known: {known}, or package.module:make of your own"
         )
-    try:
-        inspect.signature(make).bind(*given, **settings)
-    except TypeError as error:
-        raise ValueError(f"generator {name}: {error}") from None
+    require_keywords(f"generator {name}", make, settings, *given)
     return make(*given, **settings)
 
 

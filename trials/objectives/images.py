@@ -22,7 +22,7 @@ from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
-from models.generators.registry import load_generator, named_kind
+from models.generators.registry import GENERATORS, load_generator, named_kind, recognised
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.settings import TrainingSettings, training_precision
@@ -100,8 +100,8 @@ class ImagesObjective(NATObjective):
         reference: a .npz file with mu and sigma of the real images.
         data: a folder of token data to train on; with captions, the NAT takes texts.
         weights: a published checkpoint, in place of training: KIND:PATH (see
-            models.generators.registry), whose sizes come from the file; or the PATH of a NAT of the
-            sizes below.
+            models.generators.registry), or the PATH alone of a kind that is recognised; sizes come
+            from the file. The PATH alone of a NAT is of the sizes below.
         tokenizer: needed with `weights` and without data (see models.tokenizers.tokenizer); by
             default that of the data.
         grid: the side of the square of tokens, needed without data and KIND.
@@ -190,6 +190,7 @@ class ImagesObjective(NATObjective):
             "rows": rows,
         }
         self._tokenizer_name = tokenizer
+        weights = None if weights is None else _with_kind(weights)
         if weights is not None and named_kind(weights)[0] is not None:
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
@@ -240,8 +241,6 @@ class ImagesObjective(NATObjective):
             checkpoint=checkpoint,
             **drawing,
         )
-        if weights is not None and not Path(weights).is_file():
-            raise ValueError(f"{weights}: no such file")
 
     def _network(
         self,
@@ -345,6 +344,25 @@ class ImagesObjective(NATObjective):
         state = super().__getstate__()
         state.pop("_data", None)
         return state
+
+
+def _with_kind(weights: str) -> str:
+    """Return KIND:PATH for a file that is recognised, and the PATH alone for that of a NAT, whose
+    sizes may be given.
+
+    Raises:
+        ValueError: there is no such file and no such kind, or the file is not recognised.
+    """
+    if named_kind(weights)[0] is not None:
+        return weights
+    if not Path(weights).exists():
+        kinds = ", ".join(GENERATORS.names())
+        raise ValueError(
+            f"weights: expected a file, or KIND:PATH with one of the kinds {kinds}; got {weights}, "
+            "and there is no such file"
+        )
+    kind = recognised(weights)
+    return weights if kind == "nat" else f"{kind}:{weights}"
 
 
 def _published(

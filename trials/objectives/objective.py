@@ -6,13 +6,13 @@ point group `autonat.objectives`, or `package.module:Class` for a class of your 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from search.keywords import require_keywords
 from search.measurement import Measurement
 from search.plugins import Registry
 from search.progress import Report
@@ -294,14 +294,7 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
     """
     made_by = OBJECTIVES.load(name)
     _require_methods(name, made_by)
-    signature = inspect.signature(made_by)
-    try:
-        signature.bind(**settings)
-    except TypeError as error:
-        known = ", ".join(p.name for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD)
-        raise ValueError(
-            f"objective {name}: {error}; its settings are: {known or 'none'}"
-        ) from None
+    require_keywords(f"objective {name}", made_by, settings)
     values = typed_settings(f"objective {name}", made_by, settings)
     with explained(f"objective {name}, when it is made", made_by):
         objective = made_by(**values)

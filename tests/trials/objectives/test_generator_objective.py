@@ -158,7 +158,7 @@ def test_a_generator_by_name_gives_the_numbers_of_the_images_objective(
     [
         ({"generator": "other:x"}, "generator = 'other:x' is unknown; known: nat:PATH"),
         ({"generator": "nat:nothing.pth"}, "nothing.pth: No such file"),
-        ({"size": 3}, "got an unexpected keyword argument 'size'"),
+        ({"size": 3}, "has no setting size"),
         ({"reference": "nothing.npz"}, "nothing.npz: no such file"),
         ({"metric": "inception-score"}, "metric = 'inception-score' is unknown; known: fid"),
         ({"chunk": 0}, "chunk = 0 is not positive"),

@@ -178,7 +178,7 @@ def test_a_text_objective_without_states(image_settings: dict[str, Any], squares
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
+        ({"weights": "nothing.pth"}, "got nothing.pth, and there is no such file"),
         ({"data": "nowhere"}, "expected either data or weights, got"),
         (
             {"grid": None},

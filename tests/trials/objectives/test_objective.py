@@ -67,7 +67,7 @@ def test_an_own_class_is_found_in_the_current_folder(own: None) -> None:
         ("own_objectives:Missing", {}, "has no class 'Missing'"),
         ("own_objectives:NoEvaluate", {}, "lacks the method evaluate"),
         ("own_objectives:NoTokens", {}, "tokens = None"),
-        ("own_objectives:Generator", {"size": 3}, "unexpected keyword argument 'size'"),
+        ("own_objectives:Generator", {"size": 3}, "has no setting size"),
         ("simulated", {"noise": -1.0}, "noise = -1.0"),
         ("simulated", {"latency": float("nan")}, "latency = nan"),
     ],

@@ -69,6 +69,12 @@ def test_a_family_is_measured_by_its_name(family: dict[str, Any]) -> None:
         objective.training_key(TrainingStrategy("uniform"), 0)
 
 
+def test_the_kind_of_a_path_alone_is_recognised(family: dict[str, Any]) -> None:
+    alone = {**family, "weights": family["weights"].partition(":")[2]}
+    told = [load_objective("images", settings).describe() for settings in (alone, family)]
+    assert told[0] == told[1]
+
+
 def test_a_search_needs_the_prompts_that_a_generator_can_do_without(
     image_settings: dict[str, Any],
 ) -> None:
@@ -96,7 +102,12 @@ def test_a_nat_by_its_kind_gives_the_numbers_of_the_path_alone(
     [
         ({"weights": f"muse:{NAT}"}, "expected .* kind muse, got a NAT for classes: .* nat:PATH"),
         ({"weights": "muse:nothing.pth"}, "nothing.pth: No such file"),
-        ({"tokenizer": None}, "missing a required argument: 'tokenizer'"),
+        (
+            {"weights": "mus:x.pth"},
+            "KIND:PATH with one of the kinds nat, .*; got mus:x.pth",
+        ),
+        ({"weights": VQGAN.removeprefix("vqgan:")}, "expected a generator, got .*, a tokenizer"),
+        ({"tokenizer": None}, "needs the setting tokenizer"),
         ({"tokenizer": f"vqgan:{NAT}"}, "kind vqgan, got a NAT for classes: the generator nat:PA"),
         ({"grid": 16}, r"grid = 16, but muse:.* has \(8, 8\)"),
         ({"num_classes": 3}, "num_classes = 3, but muse:.* has 10"),

@@ -111,7 +111,7 @@ def test_what_is_refused_makes_no_database(autonat: Autonat, words: str, line: s
         ("--objective launched:Nothing --runner local", "describe(): expected a dict, got None"),
         (
             "--objective launched:Generator --set x=1",
-            "unexpected keyword argument 'x'",
+            "has no setting x",
         ),
         ("--objective launched:Absent", "launched has no class 'Absent'"),
     ],
