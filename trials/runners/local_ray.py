@@ -1,13 +1,16 @@
-"""Provides what a Ray that is started on this machine needs: a folder for sockets, and a token."""
+"""Provides what a Ray that is started on this machine needs: a folder for sockets, a token, and a
+group of processes apart from ours."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 SOCKET_PATH = 107
 """The most bytes that the path of a Unix socket may have."""
@@ -37,6 +40,24 @@ def session_folder() -> Iterator[str | None]:
         )
     with tempfile.TemporaryDirectory(prefix="ray-", dir=other, ignore_cleanup_errors=True) as own:
         yield own
+
+
+@contextlib.contextmanager
+def group_of_its_own() -> Iterator[None]:
+    """Start the processes of Ray in groups of their own while the block runs.
+
+    SIGTERM and SIGHUP are often sent to a whole group, by `timeout`, a scheduler or a terminal that
+    is closed. They would end Ray before the search, which then waits for it for a minute, in vain.
+    """
+    from ray._private import services  # doctor looks at folders before it imports Ray
+
+    untyped: Any = services
+    usual = untyped.ConsolePopen
+    untyped.ConsolePopen = functools.partial(usual, process_group=0)
+    try:
+        yield
+    finally:
+        untyped.ConsolePopen = usual
 
 
 def ensure_token() -> None:

@@ -21,7 +21,7 @@ import models
 import search
 import trials
 from search.user_code import module_location
-from trials.runners.local_ray import ensure_token, session_folder
+from trials.runners.local_ray import ensure_token, group_of_its_own, session_folder
 
 CONNECT_SECONDS = 5.0
 TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
@@ -101,7 +101,8 @@ def ray_session(
             ensure_token()
         os.chdir(empty)
         try:
-            _connect(address, workers, modules, folder)
+            with group_of_its_own():
+                _connect(address, workers, modules, folder)
             restore_sigterm()
         except SystemExit:  # Ray raises it on SIGTERM while it starts
             raise KeyboardInterrupt from None
