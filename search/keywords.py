@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def require_keywords(
-    what: str, made_by: Callable[..., Any], settings: Mapping[str, Any], *first: Any
+    what: str,
+    made_by: Callable[..., Any],
+    settings: Mapping[str, Any],
+    *first: Any,
+    others: Collection[str] | None = None,
 ) -> None:
     """Refuse settings that a class or function does not take, or without those that it needs.
 
@@ -19,22 +24,32 @@ def require_keywords(
         made_by: the class or function.
         settings: its keyword arguments, by name.
         first: its arguments before them.
+        others: the further names that its `**` takes; None for any.
 
     Raises:
         ValueError: a setting is unknown or missing; those that exist are listed.
     """
     signature = inspect.signature(made_by)
+    after = [*signature.parameters.values()][len(first) :]
+    known = {p.name: p.default is p.empty for p in after if p.kind in NAMED}
+    names = [*known, *sorted(others or ())]
+    fault = ""
     try:
         signature.bind(*first, **settings)
     except TypeError as error:
-        after = [*signature.parameters.values()][len(first) :]
-        known = {p.name: p.default is p.empty for p in after if p.kind in NAMED}
-        unknown = [name for name in settings if name not in known]
-        missing = [name for name, needed in known.items() if needed and name not in settings]
-        said = f": {error}"
-        if missing:
-            said = f" needs the setting {missing[0]}"
-        elif unknown:
-            said = f" has no setting {unknown[0]}"
-        listed = ", ".join(known) or "none"
-        raise ValueError(f"{what}{said}; its settings are: {listed}") from None
+        fault = f": {error}"
+    open_ended = others is None and any(p.kind is p.VAR_KEYWORD for p in after)
+    unknown = [] if open_ended else [name for name in settings if name not in names]
+    missing = [name for name, needed in known.items() if needed and name not in settings]
+    if unknown:
+        fault = f" has no setting {unknown[0]}{did_you_mean(unknown[0], names)}"
+    elif missing:
+        fault = f" needs the setting {missing[0]}"
+    if fault:
+        raise ValueError(f"{what}{fault}; its settings are: {', '.join(names) or 'none'}")
+
+
+def did_you_mean(unknown: str, known: Iterable[str]) -> str:
+    """What follows an unknown name in an error: " (did you mean width?)", or nothing."""
+    close = difflib.get_close_matches(unknown, [*known], 1)
+    return f" (did you mean {close[0]}?)" if close else ""

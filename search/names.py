@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
+from search.keywords import did_you_mean
 from search.reading import shown
 
 LONGEST_SEARCH_NAME = 100
@@ -111,4 +112,5 @@ def require_known(what: str, names: Iterable[str], known: Collection[str]) -> No
     """
     for name in names:
         if name not in known:
-            raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}")
+            close = did_you_mean(name, known)
+            raise ValueError(f"unknown {what} {name!r}{close}; known: {', '.join(known)}")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from search.keywords import did_you_mean
 from search.user_code import OURS, in_one_line, own_code
 
 T = TypeVar("T")
@@ -113,7 +114,10 @@ class Registry(Generic[T]):
             if points:
                 self._loaded[name] = self._from_package(points)
                 return self._loaded[name]
-        raise ValueError(f"{self.setting} = {name!r} is unknown; known: {self._known_names()}")
+        close = did_you_mean(name, self.names()) if isinstance(name, str) else ""
+        raise ValueError(
+            f"{self.setting} = {name!r} is unknown{close}; known: {self._known_names()}"
+        )
 
     def load_with_argument(self, text: str) -> tuple[str, T, str]:
         """Load a plugin that is written as `name:argument`.

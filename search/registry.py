@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search.dimensions import SearchSpace
 from search.first_strategies import first_strategies
+from search.keywords import did_you_mean
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.plugins import Registry
 from search.reading import shown
@@ -194,7 +195,8 @@ def make_optimiser(
     for setting in settings:
         if setting not in known:
             raise ValueError(
-                f"optimiser {name} has no setting {setting!r}; it has: {', '.join(known)}"
+                f"optimiser {name} has no setting {setting!r}{did_you_mean(setting, known)}; it "
+                f"has: {', '.join(known)}"
             )
     if seed < 0:
         raise ValueError(f"seed = {seed} is negative")

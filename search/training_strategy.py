@@ -89,23 +89,22 @@ def _truncated_normal(uniforms: Ratios, mean: float, deviation: float) -> Ratios
     return np.clip(np.asarray(found, dtype=np.float64), 0.0, 1.0)
 
 
+BUILT_IN = {
+    "cosine": Distribution({}, _cosine, {}),
+    "uniform": Distribution({}, _uniform, {}),
+    "beta": Distribution(
+        {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)},
+        _beta,
+        {"alpha": 2.0, "beta": 1.0},  # its mean, 0.67, is about the cosine's
+    ),
+    "truncated-normal": Distribution(
+        {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)},
+        _truncated_normal,
+        {"mean": 0.65, "deviation": 0.3},
+    ),
+}
 DISTRIBUTIONS: Registry[Distribution] = Registry(
-    "distribution",
-    {
-        "cosine": Distribution({}, _cosine, {}),
-        "uniform": Distribution({}, _uniform, {}),
-        "beta": Distribution(
-            {"alpha": Bound(0.3, 30.0, log=True), "beta": Bound(0.3, 30.0, log=True)},
-            _beta,
-            {"alpha": 2.0, "beta": 1.0},  # its mean, 0.67, is about the cosine's
-        ),
-        "truncated-normal": Distribution(
-            {"mean": Bound(0.0, 1.0), "deviation": Bound(0.03, 3.0, log=True)},
-            _truncated_normal,
-            {"mean": 0.65, "deviation": 0.3},
-        ),
-    },
-    setting="mask_ratio_distribution",
+    "distribution", BUILT_IN, setting="mask_ratio_distribution"
 )
 """All distributions by name. With u uniform in [0, 1), "cosine" is MaskGIT's r = cos(pi/2 u) and
 "uniform" is r = u; "beta" is AutoNAT's Beta(alpha, beta); "truncated-normal" is a normal

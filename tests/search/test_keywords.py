@@ -24,7 +24,7 @@ def of_any(*, width: int, **others: float) -> None: ...
             Made,
             {"width": 1, "widht": 2},
             ("x",),
-            "it has no setting widht; its settings are: width, depth",
+            "it has no setting widht (did you mean width?); its settings are: width, depth",
         ),
         (Made, {"depth": 1}, ("x",), "it needs the setting width; its settings are: width, depth"),
         (Made, {"width": 1}, (), "it needs the setting path; its settings are: path, width, depth"),
@@ -38,6 +38,12 @@ def test_one_line(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
         require_keywords("it", made_by, settings, *first)
+
+
+def test_names_that_its_stars_take() -> None:
+    require_keywords("it", of_any, {"width": 1, "alpha": 2.0}, others=["alpha"])
+    with pytest.raises(ValueError, match="^it has no setting size; its settings.*: width, alpha$"):
+        require_keywords("it", of_any, {"width": 1, "size": 2.0}, others=["alpha"])
 
 
 def test_what_fits() -> None:

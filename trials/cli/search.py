@@ -114,6 +114,11 @@ def _resume(
 
         if show_finished(settings, as_json_):
             return
+    from trials.record.hold import refuse_running
+    from trials.record.studies import studies_of
+
+    url = settings.open_lab().record_url
+    refuse_running(url, name, [study for study, of in studies_of(url).items() if of.search == name])
     say(f"{name}: {IMPORTING}")
     from trials.cli.search_command import run
 
@@ -131,6 +136,10 @@ def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
     at = f" at T = {', '.join(str(s.steps) for s in searches)}" if len(searches) > 1 else ""
     on = f"{methods} on {settings.objective}{at}, {each} each"
     say(f"{settings.name or 'search'}: {on}; {IMPORTING}")
+    from trials.searches.first_look import first_look
+
+    for one in searches:
+        first_look(one)
     if len(searches) > 1:
         from trials.searches.series import refuse_begun
 

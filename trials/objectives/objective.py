@@ -6,6 +6,7 @@ point group `autonat.objectives`, or `package.module:Class` for a class of your 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -18,7 +19,7 @@ from search.plugins import Registry
 from search.progress import Report
 from search.space import Space
 from search.strategy import GenerationStrategy
-from search.training_strategy import TrainingStrategy
+from search.training_strategy import BUILT_IN, TrainingStrategy, distribution
 from search.user_code import explained
 from trials.objectives.pictures import Films, Samples, ShowsClasses, ShowsRealImages
 from trials.objectives.signatures import check_signatures
@@ -294,11 +295,25 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
     """
     made_by = OBJECTIVES.load(name)
     _require_methods(name, made_by)
-    require_keywords(f"objective {name}", made_by, settings)
+    others = _parameters_of_training(made_by, settings)
+    require_keywords(f"objective {name}", made_by, settings, others=others)
     values = typed_settings(f"objective {name}", made_by, settings)
     with explained(f"objective {name}, when it is made", made_by):
         objective = made_by(**values)
     return accepted(name, objective)
+
+
+def _parameters_of_training(made_by: Any, settings: Mapping[str, Any]) -> set[str] | None:
+    """The parameters of distributions of mask ratios, which an objective takes as settings if it
+    trains; None if it does not.
+
+    Those that belong to another distribution than its own are refused by name later.
+    """
+    own = inspect.signature(made_by).parameters.get("mask_ratio_distribution")
+    if own is None:
+        return None
+    chosen = distribution(settings.get(own.name, own.default))
+    return {name for known in (*BUILT_IN.values(), chosen) for name in known.parameters}
 
 
 def accepted(name: str, objective: Any) -> Objective:

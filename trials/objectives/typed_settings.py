@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from search.expected import expected
 from search.reading import shown
 
 
@@ -68,7 +69,7 @@ def _typed(where: str, kind: Any, value: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         inside = "".join(f"[{part!r}]" for part in first["loc"])
-        raise ValueError(f"{where}{inside}: {first['msg']} (got {shown(value)})") from None
+        raise ValueError(f"{where}{inside}: {expected(first, value)}") from None
     # 1 is also accepted as a float, but stays 1: settings are hashed as they were given.
     return value if found == value else found
 

@@ -7,7 +7,7 @@ loading all its trials, and cannot rename one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,7 @@ from optuna.storages._rdb import models
 from sqlalchemy.engine import Connection
 
 from trials.record.databases import without_password
-from trials.record.hold import driver_of
+from trials.record.hold import refuse_running
 from trials.record.kinds import ALTERNATION
 from trials.record.renaming import RENAMING
 from trials.record.searches import (
@@ -93,7 +93,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
         )
     if any(of.kind == ALTERNATION for of in own.values()):
         own |= {study: of for study, of in every.items() if of.alternation == name}
-    _refuse_running(url, name, own)
+    refuse_running(url, name, own)
     _refuse_needed(url, name)
     return SearchStudies(name, own)
 
@@ -112,16 +112,7 @@ def require_unchanged(url: str, studies: SearchStudies) -> None:
             f"search {studies.name} has changed meanwhile: expected {len(studies.studies)} "
             f"studies, got {len(now)}; call the command again"
         )
-    _refuse_running(url, studies.name, [s for s in studies.studies if s != studies.first])
-
-
-def _refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
-    driver = driver_of(url, studies)
-    if driver is not None:
-        raise ValueError(
-            f"search {name} is being run by process {driver.pid} on {driver.host} since "
-            f"{driver.since}; interrupt it first"
-        )
+    refuse_running(url, studies.name, [s for s in studies.studies if s != studies.first])
 
 
 def _refuse_needed(url: str, name: str) -> None:

@@ -97,6 +97,25 @@ def driver_of(url: str, names: Iterable[str]) -> Driver | None:
     return None
 
 
+def refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
+    """Refuse to touch a search while it runs.
+
+    Args:
+        url: of the record.
+        name: of the search.
+        studies: the names of its studies.
+
+    Raises:
+        ValueError: a living driver runs one of the studies.
+    """
+    driver = driver_of(url, studies)
+    if driver is not None:
+        raise ValueError(
+            f"search {name} has been run by process {driver.pid} on {driver.host} since "
+            f"{driver.since}; interrupt it first, or wait for its end"
+        )
+
+
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         with contextlib.suppress(*GONE):  # a write of results will report the fault

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from search.expected import expected
+from search.keywords import did_you_mean
 from search.reading import shown
 from trials.searches.setting_groups import What
 from trials.searches.settings import (
@@ -29,6 +32,10 @@ KINDS: dict[What, type[SearchSettings]] = {
 """The class of settings for each value of `what`."""
 
 
+KNOWN = [name for name in USUAL if name not in {"alternation", "series"}]
+"""The settings that people give; the others are given by searches that belong together."""
+
+
 def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
     """Read settings from a YAML study file, or the preset of that name, and override them.
 
@@ -44,7 +51,13 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
         ValueError: the file cannot be read, or a value is not valid; its setting is named.
     """
     content = {} if study_file is None else read_study_file(study_file)
-    return validated(standing_alone(laid_over(content, values)))
+    try:
+        return validated(standing_alone(laid_over(content, values)))
+    except ValueError as error:
+        named = re.split(r"\W", str(error))[0]
+        if named in content and named not in values:
+            raise ValueError(f"{study_file}: {error}") from None
+        raise
 
 
 def validated(content: dict[str, Any]) -> SearchSettings:
@@ -72,9 +85,9 @@ def validated(content: dict[str, Any]) -> SearchSettings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            what = f"unknown; known: {', '.join(USUAL)}"
-        raise ValueError(
-            f"{where}: {what} (got {shown(first['input'])})" if where else what
-        ) from None
+            close = did_you_mean(where, KNOWN)
+            raise ValueError(f"{where}: unknown{close}; known: {', '.join(KNOWN)}") from None
+        if not where:  # a sentence about several settings
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from None
+        raise ValueError(f"{where}: {expected(first, first['input'])}") from None

@@ -205,12 +205,15 @@ def test_what_is_refused_changes_nothing(autonat: Autonat, lab: Lab) -> None:
     assert (studies_of(lab.record_url), rows(lab), runs(lab)) == before
 
 
-@pytest.mark.parametrize("words", ["delete small --yes", "rename small new --yes"])
+@pytest.mark.parametrize(
+    "words",
+    ["delete small --yes", "rename small new --yes", "search --resume small --retry-failed"],
+)
 def test_one_that_runs_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> None:
     with hold(lab.record_url, "small-tpe"):
         code, _, err = autonat(*words.split(), "--lab", lab.folder)
     assert code == 2
-    assert "search small is being run by process " in err
+    assert "search small has been run by process " in err
     assert search_names(lab.record_url) == ["other", "small"]
 
 

@@ -29,7 +29,6 @@ SEARCH = """
 @pytest.mark.parametrize(
     ("runner", "phase", "sent", "ignored"),
     [
-        ("ray", "searching", -signal.SIGTERM, False),
         ("local", "importing", signal.SIGINT, False),
         ("ray", "starting Ray", signal.SIGINT, False),
         ("ray", "starting Ray", signal.SIGTERM, True),
@@ -41,16 +40,14 @@ SEARCH = """
     ],
 )
 def test_interrupted_at_any_time_it_ends_with_a_line(
-    runner: str, phase: str, sent: int, ignored: bool, tmp_path: Path
+    runner: str, phase: str, sent: signal.Signals, ignored: bool, tmp_path: Path
 ) -> None:
-    """A batch script's background job ignores Ctrl-C; SIGTERM ends it all the same. Negative
-    signals are sent to the whole group, as `timeout` and schedulers do."""
+    """A batch script's background job ignores Ctrl-C; SIGTERM ends it all the same."""
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, *SEARCH.split(), "--runner", runner],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        process_group=0,
         preexec_fn=lambda: (
             signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
             signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler),
@@ -63,14 +60,33 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
         if phase in line:
             break
     time.sleep(0.3)
-    os.kill(process.pid if sent > 0 else -process.pid, abs(sent))
-    lines += process.communicate(timeout=120 if sent > 0 else 45)[1].splitlines()
+    process.send_signal(sent)
+    lines += process.communicate(timeout=120)[1].splitlines()
     assert process.returncode == 130, "\n".join(lines)
     assert "interrupted" in lines[-1]
     assert ("--resume cut" in lines[-1]) == (phase in ("searching", "publishing"))
     assert not any("Traceback" in line for line in lines)
     closing = {"local": "cut: closing MLflow …", "ray": "cut: closing Ray and MLflow …"}
     assert (closing[runner] in map(str.strip, lines)) == (phase in ("searching", "publishing"))
+
+
+def test_sigterm_to_the_whole_group_does_not_end_ray_before_the_search(tmp_path: Path) -> None:
+    """As `timeout` sends it. A driver without its Ray waits for a minute, and dies."""
+    words = SEARCH.replace("0.01", "0.5").replace("4000", "20000").split()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *words, "--runner", "ray"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    assert process.stderr is not None
+    while "1/200" not in process.stderr.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=45)[1].splitlines()
+    assert process.returncode == 130
+    assert said[-1].strip() == "interrupted; autonat search --resume cut --workers 1 continues it"
 
 
 @pytest.mark.parametrize("kind", ["a terminal", pytest.param("a pipe", marks=pytest.mark.long)])

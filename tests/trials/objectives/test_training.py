@@ -328,7 +328,7 @@ SEARCH = (
         (("--training-start", "alpha=0"), "alpha = 0.0 is not positive"),
         (
             ("--training-start", "alpha=.nan"),
-            "training_start.alpha: Input should be a finite number (got nan)",
+            "training_start.alpha: expected a finite number, got nan",
         ),
         (("--training-start", "beta=-1"), "beta = -1"),
         (("--distribution", "normal"), "mask_ratio_distribution = 'normal' is unknown; known"),

@@ -121,7 +121,7 @@ def test_bad_input(lab: Lab) -> None:
         read(steps=[4])
     with pytest.raises(ValueError, match=r"steps: expected .* two for a series, got \[2, 'x'\]"):
         read(steps=[2, "x"])
-    with pytest.raises(ValueError, match="steps: Input should be greater than 0"):
+    with pytest.raises(ValueError, match="steps: expected a number above 0"):
         read(steps=[0, 2])
     with pytest.raises(ValueError, match=r"steps: expected one T, got \[2, 4\]; `autonat search`"):
         read_settings(VALUES | {"steps": [2, 4]})
