@@ -27,6 +27,8 @@ from search.files import write_text, write_whole
 FORMAT = "autonat-tokens/1"
 TOKENS = "tokens.npy"
 SETTINGS = "settings.json"
+RUN = "tokenize.json"
+"""The settings of the run that makes the data, which it writes first."""
 CAPTIONS = "captions.parquet"
 BLOCK_BYTES = 1 << 26
 """The number of bytes of a streamed array that are read at once."""
@@ -122,6 +124,11 @@ class TokenData:
             ValueError: a file is missing or not valid, or the files do not fit together.
         """
         folder = Path(folder)
+        if (folder / RUN).is_file() and not (folder / SETTINGS).exists():
+            raise ValueError(
+                f"{folder}: its images are not all tokenised yet; the same command autonat "
+                "tokenize goes on with them"
+            )
         content = _read_json(folder / SETTINGS)
         if content.get("format") != FORMAT:
             line = f"format = {content.get('format')!r} is unknown; known: {FORMAT}"

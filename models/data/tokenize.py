@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.data.image_batches import Decoded, batches_of, decode_batches, to_floats
 from models.data.image_sources import ImageSource, Item
-from models.data.token_data import SETTINGS, TOKENS, TokenData, TokenSettings
+from models.data.token_data import RUN, SETTINGS, TOKENS, TokenData, TokenSettings
 from models.precision import device
 from models.tokenizers.patches import PatchTokenizer
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
@@ -29,13 +29,14 @@ from search.files import write_text, write_whole
 from search.progress import Report, Reports
 
 SHARD_IMAGES = 1024
-RUN = "tokenize.json"
 SHARDS = "shards"
 SKIPPED = "skipped.tsv"
 FIT = "patches"
 """The name of the tokenizer that is fitted to the images and stored beside the tokens."""
 
 FITTED = "tokenizer.safetensors"
+MADE = (TOKENS, SETTINGS, SHARDS, FITTED)
+"""What a run makes, after it has written its own settings."""
 FIT_IMAGES = 2048
 """The most images to which a tokenizer is fitted, drawn from the whole source."""
 
@@ -170,6 +171,9 @@ def _claim_folder(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
                 raise ValueError(f"{run.folder} contains token data that this run did not make")
             write_text(path, json.dumps(ours, indent=2) + "\n")
         theirs = json.loads(path.read_text(encoding="utf-8"))
+        if theirs != ours and not any((run.folder / made).exists() for made in MADE):
+            write_text(path, json.dumps(ours, indent=2) + "\n")  # of a run that failed at its start
+            theirs = ours
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path}: not JSON") from None
     for name in dict.fromkeys([*theirs, *ours]):

@@ -31,7 +31,7 @@ from trials.record.databases import without_password
 from trials.record.storage import open_storage, readable
 from trials.record.studies import study_names
 from trials.runners.local_ray import home_fault, session_folder
-from trials.runners.ray_runner import has_room
+from trials.runners.ray_runner import counted, has_room
 from trials.runners.ray_session import TOKEN, last_line, ray_session
 from trials.tracking.client import store_error, tracking_client
 
@@ -153,7 +153,7 @@ def _record(url: str) -> Finding:
     except ValueError as error:
         advice = "start its server, install autonat[postgres], or fix the permissions of its user"
         return Finding("record", "failed", str(error), advice)
-    found = f"{without_password(url)}, {studies} studies, creating one took {seconds:.2f} s"
+    found = f"{without_password(url)}, {studies} studies, creating a study took {seconds:.2f} s"
     if seconds > SLOW:
         return Finding("record", "warning", found, "move the database closer to the driver")
     return Finding("record", "ok", found)
@@ -230,11 +230,11 @@ def _cluster(lab: Lab, address: str, gpus_per_trial: float) -> Iterator[Finding]
             cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
             known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
             nodes = [node for node in known if node["Alive"]]
-            found = f"{address}, {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs"
+            many = f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
+            found = f"{address}, {many}, CPUs: {cpus:g}, GPUs: {gpus:g}"
             if not has_room(nodes, gpus_per_trial):
-                advice = (
-                    f"add a node that has 1 CPU and {gpus_per_trial:g} GPUs, which each trial needs"
-                )
+                needed = f"1 CPU and {counted(gpus_per_trial)}"
+                advice = f"add a node that has {needed}, which each trial needs"
                 yield Finding("Ray", "failed", found, advice)
             else:
                 yield Finding("Ray", "ok", found)

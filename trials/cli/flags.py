@@ -220,9 +220,8 @@ def read_seeds(flag: str, text: str) -> list[int]:
     seeds = _whole_numbers(flag, text)
     for seed in seeds:
         if not 0 <= seed < FIRST_SEARCH_SEED:
-            raise ValueError(
-                f"{flag}: expected seeds in [0, 2**31), got {shown(seed)}: searches use larger ones"
-            )
+            why = "; searches use larger ones" if seed > 0 else ""
+            raise ValueError(f"{flag}: expected seeds in [0, 2**31), got {shown(seed)}{why}")
     require_distinct(flag, seeds)
     return seeds
 

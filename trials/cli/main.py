@@ -7,8 +7,10 @@ for bad input, which one line explains; 130 when Ctrl-C, SIGTERM or SIGHUP inter
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -110,6 +112,23 @@ app.add_typer(data_app)
 app.add_typer(zoo_app)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"autonat {version('autonat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 @app.command()
 def doctor(
     ray_address: RayAddressFlag = None,
@@ -145,12 +164,33 @@ def doctor(
 
 
 @app.command()
-def objectives() -> None:
-    """List the installed objectives: what measures a strategy, by name."""
+def objectives(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Print what it measures and its settings.")
+    ] = None,
+) -> None:
+    """List the installed objectives, which measure strategies; or the settings of one.
+
+    ```
+    autonat objectives digits
+    autonat search --objective digits --set width=64
+    ```
+    """
     from trials.objectives.objective import OBJECTIVES
 
-    for name, source in sorted(OBJECTIVES.sources().items()):
-        out.print(f"{name}  {source}")
+    if name is None:
+        for known, source in sorted(OBJECTIVES.sources().items()):
+            out.print(f"{known}  {source}")
+        out.print("autonat objectives NAME prints the settings of one, for --set")
+        return
+    say(f"{name}: importing it …")
+    made_by = OBJECTIVES.load(name)
+    out.print(inspect.getdoc(made_by) or f"{name} says nothing of itself", markup=False)
+    out.print("\nSettings, for --set, with their defaults:")
+    for setting in inspect.signature(made_by).parameters.values():
+        default = "needed" if setting.default is setting.empty else setting.default
+        if setting.kind is not setting.VAR_KEYWORD:
+            out.print(f"  {setting.name} = {default}", markup=False)
 
 
 def main() -> None:

@@ -91,6 +91,11 @@ def compare(
     from trials.results.comparison import compared
 
     found = compared(Lab.at(lab, record_url), names)
+    for name in names:
+        if not any(r.search == name and r.test is not None for r in found.results):
+            raise ValueError(
+                f"search {name} has no final test yet; autonat show {name} says how it stands"
+            )
     show_results(found.results, found.anchors, as_json_)
 
 
@@ -114,6 +119,8 @@ def export(
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
     """Write the best strategy of a search, or that of one optimiser or control, to a file."""
+    if target.suffix not in (".json", ".yaml", ".yml"):
+        raise ValueError(f"{target}: expected OUT.json or OUT.yaml")
     source = find_strategy(results_folder(lab, name), method or "best")
     if not source.parent.is_dir():
         raise ValueError(f"search {name} has no results in {lab}; autonat list prints the searches")

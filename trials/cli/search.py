@@ -191,8 +191,8 @@ def demo(
         int | None,
         typer.Option(
             metavar="IMAGES",
-            help="Images that each optimiser may generate.",
-            show_default=f"{DEMO['budget']}; letters: {LETTERS['budget']}",
+            help="Images that each optimiser may generate. "
+            f"(default: {DEMO['budget']}; with --letters {LETTERS['budget']})",
         ),
     ] = None,
     images_per_evaluation: Annotated[

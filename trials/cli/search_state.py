@@ -55,9 +55,9 @@ def next_commands(lab: Lab, state: SearchState) -> list[tuple[str, str]]:
         does = "finishes its renaming, which was cut off; give it the same --tracking-uri, if any"
         return [(command, does)]
     found: list[tuple[str, str]] = []
-    if listed.state != "done":
+    if listed.state not in ("done", "failed"):
         found.append((resume, "resumes it"))
-    elif not state.published:
+    elif listed.state == "done" and not state.published:
         found.append((resume, "writes its strategy files and its report, which are missing"))
     if listed.failed:
         found.append((f"{resume} --retry-failed", "measures again what failed"))

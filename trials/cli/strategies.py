@@ -11,6 +11,7 @@ import typer
 from dashboards.formatting import with_error
 from search.controls import RULE_OF_THUMB
 from search.files import named_os_errors
+from search.keywords import did_you_mean
 from search.measurement import metric_label
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
@@ -33,7 +34,7 @@ from trials.cli.flags import (
 from trials.cli.printing import note, out, print_json
 from trials.cli.tables import error_words, show_strategy, show_transfer
 from trials.lab import DEFAULT_LAB, Lab
-from trials.presets.presets import preset_named, read_strategy
+from trials.presets.presets import preset_named, presets, read_strategy
 from trials.progress import LiveProgress, say
 
 app = App()
@@ -86,7 +87,8 @@ def evaluate(
             f"{test.forward_passes} forward passes an image{error_words(test, '; ')}"
         )
         for label, fid in smaller.items():
-            out.print(f"{metric} {fid:.4g} at n = {label}, from the same images")
+            at = "extrapolated to infinite n" if label == "infinite" else f"at n = {label}"
+            out.print(f"{metric} {fid:.4g} {at}, from the same images")
 
 
 @app.command()
@@ -117,12 +119,19 @@ def show(
         say(f"{strategy}: reading its record …")
         from trials.cli.search_state import show_search
 
-        show_search(Lab.at(lab, record_url), str(strategy), as_json_)
+        try:
+            show_search(Lab.at(lab, record_url), str(strategy), as_json_)
+        except ValueError as error:
+            meant = did_you_mean(str(strategy), presets())
+            raise ValueError(f"{error}{meant}") from None
         return
-    file = read_strategy(strategy)
+    file, preset = read_strategy(strategy), preset_named(strategy)
+    about = {} if preset is None else {"about": preset.about()}
     if as_json_:
-        print_json(file.to_json())
+        print_json(file.to_json() | about)
         return
+    for text in about.values():
+        out.print(text)
     known = (file.objective or {}).get("tokens")
     show_strategy(file, known if tokens is None else tokens)
 
@@ -152,6 +161,8 @@ def sample(
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
     """Generate images with a strategy, and write them, or how they form, as one picture."""
+    if picture.suffix.lower() != ".png":
+        raise ValueError(f"{picture}: expected the name of a picture, OUT.png")
     images = images or (10 if film else 40)
     say(f"{strategy}: drawing {images} images; importing PyTorch …")
     from dashboards.film import film_png
@@ -254,7 +265,9 @@ def _objective_of(
     from trials.objectives.objective import OBJECTIVES
 
     if name is None and file.objective is None:
-        raise ValueError("the strategy file names no objective: give one with --objective")
+        raise ValueError(
+            f"{strategy}: the file names no objective; give one, such as --objective digits"
+        )
     found = str((file.objective or {})["name"]) if name is None else name
     given = with_absolute_paths(OBJECTIVES.load(found), read_assignments("--set", settings))
     if name is not None:

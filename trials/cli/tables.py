@@ -249,6 +249,9 @@ def show_strategy(file: StrategyFile, tokens: int | None) -> None:
         tokens: L, the tokens of an image, to count those that are masked; None does not count them.
     """
     generation = file.generation
+    if file.search is not None:
+        on = "" if file.date is None else f", {file.date}"
+        out.print(f"found by {file.search['optimiser']}, study {file.search['study']}{on}")
     out.print(_schedules_table(generation, tokens))
     flops = file.image_flops()
     cost = "" if flops is None else f", {gigaflops(flops)} GFLOPs with its decoding"
@@ -256,7 +259,7 @@ def show_strategy(file: StrategyFile, tokens: int | None) -> None:
     for name, value in generation.unusual_choices().items():
         out.print(f"{name} = {value}")
     if file.training is not None:
-        out.print(f"mask ratios in training: {file.training}")
+        out.print(f"its model was trained with mask ratios of the distribution {file.training}")
     if (test := file.test) is not None:
         seeds = ", ".join(map(str, test.seeds))
         fid = with_error(test.value, test.standard_error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.controls import RULE_OF_THUMB, START
-from search.reading import read_yaml
+from search.reading import read_json, read_yaml
 from search.strategy_file import StrategyFile
 
 FOLDER = Path(__file__).parent
@@ -35,6 +35,10 @@ class Preset:
     def path(self) -> Path:
         """The strategy file."""
         return FOLDER / f"{self.name}.json"
+
+    def about(self) -> str:
+        """Whose sampler it is, and what it cannot express, in sentences."""
+        return str(read_json(self.path)["about"])
 
     def brings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that the preset brings: bounds, what is frozen, and controls.

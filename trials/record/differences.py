@@ -32,4 +32,5 @@ def require_same(what: str, recorded: Any, given: Any) -> None:
     """
     differing = differences(recorded, given)
     if differing:
-        raise ValueError(f"{what} was made with {'; '.join(differing[:MOST_NAMED])}")
+        told = "; ".join(differing[:MOST_NAMED])
+        raise ValueError(f"{what} was made with {told}: leave that out, or start a new search")

@@ -334,9 +334,14 @@ def _check_resources(settings: RaySettings) -> None:
     if not has_room(nodes, settings.gpus_per_trial):
         most = max(node["Resources"].get("GPU", 0) for node in nodes if node["Alive"])
         raise ValueError(
-            f"a trial needs 1 CPU and {settings.gpus_per_trial:g} GPUs, but no node of the "
+            f"a trial needs 1 CPU and {counted(settings.gpus_per_trial)}, but no node of the "
             f"cluster has both; the most GPUs of a node are {most:g}"
         )
+
+
+def counted(gpus: float) -> str:
+    """A number of GPUs in words: "1 GPU", "0.5 GPU", "2 GPUs"."""
+    return f"{gpus:g} GPU{'s' * (gpus > 1)}"
 
 
 def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:

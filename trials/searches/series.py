@@ -116,7 +116,7 @@ def refuse_begun(searches: Sequence[SearchSettings]) -> None:
         if series is not None and (begun := recorded_members(url, series.name)):
             raise ValueError(
                 f"series {series.name} exists already, with the searches {', '.join(begun)}: "
-                f"--resume {series.name} continues it, another --name starts a new one"
+                f"--resume {series.name} continues it, another name starts a new one"
             )
         refuse_taken(url, settings.full_name(), settings.optimisers)
 

@@ -299,7 +299,7 @@ def test_a_finished_search_is_not_begun_again_but_can_be_resumed(
 ) -> None:
     said = one_line(*autonat("search", *SMALL, "--lab", searched))
     assert "search small exists already, with the studies small-" in said
-    assert "--resume small continues it, another --name starts a new one" in said
+    assert "--resume small (in Python resume=True) continues it, another name starts" in said
     before = Record.open(Lab.open(searched).record_url, "small-tpe").evaluations
     code, _, _ = autonat("search", "--resume", "small", "--lab", searched, "--workers", 1)
     assert code == 0
