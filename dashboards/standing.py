@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dashboards.formatting import combined_error, is_noise, with_error
 from dashboards.input import Result
-from search.controls import RIVALS, best_control, best_searched
+from search.controls import MORE_NOISE, RIVALS, best_control, best_searched
 
 
 def standing(results: Sequence[Result]) -> str | None:
@@ -34,7 +34,10 @@ def standing(results: Sequence[Result]) -> str | None:
             f"their difference, {by}, is inside the noise"
         )
     if gap > 0:
-        return f"{found.label} ends below {name} by {by}"
+        # A sceptic asks first for the control that is the best one nearly everywhere.
+        unasked = alone and control.method != MORE_NOISE
+        rest = f"; {MORE_NOISE}, often the best control, was not tested (--controls)"
+        return f"{found.label} ends below {name} by {by}{rest if unasked else ''}"
     return (
         f"no method beats {which}: {control.label}, which needs no search, ends below "
         f"{found.label}, the best searched method, by {by}"

@@ -13,6 +13,8 @@ from search.strategy import GenerationStrategy
 
 RULE_OF_THUMB = "rule of thumb"
 """The name of the control that is MaskGIT's strategy."""
+MORE_NOISE = "more remask noise"
+"""The name of the control that is the best one of most generators."""
 REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
 """Names of the anchors: reference values shown beside results, which need no generator."""
 TWICE_THE_STEPS = "twice the steps"
@@ -70,7 +72,7 @@ CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
     RULE_OF_THUMB: GenerationStrategy.maskgit,
     "one step": one_step,
     "random order": random_order,
-    "more remask noise": more_remask_noise,
+    MORE_NOISE: more_remask_noise,
     "published": published,
     TWICE_THE_STEPS: twice_the_steps,
 }

@@ -158,7 +158,7 @@ def test_what_an_instance_hides_is_not_measured_otherwise_in_silence() -> None:
     ("objective", "settings", "line"),
     [
         ("nothing", {}, "objective = 'nothing' is unknown; known: digits"),
-        ("simulated", {"step": 3}, "step: unknown; known: "),
+        ("simulated", {"step": 3}, r"step: unknown \(did you mean steps\?\); known: "),
         ("simulated", {"steps": 0}, "steps: "),
         (object(), {}, "objective builtins:object lacks the method evaluate"),
         (Deep, {}, "expected an instance, got the class Deep; give Deep"),

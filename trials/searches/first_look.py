@@ -10,18 +10,22 @@ from trials.searches.settings import SearchSettings
 def first_look(settings: SearchSettings) -> None:
     """Refuse at once what would be refused after the imports, by `trials.searches.launch.check`.
 
-    Optimisers that learn from earlier searches, and those of an extra, are left for then.
+    Left for then are objectives of users, which may bring schedules; optimisers that learn from
+    earlier searches, and those of an extra; and the halves of an alternation.
 
     Raises:
         ValueError: the objective is unknown; or the space, the start, the budget or the settings of
             an optimiser is not valid.
     """
-    if ":" not in settings.objective and settings.objective not in OBJECTIVES.names():
+    known = OBJECTIVES.sources()
+    if ":" not in settings.objective and settings.objective not in known:
         OBJECTIVES.load(settings.objective)  # which lists the known ones
+    if not known.get(settings.objective, "").startswith("trials."):
+        return
     settings = settings.completed()
     space, budget = settings.space(), settings.budget_of_one()
     settings.rungs()
-    for name in settings.optimisers:
+    for name in () if settings.what == "both" else settings.optimisers:
         if name not in OPTIONAL and not settings.learns_from:
             own = settings.optimiser_settings.get(name)
             first = settings.begins_with_controls

@@ -142,7 +142,7 @@ def test_a_search_that_cannot_be(autonat: Autonat, words: str, line: str) -> Non
     [
         ("steps: [", "study.yaml: not YAML (line 1: "),
         ("- 1", "study.yaml: expected settings by name, got [1]"),
-        ("stepps: 3", "stepps: unknown; known: what, name, objective, "),
+        ("stepps: 3", "stepps: unknown (did you mean steps?); known: what, name, objective, "),
         ("steps: many", "steps: expected a whole number"),
     ],
 )

@@ -14,7 +14,7 @@ from trials.runners import ray_runner
 
 Autonat = Callable[..., tuple[int, str, str]]
 SEARCH = [
-    *("search", "--steps", "2", "--budget", "400", "--images", "100"),
+    *("search", "--steps", "2", "--budget", "800", "--images", "100"),
     *("--test-images", "100", "--test-seeds", "1,2", "--name", "x"),
 ]
 SIMULATED = [*SEARCH, "--objective", "simulated"]
