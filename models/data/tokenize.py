@@ -89,7 +89,7 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
         ValueError: the folder contains something else, the tokenizer cannot be used, or no image
             can be used.
     """
-    tokenizer = None if run.tokenizer == FIT else load_tokenizer(run.tokenizer)
+    tokenizer = None if run.tokenizer == FIT else _loaded(run.tokenizer)
     factor = run.factor if tokenizer is None else tokenizer.factor
     if run.size % factor:
         raise ValueError(f"size = {run.size} is not a multiple of the tokenizer's factor {factor}")
@@ -106,6 +106,15 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
         raise ValueError(f"{run.folder}: {error.strerror or error}") from None
     shutil.rmtree(run.folder / SHARDS, ignore_errors=True)
     return TokenData.open(run.folder)
+
+
+def _loaded(name: str) -> Tokenizer:
+    try:
+        return load_tokenizer(name)
+    except ValueError as error:
+        if ":" in name:
+            raise
+        raise ValueError(f"{error}, or {FIT}, which is fitted to your images") from None
 
 
 def take_public(path: Path, tokenizer: str, folder: Path) -> TokenData:

@@ -65,8 +65,8 @@ def test_a_single_control_is_not_called_the_best(results: Results) -> None:
     tested = [r for r in results({"tpe": 3.9}) if r.searched or r.method == "rule of thumb"]
     said = standing([with_fid(r, 4.0 if r.searched else 5.0) for r in tested])
     assert said == (
-        "tpe ends below the only control tested, rule of thumb, by 1.000\xa0±\xa00.042; more remask "
-        "noise, often the best control, was not tested (--controls)"
+        "tpe ends below the only control tested, rule of thumb, by 1.000\xa0±\xa00.042; more "
+        "remask noise, often the best control, was not tested (--controls)"
     )
 
 

@@ -259,6 +259,19 @@ def test_another_runs_folder_is_refused(
         tokenize(run_of(pictures, made.folder, **changed), quiet)
 
 
+def test_a_run_that_failed_before_it_made_anything_is_begun_again_with_other_settings(
+    pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="expected at least .* patches for as many codes"):
+        tokenize(run_of(pictures, tmp_path, codebook_size=5000), quiet)
+    (tmp_path / RUN).write_text('{"codebook_size": 5000}')  # as one that fails a little later
+    with pytest.raises(ValueError, match="its images are not all tokenised yet; the same command"):
+        TokenData.open(tmp_path)
+    tokenize(run_of(pictures, tmp_path), quiet)
+    with pytest.raises(ValueError, match="or patches, which is fitted to your images$"):
+        tokenize(run_of(pictures, tmp_path / "other", tokenizer="patch"), quiet)
+
+
 def test_other_images_and_other_tokenizers_are_refused(
     pictures: Path, made: TokenData, tmp_path: Path
 ) -> None:

@@ -115,3 +115,9 @@ def test_the_flags_of_a_lab_name_what_no_variable_names(
     assert lab_flags(lab, *both) == f" --lab '{tmp_path}/my lab' --record-url '{shown}'"
     monkeypatch.setenv(VARIABLES["record_url"], url)
     assert lab_flags(lab, *both) == f" --lab '{tmp_path}/my lab'"
+
+
+def test_what_has_no_final_test_is_not_compared(autonat: Autonat, lab: Lab) -> None:
+    code, out, err = autonat("compare", "small", "cut", "--lab", lab.folder)
+    assert (code, out) == (2, "")
+    assert "search cut has no final test yet; autonat show cut says how it stands" in err
