@@ -76,7 +76,7 @@ def test_nodes_are_asked_for_their_versions_gpus_and_the_lab(
     monkeypatch.setattr(doctor, "_versions", lambda: here)
     *_, ray, first, second = examine(lab.folder, None, None, cluster.address, gpus_per_trial=2)
     assert (ray.what, ray.state) == ("Ray", "failed")
-    assert "2 nodes, 2 CPUs, 1 GPUs" in ray.found
+    assert "2 nodes, CPUs: 2, GPUs: 1" in ray.found
     assert "add a node that has 1 CPU and 2 GPUs" in ray.advice
     by_state = {node.state: node for node in (first, second)}
     assert set(by_state) == {"warning", "failed"}
