@@ -34,9 +34,8 @@ def standing(results: Sequence[Result]) -> str | None:
             f"their difference, {by}, is inside the noise"
         )
     if gap > 0:
-        # A sceptic asks first for the control that is the best one nearly everywhere.
         unasked = alone and control.method != MORE_NOISE
-        rest = f"; {MORE_NOISE}, often the best control, was not tested (--controls)"
+        rest = f"; {MORE_NOISE}, often the best control, was not tested"
         return f"{found.label} ends below {name} by {by}{rest if unasked else ''}"
     return (
         f"no method beats {which}: {control.label}, which needs no search, ends below "

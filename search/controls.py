@@ -14,7 +14,7 @@ from search.strategy import GenerationStrategy
 RULE_OF_THUMB = "rule of thumb"
 """The name of the control that is MaskGIT's strategy."""
 MORE_NOISE = "more remask noise"
-"""The name of the control that is the best one of most generators."""
+"""The name of the control that is often the best one."""
 REAL_IMAGES, CONSTANT_IMAGE = "real images", "constant image"
 """Names of the anchors: reference values shown beside results, which need no generator."""
 TWICE_THE_STEPS = "twice the steps"

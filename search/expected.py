@@ -30,8 +30,8 @@ TYPES = {
     "less_than": "a number below {lt}",
     "less_than_equal": "a number of at most {le}",
     "literal_error": "{expected}",
+    "extra_forbidden": "no such setting",
     "too_short": "at least {min_length} of them",
-    "missing": "a value",
 }
 """By pydantic's types of errors, with the names of their contexts."""
 
@@ -46,6 +46,8 @@ def expected(error: Mapping[str, Any], given: Any) -> str:
     Returns:
         These words, or pydantic's message with the value where it says more.
     """
+    if error["type"] == "missing":  # pydantic gives what surrounds it
+        return "expected a value, got none"
     words = TYPES.get(error["type"])
     if words is None:
         return f"{error['msg'].removeprefix('Value error, ')} (got {shown(given)})"

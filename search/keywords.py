@@ -32,13 +32,14 @@ def require_keywords(
     signature = inspect.signature(made_by)
     after = [*signature.parameters.values()][len(first) :]
     known = {p.name: p.default is p.empty for p in after if p.kind in NAMED}
-    names = [*known, *sorted(others or ())]
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in after)
+    names = [*known, *sorted(others or ())] if takes_more else [*known]
     fault = ""
     try:
         signature.bind(*first, **settings)
     except TypeError as error:
         fault = f": {error}"
-    open_ended = others is None and any(p.kind is p.VAR_KEYWORD for p in after)
+    open_ended = takes_more and others is None
     unknown = [] if open_ended else [name for name in settings if name not in names]
     missing = [name for name, needed in known.items() if needed and name not in settings]
     if unknown:

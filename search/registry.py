@@ -144,8 +144,9 @@ def require_learns(name: str) -> None:
 
 
 def _unknown_optimiser(name: object, known: list[str]) -> ValueError:
+    close = did_you_mean(name, known) if isinstance(name, str) else ""
     listed = f"{', '.join(known)}, or package.module:Class of your own"
-    return ValueError(f"unknown optimiser {shown(name)}; known: {listed}")
+    return ValueError(f"unknown optimiser {shown(name)}{close}; known: {listed}")
 
 
 def default_settings(name: str) -> dict[str, Any]:

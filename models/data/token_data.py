@@ -126,8 +126,8 @@ class TokenData:
         folder = Path(folder)
         if (folder / RUN).is_file() and not (folder / SETTINGS).exists():
             raise ValueError(
-                f"{folder}: its images are not all tokenised yet; the same command autonat "
-                "tokenize goes on with them"
+                f"{folder}: not all of its images are tokenised yet; repeat the same autonat "
+                "tokenize command to go on"
             )
         content = _read_json(folder / SETTINGS)
         if content.get("format") != FORMAT:

@@ -6,6 +6,7 @@ repeats at most one shard. In the end the shards are merged in the order of the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -35,8 +36,6 @@ FIT = "patches"
 """The name of the tokenizer that is fitted to the images and stored beside the tokens."""
 
 FITTED = "tokenizer.safetensors"
-MADE = (TOKENS, SETTINGS, SHARDS, FITTED)
-"""What a run makes, after it has written its own settings."""
 FIT_IMAGES = 2048
 """The most images to which a tokenizer is fitted, drawn from the whole source."""
 
@@ -98,10 +97,11 @@ def tokenize(run: Tokenizing, report: Reports) -> TokenData:
     try:
         _claim_folder(run, tokenizer)
         if not (run.folder / SETTINGS).exists():
-            if tokenizer is None:
-                tokenizer = _fitted_tokenizer(run, report("fitting patches"))
-            _encode_shards(run, tokenizer, report("tokenizing"))
-            _merge_shards(run, tokenizer)
+            with _given_back(run.folder):
+                if tokenizer is None:
+                    tokenizer = _fitted_tokenizer(run, report("fitting patches"))
+                _encode_shards(run, tokenizer, report("tokenizing"))
+                _merge_shards(run, tokenizer)
     except OSError as error:
         raise ValueError(f"{run.folder}: {error.strerror or error}") from None
     shutil.rmtree(run.folder / SHARDS, ignore_errors=True)
@@ -114,7 +114,7 @@ def _loaded(name: str) -> Tokenizer:
     except ValueError as error:
         if ":" in name:
             raise
-        raise ValueError(f"{error}, or {FIT}, which is fitted to your images") from None
+        raise ValueError(f"{error}, or {FIT} alone, to fit one to your images") from None
 
 
 def take_public(path: Path, tokenizer: str, folder: Path) -> TokenData:
@@ -180,15 +180,24 @@ def _claim_folder(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
                 raise ValueError(f"{run.folder} contains token data that this run did not make")
             write_text(path, json.dumps(ours, indent=2) + "\n")
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        if theirs != ours and not any((run.folder / made).exists() for made in MADE):
-            write_text(path, json.dumps(ours, indent=2) + "\n")  # of a run that failed at its start
-            theirs = ours
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path}: not JSON") from None
     for name in dict.fromkeys([*theirs, *ours]):
         if theirs.get(name) != ours.get(name):
             line = f"{name} was {theirs.get(name)!r} and is now {ours.get(name)!r}"
             raise ValueError(f"{run.folder} belongs to another run: {line}; choose another folder")
+
+
+@contextlib.contextmanager
+def _given_back(folder: Path) -> Iterator[None]:
+    """Leave a folder to other settings if the block refuses these before it has made anything."""
+    try:
+        yield
+    except ValueError:
+        made = [folder / TOKENS, folder / FITTED, *(folder / SHARDS).glob("*")]
+        if not any(path.exists() for path in made):
+            (folder / RUN).unlink(missing_ok=True)
+        raise
 
 
 def _require_patches(run: Tokenizing) -> None:

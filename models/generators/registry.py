@@ -89,6 +89,25 @@ def recognised(path: str | Path) -> str:
     return found.name
 
 
+def with_kind(weights: str) -> str:
+    """Return KIND:PATH for a file that is recognised, and the PATH alone for that of a NAT, whose
+    sizes may be given.
+
+    Raises:
+        ValueError: there is no such file and no such kind, or the file is not recognised.
+    """
+    if named_kind(weights)[0] is not None:
+        return weights
+    if not Path(weights).exists():
+        kinds = ", ".join(GENERATORS.names())
+        raise ValueError(
+            f"weights: expected a file, or KIND:PATH with one of the kinds {kinds}; got {weights}, "
+            "and there is no such file"
+        )
+    kind = recognised(weights)
+    return weights if kind == "nat" else f"{kind}:{weights}"
+
+
 def _is_module(name: str) -> bool:
     """Whether Python finds the top-level package of a module, also in the current folder."""
     top = name.partition(".")[0]

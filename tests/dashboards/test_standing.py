@@ -66,7 +66,7 @@ def test_a_single_control_is_not_called_the_best(results: Results) -> None:
     said = standing([with_fid(r, 4.0 if r.searched else 5.0) for r in tested])
     assert said == (
         "tpe ends below the only control tested, rule of thumb, by 1.000\xa0±\xa00.042; more "
-        "remask noise, often the best control, was not tested (--controls)"
+        "remask noise, often the best control, was not tested"
     )
 
 

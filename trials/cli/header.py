@@ -24,7 +24,7 @@ def show_header(settings: SearchSettings, lab: Lab) -> None:
         "final test": f"{settings.test_images:,} images with each of {_seeds(settings)}",
         "workers": _workers(settings),
         "results": str(lab.results(name)),
-        "watch it": f"once it searches, autonat show {name}{lab_flags(lab, 'record_url')}",
+        "watch it": f"autonat show {name}{lab_flags(lab, 'record_url')}  (once it searches)",
         "dashboards": f"autonat dashboard{lab_flags(lab, *DATABASES)}",
     }
     if settings.learns_from:

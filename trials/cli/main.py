@@ -176,7 +176,7 @@ def objectives(
     autonat search --objective digits --set width=64
     ```
     """
-    from trials.objectives.objective import OBJECTIVES
+    from trials.objectives.objective import OBJECTIVES, setting_lines
 
     if name is None:
         for known, source in sorted(OBJECTIVES.sources().items()):
@@ -187,10 +187,8 @@ def objectives(
     made_by = OBJECTIVES.load(name)
     out.print(inspect.getdoc(made_by) or f"{name} says nothing of itself", markup=False)
     out.print("\nSettings, for --set, with their defaults:")
-    for setting in inspect.signature(made_by).parameters.values():
-        default = "needed" if setting.default is setting.empty else setting.default
-        if setting.kind is not setting.VAR_KEYWORD:
-            out.print(f"  {setting.name} = {default}", markup=False)
+    for line in setting_lines(made_by):
+        out.print(f"  {line}", markup=False)
 
 
 def main() -> None:

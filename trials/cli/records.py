@@ -119,7 +119,7 @@ def export(
     lab: LabFlag = DEFAULT_LAB,
 ) -> None:
     """Write the best strategy of a search, or that of one optimiser or control, to a file."""
-    if target.suffix not in (".json", ".yaml", ".yml"):
+    if target.suffix.lower() not in (".json", ".yaml", ".yml"):
         raise ValueError(f"{target}: expected OUT.json or OUT.yaml")
     source = find_strategy(results_folder(lab, name), method or "best")
     if not source.parent.is_dir():
@@ -131,7 +131,7 @@ def export(
         )
     file = StrategyFile.read(source)
     with named_os_errors(target):
-        if target.suffix in (".yaml", ".yml"):
+        if target.suffix.lower() in (".yaml", ".yml"):
             write_public(target, file.generation)
         else:
             file.write(target)

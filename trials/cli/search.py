@@ -102,6 +102,7 @@ def _resume(
     from trials.searches.series import resumed_searches
 
     searches = resumed_searches(name, given, file)
+    _refuse_running(searches)
     if len(searches) > 1:
         if retry_failed:
             each = " or ".join(settings.full_name() for settings in searches)
@@ -114,15 +115,20 @@ def _resume(
 
         if show_finished(settings, as_json_):
             return
-    from trials.record.hold import refuse_running
-    from trials.record.studies import studies_of
-
-    url = settings.open_lab().record_url
-    refuse_running(url, name, [study for study, of in studies_of(url).items() if of.search == name])
     say(f"{name}: {IMPORTING}")
     from trials.cli.search_command import run
 
     run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+
+
+def _refuse_running(searches: Sequence[SearchSettings]) -> None:
+    from trials.record.hold import refuse_running
+    from trials.record.studies import studies_of
+
+    for settings in searches:
+        name, url = settings.full_name(), settings.open_lab().record_url
+        own = [study for study, of in studies_of(url).items() if of.search == name]
+        refuse_running(url, name, own)
 
 
 def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
@@ -135,11 +141,12 @@ def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
     methods = ", ".join(settings.optimisers)
     at = f" at T = {', '.join(str(s.steps) for s in searches)}" if len(searches) > 1 else ""
     on = f"{methods} on {settings.objective}{at}, {each} each"
-    say(f"{settings.name or 'search'}: {on}; {IMPORTING}")
+    say(f"{settings.name or 'search'}: {on}")
     from trials.searches.first_look import first_look
 
     for one in searches:
         first_look(one)
+    say(IMPORTING)
     if len(searches) > 1:
         from trials.searches.series import refuse_begun
 

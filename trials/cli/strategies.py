@@ -123,7 +123,8 @@ def show(
             show_search(Lab.at(lab, record_url), str(strategy), as_json_)
         except ValueError as error:
             meant = did_you_mean(str(strategy), presets())
-            raise ValueError(f"{error}{meant}") from None
+            unknown = str(error).startswith("no search")
+            raise ValueError(f"{error}{meant if unknown else ''}") from None
         return
     file, preset = read_strategy(strategy), preset_named(strategy)
     about = {} if preset is None else {"about": preset.about()}

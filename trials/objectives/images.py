@@ -22,7 +22,7 @@ from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
-from models.generators.registry import GENERATORS, load_generator, named_kind, recognised
+from models.generators.registry import load_generator, named_kind, with_kind
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.settings import TrainingSettings, training_precision
@@ -190,7 +190,7 @@ class ImagesObjective(NATObjective):
             "rows": rows,
         }
         self._tokenizer_name = tokenizer
-        weights = None if weights is None else _with_kind(weights)
+        weights = None if weights is None else with_kind(weights)
         if weights is not None and named_kind(weights)[0] is not None:
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
@@ -344,25 +344,6 @@ class ImagesObjective(NATObjective):
         state = super().__getstate__()
         state.pop("_data", None)
         return state
-
-
-def _with_kind(weights: str) -> str:
-    """Return KIND:PATH for a file that is recognised, and the PATH alone for that of a NAT, whose
-    sizes may be given.
-
-    Raises:
-        ValueError: there is no such file and no such kind, or the file is not recognised.
-    """
-    if named_kind(weights)[0] is not None:
-        return weights
-    if not Path(weights).exists():
-        kinds = ", ".join(GENERATORS.names())
-        raise ValueError(
-            f"weights: expected a file, or KIND:PATH with one of the kinds {kinds}; got {weights}, "
-            "and there is no such file"
-        )
-    kind = recognised(weights)
-    return weights if kind == "nat" else f"{kind}:{weights}"
 
 
 def _published(

@@ -7,6 +7,7 @@ point group `autonat.objectives`, or `package.module:Class` for a class of your 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -20,7 +21,7 @@ from search.progress import Report
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_strategy import BUILT_IN, TrainingStrategy, distribution
-from search.user_code import explained
+from search.user_code import explained, is_ours
 from trials.objectives.pictures import Films, Samples, ShowsClasses, ShowsRealImages
 from trials.objectives.signatures import check_signatures
 from trials.objectives.typed_settings import typed_settings
@@ -304,16 +305,31 @@ def load_objective(name: str, settings: Mapping[str, Any]) -> Objective:
 
 
 def _parameters_of_training(made_by: Any, settings: Mapping[str, Any]) -> set[str] | None:
-    """The parameters of distributions of mask ratios, which an objective takes as settings if it
-    trains; None if it does not.
+    """The parameters of distributions of mask ratios, which our objectives take as settings if they
+    train; None for others, whose further settings nobody knows.
 
-    Those that belong to another distribution than its own are refused by name later.
+    Those that belong to another distribution than the chosen one are refused by name later.
     """
     own = inspect.signature(made_by).parameters.get("mask_ratio_distribution")
-    if own is None:
+    if own is None or not is_ours(made_by):
         return None
     chosen = distribution(settings.get(own.name, own.default))
     return {name for known in (*BUILT_IN.values(), chosen) for name in known.parameters}
+
+
+def setting_lines(made_by: Any) -> list[str]:
+    """The settings of a class of objectives, a line each, with their defaults as JSON."""
+    lines = []
+    for parameter in inspect.signature(made_by).parameters.values():
+        name = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD:
+            more = sorted(_parameters_of_training(made_by, {}) or ())
+            lines += [f"{of_some} (of some distributions of mask ratios)" for of_some in more]
+        elif parameter.default is parameter.empty:
+            lines.append(f"{name} (needed)")
+        else:
+            lines.append(f"{name} = {json.dumps(parameter.default, default=str)}")
+    return lines
 
 
 def accepted(name: str, objective: Any) -> Objective:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.controls import RULE_OF_THUMB, START
+from search.keywords import did_you_mean
 from search.reading import read_json, read_yaml
 from search.strategy_file import StrategyFile
 
@@ -88,5 +89,6 @@ def read_strategy(path: Path | str) -> StrategyFile:
     preset = preset_named(path)
     if preset is None and not Path(path).suffix and not Path(path).exists():
         known = ", ".join(presets())
-        raise ValueError(f"{path}: no such strategy file, and no such preset; known: {known}")
+        close = did_you_mean(str(path), presets())
+        raise ValueError(f"{path}: no such strategy file or preset{close}; known: {known}")
     return StrategyFile.read(Path(path) if preset is None else preset.path)

@@ -32,5 +32,4 @@ def require_same(what: str, recorded: Any, given: Any) -> None:
     """
     differing = differences(recorded, given)
     if differing:
-        told = "; ".join(differing[:MOST_NAMED])
-        raise ValueError(f"{what} was made with {told}: leave that out, or start a new search")
+        raise ValueError(f"{what} was made with {'; '.join(differing[:MOST_NAMED])}")

@@ -48,7 +48,7 @@ def hold(url: str, name: str) -> Iterator[None]:
         study_id = storage.get_study_id_from_name(name)
         other = _driver(storage, study_id)
     if other is not None and other.alive():
-        raise _held(name, other)
+        raise _held(f"study {name}", other)
     since = datetime.now().isoformat(" ", "seconds")
     mine = Driver(socket.gethostname(), os.getpid(), since, time.time(), uuid.uuid4().hex)
     with readable(url):
@@ -56,7 +56,7 @@ def hold(url: str, name: str) -> Iterator[None]:
         time.sleep(SETTLE)
         first = _driver(storage, study_id)
     if first is not None and first.token != mine.token:
-        raise _held(name, first)
+        raise _held(f"study {name}", first)
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(storage, study_id, mine, ended), daemon=True)
     beating.start()
@@ -110,10 +110,7 @@ def refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
     """
     driver = driver_of(url, studies)
     if driver is not None:
-        raise ValueError(
-            f"search {name} has been run by process {driver.pid} on {driver.host} since "
-            f"{driver.since}; interrupt it first, or wait for its end"
-        )
+        raise _held(f"search {name}", driver)
 
 
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
@@ -140,12 +137,10 @@ def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
     storage.set_study_user_attr(study_id, ATTRIBUTE, None if driver is None else asdict(driver))
 
 
-def _held(name: str, driver: Driver) -> ValueError:
-    line = (
-        f"study {name} has been run by process {driver.pid} on {driver.host} since {driver.since}"
+def _held(what: str, driver: Driver) -> ValueError:
+    line = f"{what} has been running in process {driver.pid} on {driver.host} since {driver.since}"
+    if driver.host == socket.gethostname():
+        return ValueError(f"{line}; interrupt it first, or wait for its end")
+    return ValueError(
+        f"{line}; if that process died, it can be taken over {STALE:.0f} s after its last sign"
     )
-    if driver.host != socket.gethostname():
-        line += (
-            f"; if that process died, the study can be taken over {STALE:.0f} s after its last sign"
-        )
-    return ValueError(line)

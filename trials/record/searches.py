@@ -75,7 +75,7 @@ def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
         studies = "study" if len(found) == 1 else "studies"
         raise ValueError(
             f"search {name} exists already, with the {studies} {', '.join(found)}: "
-            f"--resume {name} (in Python resume=True) continues it, another name starts a new one"
+            f"--resume {name} continues it, another name starts a new one"
         )
 
 

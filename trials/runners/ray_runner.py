@@ -340,8 +340,8 @@ def _check_resources(settings: RaySettings) -> None:
 
 
 def counted(gpus: float) -> str:
-    """A number of GPUs in words: "1 GPU", "0.5 GPU", "2 GPUs"."""
-    return f"{gpus:g} GPU{'s' * (gpus > 1)}"
+    """A number of GPUs in words: "0 GPUs", "0.5 GPU", "1 GPU", "2 GPUs"."""
+    return f"{gpus:g} GPU{'' if 0 < gpus <= 1 else 's'}"
 
 
 def has_room(nodes: Iterable[dict[str, Any]], gpus: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.registry import OPTIONAL, make_optimiser
+from search.registry import ALL_OPTIMISERS, make_optimiser
 from trials.objectives.objective import OBJECTIVES
 from trials.searches.settings import SearchSettings
 
@@ -10,8 +10,8 @@ from trials.searches.settings import SearchSettings
 def first_look(settings: SearchSettings) -> None:
     """Refuse at once what would be refused after the imports, by `trials.searches.launch.check`.
 
-    Left for then are objectives of users, which may bring schedules; optimisers that learn from
-    earlier searches, and those of an extra; and the halves of an alternation.
+    Left for then are objectives of users, which may bring schedules; the halves of an alternation;
+    and optimisers of users or of an extra, and those that need L or earlier searches.
 
     Raises:
         ValueError: the objective is unknown; or the space, the start, the budget or the settings of
@@ -25,8 +25,10 @@ def first_look(settings: SearchSettings) -> None:
     settings = settings.completed()
     space, budget = settings.space(), settings.budget_of_one()
     settings.rungs()
-    for name in () if settings.what == "both" else settings.optimisers:
-        if name not in OPTIONAL and not settings.learns_from:
-            own = settings.optimiser_settings.get(name)
+    if settings.what == "both" or settings.learns_from:
+        return
+    for name in settings.optimisers:
+        own = settings.optimiser_settings[name]
+        if name in ALL_OPTIMISERS and not own.get("whole_tokens"):
             first = settings.begins_with_controls
             make_optimiser(name, space, budget, settings.seed, own, None, first)

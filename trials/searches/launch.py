@@ -363,5 +363,8 @@ def resumed_settings(
     settings = validated(recorded | here)
     said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
     alone = standing_alone(recorded)
-    require_same(f"search {name}", {key: alone[key] for key in said}, said)
+    try:
+        require_same(f"search {name}", {key: alone[key] for key in said}, said)
+    except ValueError as error:
+        raise ValueError(f"{error}: leave that out, or start a new search") from None
     return settings

@@ -54,8 +54,8 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
     try:
         return validated(standing_alone(laid_over(content, values)))
     except ValueError as error:
-        named = re.split(r"\W", str(error))[0]
-        if named in content and named not in values:
+        named = re.match(r"(\w+)[.:]", str(error))
+        if named and named[1] in content and named[1] not in values:
             raise ValueError(f"{study_file}: {error}") from None
         raise
 

@@ -262,13 +262,17 @@ def test_another_runs_folder_is_refused(
 def test_a_run_that_failed_before_it_made_anything_is_begun_again_with_other_settings(
     pictures: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="expected at least .* patches for as many codes"):
-        tokenize(run_of(pictures, tmp_path, codebook_size=5000), quiet)
-    (tmp_path / RUN).write_text('{"codebook_size": 5000}')  # as one that fails a little later
-    with pytest.raises(ValueError, match="its images are not all tokenised yet; the same command"):
-        TokenData.open(tmp_path)
-    tokenize(run_of(pictures, tmp_path), quiet)
-    with pytest.raises(ValueError, match="or patches, which is fitted to your images$"):
+    for grey in range(4):
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        Image.new("L", (SIZE, SIZE), grey).save(tmp_path / "plain" / f"{grey}.png")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="expected at least 32 distinct patches"):
+        tokenize(run_of(tmp_path / "plain", out), quiet)
+    assert tokenize(run_of(tmp_path / "plain", out, codebook_size=4), quiet).images == 4
+    (out / SETTINGS).unlink()
+    with pytest.raises(ValueError, match="not all of its images are tokenised yet; repeat"):
+        TokenData.open(out)
+    with pytest.raises(ValueError, match="or patches alone, to fit one to your images$"):
         tokenize(run_of(pictures, tmp_path / "other", tokenizer="patch"), quiet)
 
 

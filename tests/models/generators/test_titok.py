@@ -136,7 +136,7 @@ def test_the_heads_are_those_of_the_caller_or_the_published_ones(tmp_path: Path)
 
 def test_a_folder_that_is_not_whole_is_one_line(tmp_path: Path) -> None:
     for name, lacking, line in (
-        ("a", "config.json", "expected a folder with the config.json of a model"),
+        ("a", "config.json", "expected a folder with a model's config.json, got"),
         ("b", "model.safetensors", "it lacks its weights, model.safetensors or pytorch_model.bin"),
     ):
         folder = as_folder(tmp_path / name)

@@ -213,7 +213,7 @@ def test_one_that_runs_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> 
     with hold(lab.record_url, "small-tpe"):
         code, _, err = autonat(*words.split(), "--lab", lab.folder)
     assert code == 2
-    assert "search small has been run by process " in err
+    assert "search small has been running in process " in err
     assert search_names(lab.record_url) == ["other", "small"]
 
 

@@ -131,3 +131,27 @@ def test_nothing_is_better_than_simulated_s_best(steps: int) -> None:
             for row in near
         )
     assert objective.truth(space.start, 1000) > 1.2 * lowest
+
+
+USERS = """
+class Named:
+    tokens = 4
+    def __init__(self, *, mask_ratio_distribution=None): ...
+    def describe(self): return {}
+    def evaluate(self, strategy, images, seed): ...
+class Open(Named):
+    def __init__(self, *, mask_ratio_distribution="mine", **others): ...
+class Needy(Named):
+    def __init__(self, *, mask_ratio_distribution): ...
+"""
+
+
+def test_a_users_settings_are_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_settings.py").write_text(USERS)
+    monkeypatch.chdir(tmp_path)
+    load_objective("users_settings:Named", {})
+    load_objective("users_settings:Open", {"width": 3})
+    with pytest.raises(ValueError, match="needs the setting mask_ratio_distribution"):
+        load_objective("users_settings:Needy", {})

@@ -81,7 +81,7 @@ def test_a_value_of_the_type_that_is_asked_for(name: str, value: Any, taken: Any
         ("file", 5, "file: expected a text, got 5"),
         ("maybe", 1.5, "maybe: expected a whole number, got 1.5"),
         ("kind", "c", "kind: expected 'a' or 'b', got 'c'"),
-        ("pair", [1], "pair[1]: expected a value, got [1]"),
+        ("pair", [1], "pair[1]: expected a value, got none"),
         ("many", [1, 2.5], "many[1]: expected a whole number, got [1, 2.5]"),
         ("untyped", {1, 2}, "untyped = {1, 2} is not a JSON value"),
         ("alpha", "x", "alpha: expected a number, got 'x'"),

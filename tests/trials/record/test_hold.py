@@ -47,7 +47,7 @@ def test_the_second_driver_is_told_who_runs_it(url: str) -> None:
     with hold(url, "study"):
         with (
             pytest.raises(
-                ValueError, match=f"study study has been run by process {os.getpid()} on "
+                ValueError, match=f"study study has been running in process {os.getpid()} on "
             ),
             hold(url, "study"),
         ):
@@ -122,4 +122,4 @@ def test_two_that_begin_at_once(url: str, tmp_path: Path) -> None:
     pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = sorted(process.communicate()[0].strip() for process in pair)
     assert said[0] == "ran"
-    assert "has been run by process" in said[1]
+    assert "has been running in process" in said[1]

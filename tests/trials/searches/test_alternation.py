@@ -144,7 +144,7 @@ def test_interrupted_twice_and_resumed_equals_not_interrupted(
         count += 1
         if count in (3, 30):
             with (
-                pytest.raises(ValueError, match="study a-alternation has been run by process"),
+                pytest.raises(ValueError, match="study a-alternation has been running in process"),
                 hold(Lab.open(lab).record_url, "a-alternation"),
             ):
                 pass

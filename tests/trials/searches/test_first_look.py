@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from search.registry import OPTIMISERS, SAMPLERS, TRAINING_OPTIMISERS
+from trials.searches.first_look import first_look
+from trials.searches.reading import read_settings
+
 HEAVY = {"torch", "ray", "mlflow", "transformers", "sklearn"}
 CODE = """
 import sys
@@ -44,5 +48,18 @@ def test_a_line_and_no_heavy_import(words: str, line: str, tmp_path: Path) -> No
     *said, modules = ran.stderr.splitlines()
     assert said[-1].startswith("autonat: ")
     assert line in said[-1]
-    assert len(said) <= 2  # the other one says what is imported
+    assert len(said) <= 2  # the other one says what is searched
     assert HEAVY.isdisjoint(modules.split())
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        *(("generation", name) for name in OPTIMISERS),
+        *(("training", name) for name in TRAINING_OPTIMISERS),
+        *(("joint", name) for name in SAMPLERS),
+        ("both", "coarse-to-fine"),
+    ],
+)
+def test_every_optimiser_passes(what: str, name: str) -> None:
+    first_look(read_settings({"what": what, "optimisers": [name]}))
