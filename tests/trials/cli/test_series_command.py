@@ -10,6 +10,8 @@ import pytest
 
 from search.strategy_file import StrategyFile
 from tests.options import SMALL, laid_over
+from trials.lab import Lab
+from trials.record.hold import hold
 
 Autonat = Callable[..., tuple[int, str, str]]
 SERIES = laid_over(
@@ -44,6 +46,11 @@ def test_a_series_is_run_shown_resumed_and_compared(autonat: Autonat) -> None:
     code, _, err = autonat("search", "--resume", "both", "--retry-failed")
     assert code == 2
     assert "expected the name of one search, both-T2 or both-T4, got both" in err
+    with hold(Lab.at(Path("autonat-lab")).record_url, "both-T4-coarse-to-fine"):
+        code, _, err = autonat("search", "--resume", "both")
+    assert code == 2
+    assert "search both-T4 has been running in process " in err
+    assert "importing" not in err
     code, _, err = autonat("search", *SERIES)
     assert code == 2
     assert "series both exists already, with the searches both-T2, both-T4: --resume both" in err
