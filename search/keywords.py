@@ -52,5 +52,5 @@ def require_keywords(
 
 def did_you_mean(unknown: str, known: Iterable[str]) -> str:
     """What follows an unknown name in an error: " (did you mean width?)", or nothing."""
-    close = difflib.get_close_matches(unknown, [*known], 1)
+    close = difflib.get_close_matches(unknown, [*known], 1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -141,16 +141,17 @@ def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
     methods = ", ".join(settings.optimisers)
     at = f" at T = {', '.join(str(s.steps) for s in searches)}" if len(searches) > 1 else ""
     on = f"{methods} on {settings.objective}{at}, {each} each"
-    say(f"{settings.name or 'search'}: {on}")
+    name = settings.name or "search"
+    say(f"{name}: {on}")
     from trials.searches.first_look import first_look
 
     for one in searches:
         first_look(one)
-    say(IMPORTING)
     if len(searches) > 1:
         from trials.searches.series import refuse_begun
 
         refuse_begun(searches)
+        say(f"{name}: {IMPORTING}")
         _run_series(searches, as_json_)
         return
     if settings.name is not None:  # deriving a name takes seconds
@@ -158,6 +159,7 @@ def _begin(searches: Sequence[SearchSettings], as_json_: bool) -> None:
 
         url = settings.open_lab().record_url
         refuse_taken(url, settings.name, settings.optimisers)
+    say(f"{name}: {IMPORTING}")
     from trials.cli.search_command import run
 
     run(settings, resume=False, as_json_=as_json_)

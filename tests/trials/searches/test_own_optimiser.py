@@ -120,7 +120,7 @@ def test_a_schedule_and_a_choice_are_searched(
         (("--choices", "token_order=hilbert"), "token_order = 'hilbert' is unknown; known: conf"),
         (
             ("--choices", "order=halton"),
-            "unknown choice 'order' (did you mean token_order?); known: token_order, confid",
+            "unknown choice 'order'; known: token_order, confidence",
         ),
         (("--choices", "token_order"), "expected NAME=VALUE, got 'token_order'"),
         (
