@@ -32,7 +32,9 @@ def test_a_registered_name_is_known() -> None:
     try:
         require_optimiser("spsa", "joint")
         check_optimiser("spsa", evaluations=9)
-        with pytest.raises(ValueError, match=r"unknown optimiser 'spsb'; known: coarse-.*, spsa"):
+        with pytest.raises(
+            ValueError, match=r"'spsb' \(did you mean spsa\?\); known: coarse-.*, spsa"
+        ):
             require_optimiser("spsb", "generation")
     finally:
         OPTIMISERS_BY_NAME._registered.clear()

@@ -95,7 +95,7 @@ def test_a_file_of_the_same_name_is_preferred(
     assert preset_named("muse-class") is None
     assert read_strategy("muse-class").generation == PRESETS["muse-text"]
     with pytest.raises(
-        ValueError, match="^other: no such strategy file, .* known: muse-class, mus"
+        ValueError, match="^other: no such strategy file or preset; known: muse-class, mus"
     ):
         read_strategy("other")
     with pytest.raises(ValueError, match=r"^other\.json: "):
