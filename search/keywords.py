@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+from search.names import did_you_mean
 
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -48,9 +49,3 @@ def require_keywords(
         fault = f" needs the setting {missing[0]}"
     if fault:
         raise ValueError(f"{what}{fault}; its settings are: {', '.join(names) or 'none'}")
-
-
-def did_you_mean(unknown: str, known: Iterable[str]) -> str:
-    """What follows an unknown name in an error: " (did you mean width?)", or nothing."""
-    close = difflib.get_close_matches(unknown, [*known], 1, cutoff=0.7)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -9,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
-from search.keywords import did_you_mean
 from search.reading import shown
 
 LONGEST_SEARCH_NAME = 100
@@ -114,3 +114,9 @@ def require_known(what: str, names: Iterable[str], known: Collection[str]) -> No
         if name not in known:
             close = did_you_mean(name, known)
             raise ValueError(f"unknown {what} {name!r}{close}; known: {', '.join(known)}")
+
+
+def did_you_mean(unknown: str, known: Iterable[str]) -> str:
+    """What follows an unknown name in an error: " (did you mean width?)", or nothing."""
+    close = difflib.get_close_matches(unknown, [*known], 1, cutoff=0.7)
+    return f" (did you mean {close[0]}?)" if close else ""

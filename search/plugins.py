@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from search.keywords import did_you_mean
+from search.names import did_you_mean
 from search.user_code import OURS, in_one_line, own_code
 
 T = TypeVar("T")

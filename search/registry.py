@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search.dimensions import SearchSpace
 from search.first_strategies import first_strategies
-from search.keywords import did_you_mean
+from search.names import did_you_mean
 from search.optimiser import Budget, Optimiser, TrainingBudget
 from search.plugins import Registry
 from search.reading import shown

@@ -11,8 +11,8 @@ import typer
 from dashboards.formatting import with_error
 from search.controls import RULE_OF_THUMB
 from search.files import named_os_errors
-from search.keywords import did_you_mean
 from search.measurement import metric_label
+from search.names import did_you_mean
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from trials.cli.flags import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.controls import RULE_OF_THUMB, START
-from search.keywords import did_you_mean
+from search.names import did_you_mean
 from search.reading import read_json, read_yaml
 from search.strategy_file import StrategyFile
 

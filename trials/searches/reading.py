@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search.expected import expected
-from search.keywords import did_you_mean
+from search.names import did_you_mean
 from search.reading import shown
 from trials.searches.setting_groups import What
 from trials.searches.settings import (
