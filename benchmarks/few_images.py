@@ -100,6 +100,8 @@ ARMS = (
     Arm(PIXELS, "fid", 350, 128),
     Arm(PIXELS, "fid", 250, 64),
     Arm(PIXELS, "kid", 2000),
+    Arm(RANDOM, "fid", 2458, gradients=True),
+    Arm(RANDOM, "fid", 1000, 128, gradients=True),
 )
 """n is 1.2 F, 3 F and 10 F for FID. 3 F and 10 F of 2,048 features leave fewer evaluations than a
 search needs."""
@@ -156,6 +158,8 @@ def main() -> None:
     run = commands.add_parser("run", help="run the searches that are missing")
     run.add_argument("pictures", type=Path)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    run.add_argument("--features", choices=[RANDOM, PIXELS], help="those of the arms; else both")
+    run.add_argument("--arms", nargs="+", metavar="ARM", help="names as in the table; else all")
     run.add_argument("--budget", type=int, default=40_000)
     run.add_argument("--test-images", type=int, default=10_080)
     run.add_argument("--processes", type=int, default=2)
@@ -171,8 +175,13 @@ def run_all(given: argparse.Namespace) -> None:
     require_same_plan(given.out, told | {"pictures": read_pictures(plan.pictures).hash()})
     kept = given.out / "rows.jsonl"
     done = {(row["features"], row["arm"], row["seed"]) for row in read_rows(kept)}
-    controls = [(Arm(features, "", 0), 0) for features in (RANDOM, PIXELS)]
-    tasks = [*controls, *((arm, seed) for seed in given.seeds for arm in ARMS)]
+    seen = [given.features] if given.features else [RANDOM, PIXELS]
+    arms = [arm for arm in ARMS if arm.features in seen]
+    if unknown := set(given.arms or ()) - {arm.name for arm in arms}:
+        raise SystemExit(f"unknown --arms {sorted(unknown)}: there are {[a.name for a in arms]}")
+    chosen = [arm for arm in arms if not given.arms or arm.name in given.arms]
+    controls = [(Arm(features, "", 0), 0) for features in seen]
+    tasks = [*controls, *((arm, seed) for seed in given.seeds for arm in chosen)]
     missing = [(arm, seed) for arm, seed in tasks if (arm.features, arm.name, seed) not in done]
     measure = functools.partial(_task, plan)
     rows = rows_of_tasks(kept, missing, measure, given.processes)

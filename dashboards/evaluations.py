@@ -23,21 +23,23 @@ def evaluations_data(named: Mapping[str, Result]) -> str | None:
         there are none.
     """
     tables = [
-        result.evaluations.assign(method=label)
+        _named_by_metric(result.evaluations, result.search_metric).assign(method=label)
         for label, result in named.items()
         if len(result.evaluations)
     ]
     if not tables:
         return None
-    metric = next(iter(named.values())).metric
     table = pd.concat(tables, ignore_index=True)
-    table = table.rename(columns={"fid": metric, "fid_se": f"{metric}_se"})
     if "finished" in table:
         table["finished"] = table["finished"].astype(str).str.slice(stop=19)
     table = table[["method", *(name for name in table.columns if name != "method")]]
     data = json.loads(table.to_json(orient="split", index=False, double_precision=DIGITS))
     text = json.dumps({"columns": data["columns"], "rows": data["data"]}, separators=(",", ":"))
     return packed(text)
+
+
+def _named_by_metric(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return table.rename(columns={"fid": metric, "fid_se": f"{metric}_se"})
 
 
 def packed(text: str) -> str:

@@ -46,7 +46,11 @@ class Result(Protocol):
 
     @property
     def metric(self) -> str:
-        """The name of the metric."""
+        """The name of the metric of the final test."""
+
+    @property
+    def search_metric(self) -> str:
+        """The name of the metric of the values that the search saw."""
 
     @property
     def value(self) -> float:

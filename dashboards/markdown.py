@@ -42,7 +42,7 @@ def of_method(result: Result, results: Sequence[Result], anchors: Sequence[Ancho
         results: of the search, with the controls.
         anchors: what stands beside them.
     """
-    metric = metric_label(result.metric)
+    metric = metric_label(result.search_metric)
     rule, lowest = _named(results, RULE_OF_THUMB), best_control(results)
     controls = [c for c in (rule, None if lowest is rule else lowest) if c is not None]
     beside = [f"{c.method} {with_error(c.value, c.standard_error)}" for c in controls]

@@ -38,6 +38,7 @@ from dashboards.result_figures import (
     draw_tests,
     labelled,
     over_seeds,
+    searches_in,
 )
 from dashboards.sample_grids import sheets_part
 from dashboards.sensitivity_figure import importance_figure, most_sensitive, sensitivity_figure
@@ -116,7 +117,8 @@ def write_report(
             be written.
     """
     named = labelled(results)
-    metric = metric_label(results[0].metric)
+    metric, searched = results[0].metric, [r for r in results if r.searched]
+    seen = list(dict.fromkeys(r.search_metric for r in searched)) or [metric]
     colour = colours_of(named)
     pages = Environment(
         loader=PackageLoader("dashboards", "."), autoescape=True, undefined=StrictUndefined
@@ -130,8 +132,10 @@ def write_report(
         provenance=provenance or {},
         strategy_file=strategy_file,
         tests=describe_tests(results),
-        metric=metric,
-        metric_name=results[0].metric,
+        metric=metric_label(metric),
+        seen=metric_label(seen[0]) if len(seen) == 1 else "value",
+        seen_name=seen[0],
+        same_metric=seen == [metric],
         errors_known=any(r.standard_error is not None for r in results),
         rows=final_rows(named, colour, anchors),
         meaning=meanings(anchors),
@@ -141,14 +145,16 @@ def write_report(
         over_steps=_drawn(draw_steps(named)),
         over_images=_drawn(draw_over_images(named, anchors)),
         schedules=_schedules(named, tokens, winners_only=searches is not None),
-        sensitivity=_sensitivity(sensitivity, named, colour, metric),
-        best_fid=_best_fid(named, searches),
+        sensitivity=_sensitivity(sensitivity, named, colour),
+        best_fid=_best_fid(named, searches, seen),
         searches=searches,
         over_seeds=_over_seeds(searches, named),
         evaluations=evaluations_data(named),
         decimals=common_decimals(results),
         landscape=trainings
-        and _figure_html(landscape(trainings.table, trainings.mask_ratio_distribution, metric)),
+        and _figure_html(
+            landscape(trainings.table, trainings.mask_ratio_distribution, metric_label(seen[0]))
+        ),
         film=film_part(named, colour),
         real=real_images is not None,
         samples=sheets_part(ranked_by_value(named), colour, real_images),
@@ -191,14 +197,20 @@ def _sensitivity(
     found: Sensitivity | Mapping[str, float] | str | None,
     named: Mapping[str, Result],
     colour: Mapping[str, str],
-    metric: str,
 ) -> dict[str, Any] | None:
     """Make the figure of sensitivity or importance, or say why there is none."""
     winner = best_searched([*named.values()])
     if found is None or winner is None:
         return None
     shade = next(colour[label] for label, result in named.items() if result is winner)
-    section: dict[str, Any] = {"of": winner.label, "missing": None, "model": None, "figure": None}
+    metric = metric_label(winner.search_metric)
+    section: dict[str, Any] = {
+        "of": winner.label,
+        "metric": metric,
+        "missing": None,
+        "model": None,
+        "figure": None,
+    }
     if isinstance(found, str):
         return section | {"missing": found}
     if not isinstance(found, Sensitivity):
@@ -269,24 +281,37 @@ def _schedules(
     return sections
 
 
-def _best_fid(named: Mapping[str, Result], searches: Searches | None) -> list[dict[str, Any]]:
-    """Make a figure for each T that was searched; a band for searches that differ by their seed."""
+def _best_fid(
+    named: Mapping[str, Result], searches: Searches | None, seen: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Make a figure for each T and metric that was searched.
+
+    Searches that differ by their seed have a band.
+    """
+    several = len(seen) > 1
     lengths = {r.strategy.steps for r in named.values() if r.searched}
     seeds = searches is not None and any(len(of) > 1 for of in searches.groups.values())
     if searches is not None and seeds and len(lengths) == 1:
-        figure = _figure_html(draw_seeds(searches.groups, named))
-        return [{"steps": None, "figure": figure, "passes": None}]
-    searched = {r.strategy.steps for r in named.values() if len(r.evaluations)}
-    sections = []
-    for steps in sorted(searched):
-        sections.append(
+        drawn = {metric: draw_seeds(searches.groups, named, metric) for metric in seen}
+        return [
             {
-                "steps": steps,
-                "figure": _figure_html(draw_progress(named, steps)),
-                "passes": _drawn(draw_passes(named, steps)),
+                "title": metric_label(m) if several else None,
+                "figure": _figure_html(d),
+                "passes": None,
             }
-        )
-    return sections
+            for m, d in drawn.items()
+        ]
+    steps = sorted({r.strategy.steps for r in named.values() if len(r.evaluations)})
+    return [
+        {
+            "title": f"T = {t}" + (f", {metric_label(metric)}" if several else ""),
+            "figure": _figure_html(draw_progress(named, t, metric)),
+            "passes": _drawn(draw_passes(named, t, metric)),
+        }
+        for t in steps
+        for metric in seen
+        if searches_in(named, t, metric)
+    ]
 
 
 def _drawn(figure: go.Figure | None) -> Markup | None:

@@ -75,38 +75,63 @@ def draw_schedules(
     return schedules(drawn, tokens, colours_of(named), tried)
 
 
-def draw_progress(named: Mapping[str, Result], steps: int) -> go.Figure:
-    """Draw the progress of the searches of T = `steps`, beside the controls to beat."""
+def draw_progress(named: Mapping[str, Result], steps: int, metric: str) -> go.Figure:
+    """Draw the progress of the searches of T = `steps` in a metric.
+
+    The final tests and the controls to beat are drawn beside them if they have the same metric.
+
+    Args:
+        named: the results by label.
+        steps: T.
+        metric: the name of the metric of the searches.
+    """
     here = {label: r for label, r in named.items() if r.strategy.steps == steps}
-    searches = {label: r for label, r in here.items() if len(r.evaluations)}
-    best = best_control([*here.values()])
+    searches = searches_in(here, steps, metric)
+    tested = {label: r for label, r in here.items() if r.metric == metric}
+    best = best_control([*tested.values()])
     return figures.best_fid(
         {label: result.evaluations for label, result in searches.items()},
         colours_of(named),
-        _metric(named),
-        tests={label: _test(result) for label, result in searches.items()},
+        metric_label(metric),
+        tests={label: _test(result) for label, result in tested.items() if label in searches},
         levels={
             label: result.value
-            for label, result in here.items()
+            for label, result in tested.items()
             if result is best or result.method == RULE_OF_THUMB
         },
     )
 
 
-def draw_seeds(groups: Mapping[str, Sequence[Result]], named: Mapping[str, Result]) -> go.Figure:
-    """Draw the progress of searches that differ only by their seed, beside the controls to beat.
+def searches_in(named: Mapping[str, Result], steps: int, metric: str) -> dict[str, Result]:
+    """Return the searches of T = `steps` that measured in a metric, by label."""
+    return {
+        label: r
+        for label, r in named.items()
+        if len(r.evaluations) and (r.strategy.steps, r.search_metric) == (steps, metric)
+    }
+
+
+def draw_seeds(
+    groups: Mapping[str, Sequence[Result]], named: Mapping[str, Result], metric: str
+) -> go.Figure:
+    """Draw the progress of searches that differ only by their seed.
+
+    The final tests and the controls to beat are drawn beside them if they have the same metric.
 
     Args:
         groups: the results of each label, one for each search seed; all of one T.
         named: all results by label, controls among them.
+        metric: the name of the metric of the searches; others are left out.
     """
-    colour, controls = colours_of(named), [r for r in named.values() if not r.searched]
+    colour = colours_of(named)
+    controls = [r for r in named.values() if not r.searched and r.metric == metric]
     best = best_control(controls)
+    drawn = {label: of for label, of in groups.items() if of[0].search_metric == metric}
     return best_fid_over_seeds(
-        {label: [r.evaluations for r in results] for label, results in groups.items()},
-        {label: colour[results[0].label] for label, results in groups.items()},
-        metric_label(next(iter(groups.values()))[0].metric),
-        tests={label: over_seeds(results) for label, results in groups.items()},
+        {label: [r.evaluations for r in results] for label, results in drawn.items()},
+        {label: colour[results[0].label] for label, results in drawn.items()},
+        metric_label(metric),
+        tests={label: over_seeds(of) for label, of in drawn.items() if of[0].metric == metric},
         levels={r.label: r.value for r in controls if r is best or r.method == RULE_OF_THUMB},
     )
 
@@ -168,20 +193,17 @@ def draw_steps(named: Mapping[str, Result]) -> go.Figure | None:
     return value_over_steps(found, colour, _metric(named))
 
 
-def draw_passes(named: Mapping[str, Result], steps: int) -> go.Figure | None:
-    """Draw the values that the searches of T = `steps` saw against their forward passes.
+def draw_passes(named: Mapping[str, Result], steps: int, metric: str) -> go.Figure | None:
+    """Draw the values that the searches of T = `steps` saw in a metric against forward passes.
 
     Returns:
         The figure, or None if nearly all strategies cost the same.
     """
-    found = {
-        label: result.evaluations
-        for label, result in named.items()
-        if len(result.evaluations) and result.strategy.steps == steps
-    }
+    searches = searches_in(named, steps, metric)
+    found = {label: result.evaluations for label, result in searches.items()}
     if not costs_vary(found):
         return None
-    return value_over_passes(found, colours_of(named), _metric(named))
+    return value_over_passes(found, colours_of(named), metric_label(metric))
 
 
 def _test(result: Result) -> figures.FinalTest:

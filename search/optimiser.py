@@ -70,6 +70,7 @@ class Probe:
         role: the purpose of the probe within its step, as a word: "start", "base", "mask_ratio_3".
         training: how the model is trained for this evaluation; None if the model is given.
         gradient: whether the gradient of the metric is asked for, too (see search.gradient).
+        metric: the name of the metric to measure in; None for that of the objective.
     """
 
     number: int
@@ -80,6 +81,7 @@ class Probe:
     role: str
     training: Training | None = None
     gradient: bool = False
+    metric: str | None = None
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ class StrategyFile:
         best_control: the final test of the control with the lowest value, or None. A search is
             successful only if it is below this.
         search: study, optimiser with its settings and seed, space, budget, what was spent, and
-            the value measured during the search; None for a strategy that no search found.
+            the value measured during the search, with its metric if the test has another; None
+            for a strategy that no search found.
         versions: the versions of the packages in use, by name.
         mlflow: tracking_uri and run_id of the parent run in MLflow.
         date: the day of the last measurement, "2026-11-26", or None.
@@ -219,6 +220,8 @@ def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, An
         return None
     if where == "objective" and isinstance(data, dict):
         data = {"files": None} | data
+    if where == "search" and isinstance(data, dict) and "metric" in data:
+        names = (*names, "metric")
     part = require_fields(where, data, names)
     _require_finite(where, part)
     if where == "protocol" and not (isinstance(part["metric"], str) and part["metric"]):

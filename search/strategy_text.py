@@ -61,8 +61,9 @@ def value_means(search: Mapping[str, Any]) -> str:
     """Say what the value in the `search` part is, which readers take for the result."""
     n = search.get("budget", {}).get("images_per_evaluation")
     each = "" if n is None else f" with {n:,} images for each evaluation"
+    metric = f" as {metric_label(search['metric'])}" if "metric" in search else ""
     return (
-        f"what the search itself measured{each}, and chose because it was low; it is not a "
+        f"what the search itself measured{metric}{each}, and chose because it was low; it is not a "
         "result: test.value is"
     )
 

@@ -113,7 +113,7 @@ class Search:
         tokens = self._records()[0].settings["objective"]["tokens"]
         return {
             "schedules": draw_schedules(named, tokens, steps),
-            "search": draw_progress(named, steps),
+            "search": draw_progress(named, steps, self.results[0].search_metric),
             "final test": draw_tests(named),
         }
 

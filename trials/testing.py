@@ -28,6 +28,7 @@ from trials.objectives.measured import checked
 from trials.objectives.objective import (
     Anchors,
     Grows,
+    HasMetrics,
     MeasuresGradients,
     Objective,
     accepted,
@@ -132,10 +133,20 @@ def check_description(objective: Objective) -> None:
 
 
 def check_metric(objective: Objective, strategy: GenerationStrategy, images: int) -> None:
-    """Check that it measures in the metric that its description states."""
+    """Check that it measures in the metric that its description states, and so does the objective
+    in that metric, if it has several."""
     said = describe(type(objective).__name__, {}, objective)["protocol"]["metric"]
-    found = objective.evaluate(strategy, images, 7).metric
-    require(found == said, f"expected the metric of its description, {said!r}, got {found!r}")
+    found = objective.evaluate(strategy, images, 7)
+    require(
+        found.metric == said,
+        f"expected the metric of its description, {said!r}, got {found.metric!r}",
+    )
+    if isinstance(objective, HasMetrics):
+        same = objective.in_metric(said).evaluate(strategy, images, 7)
+        require(
+            (same.metric, same.value) == (said, found.value),
+            f"in_metric({said!r}) gives {same.metric} {same.value}, evaluate {found.value}",
+        )
 
 
 def check_grows(objective: Objective, strategy: GenerationStrategy, images: int) -> None:

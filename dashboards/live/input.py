@@ -80,7 +80,11 @@ class Search(Protocol):
 
     @property
     def metric(self) -> str:
-        """The name of the metric of its values."""
+        """The name of the metric that it searches in."""
+
+    @property
+    def test_metric(self) -> str:
+        """The name of the metric of its final test."""
 
     @property
     def state(self) -> str:

@@ -126,7 +126,9 @@ def _fact(fact: words.Fact) -> html.Div:
 
 def _methods(search: Search, elsewhere: Elsewhere, runs: Mapping[str, str]) -> html.Table:
     metric, colour = metric_label(search.metric), colours_of(search)
-    names = ["method", "evaluations", f"lowest {metric}", "final test", "look at"]
+    same = search.test_metric == search.metric
+    tested = "final test" if same else f"final test {metric_label(search.test_metric)}"
+    names = ["method", "evaluations", f"lowest {metric}", tested, "look at"]
 
     def row(method: Method) -> list[Any]:
         dot = html.Span(className="dot", style={"background": colour[method.method]})
@@ -156,7 +158,7 @@ def _table(
         asked = others if search.name in chosen else [search.name, *others]
         address = "?" + "&".join(f"search={quote(name)}" for name in asked)
         found = {fact.name: fact for fact in words.facts(search)}
-        best = found.get(f"best {metric_label(search.metric)}")
+        best = found.get(f"best {words.best_metric(search)}")
         rule = next((found[name] for name in words.BASELINES if name in found), None)
         control = found.get("best control")
         failed = words.counted(search)
@@ -165,7 +167,7 @@ def _table(
             words.what_it_is(search),
             f"{search.evaluations + search.failed:,} of {search.budgeted:,}"
             + (f", {failed}" if failed else ""),
-            _numbers(best, f"{metric_label(search.metric)} "),
+            _numbers(best, f"{words.best_metric(search)} "),
             _numbers(rule),
             _numbers(control),
             "" if search.last is None else f"{search.last:%Y-%m-%d %H:%M}",

@@ -59,19 +59,24 @@ def facts(search: Search) -> list[Fact]:
     Until all methods are tested they are numbers of the search, all with the same n; the best of
     them is chosen for being low.
     """
-    metric, found = metric_label(search.metric), search.best
+    found = search.best
     if found is None:
         return []
     controls: Mapping[str, Value] = search.controls if search.final else search.seen_controls
     values = {m.method: m.test if search.final else m.best for m in search.studies}
     by = [name for name, value in values.items() if value == found][:1]  # none in an alternation
     remark = ", ".join([*by, "final test" if search.final else "lowest in the search"])
-    shown = [Fact(f"best {metric}", number(found), remark)]
+    shown = [Fact(f"best {best_metric(search)}", number(found), remark)]
     for name, value in to_beat(controls).items():
         rule = name in BASELINES
         label, remark = (name, "") if rule else ("best control", name)
         shown.append(Fact(label, number(value), remark))
     return shown
+
+
+def best_metric(search: Search) -> str:
+    """Return the label of the metric of a search's best number."""
+    return metric_label(search.test_metric if search.final else search.metric)
 
 
 def to_beat(controls: Mapping[str, Value]) -> dict[str, Value]:

@@ -18,6 +18,7 @@ class Replicates:
         images: n, the number of images of one evaluation.
         seeds: the seeds; each is one step.
         trainings: the training of each strategy whose model is trained for it, by name.
+        metric: the name of the metric to measure in; None for that of the objective.
     """
 
     def __init__(
@@ -26,13 +27,14 @@ class Replicates:
         images: int,
         seeds: Sequence[int],
         trainings: Mapping[str, Training] | None = None,
+        metric: str | None = None,
     ) -> None:
         self._list = [
             (step, seed, role, strategy)
             for step, seed in enumerate(seeds)
             for role, strategy in strategies.items()
         ]
-        self._images, self._trainings = images, trainings or {}
+        self._images, self._trainings, self._metric = images, trainings or {}, metric
         self._ledger = Ledger()
 
     def __len__(self) -> int:
@@ -46,7 +48,9 @@ class Replicates:
             return DONE
         step, seed, role, strategy = self._list[number]
         training = self._trainings.get(role)
-        return self._ledger.ask(Probe(number, strategy, self._images, seed, step, role, training))
+        return self._ledger.ask(
+            Probe(number, strategy, self._images, seed, step, role, training, metric=self._metric)
+        )
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.measurement import metric_label
 from trials.cli.printing import DATABASES, lab_flags
 from trials.lab import Lab
 from trials.progress import say
@@ -21,7 +22,8 @@ def show_header(settings: SearchSettings, lab: Lab) -> None:
         "search": f"{name}: {_methods(settings)} on {settings.objective}, T = {settings.steps}",
         "lab": str(lab.folder),
         "budget": _budget(settings),
-        "final test": f"{settings.test_images:,} images with each of {_seeds(settings)}",
+        "final test": f"{settings.test_images:,} images with each of {_seeds(settings)}"
+        + ("" if settings.test_metric is None else f", in {metric_label(settings.test_metric)}"),
         "workers": _workers(settings),
         "results": str(lab.results(name)),
         "watch it": f"autonat show {name}{lab_flags(lab, 'record_url')}  (once it searches)",

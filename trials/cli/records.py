@@ -58,13 +58,15 @@ def list_(
     table.add_column("search", min_width=max(len(search.name) for search in found))
     for label in ("objective", "T", "methods", "evaluations", "state"):
         table.add_column(label)
-    metrics = sorted({metric_label(s.metric) for s in found})
+    metrics = sorted({metric_label(name) for s in found for name in (s.metric, s.test_metric)})
     one = metrics[0] if len(metrics) == 1 else None
     for label in ("search saw", f"final test {one}" if one else "final test", "last evaluation"):
         table.add_column(label)
     for s in found:
         failed = f", {s.failed} failed" if s.failed else ""
-        unit = "" if one else f" {metric_label(s.metric)}"
+        seen, tested = (
+            "" if one else f" {metric_label(name)}" for name in (s.metric, s.test_metric)
+        )
         table.add_row(
             s.name,
             s.objective if s.what == "generation" else f"{s.objective}, {s.what}",
@@ -72,8 +74,8 @@ def list_(
             ", ".join(s.methods),
             f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
             s.state,
-            "" if s.search_value is None else f"{s.search_value:.4g}",
-            "" if s.value is None else f"{s.value:.4g}" + unit,
+            "" if s.search_value is None else f"{s.search_value:.4g}{seen}",
+            "" if s.value is None else f"{s.value:.4g}{tested}",
             "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
         )
     out.print(table)
@@ -295,6 +297,7 @@ def front(
     """Measure the Pareto front: the best strategies by forward passes, on seeds no search saw."""
     say(f"{name}: measuring its Pareto front; importing PyTorch …")
     from trials.objectives.measured import replicate
+    from trials.objectives.objective import measuring_in
     from trials.objectives.preparing import prepared
     from trials.record.searches import search_records
     from trials.results.front import candidates, measured_front, tested_already
@@ -310,6 +313,7 @@ def front(
     with LiveProgress() as progress:
         if to_measure:
             made = prepared(described["name"], described["settings"], where.folder, progress)
+            made = measuring_in(made, settings.get("test_metric"))
 
         def measure(strategy: GenerationStrategy) -> FinalTest:
             if strategy not in tests:
@@ -323,4 +327,5 @@ def front(
             progress.say(
                 f"note: a strategy of {candidate.found_by} could not be measured: {reason}"
             )
-    show_front(name, front_, len(found) - len(failed), as_json_)
+    measured = len(found) - len(failed)
+    show_front(name, front_, measured, records[0].metric, as_json_)

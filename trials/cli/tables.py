@@ -103,7 +103,7 @@ def _columns(
         "from the best": lambda r: difference(r, best_first[0]),
     }
     if wide:
-        columns["search saw"] = lambda r: "" if r.search_value is None else f"{r.search_value:.4g}"
+        columns["search saw"] = _seen
         columns["images"] = lambda r: f"{r.images:,}" if r.searched else ""
     columns["passes"] = lambda r: str(r.forward_passes)
     if wide:
@@ -113,6 +113,14 @@ def _columns(
     if _trained_models(best_first):
         columns["trained with"] = lambda r: "" if r.training is None else str(r.training)
     return columns
+
+
+def _seen(result: MethodResult) -> str:
+    """What the search saw, with its metric where the final test has another one."""
+    if result.search_value is None:
+        return ""
+    same = result.search_metric == result.metric
+    return f"{result.search_value:.4g}" + ("" if same else f" {metric_label(result.search_metric)}")
 
 
 def _know_flops(results: Sequence[MethodResult]) -> bool:
@@ -173,21 +181,25 @@ def error_words(test: FinalTest, before: str) -> str:
     return "" if test.standard_error_from is None else before + ERRORS[test.standard_error_from]
 
 
-def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: bool) -> None:
+def show_front(
+    name: str, front: Sequence[FrontPoint], measured: int, search_metric: str, as_json_: bool
+) -> None:
     """Print the Pareto front of a search.
 
     Args:
         name: of the search.
         front: its points, at least one.
         measured: how many strategies were measured to find the front.
+        search_metric: the name of the metric of what the search saw.
         as_json_: print one JSON object in place of a table.
     """
     if as_json_:
         points = [point.to_json() for point in front]
         print_json({"name": name, "measured": measured, "front": points})
         return
-    metric = metric_label(front[0].test.metric)
-    table = Table("passes", f"final test {metric}", "search saw", "found by")
+    metric = front[0].test.metric
+    saw = "" if metric == search_metric else f" {metric_label(search_metric)}"
+    table = Table("passes", f"final test {metric_label(metric)}", f"search saw{saw}", "found by")
     for point in front:
         found, test = point.candidate, point.test
         table.add_row(

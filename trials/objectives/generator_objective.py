@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +196,12 @@ class GeneratorObjective(Generic[G]):
             metric=self._yardstick.metric.name,
             ceiling=ceiling,
         )
+
+    def in_metric(self, metric: str) -> Self:
+        """See `HasMetrics.in_metric`."""
+        found = copy.copy(self)
+        found._yardstick = self._yardstick.in_metric(metric)
+        return found
 
     def check_gradients(self, space: Space, images: int) -> None:
         """See `MeasuresGradients.check_gradients`."""

@@ -26,6 +26,7 @@ from trials.objectives.objective import (
     MeasuresGradients,
     MeasuresTogether,
     Objective,
+    measuring_in,
     require_heeded,
 )
 
@@ -55,26 +56,27 @@ def evaluate_probes(
     """
     found: dict[int, Measurement | Failure] = {}
     if isinstance(objective, MeasuresTogether):
-        for images in dict.fromkeys(probe.images for probe in probes):
+        for images, metric in dict.fromkeys((probe.images, probe.metric) for probe in probes):
             alike = {
                 n: probe
                 for n, probe in enumerate(probes)
-                if probe.images == images and not probe.gradient
+                if (probe.images, probe.metric) == (images, metric) and not probe.gradient
             }
             if len(alike) > 1:
-                measured = _measured_together(objective, [*alike.values()], images)
+                measured = _measured_together(objective, [*alike.values()], images, metric)
                 found.update(zip(alike, measured, strict=True))
     return [found.get(n) or evaluate_probe(objective, probe) for n, probe in enumerate(probes)]
 
 
 def _measured_together(
-    objective: MeasuresTogether, probes: Sequence[Probe], images: int
+    objective: MeasuresTogether, probes: Sequence[Probe], images: int, metric: str | None
 ) -> list[Measurement | Failure]:
     strategies = [probe.strategy for probe in probes]
     try:
         for strategy in strategies:
             require_heeded(objective, strategy.extras())
-        made = objective.evaluate_together(strategies, images, [probe.seed for probe in probes])
+        told = cast(MeasuresTogether, measuring_in(cast(Objective, objective), metric))
+        made = told.evaluate_together(strategies, images, [probe.seed for probe in probes])
         pairs = zip(made, strategies, strict=True)
         return [checked(one, strategy, images) for one, strategy in pairs]
     except (Exception, SystemExit) as error:
@@ -170,6 +172,7 @@ def _measurements(
     if isinstance(objective, Measures):
         yield from objective.measure(probe, rungs)
         return
+    objective = measuring_in(objective, probe.metric)
     require_heeded(objective, probe.strategy.extras())
     if probe.gradient:
         if not isinstance(objective, MeasuresGradients):

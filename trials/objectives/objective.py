@@ -55,6 +55,7 @@ class Objective(Protocol):
     `evaluate_growing(strategy, rungs, seed)` measures at growing n and generates only the images
     that each n adds. `evaluate_together(strategies, images, seeds)` measures several at once,
     and `evaluate_with_gradient(strategy, images, seed)` gives the gradient, too.
+    `in_metric(metric)` returns the objective in another metric, for a final test.
     `anchors(images)` returns the values of real images and of a constant image. The attribute
     `heeds` names the choices and additional schedules of a strategy that the objective takes into
     account.
@@ -195,6 +196,42 @@ class MeasuresGradients(Protocol):
 
 
 @runtime_checkable
+class HasMetrics(Protocol):
+    """An objective that measures in any of several metrics, of which its setting `metric` names
+    one."""
+
+    def in_metric(self, metric: str) -> Objective:
+        """The same objective in another metric, which shares everything that is loaded.
+
+        Args:
+            metric: its name.
+
+        Raises:
+            ValueError: the name is unknown, or the objective cannot measure in it.
+        """
+
+
+def measuring_in(objective: Objective, metric: str | None, name: str = "") -> Objective:
+    """An objective in the metric of a final test.
+
+    Args:
+        objective: of the search.
+        metric: the name of the metric; None for that of the objective.
+        name: of the objective, for errors; otherwise that of its class.
+
+    Raises:
+        ValueError: it has one metric only, or cannot measure in this one.
+    """
+    if metric is None:
+        return objective
+    named = name or type(objective).__name__
+    if not isinstance(objective, HasMetrics):
+        raise lacks_method(named, "in_metric", f", which test_metric = {metric} needs")
+    with explained(f"objective {named}, in in_metric()", type(objective)):
+        return objective.in_metric(metric)
+
+
+@runtime_checkable
 class Anchors(Protocol):
     """An objective that knows reference values by which its measurements can be judged."""
 
@@ -280,7 +317,7 @@ class Trains(Protocol):
 
 
 OPTIONAL = (
-    *(Prepares, Checks, Grows, MeasuresTogether, Anchors, Trains),
+    *(Prepares, Checks, Grows, MeasuresTogether, HasMetrics, Anchors, Trains),
     *(Samples, ShowsClasses, ShowsRealImages, Films),
 )
 """Protocols that an objective may implement besides `Objective`."""

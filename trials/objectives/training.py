@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from models.training.checkpoints import settings_hash
 from models.training.training import steps_behind
@@ -22,7 +23,13 @@ from search.files import write_text
 from search.measurement import UNSET_STAGES, Measurement
 from search.optimiser import Probe, Training
 from trials.objectives.measured import checked
-from trials.objectives.objective import Trained, Trains, require_heeded
+from trials.objectives.objective import (
+    Objective,
+    Trained,
+    Trains,
+    measuring_in,
+    require_heeded,
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,9 @@ class Trainer:
                         model = next(models)
                         if model.checkpoint is not None:
                             _finish(folder, steps, model)
-                    require_heeded(model.objective, probe.strategy.extras())
-                    found = model.objective.evaluate(probe.strategy, probe.images, probe.seed)
+                    measures = measuring_in(model.objective, probe.metric)
+                    require_heeded(measures, probe.strategy.extras())
+                    found = measures.evaluate(probe.strategy, probe.images, probe.seed)
                     measured = checked(found, probe.strategy, probe.images)
                     write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))
                 yield _read_measurement(file)
@@ -92,7 +100,8 @@ class Trainer:
         )
 
     def _measurement_key(self, probe: Probe) -> str:
-        protocol = dict(self.objective.describe().get("protocol") or {})
+        described = measuring_in(cast(Objective, self.objective), probe.metric).describe()
+        protocol = dict(described.get("protocol") or {})
         if protocol.get("metric") == "fid":  # keys from before there were other metrics lack it
             del protocol["metric"]
         if str(protocol.get("precision")).endswith(UNSET_STAGES):  # as those of its stages

@@ -6,6 +6,7 @@ needed.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,6 +55,7 @@ class Yardstick:
         self.metric = load_metric(metric) if isinstance(metric, str) else metric
         self._features, self._reference = features, reference
         self._quantise, self._own_mean, self._protocol = quantise, mean_image, protocol or {}
+        self._others: dict[str, Yardstick] = {}
         files = [] if isinstance(reference, RealImages) else [reference]
         if isinstance(features, str):
             files.append(parse_features(features)[1])
@@ -75,6 +77,28 @@ class Yardstick:
             if not isinstance(real, RealImages):
                 real = self._real_images(features)
             return Evaluator(self.metric, features, real)
+
+    def in_metric(self, metric: str) -> Yardstick:
+        """The same features and real images under another metric; what is loaded is shared.
+
+        Args:
+            metric: its name.
+
+        Raises:
+            ValueError: the name is unknown, or the metric needs features of real images that are
+                not known.
+        """
+        if metric not in self._others:
+            other = copy.copy(self)
+            other.metric, other._others = load_metric(metric), {}
+            loaded = other.__dict__.pop("evaluator", None)
+            if loaded is not None:
+                real = loaded.real
+                if other.metric.needs_real_features and real.features is None:
+                    real = other._real_images(loaded.features)
+                other.evaluator = Evaluator(other.metric, loaded.features, real)
+            self._others[metric] = other
+        return self._others[metric]
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured, quantised if that is set."""
@@ -115,8 +139,9 @@ class Yardstick:
 
     def to(self, where: str) -> None:
         """Move to a device what is loaded."""
-        if "evaluator" in self.__dict__:
-            self.evaluator.to(where)
+        for one in (self, *self._others.values()):
+            if "evaluator" in one.__dict__:
+                one.evaluator.to(where)
 
     @functools.cached_property
     def _file(self) -> Reference | None:

@@ -52,7 +52,7 @@ def _of_method(
     values = {
         f"test_{metric}": result.value,
         f"test_{metric}_se": result.standard_error,
-        f"search_{metric}": result.search_value,
+        f"search_{result.search_metric}": result.search_value,
         "forward_passes": result.forward_passes,
         "flops": result.flops,
         "images": result.images,

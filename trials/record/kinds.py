@@ -24,6 +24,18 @@ def what_is_searched(settings: Mapping[str, Any]) -> str:
     return str(settings["search"].get("what", "generation"))
 
 
+def as_reported(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's settings, with its objective and protocol as its search is reported: under the
+    metric of the final test, where that is not the metric of the search."""
+    return {**settings, **settings.get("reported", {})}
+
+
+def reported_metric(settings: Mapping[str, Any]) -> str:
+    """The name of the metric of the final test of a study's search."""
+    protocol = as_reported(settings).get("protocol") or {}
+    return str(protocol.get("metric", "fid"))
+
+
 def final_test_study(search: str) -> str:
     """The name of the study that holds a search's final test."""
     return f"{search}-{TEST}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
-from trials.objectives.objective import Anchors, Objective
+from trials.objectives.objective import Anchors, Objective, measuring_in
 from trials.record.kinds import TEST
 from trials.record.record import Record
 
@@ -22,7 +22,7 @@ class Anchor:
 
     Attributes:
         name: REAL_IMAGES or CONSTANT_IMAGE.
-        value: in the metric of the search.
+        value: in the metric of the final test.
         images: n, the same as in the final test.
         search: the name of its search, where compared searches have different values; else None.
     """
@@ -48,12 +48,13 @@ def note_anchors(records: list[Record], objective: Objective) -> None:
     Raises:
         ValueError: the objective returns something else, or the record cannot be written.
     """
-    if not isinstance(objective, Anchors):
-        return
     for record in records:
-        if record.settings["kind"] == TEST and record.anchors is None:
+        if record.settings["kind"] != TEST or record.anchors is not None:
+            continue
+        tests = measuring_in(objective, record.settings["search"].get("test_metric"))
+        if isinstance(tests, Anchors):
             images = record.settings["search"]["test_images"]
-            record.note_anchors(_checked(objective.anchors(images)))
+            record.note_anchors(_checked(tests.anchors(images)))
 
 
 def recorded_anchors(records: list[Record]) -> list[Anchor]:

@@ -11,6 +11,7 @@ from typing import Any
 from search.measurement import metric_label
 from search.names import require_distinct
 from trials.lab import Lab
+from trials.record.kinds import as_reported
 from trials.record.searches import alternation_names, search_records
 from trials.results.anchors import Anchor, recorded_anchors
 from trials.results.results import MethodResult, method_results
@@ -88,7 +89,7 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
 
 def _require_comparable(first: str, name: str, told: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse a search whose numbers cannot stand beside those of the first one."""
-    ours, theirs = told[first]["protocol"], told[name]["protocol"]
+    ours, theirs = (as_reported(told[search])["protocol"] for search in (first, name))
     metrics = [metric_label(protocol["metric"]) for protocol in (ours, theirs)]
     never = "their numbers cannot be compared"
     if metrics[0] != metrics[1]:

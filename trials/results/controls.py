@@ -10,6 +10,7 @@ from search.final_test import Control
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.objectives.known_files import protocol_without_folders, without_folders
+from trials.record.kinds import as_reported
 from trials.results.results import ControlsBeside, MethodResult, versions
 
 BASELINES = (RULE_OF_THUMB, START)
@@ -32,6 +33,7 @@ def control_file(
         control: the result of the control.
         controls: the baseline and the best control of the same final test.
     """
+    settings = as_reported(settings)
     objective, training = settings["objective"], settings["training"]
     trained = None if training is None else TrainingStrategy.from_json(training)
     if control.checkpoint is not None:  # a model that the search trained

@@ -28,6 +28,7 @@ from trials.record.kinds import (
     TEST,
     evaluations_of_one,
     is_our_format,
+    reported_metric,
     what_is_searched,
 )
 from trials.record.retried import RETRIED, Retried
@@ -65,7 +66,8 @@ class Listed:
         value: the lowest mean of its methods in the final test; None before there is one.
         last: when its last evaluation ended, in local time; None before there is one.
         alternation: the name of the alternation of which it is half a round, or None.
-        metric: the name of the metric of its values.
+        metric: the name of the metric of `search_value`.
+        test_metric: the name of the metric of `value`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Listed:
     last: datetime | None
     alternation: str | None = None
     metric: str = "fid"
+    test_metric: str = "fid"
 
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
@@ -325,7 +328,8 @@ def listed(name: str, studies: Sequence[StudySummary]) -> Listed:
         value=min(means, default=None),
         last=max(filter(None, (study.last for study in studies)), default=None),
         alternation=search.get("alternation"),
-        metric=_metric(studies[0].settings),
+        metric=_metric((of or studies)[0].settings),
+        test_metric=reported_metric(studies[0].settings),
     )
 
 
@@ -358,6 +362,7 @@ def listed_alternation(
         value=min((h.value for h in generation if h.value is not None), default=None),
         last=max((half.last for half in halves if half.last), default=None),
         metric=next((half.metric for half in halves), "fid"),
+        test_metric=next((half.test_metric for half in halves), "fid"),
     )
 
 

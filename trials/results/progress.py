@@ -15,7 +15,13 @@ from search.progress import MethodProgress, SearchProgress, Value
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.record.evaluation import Evaluation
-from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
+from trials.record.kinds import (
+    SEARCH,
+    TEST,
+    evaluations_of_one,
+    reported_metric,
+    what_is_searched,
+)
 from trials.record.record import Record
 from trials.results.pace import Ended, pace, seconds_left
 
@@ -118,7 +124,13 @@ def _untested(record: Record) -> MethodProgress:
     settings = record.settings
     total = tests_in_all(settings)
     return MethodProgress(
-        f"{settings['search_name']}-{TEST}", None, record.metric, 0, 0, total, total == 0
+        f"{settings['search_name']}-{TEST}",
+        None,
+        reported_metric(settings),
+        0,
+        0,
+        total,
+        total == 0,
     )
 
 

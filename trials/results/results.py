@@ -21,7 +21,7 @@ from search.strategy_file import StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
 from trials.objectives.known_files import protocol_without_folders, without_folders
 from trials.objectives.pictures import Film
-from trials.record.kinds import SEARCH
+from trials.record.kinds import SEARCH, as_reported, reported_metric
 from trials.record.record import Best, Record
 from trials.results.final_tests import Tested, final_tests
 
@@ -63,7 +63,8 @@ class MethodResult:
         spread: how much the images of the final test differ from each other (see `Measurement`);
             None where the objective does not measure it.
         search: the name of its search, where searches are compared that do not share it.
-        metric: the name of the metric of all values.
+        metric: the name of the metric of the final test.
+        search_metric: the name of the metric of `search_value` and `evaluations`.
         bounds: the range of each schedule that was searched, by name; empty for a control.
         good: the strategies of the best tenth of the evaluations; empty for a control.
         over_images: the value of the final test at smaller and at infinite n; empty where the
@@ -90,6 +91,7 @@ class MethodResult:
     spread: float | None = None
     search: str | None = None
     metric: str = "fid"
+    search_metric: str = "fid"
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     good: tuple[GenerationStrategy, ...] = ()
     sample_classes: tuple[str, ...] = ()
@@ -148,15 +150,19 @@ def method_results(records: list[Record]) -> list[MethodResult]:
     """
     tests = final_tests(records)
     objective = records[0].settings["objective"] if records else None
-    metric = records[0].metric if records else "fid"
+    settings = records[0].settings if records else {}
+    searched = next((r.metric for r in records if r.settings["kind"] == SEARCH), "fid")
     results = [
         _result(record.settings["optimiser"], tests, record, objective)
         for record in records
         if record.settings["kind"] == SEARCH and record.best() is not None
     ]
-    searched = {result.method for result in results}
-    results += [_result(name, tests, None, objective) for name in tests if name not in searched]
-    return [dataclasses.replace(result, metric=metric) for result in results]
+    methods = {result.method for result in results}
+    results += [_result(name, tests, None, objective) for name in tests if name not in methods]
+    metric = reported_metric(settings)
+    return [
+        dataclasses.replace(result, metric=metric, search_metric=searched) for result in results
+    ]
 
 
 def strategy_file(
@@ -179,7 +185,7 @@ def strategy_file(
     best = record.best()
     if best is None:
         raise ValueError(f"study {record.name}: no evaluation has succeeded")
-    settings = record.settings
+    settings = as_reported(record.settings)
     controls = controls or ControlsBeside(None, None)
     training, objective = _model(settings, best)
     return StrategyFile(
@@ -199,6 +205,9 @@ def strategy_file(
             "budget": _budget(settings["search"], best),
             "spent": spent(record),
             "value": best.value,
+            **(
+                {"metric": record.metric} if record.metric != settings["protocol"]["metric"] else {}
+            ),
         },
         versions=versions(),
         mlflow=mlflow,
@@ -347,6 +356,7 @@ def as_json(results: list[MethodResult]) -> list[dict[str, Any]]:
             **({} if r.search is None else {"search": r.search}),
             "method": r.method,
             "metric": r.metric,
+            **({} if r.search_metric == r.metric else {"search_metric": r.search_metric}),
             "searched": r.searched,
             "fid": r.value if math.isfinite(r.value) else None,
             "fid_se": r.standard_error,

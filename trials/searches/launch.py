@@ -28,6 +28,7 @@ from trials.objectives.objective import (
     Trains,
     lacks_method,
     load_objective,
+    measuring_in,
     require_heeded,
 )
 from trials.objectives.preparing import prepare
@@ -277,14 +278,12 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         _objective_or_trainer(settings, objective, lab)
         rungs = None  # they are of training steps, not of images
     require_heeded(objective, settings.generation_space().extras())
-    if isinstance(objective, Checks):
-        for images in (
-            *(rungs or ()),
-            settings.images_per_evaluation,
-            settings.test_images,
-        ):
-            with explained(f"objective {settings.objective}, in check()", type(objective)):
-                objective.check(settings.generation_space(), images)
+    tests = measuring_in(objective, settings.test_metric, settings.objective)
+    searched = [*(rungs or ()), settings.images_per_evaluation]
+    for one, n in [*((objective, n) for n in searched), (tests, settings.test_images)]:
+        if isinstance(one, Checks):
+            with explained(f"objective {settings.objective}, in check()", type(one)):
+                one.check(settings.generation_space(), n)
     if settings.scheduler and not (trains or isinstance(objective, Grows)):
         needed = f", which scheduler {settings.scheduler} needs"
         raise lacks_method(settings.objective, "evaluate_growing", needed)

@@ -6,6 +6,7 @@ measures the winners and the controls on seeds that no search uses.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.description import describe
-from trials.objectives.objective import Objective
+from trials.objectives.objective import Objective, measuring_in
 from trials.record.differences import differences, require_same
 from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record
@@ -66,6 +67,7 @@ class SearchRun:
         self.settings = settings
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
+        self._reported = described_in_test(settings, objective)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
         self._existing = set(study_names(lab.record_url))
@@ -174,6 +176,7 @@ class SearchRun:
             "optimiser_settings": self.settings.optimiser_settings[optimiser],
             "space": self._space.to_json(),
             **({"first": self._first()} if self.settings.begins_with_controls else {}),
+            **({"reported": self._reported} if self._reported else {}),
         }
 
     def _first(self) -> list[str]:
@@ -189,13 +192,20 @@ class SearchRun:
             "trainings": {name: t.strategy.to_json() for name, t in trainings.items()},
         }
         record = self._record(TEST, self._test_settings(tested), resume=True)
-        optimiser = Replicates(strategies, settings.test_images, settings.test_seeds, trainings)
+        optimiser = Replicates(
+            strategies,
+            settings.test_images,
+            settings.test_seeds,
+            trainings,
+            settings.test_metric if self._reported else None,
+        )
         total = len(candidates) * len(settings.test_seeds)
         return Study(optimiser, record, None, total, self._listener)
 
     def _test_settings(self, tested: dict[str, Any]) -> dict[str, Any]:
         return {
             **self._described,
+            **self._reported,
             "search_name": self.settings.full_name(),
             "search": self.settings.problem(),
             "kind": TEST,
@@ -234,6 +244,28 @@ class SearchRun:
         if record.settings != settings:
             record.change_settings(settings)
         return record
+
+
+def described_in_test(settings: SearchSettings, objective: Objective) -> dict[str, Any]:
+    """What differs in the description of the objective in the final test.
+
+    Returns:
+        Its objective and protocol under the metric of the final test; nothing where that is the
+        metric of the search.
+
+    Raises:
+        ValueError: the objective cannot measure in that metric.
+    """
+    name, given, metric = settings.objective, settings.objective_settings, settings.test_metric
+    if metric is None:
+        return {}
+    tests = measuring_in(objective, metric, name)
+    if "metric" in inspect.signature(type(objective)).parameters:
+        given = {**given, "metric": metric}
+    told = describe(name, given, tests)
+    if told["protocol"]["metric"] == describe(name, given, objective)["protocol"]["metric"]:
+        return {}
+    return {part: told[part] for part in ("objective", "protocol")}
 
 
 def _require_settings(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:

@@ -189,6 +189,11 @@ class Tested(Group):
     test_images: Annotated[Count, Flag("IMAGES")] = Field(
         2000, description="Images generated for each seed."
     )
+    test_metric: Annotated[str | None, Flag("METRIC", "that of the search")] = Field(
+        None,
+        description="Metric of the final test: fid reports FID after a search with --set "
+        "metric=fid-leading, which needs fewer images.",
+    )
     test_seeds: Annotated[list[Seed], Flag("SEED,…")] = Field(
         [1, 2, 3], min_length=1, description="Seeds, all below 2^31; searches use larger ones."
     )

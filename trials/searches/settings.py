@@ -60,7 +60,7 @@ USUAL: dict[str, Any] = {
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """Settings that may differ when a search is resumed."""
 
-LATER = {"choices", "controls_first", "learn_from", "series"}
+LATER = {"choices", "controls_first", "learn_from", "series", "test_metric"}
 """Settings that the first version of the record did not have."""
 
 LATER_OF_OPTIMISERS = {"begin_with_controls", "coordinates", "gradients"}

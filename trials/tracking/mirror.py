@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from search.measurement import Measurement
 from trials.lab import Lab
 from trials.record.evaluation import Evaluation
-from trials.record.kinds import SEARCH, alternation_study
+from trials.record.kinds import SEARCH, alternation_study, reported_metric
 from trials.record.own_words import with_own_words
 from trials.record.record import Record
 from trials.tracking.client import NOTE_TAG, Experiments, connect, store_error
@@ -269,7 +269,8 @@ class Mirror:
         client = self._connected()
         query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` = '{PARENT}'"
         contents = of_study(record)
-        show_metric(client, self._experiments.searches, record.metric)
+        for metric in dict.fromkeys((reported_metric(record.settings), record.metric)):
+            show_metric(client, self._experiments.searches, metric)
         found = client.search_runs([self._experiments.searches], query, max_results=1)
         if found:
             known = found[0].data.tags

@@ -89,5 +89,5 @@ def test_a_method_has_one_colour_in_all_figures() -> None:
     drawn = {line.name: line.line.color for line in lines if line.name in named}
     assert drawn.keys() - {"rule of thumb"} == winners
     assert all(drawn[label] == colour[label] for label in winners)
-    (median, *_) = draw_seeds({"tpe": results[:2]}, named).data
+    (median, *_) = draw_seeds({"tpe": results[:2]}, named, "fid").data
     assert median.line.color == colour["a/tpe"]

@@ -67,6 +67,7 @@ def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat
         "state": "done",
         "alternation": None,
         "metric": "fid",
+        "test_metric": "fid",
     }
     table = autonat("list", "--lab", searched.folder)[1]
     assert "random, qmc" in table
