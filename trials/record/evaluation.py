@@ -102,6 +102,8 @@ def probe_to_json(probe: Probe) -> dict[str, Any]:
         }
     if probe.gradient:
         told["gradient_asked"] = True
+    if probe.metric is not None:
+        told["metric_asked"] = probe.metric
     return told
 
 
@@ -120,6 +122,7 @@ def probe_from_json(data: Mapping[str, Any]) -> Probe:
         role=data["role"],
         training=training,
         gradient=data.get("gradient_asked", False),
+        metric=data.get("metric_asked"),
     )
 
 

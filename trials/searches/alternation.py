@@ -94,6 +94,10 @@ def generation_half(
 ) -> SearchSettings:
     """The settings of a round's generation search, on the model that its training search found."""
     own = settings_here(model, lab.record_url)
+    if settings.test_metric is not None:  # which the file names in place of that of the search
+        searched = settings.objective_settings.get("metric")
+        own = {key: value for key, value in own.items() if key != "metric"}
+        own |= {} if searched is None else {"metric": searched}
     return _half(settings, number, _generation_changes(settings, own), lab)
 
 

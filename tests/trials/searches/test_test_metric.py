@@ -171,6 +171,38 @@ def test_a_trained_model_is_tested_in_it_without_another_training(tmp_path: Path
     assert first.value != second.value
 
 
+def test_workers_of_ray_test_in_a_metric_of_ones_own(
+    with_mlflow: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(__file__).parents[3] / "docs" / "extending"
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    words = (
+        "search --set width=8 --set depth=0 --set training_steps=5 --test-metric missed:Missed "
+        "--steps 2 --optimisers random --budget 200 --images-per-evaluation 100 --test-images 100 "
+        "--test-seeds 1 --workers 1 --name own"
+    )
+    code, _, err = autonat(*words.split(), "--lab", with_mlflow.folder)
+    assert code == 0, err
+    records = search_records(with_mlflow.record_url, "own")
+    assert [record.metric for record in records] == ["fid", "missed"]
+
+
+def test_both_halves_of_a_round_search_in_the_metric_of_the_search(
+    with_mlflow: Lab, autonat: Autonat
+) -> None:
+    words = (
+        "search --what both --rounds 1 --name turn --runner local --set width=8 --set depth=0 "
+        "--test-metric kid --steps 2 --training-steps 20 --training-budget 20 --optimisers random "
+        "--budget 200 --images-per-evaluation 100 --test-images 100 --test-seeds 1"
+    )
+    code, _, err = autonat(*words.split(), "--lab", with_mlflow.folder)
+    assert code == 0, err
+    for half in ("turn-r1-training", "turn-r1-generation"):
+        records = search_records(with_mlflow.record_url, half)
+        assert [record.metric for record in records] == ["fid", "kid"], half
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
