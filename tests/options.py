@@ -21,6 +21,8 @@ SMALL = [
     "100",
     "--test-images",
     "200",
+    "--control",
+    "rule of thumb",
     "--name",
     "small",
 ]

@@ -7,7 +7,7 @@ measures the winners and the controls on seeds that no search uses.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,7 @@ class SearchRun:
         self.settings = settings
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
-        self._reported = described_in_test(settings, objective)
+        self._reported = described_in_test(settings, objective, self._described)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
         self._existing = set(study_names(lab.record_url))
@@ -246,8 +246,15 @@ class SearchRun:
         return record
 
 
-def described_in_test(settings: SearchSettings, objective: Objective) -> dict[str, Any]:
+def described_in_test(
+    settings: SearchSettings, objective: Objective, described: Mapping[str, Any]
+) -> dict[str, Any]:
     """What differs in the description of the objective in the final test.
+
+    Args:
+        settings: of the search.
+        objective: of the search.
+        described: its description.
 
     Returns:
         Its objective and protocol under the metric of the final test; nothing where that is the
@@ -263,7 +270,7 @@ def described_in_test(settings: SearchSettings, objective: Objective) -> dict[st
     if "metric" in inspect.signature(type(objective)).parameters:
         given = {**given, "metric": metric}
     told = describe(name, given, tests)
-    if told["protocol"]["metric"] == describe(name, given, objective)["protocol"]["metric"]:
+    if told["protocol"] == described["protocol"]:
         return {}
     return {part: told[part] for part in ("objective", "protocol")}
 

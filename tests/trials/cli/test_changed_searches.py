@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -147,9 +148,9 @@ def test_a_renaming_that_is_cut_off_is_finished_by_the_same_command(
     # Until then, nothing else uses either name.
     for other in (
         *("search --resume new", "report new", "delete new --yes", "rename new newer --yes"),
-        *("rename other small --yes", " ".join(("search", *SMALL))),
+        *("rename other small --yes", shlex.join(("search", *SMALL))),
     ):
-        code, _, err = autonat(*other.split(), "--lab", lab.folder)
+        code, _, err = autonat(*shlex.split(other), "--lab", lab.folder)
         assert (code, "autonat rename small new finishes it" in err) == (2, True), (other, err)
     code, out, err = autonat("rename", "small", "new", "--lab", lab.folder)
     assert (code, out) == (0, "renamed small to new\n"), err

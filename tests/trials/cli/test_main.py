@@ -230,7 +230,7 @@ def test_a_table_is_made_and_searched(
     code, out, _ = autonat("search", *words.split())
     assert code == 0
     rows = {row["method"]: row for row in json.loads(out)["results"]}
-    assert set(rows) == {"coarse-to-fine", "rule of thumb"}
+    assert set(rows) == {"coarse-to-fine", "rule of thumb", "more remask noise"}
     assert rows["coarse-to-fine"]["fid"] < rows["rule of thumb"]["fid"]
 
 
@@ -371,6 +371,7 @@ def test_a_yaml_study_file_says_what_flags_say(autonat: Autonat, tmp_path: Path)
         "optimiser_settings": {"cmaes": {"max_in_flight": 2}},
         "bounds": {"guidance_scale": {"low": 0, "high": 2}},
         "frozen": ["sampling_temperature"],
+        "controls": ["rule of thumb"],
         "budget": 600,
         "images_per_evaluation": 100,
         "lab": str(tmp_path / "lab"),

@@ -17,6 +17,7 @@ Autonat = Callable[..., tuple[int, str, str]]
 SMALL = (
     *("search", "--objective", "simulated", "--runner", "local", "--steps", "2"),
     *("--budget", "400", "--images", "100", "--test-images", "200"),
+    *("--control", "rule of thumb"),
 )
 
 

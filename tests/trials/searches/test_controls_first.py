@@ -44,11 +44,11 @@ def test_all_methods_measure_the_same_first_and_resume(lab: Lab) -> None:
     fids = [[m and m.value for _, m in first] for first in found.values()]
     assert all(first == fids[0] for first in fids)
     again = searched(resume=True)
-    assert [len(record.evaluations) for record in again] == [11, 11, 11, 11, 11, 6 * 3]
+    assert [len(record.evaluations) for record in again] == [11, 11, 11, 11, 11, 7 * 3]
 
 
 def test_searches_made_before_there_was_the_setting_are_the_same_problem() -> None:
-    plain = GenerationSearch()
+    plain = GenerationSearch(controls=["rule of thumb"])
     assert "controls_first" not in plain.problem()
     assert plain.full_name() == "digits-T8-27baf8a8"
     assert GenerationSearch(controls_first=True).problem()["controls_first"] is True

@@ -22,7 +22,9 @@ def settings(coordinates: str, **others: Any) -> GenerationSearch:
 
 
 def test_searches_made_before_there_was_the_setting_are_the_same_problem() -> None:
-    plain = GenerationSearch(optimisers=["cmaes", "coarse-to-fine"], workers=2).completed()
+    plain = GenerationSearch(
+        optimisers=["cmaes", "coarse-to-fine"], controls=["rule of thumb"], workers=2
+    ).completed()
     assert plain.full_name() == "digits-T8-634bb75e"
     said = settings("values").completed().optimiser_settings["cmaes"]
     assert said == {"max_in_flight": 4, "common_random_numbers": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ from trials.searches.settings import GenerationSearch
 
 Autonat = Callable[..., tuple[int, str, str]]
 
-WORDS = (
+WORDS = shlex.split(
     "search --objective letters --set metric=fid-leading --test-metric fid --steps 2 --optimisers "
     "random --budget 300 --images-per-evaluation 150 --test-images 300 --test-seeds 4 --runner "
-    "local --name few"
+    "local --controls 'rule of thumb' --name few"
 )
 TWO = GenerationStrategy.maskgit(2)
 
@@ -48,7 +49,7 @@ def test_what_is_found_with_few_images_is_reported_in_fid(
     with_mlflow: Lab, autonat: Autonat, letters: LettersObjective
 ) -> None:
     lab = with_mlflow
-    code, out, err = autonat(*WORDS.split(), "--lab", lab.folder, "--json")
+    code, out, err = autonat(*WORDS, "--lab", lab.folder, "--json")
     assert code == 0, err
     assert "300 images with each of 1 seed, in FID" in err
     *_, test = records = search_records(lab.record_url, "few")
@@ -113,7 +114,7 @@ def test_a_resumed_search_tests_in_the_same_metric(
     lab = with_mlflow
     with monkeypatch.context() as broken:
         broken.setattr(LettersObjective, "in_metric", _failing_tests(fails))
-        autonat(*WORDS.split(), "--lab", lab.folder)
+        autonat(*WORDS, "--lab", lab.folder)
     assert [len(r.failed) for r in search_records(lab.record_url, "few")] == [0, 2]
     words = ("--resume", "few", "--retry-failed", "--runner", "local", "--lab", lab.folder)
     code, _, err = autonat("search", *words)
