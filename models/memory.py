@@ -1,11 +1,15 @@
-"""How many images a GPU's memory has room for."""
+"""How many images a GPU's memory has room for, and what a CPU's process gives back of its own."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import re
+import sys
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 SHARE = 0.5
 """The share of free memory that the generation of tokens may use; pixels and features are computed
@@ -48,6 +52,29 @@ def too_small(error: torch.OutOfMemoryError) -> torch.OutOfMemoryError:
         total = torch.cuda.mem_get_info()[1]
         needed = f"at least {size / GIB:.2f} GiB are needed, the GPU has {total / GIB:.2f} GiB; "
     return torch.OutOfMemoryError(f"no memory for a single image: {needed}{error}")
+
+
+def give_back_freed(x: Tensor) -> None:
+    """Give freed memory back to the system before layers that are too large for its holes.
+
+    On a CPU glibc keeps freed blocks of up to 32 MiB, between blocks in use, for later ones of at
+    most their size. The last layers of a decoder are larger and would come on top of them.
+
+    Args:
+        x: the input of these layers; nothing happens if it is not on a CPU, or if they are compiled.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if (trim := _malloc_trim()) is not None:
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """The function of glibc; other C libraries have none."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def _free() -> int:

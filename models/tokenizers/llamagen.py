@@ -7,7 +7,7 @@ B: images, H, W: pixels, h, w: codes, D: width of a code, K: codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.checkpoint_kinds import require_kind
 from models.hashes import tensors_hash
+from models.memory import give_back_freed
 from models.state_dicts import shape_of, shapes_of, with_weights
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
@@ -69,7 +70,7 @@ class ResidualBlock(nn.Module):
         found = F.silu(self.norm2(found), inplace=True)
         found = self.conv2(found)
         shortcut = self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
-        return shortcut + found  # type: ignore[no-any-return]
+        return found.add_(shortcut)  # type: ignore[no-any-return]
 
 
 class AttentionBlock(nn.Module):
@@ -99,6 +100,7 @@ class Resampling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, C, 2 H, 2 W] or [B, C, H / 2, W / 2]."""
         if self.up:
+            give_back_freed(x)
             return self.conv(F.interpolate(x, scale_factor=2.0))  # type: ignore[no-any-return]
         return self.conv(F.pad(x, (0, 1, 0, 1)))  # type: ignore[no-any-return]
 
@@ -112,16 +114,16 @@ class Level(nn.Module):
         self.attn = nn.ModuleList(AttentionBlock(to) for _ in range(blocks if attention else 0))
         self.up = up
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C', H, W], or to another height and width."""
+    def parts(self) -> list[nn.Module]:
+        """Return what is done one after the other: whoever calls them keeps no input too long."""
+        found: list[nn.Module] = []
         for i, block in enumerate(self.res):
-            x = block(x)
-            if len(self.attn):
-                x = self.attn[i](x)
-        for name in ("downsample", "upsample"):
-            if hasattr(self, name):
-                x = getattr(self, name)(x)
-        return x
+            found += [block, *self.attn[i : i + 1]]
+        return found + [getattr(self, n) for n in ("downsample", "upsample") if hasattr(self, n)]
+
+
+def _parts(levels: Iterable[nn.Module]) -> list[nn.Module]:
+    return [part for level in levels if isinstance(level, Level) for part in level.parts()]
 
 
 def _middle(channels: int) -> nn.ModuleList:
@@ -155,7 +157,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, 3, H, W] to [B, latent, h, w]."""
         x = self.conv_in(x)
-        for part in (*self.conv_blocks, *self.mid):
+        for part in (*_parts(self.conv_blocks), *self.mid):
             x = part(x)
         return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 
@@ -181,7 +183,7 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, latent, h, w] to [B, 3, H, W]."""
         x = self.conv_in(x)
-        for part in (*self.mid, *self.conv_blocks):
+        for part in (*self.mid, *_parts(self.conv_blocks)):
             x = part(x)
         return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
 

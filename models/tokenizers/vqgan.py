@@ -8,7 +8,7 @@ B: images, H, W: pixels, h, w: codes, D: width of a code, K: codebook size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.checkpoint_kinds import require_kind
 from models.hashes import tensors_hash
+from models.memory import give_back_freed
 from models.state_dicts import shape_of, shapes_of, with_weights
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
@@ -65,7 +66,20 @@ class ResidualBlock(nn.Module):
         found = self.conv2(found)
         if hasattr(self, "nin_shortcut"):
             x = self.nin_shortcut(found)
-        return x + found  # type: ignore[no-any-return]
+        return found.add_(x)  # type: ignore[no-any-return]
+
+
+class Upsampling(nn.Module):
+    """Doubles height and width, then a convolution: [B, C, H, W] -> [B, C, 2 H, 2 W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, C, 2 H, 2 W]."""
+        give_back_freed(x)
+        return self.conv(F.interpolate(x, scale_factor=2.0))  # type: ignore[no-any-return]
 
 
 class Level(nn.Module):
@@ -75,15 +89,11 @@ class Level(nn.Module):
         super().__init__()
         self.block = nn.ModuleList(ResidualBlock(to if i else channels, to) for i in range(blocks))
         if upsample:
-            self.upsample = nn.ModuleDict({"conv": nn.Conv2d(to, to, 3, padding=1)})
+            self.upsample = Upsampling(to)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, C', H, W], or to twice the height and width."""
-        for block in self.block:
-            x = block(x)
-        if hasattr(self, "upsample"):
-            x = self.upsample["conv"](F.interpolate(x, scale_factor=2.0))
-        return x
+    def parts(self) -> list[nn.Module]:
+        """Return what is done one after the other: whoever calls them keeps no input too long."""
+        return [*self.block, *([self.upsample] if hasattr(self, "upsample") else [])]
 
 
 class Encoder(nn.Module):
@@ -105,7 +115,9 @@ class Encoder(nn.Module):
         """Map [B, 3, H, W] to [B, D, h, w]."""
         x = self.conv_in(x)
         for i, level in enumerate(self.down):
-            x = level(F.avg_pool2d(x, 2) if i else x)
+            x = F.avg_pool2d(x, 2) if i else x
+            for part in _parts([level]):
+                x = part(x)
         for block in self.mid.values():
             x = block(x)
         return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
@@ -130,11 +142,13 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, D, h, w] to [B, 3, H, W]."""
         x = self.conv_in(x)
-        for block in self.mid.values():
-            x = block(x)
-        for level in reversed(self.up):
-            x = level(x)
+        for part in (*self.mid.values(), *_parts(reversed(self.up))):
+            x = part(x)
         return self.conv_out(F.silu(self.norm_out(x), inplace=True))  # type: ignore[no-any-return]
+
+
+def _parts(levels: Iterable[nn.Module]) -> list[nn.Module]:
+    return [part for level in levels if isinstance(level, Level) for part in level.parts()]
 
 
 def _middle_blocks(channels: int) -> nn.ModuleDict:
