@@ -97,6 +97,7 @@ OF_HALTON = (_reference("halton/vq_ds16_c2i"), _by_kind("halton", "llamagen"))
 FULL_SIZES = {
     "muse-class": FullSize(_muse_class, _vqgan, _by_kind("muse", "vqgan")),
     "muse-text": FullSize(_muse_text, _vqgan, _load_muse_text),
+    "halton-256-tiny": FullSize(_halton(384, 6, 6, 256), *OF_HALTON),
     "halton-256-small": FullSize(_halton(512, 12, 6, 256), *OF_HALTON),
     "halton-256-base": FullSize(_halton(768, 12, 12, 256), *OF_HALTON),
     "halton-384-large": FullSize(_halton(1024, 24, 16, 576), *OF_HALTON),
