@@ -61,7 +61,7 @@ def give_back_freed(x: Tensor) -> None:
     most their size. The last layers of a decoder are larger and would come on top of them.
 
     Args:
-        x: the input of these layers; nothing happens if it is not on a CPU, or if they are compiled.
+        x: the input of these layers; nothing happens if it is not on a CPU, or they are compiled.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return

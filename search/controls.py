@@ -77,6 +77,8 @@ CONTROLS: Mapping[str, Callable[[int], GenerationStrategy]] = {
     TWICE_THE_STEPS: twice_the_steps,
 }
 """The controls by name: each is a function from T to a strategy."""
+USUAL_CONTROLS = (RULE_OF_THUMB, MORE_NOISE)
+"""The controls of a search that names none: the one that everybody uses, and the usual rival."""
 RIVALS = (*(name for name in CONTROLS if name != TWICE_THE_STEPS), START)
 """The controls of at most T steps. The best of them is the best control, which a search at T should
 beat; one of more steps costs more."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.controls import RULE_OF_THUMB, START
+from search.controls import START, USUAL_CONTROLS
 from search.names import did_you_mean
 from search.reading import read_json, read_yaml
 from search.strategy_file import StrategyFile
@@ -62,7 +62,7 @@ class Preset:
         if self.frozen and "frozen" not in settings and not by_confidence:
             brought["frozen"] = list(self.frozen)
         if "controls" not in settings and settings.get("what", "generation") == "generation":
-            brought["controls"] = [RULE_OF_THUMB, START]
+            brought["controls"] = [*USUAL_CONTROLS, START]
         return brought
 
 

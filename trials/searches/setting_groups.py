@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from search.choices import CHOICES
-from search.controls import CONTROLS, MORE_NOISE, RULE_OF_THUMB, START
+from search.controls import CONTROLS, RULE_OF_THUMB, START, USUAL_CONTROLS
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER
 from search.registry import OPTIMISERS, OPTIONAL, TRAINING_OPTIMISERS
@@ -182,7 +182,7 @@ class Tested(Group):
     heading = "Final test"
 
     controls: Annotated[list[str], Flag("NAME,…")] = Field(
-        [RULE_OF_THUMB, MORE_NOISE],
+        [*USUAL_CONTROLS],
         description="Strategies that need no search, tested together with the winners: any of "
         f"{', '.join(CONTROLS)}; or {START}, the strategy that the search starts from.",
     )
