@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboards.formatting import common_decimals, difference, gigaflops, with_error
+from dashboards.formatting import common_decimals, decimals_seen, difference, gigaflops, with_error
 from dashboards.input import Anchor, Result
 from search.controls import best_searched
+from search.measurement import metric_label
 
 
 def ranked_by_value(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
@@ -32,6 +33,9 @@ def final_rows(
     decimals = common_decimals(named.values())
     ranked = ranked_by_value(named)
     rows = [(r.value, _row(r, ranked[0][1], colour[label], decimals)) for label, r in ranked]
+    if len({r.search_metric for r in named.values() if r.searched}) > 1:
+        for (_, row), (_, r) in zip(rows, ranked, strict=True):
+            row["search_fid"] += f" {metric_label(r.search_metric)}" if row["search_fid"] else ""
     rows += [
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None, decimals)})
         for a in anchors
@@ -54,7 +58,9 @@ def _row(result: Result, best: Result, colour: str, decimals: int) -> dict[str, 
         "best": result is best,
         "search_fid": ""
         if result.search_value is None
-        else with_error(result.search_value, None, decimals),
+        else with_error(
+            result.search_value, None, decimals_seen([best, result], result.search_metric)
+        ),
         "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
         "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",

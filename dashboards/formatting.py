@@ -30,6 +30,18 @@ def common_decimals(results: Iterable[Result]) -> int:
     return max(0, 3 - math.floor(math.log10(abs(best.value)))) if best.value else 3
 
 
+def decimals_seen(results: Iterable[Result], metric: str) -> int:
+    """Return how many decimals the values need that searches saw in a metric.
+
+    They are those of its final tests if it has any, else those that show four digits of the lowest.
+    """
+    found = list(results)
+    if any(r.metric == metric for r in found):
+        return common_decimals(r for r in found if r.metric == metric)
+    seen = [abs(r.search_value) for r in found if r.search_metric == metric and r.search_value]
+    return max(0, 3 - math.floor(math.log10(min(seen)))) if seen else 3
+
+
 def gigaflops(flops: int | None) -> str:
     """Format floating-point operations in units of 1e9."""
     return "" if flops is None else f"{flops / 1e9:,.3g}"

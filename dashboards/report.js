@@ -64,7 +64,7 @@ document.getElementById("copy")?.addEventListener("click", async ({ target }) =>
 // --- The table of all evaluations.
 
 const PAGE = 50; // rows shown first, and more at a time later
-const FIRST = ["method", "number", "VALUE", "VALUE_se", "images", "forward_passes", "training_steps",
+const FIRST = ["method", "number", "VALUE", "images", "forward_passes", "training_steps",
   "seconds", "role", "state"];
 const HIDDEN = ["probe", "step", "seed", "validation_loss", "finished", "reason"]; // only in the CSV
 const HEADINGS = { number: "evaluation", forward_passes: "passes", training_steps: "training steps" };
@@ -76,15 +76,21 @@ function csvOf({ columns, rows }) {
 }
 
 /** The columns of the table: a heading, what a row shows there, and by what rows are sorted. */
-function columnsOf({ columns, rows }, { metric, label, decimals }) {
+function columnsOf({ columns, rows }, metrics) {
   const index = new Map(columns.map((name, i) => [name, i]));
-  const fixed = (value) => value === null ? "" : value.toFixed(decimals);
+  const fixed = (decimals) => (value) => value === null ? "" : value.toFixed(decimals);
   const count = (value) => typeof value === "number" ? value.toLocaleString("en") : value ?? "";
   const format = {
-    [metric]: fixed, [`${metric}_se`]: fixed, images: count, training_steps: count,
+    images: count, training_steps: count,
     seconds: (value) => value === null ? "" : value.toFixed(1),
   };
-  const first = FIRST.map((name) => name.replace("VALUE", metric)), schedule = /^(.*)_(\d+)$/;
+  const headings = { ...HEADINGS };
+  for (const [name, { label, decimals }] of Object.entries(metrics)) {
+    format[name] = format[`${name}_se`] = fixed(decimals);
+    headings[name] = label, headings[`${name}_se`] = "±";
+  }
+  const values = Object.keys(metrics).flatMap((name) => [name, `${name}_se`]);
+  const first = FIRST.flatMap((name) => name === "VALUE" ? values : name), schedule = /^(.*)_(\d+)$/;
   const others = columns.filter((name) => ![...first, ...HIDDEN].includes(name) && !schedule.test(name));
   const single = [...first, ...others]
     .filter((name) => index.has(name) && rows.some((row) => ![null, 0, "COMPLETE"].includes(row[index.get(name)])))
@@ -92,7 +98,7 @@ function columnsOf({ columns, rows }, { metric, label, decimals }) {
       const i = index.get(name);
       return {
         name,
-        heading: name === metric ? label : name === `${metric}_se` ? "±" : HEADINGS[name] ?? name,
+        heading: headings[name] ?? name,
         number: rows.some((row) => typeof row[i] === "number"),
         key: (row) => row[i],
         text: (row) => (format[name] ?? ((value) => value ?? ""))(row[i]),
@@ -115,7 +121,7 @@ function columnsOf({ columns, rows }, { metric, label, decimals }) {
 async function showEvaluations() {
   const table = document.getElementById("table"), more = document.getElementById("more");
   const data = JSON.parse(await unpacked("evaluations"));
-  const columns = columnsOf(data, table.dataset), reasons = data.columns.indexOf("reason");
+  const metrics = JSON.parse(table.dataset.metrics), columns = columnsOf(data, metrics), reasons = data.columns.indexOf("reason");
   let rows = data.rows, sorted = null, falls = false, count = PAGE;
 
   function show() {
@@ -172,7 +178,7 @@ async function showEvaluations() {
     link.click();
     URL.revokeObjectURL(link.href);
   });
-  sort(columns.find((column) => column.name === table.dataset.metric));
+  sort(columns.find((column) => column.name in metrics));
 }
 
 if (document.getElementById("evaluations")) showEvaluations();

@@ -20,6 +20,7 @@ from dashboards.final_table import final_rows, ranked_by_value, winners_of_searc
 from dashboards.formatting import (
     combined_error,
     common_decimals,
+    decimals_seen,
     describe_tests,
     is_noise,
     with_error,
@@ -134,8 +135,12 @@ def write_report(
         tests=describe_tests(results),
         metric=metric_label(metric),
         seen=metric_label(seen[0]) if len(seen) == 1 else "value",
-        seen_name=seen[0],
+        seen_metrics={
+            name: {"label": metric_label(name), "decimals": decimals_seen(results, name)}
+            for name in seen
+        },
         same_metric=seen == [metric],
+        tested_beside=metric in seen,
         errors_known=any(r.standard_error is not None for r in results),
         rows=final_rows(named, colour, anchors),
         meaning=meanings(anchors),
@@ -150,7 +155,6 @@ def write_report(
         searches=searches,
         over_seeds=_over_seeds(searches, named),
         evaluations=evaluations_data(named),
-        decimals=common_decimals(results),
         landscape=trainings
         and _figure_html(
             landscape(trainings.table, trainings.mask_ratio_distribution, metric_label(seen[0]))

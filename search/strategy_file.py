@@ -226,6 +226,8 @@ def _read_section(where: str, data: Any, names: tuple[str, ...]) -> dict[str, An
     _require_finite(where, part)
     if where == "protocol" and not (isinstance(part["metric"], str) and part["metric"]):
         raise ValueError(f"protocol.metric = {shown(part['metric'])} is not the name of a metric")
+    if where == "search" and not isinstance(part.get("metric", ""), str):
+        raise ValueError(f"search.metric = {shown(part['metric'])} is not the name of a metric")
     if where == "objective":
         if not isinstance(part["name"], str):
             raise ValueError(f"objective.name = {shown(part['name'])} is not a string")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +116,7 @@ class Level(nn.Module):
         self.up = up
 
     def parts(self) -> list[nn.Module]:
-        """Return what is done one after the other: whoever calls them keeps no input too long."""
+        """Return what is done one after the other, so that the caller keeps no input too long."""
         found: list[nn.Module] = []
         for i, block in enumerate(self.res):
             found += [block, *self.attn[i : i + 1]]
@@ -123,7 +124,7 @@ class Level(nn.Module):
 
 
 def _parts(levels: Iterable[nn.Module]) -> list[nn.Module]:
-    return [part for level in levels if isinstance(level, Level) for part in level.parts()]
+    return [part for level in levels for part in cast(Level, level).parts()]
 
 
 def _middle(channels: int) -> nn.ModuleList:

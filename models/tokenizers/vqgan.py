@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class ResidualBlock(nn.Module):
         found = F.silu(self.norm2(found), inplace=True)
         found = self.conv2(found)
         if hasattr(self, "nin_shortcut"):
-            x = self.nin_shortcut(found)
+            return self.nin_shortcut(found).add_(found)  # type: ignore[no-any-return]
         return found.add_(x)  # type: ignore[no-any-return]
 
 
@@ -92,7 +93,7 @@ class Level(nn.Module):
             self.upsample = Upsampling(to)
 
     def parts(self) -> list[nn.Module]:
-        """Return what is done one after the other: whoever calls them keeps no input too long."""
+        """Return what is done one after the other, so that the caller keeps no input too long."""
         return [*self.block, *([self.upsample] if hasattr(self, "upsample") else [])]
 
 
@@ -148,7 +149,7 @@ class Decoder(nn.Module):
 
 
 def _parts(levels: Iterable[nn.Module]) -> list[nn.Module]:
-    return [part for level in levels if isinstance(level, Level) for part in level.parts()]
+    return [part for level in levels for part in cast(Level, level).parts()]
 
 
 def _middle_blocks(channels: int) -> nn.ModuleDict:

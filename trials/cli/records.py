@@ -328,4 +328,4 @@ def front(
                 f"note: a strategy of {candidate.found_by} could not be measured: {reason}"
             )
     measured = len(found) - len(failed)
-    show_front(name, front_, measured, records[0].metric, as_json_)
+    show_front(name, front_, measured, as_json_)

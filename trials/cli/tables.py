@@ -181,23 +181,20 @@ def error_words(test: FinalTest, before: str) -> str:
     return "" if test.standard_error_from is None else before + ERRORS[test.standard_error_from]
 
 
-def show_front(
-    name: str, front: Sequence[FrontPoint], measured: int, search_metric: str, as_json_: bool
-) -> None:
+def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: bool) -> None:
     """Print the Pareto front of a search.
 
     Args:
         name: of the search.
         front: its points, at least one.
         measured: how many strategies were measured to find the front.
-        search_metric: the name of the metric of what the search saw.
         as_json_: print one JSON object in place of a table.
     """
     if as_json_:
         points = [point.to_json() for point in front]
         print_json({"name": name, "measured": measured, "front": points})
         return
-    metric = front[0].test.metric
+    metric, search_metric = front[0].test.metric, front[0].candidate.search_metric
     saw = "" if metric == search_metric else f" {metric_label(search_metric)}"
     table = Table("passes", f"final test {metric_label(metric)}", f"search saw{saw}", "found by")
     for point in front:

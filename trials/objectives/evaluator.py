@@ -76,11 +76,17 @@ class Evaluator:
         self.metric, self.features, self.real = metric, features, real
 
     def check(self, images: int) -> None:
-        """Refuse an n for which the metric is not defined.
+        """Refuse an n for which the metric is not defined, or a metric that lacks what it needs.
 
         Raises:
-            ValueError: there are too few images, or too many.
+            ValueError: there are too few images, or too many; or the metric needs features of real
+                images, and only their statistics are known.
         """
+        if self.metric.needs_real_features and self.real.features is None:
+            raise ValueError(
+                f"the metric {self.metric.name} needs the features of the real images, of which "
+                "only the statistics are known"
+            )
         width = self.features.num_features
         fewest, most = self.metric.images_needed(width)
         if images < fewest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -199,7 +198,7 @@ class GeneratorObjective(Generic[G]):
 
     def in_metric(self, metric: str) -> Self:
         """See `HasMetrics.in_metric`."""
-        found = copy.copy(self)
+        found = self._alike()
         found._yardstick = self._yardstick.in_metric(metric)
         return found
 
@@ -320,6 +319,13 @@ class GeneratorObjective(Generic[G]):
             "training": training,
             "flops": flops if {"pass", "decode"} <= flops.keys() else None,  # all or nothing
         }
+
+    def _alike(self) -> Self:
+        """Another objective with everything that this one has, where it is: unlike a copy, which is
+        made for a worker and moves to the CPU."""
+        found = object.__new__(type(self))
+        found.__dict__.update(self.__dict__)
+        return found
 
     def _move(self, where: str) -> None:
         """Move everything that is loaded to a device.

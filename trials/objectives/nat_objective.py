@@ -127,7 +127,7 @@ class NATObjective(GeneratorObjective[MaskedGenerator]):
 
     def _measuring(self, nat: NAT, strategy: TrainingStrategy) -> Self:
         """A copy that measures other weights, which were trained with this strategy."""
-        found = copy.copy(self)
+        found = self._alike()
         found._generating, found._strategy = self._with_weights(nat), strategy
         return found
 

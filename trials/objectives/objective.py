@@ -203,6 +203,9 @@ class HasMetrics(Protocol):
     def in_metric(self, metric: str) -> Objective:
         """The same objective in another metric, which shares everything that is loaded.
 
+        Its `describe` says that metric. It is asked for before `prepare`, to be checked, and for
+        each evaluation of a final test.
+
         Args:
             metric: its name.
 
@@ -227,8 +230,12 @@ def measuring_in(objective: Objective, metric: str | None, name: str = "") -> Ob
     named = name or type(objective).__name__
     if not isinstance(objective, HasMetrics):
         raise lacks_method(named, "in_metric", f", which test_metric = {metric} needs")
-    with explained(f"objective {named}, in in_metric()", type(objective)):
-        return objective.in_metric(metric)
+    try:
+        with explained(f"objective {named}, in in_metric()", type(objective)):
+            found = objective.in_metric(metric)
+        return accepted(named, found)
+    except ValueError as error:
+        raise ValueError(f"test_metric = {metric}: {error}") from None
 
 
 @runtime_checkable

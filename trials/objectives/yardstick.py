@@ -88,17 +88,25 @@ class Yardstick:
             ValueError: the name is unknown, or the metric needs features of real images that are
                 not known.
         """
+        if metric == self.metric.name:
+            return self
         if metric not in self._others:
-            other = copy.copy(self)
+            loaded, other = self.evaluator, copy.copy(self)
             other.metric, other._others = load_metric(metric), {}
-            loaded = other.__dict__.pop("evaluator", None)
-            if loaded is not None:
-                real = loaded.real
-                if other.metric.needs_real_features and real.features is None:
-                    real = other._real_images(loaded.features)
-                other.evaluator = Evaluator(other.metric, loaded.features, real)
+            other.evaluator = Evaluator(other.metric, loaded.features, self._real_for(other.metric))
             self._others[metric] = other
         return self._others[metric]
+
+    def _real_for(self, metric: Metric) -> RealImages:
+        """The real images, with their features where a metric needs them."""
+        real = self.evaluator.real
+        if metric.needs_real_features and real.features is None and self._file is not None:
+            real = RealImages(
+                real.statistics,
+                read_features(Path(str(self._reference)), real.statistics),
+                real.halves,
+            )
+        return real
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured, quantised if that is set."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search.measurement import metric_label
 from trials.lab import Lab
 from trials.publishing.facts import facts_of
 from trials.publishing.provenance import common_provenance
@@ -75,6 +76,7 @@ def _more_facts(settings: Mapping[str, Any]) -> dict[str, str]:
     ]
     own = settings["objective"]["settings"]
     return facts_of(settings) | {
+        "metric of the search": metric_label(settings["protocol"]["metric"]),
         "objective settings": ", ".join(f"{k} = {v}" for k, v in own.items()) or "the usual ones",
         "what is searched": str(search.get("what", "generation")),
         "methods": ", ".join(search["optimisers"]),

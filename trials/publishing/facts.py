@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.measurement import metric_label
-from trials.record.kinds import reported_metric, what_is_searched
+from trials.record.kinds import as_reported, what_is_searched
 from trials.record.record import Record
 from trials.record.speed import usual_speed
 
@@ -24,8 +24,9 @@ def _budget(settings: Mapping[str, Any]) -> str:
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """The facts at the top of the report, by label."""
-    objective, protocol, search = (settings[k] for k in ("objective", "protocol", "search"))
-    same = reported_metric(settings) == protocol["metric"]
+    objective, search = settings["objective"], settings["search"]
+    protocol, searched = as_reported(settings)["protocol"], settings["protocol"]["metric"]
+    same = protocol["metric"] == searched
     facts = {
         "objective": str(objective["name"]),
         "data": objective["dataset"],
@@ -35,8 +36,7 @@ def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
         "first strategies": ", ".join(settings["first"]) if "first" in settings else None,
         "learns from": ", ".join(search.get("learn_from") or ()) or None,
         "search seed": str(search["seed"]),
-        "metric of the search": None if same else metric_label(protocol["metric"]),
-        "metric of the final test": None if same else metric_label(reported_metric(settings)),
+        "metric of the search": None if same else metric_label(searched),
         "features": protocol["features"],
         "quantisation": protocol["quantisation"],
         "classes": protocol["classes"],

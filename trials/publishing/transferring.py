@@ -94,6 +94,10 @@ def transfer_and_refine(
         "test_images": settings.test_images,
         "test_seeds": settings.test_seeds,
     }
+    searched = (file.search or {}).get("metric")
+    if searched is not None and "metric" not in changes:  # the file's settings name the test's
+        problem["test_metric"] = values.get("metric")
+        problem["objective_settings"] = {**values, "metric": searched}
     where = {"lab": lab.folder, "workers": settings.workers}
     given = {key: value for key, value in (problem | where).items() if value is not None}
     for steps in lengths:

@@ -36,12 +36,14 @@ class Candidate:
         strategy: the strategy.
         searched: whether a search found it.
         search_value: the estimate of its search, which is biased low; None for a control.
+        search_metric: the name of the metric of `search_value`.
     """
 
     found_by: str
     strategy: GenerationStrategy
     searched: bool
     search_value: float | None
+    search_metric: str = "fid"
 
     @property
     def forward_passes(self) -> int:
@@ -62,6 +64,11 @@ class FrontPoint:
         return {
             **self.test.printed(),
             "search_fid": found.search_value,
+            **(
+                {}
+                if found.search_metric == self.test.metric
+                else {"search_metric": found.search_metric}
+            ),
             "found_by": found.found_by,
             "searched": found.searched,
             "strategy": found.strategy.to_json(),
@@ -88,7 +95,7 @@ def candidates(records: list[Record]) -> list[Candidate]:
                 "of its own: a front needs generation strategies on one model"
             )
     winners = [
-        Candidate(record.settings["optimiser"], best.strategy, True, best.value)
+        Candidate(record.settings["optimiser"], best.strategy, True, best.value, record.metric)
         for record in searches
         if (best := record.best()) is not None
     ]
@@ -97,7 +104,7 @@ def candidates(records: list[Record]) -> list[Candidate]:
         raise nothing_measured(records[0].settings["search_name"], records)
     known = {c.found_by for c in winners}
     controls = [
-        Candidate(name, tested.strategy, False, None)
+        Candidate(name, tested.strategy, False, None, searches[0].metric)
         for name, tested in final_tests(records).items()
         if name not in known
     ]
@@ -164,6 +171,6 @@ def _front_seen_by(searches: list[Record]) -> list[Candidate]:
     lowest = math.inf
     for _, fid, name, strategy in sorted(means, key=lambda mean: mean[:2]):
         if fid < lowest:
-            front.append(Candidate(name, strategy, True, fid))
+            front.append(Candidate(name, strategy, True, fid, searches[0].metric))
             lowest = fid
     return front

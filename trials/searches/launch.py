@@ -44,7 +44,13 @@ from trials.record.studies import study_names
 from trials.searches.earlier_searches import earlier_searches
 from trials.searches.reading import read_settings, validated
 from trials.searches.search_run import SearchRun
-from trials.searches.settings import WHERE_IT_RUNS, SearchSettings, TrainedSearch
+from trials.searches.settings import (
+    LATER,
+    USUAL,
+    WHERE_IT_RUNS,
+    SearchSettings,
+    TrainedSearch,
+)
 from trials.searches.standing_alone import standing_alone
 from trials.searches.study_file import read_study_file
 
@@ -358,10 +364,12 @@ def resumed_settings(
     usual = {"what": what_is_searched({"search": recorded}), "objective": recorded["objective"]}
     usual = {key: value for key, value in usual.items() if key not in of_file}
     now = read_settings(usual | given | {"name": name}, study_file)
-    here = now.model_dump(mode="json", exclude=set(recorded))
+    whole = {name: USUAL[name] for name in LATER} | recorded
+    here = now.model_dump(mode="json", exclude=set(whole))
     settings = validated(recorded | here)
-    said = now.model_dump(mode="json", include=now.model_fields_set & set(recorded))
-    alone = standing_alone(recorded)
+    asked = {*usual, *given, *of_file} & now.model_fields_set  # without what a preset brings
+    said = now.model_dump(mode="json", include=asked & whole.keys())
+    alone = standing_alone(whole)
     try:
         require_same(f"search {name}", {key: alone[key] for key in said}, said)
     except ValueError as error:

@@ -67,7 +67,7 @@ class SearchRun:
         self.settings = settings
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
-        self._reported = described_in_test(settings, objective, self._described)
+        self._reported = differs_in_test(settings, objective, self._described)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
         self._existing = set(study_names(lab.record_url))
@@ -246,7 +246,7 @@ class SearchRun:
         return record
 
 
-def described_in_test(
+def differs_in_test(
     settings: SearchSettings, objective: Objective, described: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What differs in the description of the objective in the final test.
@@ -266,13 +266,17 @@ def described_in_test(
     name, given, metric = settings.objective, settings.objective_settings, settings.test_metric
     if metric is None:
         return {}
-    tests = measuring_in(objective, metric, name)
-    if "metric" in inspect.signature(type(objective)).parameters:
+    searched, tests = described["protocol"]["metric"], measuring_in(objective, metric, name)
+    parameters = inspect.signature(type(objective)).parameters.values()
+    if any(p.name == "metric" or p.kind is p.VAR_KEYWORD for p in parameters):
         given = {**given, "metric": metric}
     told = describe(name, given, tests)
-    if told["protocol"] == described["protocol"]:
-        return {}
-    return {part: told[part] for part in ("objective", "protocol")}
+    if told["protocol"]["metric"] == searched and searched != metric:
+        raise ValueError(
+            f"test_metric = {metric}: objective {name} describes the metric {searched!r} in the "
+            "final test, too"
+        )
+    return {part: told[part] for part in ("objective", "protocol") if searched != metric}
 
 
 def _require_settings(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:

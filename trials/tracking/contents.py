@@ -10,6 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from search.measurement import Measurement
 from search.strategy_file import image_flops
 from trials.record.evaluation import Evaluation
+from trials.record.kinds import reported_metric
 from trials.record.record import Record
 from trials.record.speed import speed_of
 from trials.tracking.views import STUDY_NAME_TAG
@@ -33,7 +34,7 @@ def of_study(record: Record) -> Contents:
     """What the run of a study holds from its beginning."""
     settings = record.settings
     search, objective = settings["search"], settings["objective"]
-    optimiser = settings.get("optimiser")
+    optimiser, tested = settings.get("optimiser"), reported_metric(settings)
     tags = {
         STUDY_TAG: record.study_id,
         PROBE_TAG: PARENT,
@@ -45,6 +46,7 @@ def of_study(record: Record) -> Contents:
         "objective": objective["name"],
         "dataset": objective.get("dataset"),
         "protocol": protocol_in_words(settings.get("protocol") or {}),
+        "test metric": None if tested == record.metric else tested,
     }
     parameters = {
         "kind": settings["kind"],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from models.metrics.metric import RealImages
 from search.measurement import Measurement
 from search.optimiser import Probe, Training
 from search.strategy import GenerationStrategy
@@ -20,12 +21,15 @@ from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.letters.objective import LettersObjective
 from trials.objectives.measured import evaluate_probe, evaluate_probes
+from trials.objectives.objective import measuring_in
 from trials.objectives.training import Trainer
+from trials.objectives.yardstick import Yardstick
 from trials.record.searches import search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.listing import searches
 from trials.results.results import as_json, method_results
 from trials.searches.reading import read_settings
+from trials.searches.search_run import differs_in_test
 from trials.searches.settings import GenerationSearch
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -143,6 +147,69 @@ def test_another_metric_shares_the_generator_and_the_features(letters: LettersOb
     fresh.prepare(Path(), lambda *_: None)
     assert tests.evaluate(TWO, 300, 4).value == fresh.evaluate(TWO, 300, 4).value
     assert letters.evaluate(TWO, 150, 4).metric == "fid-leading"
+
+
+def test_nothing_is_moved_or_loaded_again_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    objective = LettersObjective(metric="fid-leading")
+    monkeypatch.setattr(LettersObjective, "_move", lambda self, where: moved.append(where))
+    tests = objective.in_metric("fid")
+    assert not moved
+    assert objective.in_metric("fid-leading")._yardstick is objective._yardstick
+    ours, theirs = objective._yardstick.evaluator, tests._yardstick.evaluator
+    assert ours.features is theirs.features
+    assert ours.real is theirs.real
+
+
+def test_a_metric_that_lacks_features_of_real_images_is_refused_early() -> None:
+    known = DigitsObjective()._yardstick.evaluator
+    yardstick = Yardstick(known.features, RealImages(known.real.statistics))
+    line = "the metric kid needs the features of the real images, of which only the statistics"
+    with pytest.raises(ValueError, match=line):
+        yardstick.in_metric("kid").evaluator.check(100)
+
+
+class Unheeding(DigitsObjective):
+    """It takes settings by any name, and one of its methods is wrong."""
+
+    def __init__(self, *, answers: str = "itself", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.answers = answers
+
+    def in_metric(self, metric: str) -> Any:
+        return {"itself": self, "none": None, "right": super().in_metric(metric)}[self.answers]
+
+
+def test_a_wrong_in_metric_is_refused_and_a_setting_by_any_name_is_stated() -> None:
+    settings = GenerationSearch(objective="mine", test_metric="kid")
+    with pytest.raises(ValueError, match="test_metric = kid: .* lacks the method evaluate"):
+        measuring_in(Unheeding(answers="none"), "kid", "mine")
+    same = Unheeding()
+    described = {"protocol": {"metric": "fid"}}
+    with pytest.raises(ValueError, match="mine describes the metric 'fid' in the final test, too"):
+        differs_in_test(settings, Unheeding(answers="itself")._alike(), described)
+    assert (
+        differs_in_test(settings.model_copy(update={"test_metric": "fid"}), same, described) == {}
+    )
+    told = differs_in_test(settings, Unheeding(answers="right"), described)
+    assert told["objective"]["settings"] == {"metric": "kid"}
+    assert told["protocol"]["metric"] == "kid"
+
+
+def test_a_finished_search_is_not_tested_again_in_another_metric(
+    with_mlflow: Lab, autonat: Autonat
+) -> None:
+    lab = with_mlflow.folder
+    words = shlex.split(
+        "search --objective simulated --steps 2 --optimisers random --budget 200 --images 100 "
+        "--test-images 100 --test-seeds 1 --runner local --name old"
+    )
+    assert autonat(*words, "--lab", lab)[0] == 0
+    resume = ("search", "--resume", "old", "--runner", "local", "--lab", lab)
+    code, _, err = autonat(*resume, "--test-metric", "kid")
+    assert code == 2
+    assert "test_metric = None, not 'kid': leave that out, or start a new search" in err
+    assert autonat(*resume)[0] == 0
 
 
 def test_probes_say_their_metric_alone_and_together(letters: LettersObjective) -> None:
