@@ -141,6 +141,7 @@ class Search:
             words += [word for name in OPTIMISERS for word in ("--optimisers", name)]
             words += ["--budget", str(self.evaluations * IMAGES)]
             words += ["--images-per-evaluation", str(IMAGES), "--test-images", str(IMAGES)]
+            words += ["--controls", "rule of thumb"]
         more = (self.folder / "log", most, dict(environment or {}))
         process = _forks.Process(target=_drive, args=(words, *more))
         process.start()
