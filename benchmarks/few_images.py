@@ -219,6 +219,7 @@ def tested(
     )
     return {
         "arm": arm.name,
+        "budget": plan.budget,
         "features": arm.features,
         "metric": arm.metric or CONTROL,
         "images": arm.images,
@@ -270,17 +271,23 @@ def _real(pictures: Path, name: str) -> tuple[Features, Tensor]:
 
 
 def table(rows: pd.DataFrame) -> str:
-    """One line for each control and for each kind of search, with the mean over seeds."""
-    grouped = rows.groupby(["features", "name"])
+    """One line for each control and each kind of search of a budget, with the mean over seeds."""
+    grouped = rows.groupby(["features", "budget", "name"])
     found = grouped["fid"].agg(["mean", "sem", "min", "max", "count"])
     found["test error"], found["seconds"] = grouped["fid_se"].mean(), grouped["seconds"].mean()
-    return found.reset_index().sort_values(["features", "mean"]).round(3).to_string(index=False)
+    return (
+        found.reset_index()
+        .sort_values(["features", "budget", "mean"])
+        .round(3)
+        .to_string(index=False)
+    )
 
 
 def draw(rows: pd.DataFrame, out: Path) -> None:
-    """Draw the FID of what each kind of search found, one dot for each seed."""
+    """Draw the FID that each kind of search of the smallest budget found, a dot for each seed."""
     import matplotlib.pyplot as plt
 
+    rows = rows[rows["budget"] == rows["budget"].min()]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), dpi=130)
     for axis, (features, own) in zip(axes, rows.groupby("features"), strict=True):
         searched = own[own["metric"] != CONTROL]

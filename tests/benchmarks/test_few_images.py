@@ -47,7 +47,7 @@ def test_whatever_is_searched_is_tested_in_fid_on_all_features(
 
 def test_the_picture_shows_both_kinds_of_features(plan: Plan, tmp_path: Path) -> None:
     rows = [
-        {"features": features, "metric": metric, "name": metric, "fid": fid}
+        {"features": features, "metric": metric, "name": metric, "fid": fid, "budget": 1}
         for features in ("a", "b")
         for metric, fid in (("control", 3.0), ("kid", 2.0), ("fid", 2.5))
     ]

@@ -21,7 +21,7 @@ SERIES = laid_over(
 
 
 def test_a_series_is_run_shown_resumed_and_compared(autonat: Autonat) -> None:
-    code, out, err = autonat("search", *SERIES, "--controls", "rule of thumb,more remask noise")
+    code, out, err = autonat("search", *SERIES, "--control", "more remask noise")
     assert code == 0
     assert "learns from both-T2" in err
     assert err.index("both: checking") < err.index("both-T2: searching") < err.index("both-T4: sea")
