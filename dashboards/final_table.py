@@ -32,15 +32,25 @@ def final_rows(
     """Make the rows of the final table, sorted by value, anchors included."""
     decimals = common_decimals(named.values())
     ranked = ranked_by_value(named)
-    rows = [(r.value, _row(r, ranked[0][1], colour[label], decimals)) for label, r in ranked]
-    if len({r.search_metric for r in named.values() if r.searched}) > 1:
-        for (_, row), (_, r) in zip(rows, ranked, strict=True):
-            row["search_fid"] += f" {metric_label(r.search_metric)}" if row["search_fid"] else ""
+    rows = [
+        (r.value, _row(r, ranked[0][1], colour[label], decimals) | {"search_fid": _seen(r, named)})
+        for label, r in ranked
+    ]
     rows += [
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None, decimals)})
         for a in anchors
     ]
     return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
+
+
+def _seen(result: Result, named: Mapping[str, Result]) -> str:
+    """What the search of a result saw, with its metric where the searches have several."""
+    if result.search_value is None:
+        return ""
+    metrics = {r.search_metric for r in named.values() if r.searched}
+    decimals = decimals_seen(named.values(), result.search_metric)
+    unit = f" {metric_label(result.search_metric)}" if len(metrics) > 1 else ""
+    return with_error(result.search_value, None, decimals) + unit
 
 
 def _row(result: Result, best: Result, colour: str, decimals: int) -> dict[str, Any]:
@@ -56,11 +66,6 @@ def _row(result: Result, best: Result, colour: str, decimals: int) -> dict[str, 
         "fid": with_error(result.value, result.standard_error, decimals),
         "difference": difference(result, best, decimals),
         "best": result is best,
-        "search_fid": ""
-        if result.search_value is None
-        else with_error(
-            result.search_value, None, decimals_seen([best, result], result.search_metric)
-        ),
         "evaluations": f"{len(result.evaluations):,}" if result.searched else "",
         "failed": f"({failed:,} failed)" if failed else "",
         "images": f"{result.images:,}" if result.searched else "",

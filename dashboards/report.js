@@ -121,7 +121,8 @@ function columnsOf({ columns, rows }, metrics) {
 async function showEvaluations() {
   const table = document.getElementById("table"), more = document.getElementById("more");
   const data = JSON.parse(await unpacked("evaluations"));
-  const metrics = JSON.parse(table.dataset.metrics), columns = columnsOf(data, metrics), reasons = data.columns.indexOf("reason");
+  const metrics = JSON.parse(table.dataset.metrics);
+  const columns = columnsOf(data, metrics), reasons = data.columns.indexOf("reason");
   let rows = data.rows, sorted = null, falls = false, count = PAGE;
 
   function show() {

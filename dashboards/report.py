@@ -118,8 +118,7 @@ def write_report(
             be written.
     """
     named = labelled(results)
-    metric, searched = results[0].metric, [r for r in results if r.searched]
-    seen = list(dict.fromkeys(r.search_metric for r in searched)) or [metric]
+    seen = [*dict.fromkeys(r.search_metric for r in results if r.searched)] or [results[0].metric]
     colour = colours_of(named)
     pages = Environment(
         loader=PackageLoader("dashboards", "."), autoescape=True, undefined=StrictUndefined
@@ -133,14 +132,7 @@ def write_report(
         provenance=provenance or {},
         strategy_file=strategy_file,
         tests=describe_tests(results),
-        metric=metric_label(metric),
-        seen=metric_label(seen[0]) if len(seen) == 1 else "value",
-        seen_metrics={
-            name: {"label": metric_label(name), "decimals": decimals_seen(results, name)}
-            for name in seen
-        },
-        same_metric=seen == [metric],
-        tested_beside=metric in seen,
+        **_metrics(results, seen),
         errors_known=any(r.standard_error is not None for r in results),
         rows=final_rows(named, colour, anchors),
         meaning=meanings(anchors),
@@ -165,6 +157,21 @@ def write_report(
         plotly=packed(plotly_js()),
     )
     return _write(path, text)
+
+
+def _metrics(results: Sequence[Result], seen: Sequence[str]) -> dict[str, Any]:
+    """Name the metric of the final test, and those that the searches saw."""
+    tested = results[0].metric
+    return {
+        "metric": metric_label(tested),
+        "seen": metric_label(seen[0]) if len(seen) == 1 else "value",
+        "seen_metrics": {
+            name: {"label": metric_label(name), "decimals": decimals_seen(results, name)}
+            for name in seen
+        },
+        "same_metric": set(seen) <= {tested},
+        "tested_beside": tested in seen,
+    }
 
 
 def _summary(named: Mapping[str, Result]) -> str:

@@ -117,7 +117,7 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for i, level in enumerate(self.down):
             x = F.avg_pool2d(x, 2) if i else x
-            for part in _parts([level]):
+            for part in cast(Level, level).parts():
                 x = part(x)
         for block in self.mid.values():
             x = block(x)

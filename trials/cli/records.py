@@ -297,7 +297,7 @@ def front(
     """Measure the Pareto front: the best strategies by forward passes, on seeds no search saw."""
     say(f"{name}: measuring its Pareto front; importing PyTorch …")
     from trials.objectives.measured import replicate
-    from trials.objectives.objective import measuring_in
+    from trials.objectives.other_metric import measuring_in
     from trials.objectives.preparing import prepared
     from trials.record.searches import search_records
     from trials.results.front import candidates, measured_front, tested_already

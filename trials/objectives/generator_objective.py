@@ -321,8 +321,7 @@ class GeneratorObjective(Generic[G]):
         }
 
     def _alike(self) -> Self:
-        """Another objective with everything that this one has, where it is: unlike a copy, which is
-        made for a worker and moves to the CPU."""
+        """Another one that shares everything, where it is; `copy` would move it to the CPU."""
         found = object.__new__(type(self))
         found.__dict__.update(self.__dict__)
         return found

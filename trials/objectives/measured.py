@@ -26,9 +26,9 @@ from trials.objectives.objective import (
     MeasuresGradients,
     MeasuresTogether,
     Objective,
-    measuring_in,
     require_heeded,
 )
+from trials.objectives.other_metric import measuring_in
 
 logger = logging.getLogger(__name__)
 

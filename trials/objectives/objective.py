@@ -214,30 +214,6 @@ class HasMetrics(Protocol):
         """
 
 
-def measuring_in(objective: Objective, metric: str | None, name: str = "") -> Objective:
-    """An objective in the metric of a final test.
-
-    Args:
-        objective: of the search.
-        metric: the name of the metric; None for that of the objective.
-        name: of the objective, for errors; otherwise that of its class.
-
-    Raises:
-        ValueError: it has one metric only, or cannot measure in this one.
-    """
-    if metric is None:
-        return objective
-    named = name or type(objective).__name__
-    if not isinstance(objective, HasMetrics):
-        raise lacks_method(named, "in_metric", f", which test_metric = {metric} needs")
-    try:
-        with explained(f"objective {named}, in in_metric()", type(objective)):
-            found = objective.in_metric(metric)
-        return accepted(named, found)
-    except ValueError as error:
-        raise ValueError(f"test_metric = {metric}: {error}") from None
-
-
 @runtime_checkable
 class Anchors(Protocol):
     """An objective that knows reference values by which its measurements can be judged."""

@@ -27,9 +27,9 @@ from trials.objectives.objective import (
     Objective,
     Trained,
     Trains,
-    measuring_in,
     require_heeded,
 )
+from trials.objectives.other_metric import measuring_in
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,10 @@ class Yardstick:
             ValueError: a file is not what it should be, or the files do not fit together.
         """
         with one_thread():
-            features, real = self._features, self._reference
+            features = self._features
             if isinstance(features, str):
                 features = load_features(features)
-            if not isinstance(real, RealImages):
-                real = self._real_images(features)
-            return Evaluator(self.metric, features, real)
+            return Evaluator(self.metric, features, self._real_images(features))
 
     def in_metric(self, metric: str) -> Yardstick:
         """The same features and real images under another metric; what is loaded is shared.
@@ -93,20 +91,12 @@ class Yardstick:
         if metric not in self._others:
             loaded, other = self.evaluator, copy.copy(self)
             other.metric, other._others = load_metric(metric), {}
-            other.evaluator = Evaluator(other.metric, loaded.features, self._real_for(other.metric))
+            real = loaded.real
+            if other.metric.needs_real_features and real.features is None:
+                real = other._real_images(loaded.features)
+            other.evaluator = Evaluator(other.metric, loaded.features, real)
             self._others[metric] = other
         return self._others[metric]
-
-    def _real_for(self, metric: Metric) -> RealImages:
-        """The real images, with their features where a metric needs them."""
-        real = self.evaluator.real
-        if metric.needs_real_features and real.features is None and self._file is not None:
-            real = RealImages(
-                real.statistics,
-                read_features(Path(str(self._reference)), real.statistics),
-                real.halves,
-            )
-        return real
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured, quantised if that is set."""
@@ -158,9 +148,10 @@ class Yardstick:
         return None if isinstance(real, RealImages) else read_reference(real)
 
     def _real_images(self, features: Features) -> RealImages:
-        path, found = self._reference, self._file
-        if found is None or isinstance(path, RealImages):
-            raise ValueError("the real images do not come from a file")
+        path = self._reference
+        if isinstance(path, RealImages):
+            return path
+        found = read_reference(path) if self._file is None else self._file
         width = len(found.statistics.mean)
         if width != features.num_features:
             raise ValueError(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.controls import CONSTANT_IMAGE, REAL_IMAGES
-from trials.objectives.objective import Anchors, Objective, measuring_in
+from trials.objectives.objective import Anchors, Objective
+from trials.objectives.other_metric import measuring_in
 from trials.record.kinds import TEST
 from trials.record.record import Record
 

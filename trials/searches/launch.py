@@ -28,9 +28,9 @@ from trials.objectives.objective import (
     Trains,
     lacks_method,
     load_objective,
-    measuring_in,
     require_heeded,
 )
+from trials.objectives.other_metric import measuring_in
 from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
 from trials.record.differences import require_same

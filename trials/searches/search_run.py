@@ -6,8 +6,7 @@ measures the winners and the controls on seeds that no search uses.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +20,8 @@ from search.registry import make_optimiser
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
 from trials.objectives.description import describe
-from trials.objectives.objective import Objective, measuring_in
+from trials.objectives.objective import Objective
+from trials.objectives.other_metric import differs_in_test
 from trials.record.differences import differences, require_same
 from trials.record.kinds import SEARCH, TEST, final_test_study
 from trials.record.record import Record
@@ -67,7 +67,7 @@ class SearchRun:
         self.settings = settings
         self._lab, self._listener = lab, listener
         self._described = describe(settings.objective, settings.objective_settings, objective)
-        self._reported = differs_in_test(settings, objective, self._described)
+        self._reported = differs_in_test(objective, self._described, settings.test_metric)
         self._space, self._tokens = settings.space(), objective.tokens
         settings.generation_space().start.masked_counts(objective.tokens)
         self._existing = set(study_names(lab.record_url))
@@ -244,39 +244,6 @@ class SearchRun:
         if record.settings != settings:
             record.change_settings(settings)
         return record
-
-
-def differs_in_test(
-    settings: SearchSettings, objective: Objective, described: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What differs in the description of the objective in the final test.
-
-    Args:
-        settings: of the search.
-        objective: of the search.
-        described: its description.
-
-    Returns:
-        Its objective and protocol under the metric of the final test; nothing where that is the
-        metric of the search.
-
-    Raises:
-        ValueError: the objective cannot measure in that metric.
-    """
-    name, given, metric = settings.objective, settings.objective_settings, settings.test_metric
-    if metric is None:
-        return {}
-    searched, tests = described["protocol"]["metric"], measuring_in(objective, metric, name)
-    parameters = inspect.signature(type(objective)).parameters.values()
-    if any(p.name == "metric" or p.kind is p.VAR_KEYWORD for p in parameters):
-        given = {**given, "metric": metric}
-    told = describe(name, given, tests)
-    if told["protocol"]["metric"] == searched and searched != metric:
-        raise ValueError(
-            f"test_metric = {metric}: objective {name} describes the metric {searched!r} in the "
-            "final test, too"
-        )
-    return {part: told[part] for part in ("objective", "protocol") if searched != metric}
 
 
 def _require_settings(record: Record, settings: dict[str, Any], but: Collection[str]) -> None:

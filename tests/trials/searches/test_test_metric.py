@@ -18,10 +18,11 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.lab import Lab
+from trials.objectives.description import describe
 from trials.objectives.digits import DigitsObjective
 from trials.objectives.letters.objective import LettersObjective
 from trials.objectives.measured import evaluate_probe, evaluate_probes
-from trials.objectives.objective import measuring_in
+from trials.objectives.other_metric import differs_in_test, measuring_in
 from trials.objectives.training import Trainer
 from trials.objectives.yardstick import Yardstick
 from trials.record.searches import search_records
@@ -29,7 +30,6 @@ from trials.results.anchors import recorded_anchors
 from trials.results.listing import searches
 from trials.results.results import as_json, method_results
 from trials.searches.reading import read_settings
-from trials.searches.search_run import differs_in_test
 from trials.searches.settings import GenerationSearch
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -181,17 +181,14 @@ class Unheeding(DigitsObjective):
 
 
 def test_a_wrong_in_metric_is_refused_and_a_setting_by_any_name_is_stated() -> None:
-    settings = GenerationSearch(objective="mine", test_metric="kid")
     with pytest.raises(ValueError, match="test_metric = kid: .* lacks the method evaluate"):
         measuring_in(Unheeding(answers="none"), "kid", "mine")
     same = Unheeding()
-    described = {"protocol": {"metric": "fid"}}
+    described = describe("mine", {}, same)
     with pytest.raises(ValueError, match="mine describes the metric 'fid' in the final test, too"):
-        differs_in_test(settings, Unheeding(answers="itself")._alike(), described)
-    assert (
-        differs_in_test(settings.model_copy(update={"test_metric": "fid"}), same, described) == {}
-    )
-    told = differs_in_test(settings, Unheeding(answers="right"), described)
+        differs_in_test(same, described, "kid")
+    assert differs_in_test(same, described, "fid") == {}
+    told = differs_in_test(Unheeding(answers="right"), described, "kid")
     assert told["objective"]["settings"] == {"metric": "kid"}
     assert told["protocol"]["metric"] == "kid"
 
@@ -239,36 +236,33 @@ def test_a_trained_model_is_tested_in_it_without_another_training(tmp_path: Path
     assert first.value != second.value
 
 
+def metrics_of(autonat: Autonat, lab: Lab, search: str, words: str) -> list[str]:
+    """The metrics of the studies of a search, that of the final test last."""
+    usual = "--set width=8 --set depth=0 --steps 2 --optimisers random --budget 200"
+    usual += " --images-per-evaluation 100 --test-images 100 --test-seeds 1"
+    code, _, err = autonat("search", *words.split(), *usual.split(), "--lab", lab.folder)
+    assert code == 0, err
+    return [record.metric for record in search_records(lab.record_url, search)]
+
+
 def test_workers_of_ray_test_in_a_metric_of_ones_own(
     with_mlflow: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(__file__).parents[3] / "docs" / "extending"
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
-    words = (
-        "search --set width=8 --set depth=0 --set training_steps=5 --test-metric missed:Missed "
-        "--steps 2 --optimisers random --budget 200 --images-per-evaluation 100 --test-images 100 "
-        "--test-seeds 1 --workers 1 --name own"
-    )
-    code, _, err = autonat(*words.split(), "--lab", with_mlflow.folder)
-    assert code == 0, err
-    records = search_records(with_mlflow.record_url, "own")
-    assert [record.metric for record in records] == ["fid", "missed"]
+    words = "--set training_steps=5 --test-metric missed:Missed --workers 1 --name own"
+    assert metrics_of(autonat, with_mlflow, "own", words) == ["fid", "missed"]
 
 
 def test_both_halves_of_a_round_search_in_the_metric_of_the_search(
     with_mlflow: Lab, autonat: Autonat
 ) -> None:
-    words = (
-        "search --what both --rounds 1 --name turn --runner local --set width=8 --set depth=0 "
-        "--test-metric kid --steps 2 --training-steps 20 --training-budget 20 --optimisers random "
-        "--budget 200 --images-per-evaluation 100 --test-images 100 --test-seeds 1"
-    )
-    code, _, err = autonat(*words.split(), "--lab", with_mlflow.folder)
-    assert code == 0, err
-    for half in ("turn-r1-training", "turn-r1-generation"):
-        records = search_records(with_mlflow.record_url, half)
-        assert [record.metric for record in records] == ["fid", "kid"], half
+    words = "--what both --rounds 1 --name turn --runner local --test-metric kid"
+    words += " --training-steps 20 --training-budget 20"
+    assert metrics_of(autonat, with_mlflow, "turn-r1-generation", words) == ["fid", "kid"]
+    halves = search_records(with_mlflow.record_url, "turn-r1-training")
+    assert [record.metric for record in halves] == ["fid", "kid"]
 
 
 @pytest.mark.parametrize(
@@ -296,11 +290,7 @@ def test_what_cannot_be_tested_is_refused_first(
     code, _, err = autonat("search", *words.split(), "--runner", "local", "--lab", lab.folder)
     assert code == 2
     assert line in err
-    assert not search_names_of(lab)
-
-
-def search_names_of(lab: Lab) -> list[str]:
-    return [one.name for one in searches(lab)]
+    assert not searches(lab)
 
 
 def test_searches_made_before_there_was_the_setting_are_the_same_problem() -> None:
