@@ -194,8 +194,8 @@ def search(
     """
     from trials.publishing.publish import show_nothing
     from trials.publishing.run import run_and_publish
-    from trials.searches.launch import resumed_settings
     from trials.searches.reading import read_settings
+    from trials.searches.resuming import resumed_settings
 
     without_chatter()
     own = None if isinstance(objective, str) else objective

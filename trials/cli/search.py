@@ -115,7 +115,9 @@ def _resume(
 
         if show_finished(settings, as_json_):
             return
-    say(f"{name}: {IMPORTING}")
+    place = ", ".join(f"{key} = {value}" for key, value in settings.place().items())
+    where = f"it runs with {place}; " if place else ""
+    say(f"{name}: {where}{IMPORTING}")
     from trials.cli.search_command import run
 
     run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)

@@ -22,7 +22,7 @@ from trials.publishing.run import run_and_publish
 from trials.record.databases import without_password
 from trials.record.searches import has_begun
 from trials.searches.setting_groups import WhereItRuns
-from trials.searches.settings import SearchSettings
+from trials.searches.settings import KEPT_PLACE, SearchSettings
 
 
 def run(
@@ -105,11 +105,13 @@ def searched(
 def _where_flags(settings: SearchSettings) -> str:
     """The flags that a resumed search needs to run in the same place.
 
-    Values that come from environment variables are left out.
+    What its record remembers is left out, and so are values that come from environment variables.
     """
     said = {os.environ.get(variable) for variable in VARIABLES.values()}
     words = ""
     for name, field in WhereItRuns.model_fields.items():
+        if name in KEPT_PLACE:
+            continue
         value, usual = getattr(settings, name), field.get_default(call_default_factory=True)
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if value != usual and text not in said:

@@ -21,8 +21,9 @@ from trials.publishing.attempts import Note
 from trials.publishing.publish import show_nothing
 from trials.publishing.run import search_and_publish
 from trials.record.searches import has_begun
-from trials.searches.launch import check, resumed_settings
+from trials.searches.launch import check
 from trials.searches.reading import read_settings
+from trials.searches.resuming import resumed_settings
 from trials.searches.setting_groups import WhereItRuns
 from trials.searches.settings import SearchSettings
 from trials.searches.transfer import (

@@ -23,11 +23,13 @@ from trials.objectives.objective import Trains, lacks_method, load_objective
 from trials.record.differences import require_same
 from trials.record.hold import hold
 from trials.record.kinds import ALTERNATION, alternation_study
+from trials.record.place import note_place
 from trials.record.record import Record
 from trials.record.searches import has_begun, refuse_taken
 from trials.results.rounds import Round, best_round, half_name, round_value
-from trials.searches.launch import check, resumed_settings
+from trials.searches.launch import check
 from trials.searches.reading import read_settings
+from trials.searches.resuming import resumed_settings
 from trials.searches.setting_groups import Rounds, Trained, WhereItRuns
 from trials.searches.settings import AlternationSettings, SearchSettings
 
@@ -56,6 +58,7 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
     _create_or_check(settings, lab, resume)
     rounds: list[Round] = []
     with hold(lab.record_url, alternation_study(settings.full_name())):
+        note_place(lab.record_url, alternation_study(settings.full_name()), settings.place())
         while len(rounds) < settings.rounds and not has_ended(rounds):
             last = rounds[-1].best if rounds else None
             number = len(rounds) + 1

@@ -33,26 +33,16 @@ from trials.objectives.objective import (
 from trials.objectives.other_metric import measuring_in
 from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
-from trials.record.differences import require_same
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
-from trials.record.kinds import what_is_searched
+from trials.record.place import note_place
 from trials.record.running_notes import RunningNotes
-from trials.record.searches import recorded_settings, refuse_taken
+from trials.record.searches import refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
 from trials.searches.earlier_searches import earlier_searches
-from trials.searches.reading import read_settings, validated
 from trials.searches.search_run import SearchRun
-from trials.searches.settings import (
-    LATER,
-    USUAL,
-    WHERE_IT_RUNS,
-    SearchSettings,
-    TrainedSearch,
-)
-from trials.searches.standing_alone import standing_alone
-from trials.searches.study_file import read_study_file
+from trials.searches.settings import SearchSettings, TrainedSearch
 
 if TYPE_CHECKING:
     from trials.objectives.training import Trainer
@@ -189,6 +179,7 @@ def _open_run(
         )
         if not begun:
             stack.enter_context(hold(lab.record_url, first))
+        note_place(lab.record_url, first, settings.place())
         mirror = Mirror(lab)
         following = stack.enter_context(
             BackgroundMirror(mirror, progress.say, lambda: run.finished)
@@ -268,9 +259,10 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
 
     Raises:
         ValueError: the space, the start, the settings of an optimiser or the budget is not valid;
-            the objective cannot measure what is searched; the folder of results cannot be written;
-            or the record and MLflow share a database.
+            the objective cannot measure what is searched; this machine lacks the GPUs; the folder
+            of results cannot be written; or the record and MLflow share a database.
     """
+    _require_gpus(settings)
     lab.require_results(settings.full_name())
     require_steps(settings.steps, objective.tokens)
     if TWICE_THE_STEPS in settings.controls and 2 * settings.steps > objective.tokens:
@@ -303,6 +295,21 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
         first = settings.begins_with_controls
         make_optimiser(name, space, budget, settings.seed, own, objective.tokens, first, earlier)
     require_two_databases(lab.record_url, lab.tracking_uri)  # last, because it creates tables
+
+
+def _require_gpus(settings: SearchSettings) -> None:
+    """Refuse a Ray of our own that lacks the GPUs; a cluster is asked when it is connected."""
+    asked = settings.gpus_per_trial
+    if settings.runner != "ray" or settings.ray_address is not None or not asked:
+        return
+    import torch  # it takes a second, and the commands have to answer
+
+    found = torch.cuda.device_count()
+    if asked > found:
+        raise ValueError(
+            f"gpus_per_trial = {asked:g}: PyTorch sees {found} GPUs on this machine; "
+            "gpus_per_trial = 0 evaluates on its CPUs, and ray_address names a cluster with GPUs"
+        )
 
 
 def _check_together(settings: SearchSettings, objective: Objective) -> None:
@@ -339,39 +346,3 @@ def _check_gradients(settings: SearchSettings, objective: Objective) -> None:
         raise lacks_method(settings.objective, lacking, ", which gradients need")
     with explained(f"objective {settings.objective}, in check_gradients()", type(objective)):
         objective.check_gradients(settings.generation_space(), settings.images_per_evaluation)
-
-
-def resumed_settings(
-    name: str, given: dict[str, object], study_file: Path | None
-) -> SearchSettings:
-    """The settings of a search that is resumed.
-
-    Args:
-        name: of the search.
-        given: settings from flags.
-        study_file: a YAML study file, or None.
-
-    Returns:
-        The recorded settings; only where the search runs is taken from `given` and the file.
-
-    Raises:
-        ValueError: there is no such search, or a given setting differs from the recorded one.
-    """
-    where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
-    lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
-    recorded = recorded_settings(lab.record_url, name)
-    of_file = {} if study_file is None else read_study_file(study_file)
-    usual = {"what": what_is_searched({"search": recorded}), "objective": recorded["objective"]}
-    usual = {key: value for key, value in usual.items() if key not in of_file}
-    now = read_settings(usual | given | {"name": name}, study_file)
-    whole = {name: USUAL[name] for name in LATER} | recorded
-    here = now.model_dump(mode="json", exclude=set(whole))
-    settings = validated(recorded | here)
-    asked = {*usual, *given, *of_file} & now.model_fields_set  # without what a preset brings
-    said = now.model_dump(mode="json", include=asked & whole.keys())
-    alone = standing_alone(whole)
-    try:
-        require_same(f"search {name}", {key: alone[key] for key in said}, said)
-    except ValueError as error:
-        raise ValueError(f"{error}: leave that out, or start a new search") from None
-    return settings

@@ -15,8 +15,8 @@ from search.reading import shown
 from trials.lab import Lab
 from trials.record.searches import refuse_taken
 from trials.record.studies import settings_of_studies
-from trials.searches.launch import resumed_settings
 from trials.searches.reading import read_settings, validated
+from trials.searches.resuming import resumed_settings
 from trials.searches.setting_groups import SeriesOf
 from trials.searches.settings import WHERE_IT_RUNS, GenerationSearch, SearchSettings
 from trials.searches.study_file import laid_over, read_study_file

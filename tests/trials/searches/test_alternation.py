@@ -152,11 +152,11 @@ def test_interrupted_twice_and_resumed_equals_not_interrupted(
         return measure(self, *words)
 
     monkeypatch.setattr(DigitsObjective, "evaluate", interrupting)
-    resume = ("search", "--resume", "a", "--lab", lab, "--runner", "local", "--json")
+    resume = ("search", "--resume", "a", "--lab", lab, "--json")
     for words in ((*BOTH, "--lab", lab), resume):
         code, _, err = autonat(*words)
         assert code == 130
-        assert f"autonat search --resume a --lab {lab} --runner local continues it" in err
+        assert f"autonat search --resume a --lab {lab} continues it" in err
     code, out, err = autonat(*resume)
     assert code == 0, err
     assert count > 30

@@ -182,3 +182,17 @@ def test_evaluations_that_cannot_be_measured_at_once(
 def test_gradients_that_cannot_be_measured(autonat: Autonat, more: str, line: str) -> None:
     words = f"--optimiser-set coarse-to-fine.gradients=true {more}"
     assert line in refused(*autonat(*SEARCH, *words.split()))
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("gpus", ["1", "0.25"])
+def test_gpus_that_this_machine_lacks_are_refused_before_ray_starts(
+    autonat: Autonat, monkeypatch: pytest.MonkeyPatch, gpus: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    said = refused(*autonat(*SIMULATED, "--optimiser", "tpe", "--gpus-per-trial", gpus))
+    assert f"gpus_per_trial = {gpus}: PyTorch sees 0 GPUs on this machine" in said
+    assert "ray_address names a cluster with GPUs" in said
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(AssertionError, match="Ray was started"):
+        autonat(*SIMULATED, "--optimiser", "tpe", "--gpus-per-trial", gpus)

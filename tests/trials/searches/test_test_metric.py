@@ -245,6 +245,7 @@ def metrics_of(autonat: Autonat, lab: Lab, search: str, words: str) -> list[str]
     return [record.metric for record in search_records(lab.record_url, search)]
 
 
+@pytest.mark.long
 def test_workers_of_ray_test_in_a_metric_of_ones_own(
     with_mlflow: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,66 @@
+"""Where a resumed search runs: as it last ran, unless it is asked to run elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.measurement import Measurement
+from trials.lab import Lab
+from trials.objectives.simulated import SimulatedObjective
+from trials.record.place import last_place, note_place
+from trials.searches.resuming import resumed_settings
+
+Autonat = Callable[..., tuple[int, str, str]]
+SEARCH = [
+    *("search", "--objective", "simulated", "--optimiser", "random", "--name", "x"),
+    *("--steps", "2", "--budget", "800", "--images", "100"),
+    *("--test-images", "100", "--test-seeds", "1,2", "--runner", "local"),
+]
+
+
+@pytest.fixture
+def begun(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab with a search x that was interrupted after three evaluations by the local runner."""
+    evaluate, count = SimulatedObjective.evaluate, 0
+
+    def interrupting(self: SimulatedObjective, *words: object) -> Measurement:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return evaluate(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SimulatedObjective, "evaluate", interrupting)
+    code, _, err = autonat(*SEARCH)
+    assert code == 130
+    assert err.splitlines()[-1].strip() == "interrupted; autonat search --resume x continues it"
+    return Lab.open(Path("autonat-lab"))
+
+
+def test_a_search_is_resumed_with_the_runner_that_it_had(begun: Lab, autonat: Autonat) -> None:
+    assert last_place(begun.record_url, "x") == {"runner": "local"}
+    code, _, err = autonat("search", "--resume", "x")
+    assert code == 0, err
+    assert "x: it runs with runner = local; importing" in err
+    assert "Ray" not in err.replace("importing PyTorch, Ray and MLflow", "")
+
+
+def test_what_is_asked_for_comes_before_what_was(begun: Lab, tmp_path: Path) -> None:
+    place = {"workers": 3, "gpus_per_trial": 0.5, "time_limit": 60.0}
+    note_place(begun.record_url, "x-random", place)
+    given = {"lab": begun.folder}
+    assert resumed_settings("x", given, None).place() == place
+    assert resumed_settings("x", given | {"workers": 1}, None).place() == place | {"workers": 1}
+    file = tmp_path / "study.yaml"
+    file.write_text("gpus_per_trial: 0.25\n")
+    assert resumed_settings("x", given, file).place() == place | {"gpus_per_trial": 0.25}
+    # A local runner has no workers that a time limit could end.
+    assert resumed_settings("x", given | {"runner": "local"}, None).place() == {"runner": "local"}
+
+
+def test_a_record_that_does_not_say_where_is_resumed_with_the_defaults(begun: Lab) -> None:
+    note_place(begun.record_url, "x-random", {})
+    assert resumed_settings("x", {"lab": begun.folder}, None).runner == "ray"

@@ -1,0 +1,44 @@
+"""Where a search last ran, as its record remembers it, so that resuming it runs it there again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trials.record.storage import open_storage, readable
+from trials.record.studies import studies_of
+
+ATTRIBUTE = "place"
+
+
+def note_place(url: str, study: str, place: Mapping[str, Any]) -> None:
+    """Write down where the search of a study runs.
+
+    Args:
+        url: of the record.
+        study: of the search or the alternation.
+        place: settings, as JSON values by name.
+
+    Raises:
+        ValueError: the storage cannot be written.
+    """
+    with readable(url):
+        storage = open_storage(url)
+        study_id = storage.get_study_id_from_name(study)
+        storage.set_study_user_attr(study_id, ATTRIBUTE, dict(place))
+
+
+def last_place(url: str, search: str) -> dict[str, Any]:
+    """Where a search or an alternation last ran; empty if its record does not say.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    studies = [study for study, of in studies_of(url).items() if of.search == search]
+    with readable(url):
+        storage = open_storage(url)
+        for study in studies:
+            told = storage.get_study_user_attrs(storage.get_study_id_from_name(study))
+            if ATTRIBUTE in told:
+                return dict(told[ATTRIBUTE])
+    return {}
