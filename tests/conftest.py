@@ -19,6 +19,7 @@ from models.data.real_statistics import real_statistics
 from models.data.tokenize import Tokenizing, tokenize
 from models.threads import one_thread
 from tests.fake_cuda import fake_cuda
+from tests.mlflow_tables import copied_tables
 from trials.cli import entry
 from trials.objectives.letters.files import FOLDER, read_size
 
@@ -92,9 +93,26 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """New MLflow databases are copies of one (see tests.mlflow_tables)."""
+    with copied_tables(tmp_path_factory.mktemp("mlflow") / "template.db"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _where_tests_use_mlflow(request: pytest.FixtureRequest) -> None:
+    """Importing MLflow takes seconds, which tests without it need not wait."""
+    if "mlflow" in sys.modules:
+        request.getfixturevalue("mlflow_tables")
+
+
 @pytest.fixture
 def autonat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mlflow_tables: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command line in this process from an empty folder: exit code, stdout, stderr."""
     folder = tmp_path / "cwd"

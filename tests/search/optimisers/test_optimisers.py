@@ -48,11 +48,17 @@ OWN_CLAMPS = ("autonat-reference", "autonat-common-numbers")
 """Optimisers that keep to limits of their own in place of the space's bounds."""
 TRAINING = 0
 """In place of T: the optimiser searches training strategies."""
-CASES = [(name, steps) for name in OPTIMISERS for steps in (2, 4) if (name, steps) != ("gp", 4)]
+CURVES = "coarse-to-fine"
+"""It has finer orders only from T = 3 on; the others differ only in the length of their vectors."""
+CASES = [(name, 4 if name == CURVES else 2) for name in OPTIMISERS]
 CASES += [(name, TRAINING) for name in TRAINING_OPTIMISERS if name != "gp"]
+OTHER_LENGTHS = [(name, 2 if name == CURVES else 4) for name in OPTIMISERS if name != "gp"]
 """Optimisers and T. Optuna's Gaussian process is slow: once is enough."""
 
-each_case = pytest.mark.parametrize(("name", "steps"), CASES)
+each_case = pytest.mark.parametrize(
+    ("name", "steps"),
+    [*CASES, *(pytest.param(*other, marks=pytest.mark.long) for other in OTHER_LENGTHS)],
+)
 each_name = pytest.mark.parametrize("name", OPTIMISERS)
 
 

@@ -295,6 +295,7 @@ def test_a_killed_worker_loses_no_rung_and_the_ranking_stays(
     assert ranked(record) == ranked(alone)
 
 
+@pytest.mark.long
 def test_asha_stops_trainings_and_none_that_stopped_is_ranked(lab: Lab) -> None:
     record = Record.create(lab.record_url, "study", {})
     budget = TrainingBudget(80 * 6, 80, 100)

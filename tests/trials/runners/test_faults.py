@@ -39,8 +39,10 @@ def test_a_driver_killed_at_random_moments(tmp_path: Path) -> None:
     assert len(outcome.recovery) >= 1  # a life measured something
 
 
+@pytest.mark.long
 def test_a_driver_that_is_told_to_stop(tmp_path: Path) -> None:
-    """By a cluster's scheduler; Ctrl-C is in tests/trials/cli/test_entry.py."""
+    """By a cluster's scheduler; Ctrl-C is in tests/trials/cli/test_entry.py, as is SIGTERM to the
+    whole group."""
     assert unharmed(driver_stopped(tmp_path, "ray", signal.SIGTERM, FEW), 1)
     assert "autonat search --resume faults" in (tmp_path / "log").read_text()
 
