@@ -3,8 +3,9 @@
     python -m benchmarks.zoo_decoding halton-256-tiny --batch 4
 
 The ports follow the public code step by step: two forward passes at every step, and the
-probabilities of every position. The two are timed in turn, with random weights and without decoding
-to pixels. Only the ratio of their times matters.
+probabilities of every position; that of aMUSEd takes its steps with the scheduler of diffusers. The
+two are timed in turn, with random weights and without decoding to pixels. Only the ratio of their
+times matters.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import typer
@@ -21,6 +23,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Gumbel
 
 from models.decoding import generate
+from models.generators.amused import AmusedGenerator
+from models.generators.amused_texts import PromptEncoder
 from models.generators.class_generator import ClassGenerator
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
@@ -121,6 +125,50 @@ def literal_titok(
     return tokens
 
 
+@torch.inference_mode()
+def literal_amused(
+    generator: MaskedGenerator, prompts: Conditions, strategy: GenerationStrategy
+) -> Tensor:
+    """Generate tokens like diffusers' AmusedPipeline with its default settings."""
+    from diffusers import AmusedScheduler
+
+    length, batch = generator.tokens, len(prompts)
+    scheduler = AmusedScheduler(generator.mask_token)
+    scheduler.set_timesteps(strategy.steps, (2, 0))
+    tokens = torch.full((batch, length), generator.mask_token)
+    both = Conditions.cat([generator.null(prompts), prompts])
+    for timestep in scheduler.timesteps:
+        uncond, cond = generator(torch.cat([tokens, tokens]), both).chunk(2)
+        logits = uncond + 10 * (cond - uncond)
+        tokens = scheduler.step(logits, timestep, tokens).prev_sample
+    return tokens
+
+
+class RandomTexts:
+    """In place of aMUSEd's CLIP, which encodes a prompt once: states and pooled vectors."""
+
+    tokens = 77
+
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return random states [B, 77, 768] and pooled vectors [B, 768]."""
+        return torch.randn(len(prompts), self.tokens, 768), torch.randn(len(prompts), 768)
+
+
+def _amused(side: int) -> AmusedGenerator:
+    from diffusers import UVit2DModel
+
+    resized = side > 16
+    network = UVit2DModel(sample_size=side, downsample=resized, upsample=resized).eval()
+    return AmusedGenerator(
+        network,
+        cast(PromptEncoder, RandomTexts()),
+        GreyLevels(8192, (side, side)),
+        tuple(map(str, range(1000))),
+        mask_token=8255,
+        image_size=16 * side,
+    )
+
+
 def _halton(width: int, depth: int, side: int) -> HaltonGenerator:
     heads = HEADS[width]
     config = HaltonConfig(
@@ -143,6 +191,8 @@ def _titok() -> ClassGenerator:
 
 CASES: dict[str, tuple[Callable[[], MaskedGenerator], Sampler]] = {
     "muse-class": (_muse, literal_muse),
+    "amused-256": (lambda: _amused(16), literal_amused),
+    "amused-512": (lambda: _amused(32), literal_amused),
     "titok-l32": (_titok, literal_titok),
     "halton-256-tiny": (lambda: _halton(384, 6, 16), literal_halton),
     "halton-256-small": (lambda: _halton(512, 12, 16), literal_halton),

@@ -51,4 +51,10 @@ def expected(error: Mapping[str, Any], given: Any) -> str:
     words = TYPES.get(error["type"])
     if words is None:
         return f"{error['msg'].removeprefix('Value error, ')} (got {shown(given)})"
-    return f"expected {words.format(**error.get('ctx', {}))}, got {shown(given)}"
+    limits = {name: _short(limit) for name, limit in error.get("ctx", {}).items()}
+    return f"expected {words.format(**limits)}, got {shown(given)}"
+
+
+def _short(limit: Any) -> Any:
+    """0 in place of 0.0."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

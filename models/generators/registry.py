@@ -11,6 +11,7 @@ from typing import Any
 from models.checkpoint_kinds import kind_of_file
 from models.generators.generator import MaskedGenerator
 from search.keywords import require_keywords
+from search.names import did_you_mean
 from search.plugins import Registry
 from search.user_code import own_code
 
@@ -60,8 +61,10 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
         make, given = own_code("generator", name), ()
     else:
         known = ", ".join(f"{known}:PATH" for known in GENERATORS.names())
+        close = did_you_mean(kind, GENERATORS.names()) if rest else ""
         raise ValueError(
-            f"generator = {name!r} is unknown; known: {known}, or package.module:make of your own"
+            f"generator = {name!r} is unknown{close}; known: {known}, or package.module:make of "
+            "your own"
         )
     require_keywords(f"generator {name}", make, settings, *given)
     return make(*given, **settings)
@@ -99,10 +102,11 @@ def with_kind(weights: str) -> str:
     if named_kind(weights)[0] is not None:
         return weights
     if not Path(weights).exists():
-        kinds = ", ".join(GENERATORS.names())
+        kinds, (kind, colon, _) = ", ".join(GENERATORS.names()), weights.partition(":")
+        close = did_you_mean(kind, GENERATORS.names()) if colon else ""
         raise ValueError(
-            f"weights: expected a file, or KIND:PATH with one of the kinds {kinds}; got {weights}, "
-            "and there is no such file"
+            f"weights: expected a file, or KIND:PATH with one of the kinds {kinds}; got {weights}"
+            f"{close}, and there is no such file"
         )
     kind = recognised(weights)
     return weights if kind == "nat" else f"{kind}:{weights}"

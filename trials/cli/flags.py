@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from search.expected import expected
 from search.names import require_distinct
 from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER, parse_yaml, shown
@@ -249,25 +252,27 @@ def _whole_numbers(flag: str, text: str) -> list[int]:
         ) from None
 
 
-def finite(value: float) -> float:
+def finite(param: typer.CallbackParam, value: float) -> float:
     """Check that the value of an option is finite, and return it.
 
     Raises:
         ValueError: it is infinite or NaN.
     """
     if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value}")
+        raise ValueError(f"{param.opts[0]}: expected a finite number, got {value}")
     return value
 
 
-def countable(value: int | None) -> int | None:
+def countable(param: typer.CallbackParam, value: int | None) -> int | None:
     """Check that the value of an option that counts something fits 64 bits, and return it.
 
     Raises:
         ValueError: it is larger.
     """
     if value is not None and value > LARGEST_INTEGER:
-        raise ValueError(f"expected a number up to {LARGEST_INTEGER}, got {shown(value)}")
+        raise ValueError(
+            f"{param.opts[0]}: expected a number up to {LARGEST_INTEGER}, got {shown(value)}"
+        )
     return value
 
 
@@ -306,7 +311,7 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:  # one line, as for all other errors
-            raise ValueError(error.format_message()) from None
+            raise ValueError(_in_words(error)) from None
 
     def _renamed(self, ctx: Any, args: list[str]) -> list[str]:
         """The words with former names of flags replaced, where the command has only the present
@@ -315,6 +320,26 @@ class Command(TyperCommand):
         renamed = {old: new for old, new in OLD_NAMES if old not in known and new in known}
         words = [word.partition("=") for word in args]
         return [f"{renamed.get(name, name)}{equals}{rest}" for name, equals, rest in words]
+
+
+def _in_words(error: typer.BadParameter) -> str:
+    """What a parameter should have been, in the words of all other errors.
+
+    Typer's message is pydantic's: "Input should be greater than or equal to 1".
+    """
+    from pydantic import ValidationError  # typer imports it only to check values
+
+    cause, parameter = error.__cause__, error.param
+    if not isinstance(cause, ValidationError) or parameter is None:
+        return error.format_message()
+    first = cause.errors()[0]
+    name = parameter.opts[0] if isinstance(parameter, TyperOption) else parameter.metavar
+    if first["type"] == "value_error":  # of a callback of ours, whose sentence is whole
+        return f"{name}: {first['msg'].removeprefix('Value error, ')}"
+    given = first["input"]
+    with contextlib.suppress(ValueError):
+        given = json.loads(given)  # a number without quotes
+    return f"{name}: {expected(first, given)}"
 
 
 class App(typer.Typer):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from search.names import did_you_mean
 from search.reading import read_yaml, shown
 
 PRESETS = Path(__file__).parent / "presets"
@@ -30,8 +31,9 @@ def read_study_file(path: Path) -> dict[str, Any]:
     preset = PRESETS / path.name
     # os.path.exists also accepts texts that cannot be the name of a file.
     if not os.path.exists(path) and not preset.exists():
-        known = ", ".join(sorted(file.name for file in PRESETS.glob("*.yaml")))
-        raise ValueError(f"{path}: no such file; presets: {known}")
+        known = sorted(file.name for file in PRESETS.glob("*.yaml"))
+        close = did_you_mean(path.name, known)
+        raise ValueError(f"{path}: no such file{close}; presets: {', '.join(known)}")
     content = read_yaml(path if os.path.exists(path) else preset)
     if content is None:
         return {}

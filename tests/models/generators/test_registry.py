@@ -67,6 +67,7 @@ def test_a_path_alone_is_of_the_kind_that_is_recognised(tmp_path: Path) -> None:
     ("name", "settings", "line"),
     [
         ("other:x.pth", {}, "generator = 'other:x.pth' is unknown; known: nat:PATH"),
+        ("amussed:x", {}, r"'amussed:x' is unknown \(did you mean amused\?\); known: nat:PATH"),
         ("other:weights", {}, "known: nat:PATH.*, or package.module:make of your own"),
         ("nat", {}, "generator = 'nat' is unknown; known: nat:PATH"),
         (NAT, {}, "nat.pth needs the setting tokenizer; its settings are: "),

@@ -212,7 +212,7 @@ def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path)
     assert all((point["search_fid"] is not None) == point["searched"] for point in found)
     assert autonat("front", "small", "--lab", searched)[0] == 0
     line = one_line(*autonat("front", "small", "--lab", searched, "--images", 0))
-    assert "'--images': Input should be greater than or equal to 1" in line
+    assert "--images: expected a number of at least 1, got 0" in line
 
 
 def test_a_table_is_made_and_searched(

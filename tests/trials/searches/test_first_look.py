@@ -32,6 +32,7 @@ finally:
         ("--bounds guidance=1:2", "unknown schedule 'guidance'"),
         ("--frozen noise", "unknown schedule 'noise'"),
         ("--choices token_order=foo", "token_order = 'foo' is unknown"),
+        ("imagenet265.yaml", "no such file (did you mean imagenet256.yaml?); presets: cc3m.yaml, "),
         ("--objective digts", "objective = 'digts' is unknown (did you mean digits?)"),
         ("--optimisers tpe --optimiser-set tpe.seeds=3", "optimiser tpe has no setting 'seeds'"),
     ],
