@@ -23,8 +23,12 @@ demo: $(INSTALLED)
 # meet too, or the same with other names.
 #
 # Two at a time, with a thread each: many tests wait for Ray to start, and threads of two processes
-# would take the two cores from each other. A file's tests share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# would take the two cores from each other. A file's tests share what they set up. Their files lie in
+# memory where it has room (MiB), because SQLite waits for a disk at every commit.
+ROOM := 4000
+IN_MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 {print $$4}')" -ge $(ROOM) && \
+	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
+PYTEST := OMP_NUM_THREADS=1 $(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) browser
 	$(PYTEST) -m "not long"
 	@$(MAKE) --no-print-directory lint

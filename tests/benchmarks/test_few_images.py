@@ -30,7 +30,7 @@ def plan(letter_pictures: Path) -> Plan:
 @pytest.mark.parametrize(
     ("arm", "name"),
     [
-        (Arm(PIXELS, "kid", 18), "kid, n = 18"),
+        pytest.param(Arm(PIXELS, "kid", 18), "kid, n = 18", marks=pytest.mark.long),
         (Arm(PIXELS, "fid", 18, 8), "fid on 8 directions, n = 18"),
     ],
 )

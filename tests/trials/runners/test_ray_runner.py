@@ -204,6 +204,7 @@ def test_what_hangs_is_begun_again_and_fails_in_the_end(lab: Lab, tmp_path: Path
 
 
 @pytest.mark.usefixtures("two_workers")
+@pytest.mark.long
 def test_several_at_once_a_worker_and_the_one_that_kills_it_fails_alone(
     lab: Lab, tmp_path: Path
 ) -> None:

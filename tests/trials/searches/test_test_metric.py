@@ -109,6 +109,7 @@ def _check_mlflow(lab: Lab, seen: float | None, tested: float) -> None:
     assert run.data.metrics["search_fid-leading"] == pytest.approx(seen)
 
 
+@pytest.mark.long
 def test_a_resumed_search_tests_in_the_same_metric(
     with_mlflow: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
