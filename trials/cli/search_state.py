@@ -48,6 +48,8 @@ def next_commands(lab: Lab, state: SearchState) -> list[tuple[str, str]]:
     name, where, listed = state.listed.name, lab_flags(lab, "record_url"), state.listed
     resume = f"autonat search --resume {name}{where}"
     dashboards = (f"autonat dashboard{where}", "opens its evaluations in MLflow and Optuna")
+    if listed.state == "preparing":
+        return [(f"autonat show {name}{where}", "says again how far it is")]
     if listed.state == "running":
         return [(f"autonat show {name}{where}", "says again how far it is"), dashboards]
     if state.renaming is not None:
@@ -80,7 +82,8 @@ def _headline(state: SearchState) -> str:
         lefts = [progress.left for progress in state.searches if progress.left]
         left = f", about {span(lefts[-1])} left" if lefts and len(state.searches) == 1 else ""
         where = f"by process {driver.pid} on {driver.host} since {driver.since}"
-        return f"{listed.name}: running {where}, {count}{left}"
+        does = "being prepared" if listed.state == "preparing" else "running"
+        return f"{listed.name}: {does} {where}, {count}{left}"
     return f"{listed.name}: {listed.state} after {count}{last}"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
+import uuid
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
 
 ATTRIBUTE = "driver"
 STALE = 60.0
@@ -29,6 +32,26 @@ class Driver:
     since: str
     seen: float
     token: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """This process, from now on."""
+        since = datetime.now().isoformat(" ", "seconds")
+        return cls(socket.gethostname(), os.getpid(), since, time.time(), uuid.uuid4().hex)
+
+    def refusal(self, what: str, does: str = "has been running") -> ValueError:
+        """The error of whoever wants to touch what this driver has in hand.
+
+        Args:
+            what: in words, such as "search first".
+            does: what happens to it, such as "has been in preparation".
+        """
+        line = f"{what} {does} in process {self.pid} on {self.host} since {self.since}"
+        if self.host == socket.gethostname():
+            return ValueError(f"{line}; interrupt it first, or wait for its end")
+        return ValueError(
+            f"{line}; if that process died, it can be taken over {STALE:.0f} s after its last sign"
+        )
 
     def alive(self) -> bool:
         """Whether the process still runs, as far as this machine can tell."""

@@ -7,20 +7,16 @@ once, on another machine after STALE seconds.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from optuna.storages import RDBStorage
 
-from trials.record.driver import ATTRIBUTE, STALE, Driver
+from trials.record.driver import ATTRIBUTE, Driver
 from trials.record.storage import STORAGE_ERRORS, open_storage, readable
 
 BEAT = 5.0
@@ -48,15 +44,14 @@ def hold(url: str, name: str) -> Iterator[None]:
         study_id = storage.get_study_id_from_name(name)
         other = _driver(storage, study_id)
     if other is not None and other.alive():
-        raise _held(f"study {name}", other)
-    since = datetime.now().isoformat(" ", "seconds")
-    mine = Driver(socket.gethostname(), os.getpid(), since, time.time(), uuid.uuid4().hex)
+        raise other.refusal(f"study {name}")
+    mine = Driver.here()
     with readable(url):
         _write(storage, study_id, mine)
         time.sleep(SETTLE)
         first = _driver(storage, study_id)
     if first is not None and first.token != mine.token:
-        raise _held(f"study {name}", first)
+        raise first.refusal(f"study {name}")
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(storage, study_id, mine, ended), daemon=True)
     beating.start()
@@ -110,7 +105,7 @@ def refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
     """
     driver = driver_of(url, studies)
     if driver is not None:
-        raise _held(f"search {name}", driver)
+        raise driver.refusal(f"search {name}")
 
 
 def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Event) -> None:
@@ -135,12 +130,3 @@ def _driver(storage: RDBStorage, study_id: int) -> Driver | None:
 
 def _write(storage: RDBStorage, study_id: int, driver: Driver | None) -> None:
     storage.set_study_user_attr(study_id, ATTRIBUTE, None if driver is None else asdict(driver))
-
-
-def _held(what: str, driver: Driver) -> ValueError:
-    line = f"{what} has been running in process {driver.pid} on {driver.host} since {driver.since}"
-    if driver.host == socket.gethostname():
-        return ValueError(f"{line}; interrupt it first, or wait for its end")
-    return ValueError(
-        f"{line}; if that process died, it can be taken over {STALE:.0f} s after its last sign"
-    )

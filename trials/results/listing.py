@@ -10,7 +10,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from trials.record.kinds import (
     what_is_searched,
 )
 from trials.record.retried import RETRIED, Retried
+from trials.results.announced import Announced, announcements
 
 NAMES = table("studies", column("study_id"), column("study_name"))
 STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
@@ -60,8 +61,8 @@ class Listed:
         evaluations: successful evaluations, without those of the final test.
         failed: failed evaluations.
         budgeted: evaluations that the budget pays for; fewer are made where a method converges.
-        state: "running"; "done", when its final test is done; "failed", when nothing could be
-            measured; or "interrupted".
+        state: "preparing"; "running"; "done", when its final test is done; "failed", when nothing
+            could be measured; or "interrupted".
         search_value: the lowest value that it saw, which is biased low; None before there is one.
         value: the lowest mean of its methods in the final test; None before there is one.
         last: when its last evaluation ended, in local time; None before there is one.
@@ -95,7 +96,8 @@ class Listed:
 
 
 def searches(lab: Lab, damaged: Callable[[str, str], None] = lambda *_: None) -> list[Listed]:
-    """All searches in the record of a lab, the one with the latest evaluation first.
+    """All searches of a lab: those that are being prepared, and those in the record, the one with
+    the latest evaluation first.
 
     Args:
         lab: the lab; its record need not exist yet.
@@ -104,7 +106,20 @@ def searches(lab: Lab, damaged: Callable[[str, str], None] = lambda *_: None) ->
     Raises:
         ValueError: the record cannot be read.
     """
-    url = lab.record_url
+    named, alternations = by_search(_studies_of(lab.record_url, damaged))
+    found = [listed(name, of) for name, of in named.items()]
+    for name, study in alternations.items():
+        halves = [half for half in found if half.alternation == name]
+        found.append(listed_alternation(lab, name, study, halves))
+    prepared = announcements(lab)
+    known = {one.name for one in found}
+    new = [_announced(one) for name, (one, _) in prepared.items() if name not in known]
+    found = [replace(s, state="preparing") if s.name in prepared else s for s in found]
+    return [*new, *latest_first(found)]
+
+
+def _studies_of(url: str, damaged: Callable[[str, str], None]) -> list[StudySummary]:
+    """The studies of a record, which need not exist yet."""
     file = sqlite_file(url)
     if file is not None and not file.exists():
         return []
@@ -114,15 +129,15 @@ def searches(lab: Lab, damaged: Callable[[str, str], None] = lambda *_: None) ->
             with engine.connect() as connection:
                 if not sqlalchemy.inspect(connection).has_table("studies"):
                     return []
-                studies = _studies(connection, damaged)
+                return _studies(connection, damaged)
         finally:
             engine.dispose()
-    named, alternations = by_search(studies)
-    found = [listed(name, of) for name, of in named.items()]
-    for name, study in alternations.items():
-        halves = [half for half in found if half.alternation == name]
-        found.append(listed_alternation(lab, name, study, halves))
-    return latest_first(found)
+
+
+def _announced(search: Announced) -> Listed:
+    """The entry of a search that has no record yet."""
+    told = {**vars(search), "methods": tuple(search.methods), "state": "preparing"}
+    return Listed(**told, evaluations=0, failed=0, search_value=None, value=None, last=None)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from trials.record.record import Record
 from trials.record.renaming import Renaming, renaming_of
 from trials.record.searches import alternation_names, halves_of, search_records
 from trials.record.studies import studies_of
+from trials.results.announced import announcements
 from trials.results.final_tests import final_tests
 from trials.results.listing import Listed, searches
 from trials.results.progress import search_progress
@@ -60,6 +61,8 @@ def state_of(lab: Lab, name: str) -> SearchState:
     """
     url = lab.record_url
     listed = _listed(lab, name)
+    if listed.state == "preparing" and not any(s.search == name for s in studies_of(url).values()):
+        return _prepared(lab, listed)
     alternates = name in alternation_names(url)
     of_searches = [search_records(url, half) for half in halves_of(url, name)]
     of_searches = of_searches if alternates else [search_records(url, name)]
@@ -81,6 +84,23 @@ def state_of(lab: Lab, name: str) -> SearchState:
         published=(folder / "best.json").exists(),
         reported=(folder / "report.html").exists(),
         renaming=renaming_of(url, name),
+    )
+
+
+def _prepared(lab: Lab, listed: Listed) -> SearchState:
+    """The state of a search that has no record yet."""
+    _, driver = announcements(lab).get(listed.name, (None, None))
+    return SearchState(
+        listed=listed,
+        driver=driver,
+        searches=(),
+        records=(),
+        reasons={},
+        best=None,
+        best_control=None,
+        published=False,
+        reported=False,
+        renaming=None,
     )
 
 

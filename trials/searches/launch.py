@@ -40,6 +40,7 @@ from trials.record.running_notes import RunningNotes
 from trials.record.searches import refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
+from trials.results.announced import Announced, announced
 from trials.searches.earlier_searches import earlier_searches
 from trials.searches.search_run import SearchRun
 from trials.searches.settings import SearchSettings, TrainedSearch
@@ -98,16 +99,29 @@ def launch(
     if measurer is not objective or not isinstance(objective, Prepares):
         describe(settings.objective, settings.objective_settings, objective)
     with contextlib.ExitStack() as stack:
-        run_jobs = stack.enter_context(_workers(settings, progress))
-        _prepare(settings, objective, measurer, lab, progress)
-        opened = _open_run(settings, objective, lab, resume, retry_failed, progress)
-        run, mirror = stack.enter_context(opened)
+        with announced(lab, _announced(settings)):
+            run_jobs = stack.enter_context(_workers(settings, progress))
+            _prepare(settings, objective, measurer, lab, progress)
+            opened = _open_run(settings, objective, lab, resume, retry_failed, progress)
+            run, mirror = stack.enter_context(opened)
         try:
             run_jobs(run, measurer)
         finally:  # Ctrl-C is answered at once, although closing them takes seconds
             with_ray = "Ray and " if settings.runner == "ray" else ""
             progress.say(f"{settings.full_name()}: closing {with_ray}MLflow …")
     return Launched(settings, lab, objective, run, mirror)
+
+
+def _announced(settings: SearchSettings) -> Announced:
+    """What is said of a search while it is being prepared."""
+    return Announced(
+        settings.full_name(),
+        settings.objective,
+        settings.what,
+        settings.steps,
+        settings.optimisers,
+        settings.budget_of_one().evaluations * len(settings.optimisers),
+    )
 
 
 @contextlib.contextmanager

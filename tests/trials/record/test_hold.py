@@ -14,6 +14,7 @@ import pytest
 
 from trials.lab import Lab
 from trials.record import hold as module
+from trials.record.driver import STALE
 from trials.record.hold import ATTRIBUTE, hold
 from trials.record.record import Record
 from trials.record.storage import open_storage
@@ -80,10 +81,10 @@ def test_a_driver_that_died_here_is_followed_at_once(url: str) -> None:
 
 
 def test_one_that_died_elsewhere_after_a_while(url: str) -> None:
-    say(url, host="elsewhere", seen=time.time() - module.STALE / 2)
+    say(url, host="elsewhere", seen=time.time() - STALE / 2)
     with pytest.raises(ValueError, match="on elsewhere since"), hold(url, "study"):
         pass
-    say(url, host="elsewhere", seen=time.time() - 2 * module.STALE)
+    say(url, host="elsewhere", seen=time.time() - 2 * STALE)
     with hold(url, "study"):
         pass
 

@@ -1,0 +1,80 @@
+"""Searches that are being prepared: announced in the lab, because their record is only made later.
+
+Preparing an objective may train a model or read a million images. So that `autonat list` and
+`autonat show` know of it in another terminal, and nobody prepares a search of the same name beside
+it, the driver leaves a file in the lab as long as it lasts. That of a killed driver means nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from search.files import write_text
+from trials.lab import Lab
+from trials.record.driver import Driver
+
+FOLDER = "preparing"
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A search that is being prepared; see `trials.results.listing.Listed`.
+
+    Attributes:
+        name: of the search.
+        objective: the name of its objective.
+        what: what is searched.
+        steps: T.
+        methods: the optimisers, in their order.
+        budgeted: evaluations that the budget pays for.
+    """
+
+    name: str
+    objective: str
+    what: str
+    steps: int
+    methods: tuple[str, ...]
+    budgeted: int
+
+
+@contextlib.contextmanager
+def announced(lab: Lab, search: Announced) -> Iterator[None]:
+    """Announce a search while the block runs.
+
+    Raises:
+        ValueError: another process prepares a search of that name.
+        OSError: the file cannot be written.
+    """
+    file = lab.folder / FOLDER / f"{search.name}.json"
+    if search.name in (living := announcements(lab)):
+        raise living[search.name][1].refusal(f"search {search.name}", "has been in preparation")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps({"search": asdict(search), "driver": asdict(Driver.here())}))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other searches are being prepared
+            file.parent.rmdir()
+
+
+def announcements(lab: Lab) -> dict[str, tuple[Announced, Driver]]:
+    """The searches that are being prepared, each with the living driver that does it, by name."""
+    found: dict[str, tuple[Announced, Driver]] = {}
+    for file in sorted((lab.folder / FOLDER).glob("*.json")):
+        # It may be gone meanwhile, or of another version.
+        with contextlib.suppress(OSError, LookupError, TypeError, ValueError):
+            search, driver = _read(file)
+            if driver.alive():
+                found[search.name] = search, driver
+    return found
+
+
+def _read(file: Path) -> tuple[Announced, Driver]:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    search = Announced(**content["search"])
+    return search, Driver(**content["driver"])
