@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,14 +25,17 @@ def copied_tables(template: Path) -> Iterator[None]:
     """
     from mlflow.store.db import utils
 
-    made = utils._initialize_tables
+    made, lock = utils._initialize_tables, threading.Lock()
 
     def copied(engine: sqlalchemy.Engine) -> None:
         if engine.dialect.name != "sqlite" or sqlalchemy.inspect(engine).get_table_names():
             made(engine)
             return
-        if not template.exists():
-            made(sqlalchemy.create_engine(f"sqlite:///{template}"))
+        with lock:
+            if not template.exists():
+                first = sqlalchemy.create_engine(f"sqlite:///{template}")
+                made(first)
+                first.dispose()
         with contextlib.closing(sqlite3.connect(template)) as source, engine.connect() as target:
             source.backup(target.connection.driver_connection)
 

@@ -337,7 +337,8 @@ def _in_words(error: typer.BadParameter) -> str:
     if first["type"] == "value_error":  # of a callback of ours, whose sentence is whole
         return f"{name}: {first['msg'].removeprefix('Value error, ')}"
     given = first["input"]
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(TypeError, ValueError):
+        float(given)
         given = json.loads(given)  # a number without quotes
     return f"{name}: {expected(first, given)}"
 

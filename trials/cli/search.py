@@ -107,6 +107,7 @@ def _resume(
         if retry_failed:
             each = " or ".join(settings.full_name() for settings in searches)
             raise ValueError(f"--retry-failed: expected the name of one search, {each}, got {name}")
+        say(f"{name}: {_place_in_words(searches[-1])}{IMPORTING}")
         _run_series(searches, as_json_)
         return
     (settings,) = searches
@@ -115,12 +116,17 @@ def _resume(
 
         if show_finished(settings, as_json_):
             return
-    place = ", ".join(f"{key} = {value}" for key, value in settings.place().items())
-    where = f"it runs with {place}; " if place else ""
-    say(f"{name}: {where}{IMPORTING}")
+    say(f"{name}: {_place_in_words(settings)}{IMPORTING}")
     from trials.cli.search_command import run
 
     run(settings, resume=True, retry_failed=retry_failed, as_json_=as_json_)
+
+
+def _place_in_words(settings: SearchSettings) -> str:
+    """Where a resumed search runs, before what it waits for; nothing where that is as usual."""
+    place = settings.place().items()
+    shown = (f"{k} = {v:g}" if isinstance(v, float) else f"{k} = {v}" for k, v in place)
+    return f"it runs with {', '.join(shown)}; " if place else ""
 
 
 def _refuse_running(searches: Sequence[SearchSettings]) -> None:

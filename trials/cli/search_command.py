@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
@@ -20,9 +22,10 @@ from trials.progress import LiveProgress, say
 from trials.publishing.publish import Published
 from trials.publishing.run import run_and_publish
 from trials.record.databases import without_password
+from trials.record.place import last_place
 from trials.record.searches import has_begun
 from trials.searches.setting_groups import WhereItRuns
-from trials.searches.settings import KEPT_PLACE, SearchSettings
+from trials.searches.settings import SearchSettings
 
 
 def run(
@@ -89,7 +92,8 @@ def searched(
         )
     if published is None:
         again = resumed_by or name
-        line = f"interrupted; autonat search --resume {again}{_where_flags(settings)} continues it"
+        where = _where_flags(settings, last_place(lab.record_url, again))
+        line = f"interrupted; autonat search --resume {again}{where} continues it"
         if not has_begun(lab.record_url, name) and resumed_by is None:
             line = "interrupted before there was anything to resume"
         say(line)
@@ -102,17 +106,20 @@ def searched(
     return published
 
 
-def _where_flags(settings: SearchSettings) -> str:
+def _where_flags(settings: SearchSettings, kept: Mapping[str, Any]) -> str:
     """The flags that a resumed search needs to run in the same place.
 
-    What its record remembers is left out, and so are values that come from environment variables.
+    Values that come from environment variables are left out.
+
+    Args:
+        settings: of the search.
+        kept: those that it has again without a flag.
     """
     said = {os.environ.get(variable) for variable in VARIABLES.values()}
     words = ""
     for name, field in WhereItRuns.model_fields.items():
-        if name in KEPT_PLACE:
-            continue
-        value, usual = getattr(settings, name), field.get_default(call_default_factory=True)
+        value = getattr(settings, name)
+        usual = kept.get(name, field.get_default(call_default_factory=True))
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if value != usual and text not in said:
             words += f" --{name.replace('_', '-')} {shlex.quote(without_password(text))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trials.record.storage import open_storage, readable
+from trials.record.storage import open_storage, outlast, readable
 from trials.record.studies import studies_of
 
 ATTRIBUTE = "place"
@@ -25,7 +25,11 @@ def note_place(url: str, study: str, place: Mapping[str, Any]) -> None:
     with readable(url):
         storage = open_storage(url)
         study_id = storage.get_study_id_from_name(study)
-        storage.set_study_user_attr(study_id, ATTRIBUTE, dict(place))
+        outlast(
+            storage,
+            lambda: storage.set_study_user_attr(study_id, ATTRIBUTE, dict(place)),
+            lambda: False,
+        )
 
 
 def last_place(url: str, search: str) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def launch(
     lab = settings.open_lab()
     if not resume:
         refuse_taken(lab.record_url, settings.full_name(), settings.optimisers)
+    _require_gpus(settings)
     check(settings, objective, lab)
     measurer = _objective_or_trainer(settings, objective, lab)
     _check_travels(settings, measurer)
@@ -119,7 +120,7 @@ def _announced(settings: SearchSettings) -> Announced:
         settings.objective,
         settings.what,
         settings.steps,
-        settings.optimisers,
+        tuple(settings.optimisers),
         settings.budget_of_one().evaluations * len(settings.optimisers),
     )
 
@@ -273,10 +274,9 @@ def check(settings: SearchSettings, objective: Objective, lab: Lab) -> None:
 
     Raises:
         ValueError: the space, the start, the settings of an optimiser or the budget is not valid;
-            the objective cannot measure what is searched; this machine lacks the GPUs; the folder
-            of results cannot be written; or the record and MLflow share a database.
+            the objective cannot measure what is searched; the folder of results cannot be written;
+            or the record and MLflow share a database.
     """
-    _require_gpus(settings)
     lab.require_results(settings.full_name())
     require_steps(settings.steps, objective.tokens)
     if TWICE_THE_STEPS in settings.controls and 2 * settings.steps > objective.tokens:
@@ -318,10 +318,12 @@ def _require_gpus(settings: SearchSettings) -> None:
         return
     import torch  # it takes a second, and the commands have to answer
 
+    from trials.runners.ray_runner import counted
+
     found = torch.cuda.device_count()
     if asked > found:
         raise ValueError(
-            f"gpus_per_trial = {asked:g}: PyTorch sees {found} GPUs on this machine; "
+            f"gpus_per_trial = {asked:g}: PyTorch sees {counted(found)} on this machine; "
             "gpus_per_trial = 0 evaluates on its CPUs, and ray_address names a cluster with GPUs"
         )
 

@@ -49,7 +49,7 @@ def resumed_settings(
     usual = {key: value for key, value in usual.items() if key not in of_file}
     now = read_settings(usual | given | {"name": name}, study_file)
     whole = {name: USUAL[name] for name in LATER} | recorded
-    here = now.model_dump(mode="json", exclude=set(whole))
+    here = now.model_dump(mode="json", exclude=set(whole), exclude_unset=True)
     settings = validated(recorded | here)
     asked = {*usual, *given, *of_file} & now.model_fields_set  # without what a preset brings
     said = now.model_dump(mode="json", include=asked & whole.keys())
@@ -62,7 +62,8 @@ def resumed_settings(
 
 
 def _kept_place(url: str, name: str, asked: Mapping[str, object]) -> dict[str, Any]:
-    """Where a resumed search ran, unless it is now asked to run with another runner."""
+    """Where a resumed search ran; without its runner if it is asked for what only Ray has."""
     place = {key: value for key, value in last_place(url, name).items() if key in KEPT_PLACE}
-    moved = "runner" in asked and asked["runner"] != place.get("runner", USUAL["runner"])
-    return {} if moved else place
+    if any(asked.get(setting) is not None for setting in ("ray_address", "time_limit")):
+        place.pop("runner", None)
+    return place

@@ -157,7 +157,8 @@ def resumed_searches(
             f"series {name} was made with steps = {','.join(map(str, series.steps))}, not "
             f"{shown(steps)}"
         )
-    here = first.model_dump(mode="json", include=WHERE_IT_RUNS)
+    *_, last = known.values()
+    here = last.model_dump(mode="json", include=WHERE_IT_RUNS, exclude_unset=True)
     found = []
     for one in series.steps:
         changed = {"steps": one, **_of_series(series, one, first.learn_from)}

@@ -60,7 +60,7 @@ USUAL: dict[str, Any] = {
 WHERE_IT_RUNS = {"name", *WhereItRuns.model_fields}
 """Settings that may differ when a search is resumed."""
 
-KEPT_PLACE = {"runner", "workers", "gpus_per_trial", "evaluations_together", "time_limit"}
+KEPT_PLACE = {"runner", "workers", "gpus_per_trial", "evaluations_together"}
 """Settings of where a search runs that it has again when it is resumed, unless others are given."""
 
 LATER = {"choices", "controls_first", "learn_from", "series", "test_metric"}
@@ -244,8 +244,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         return {key: value for key, value in whole.items() if key not in WHERE_IT_RUNS | unused}
 
     def place(self) -> dict[str, Any]:
-        """The settings of KEPT_PLACE that differ from their defaults, as JSON values."""
-        return self.model_dump(mode="json", include=KEPT_PLACE, exclude_defaults=True)
+        """The settings of KEPT_PLACE that were given, as JSON values."""
+        return self.model_dump(mode="json", include=KEPT_PLACE, exclude_unset=True)
 
     def full_name(self) -> str:
         """The name of the search; if none is given, it is derived from the problem."""

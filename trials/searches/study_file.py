@@ -31,9 +31,10 @@ def read_study_file(path: Path) -> dict[str, Any]:
     preset = PRESETS / path.name
     # os.path.exists also accepts texts that cannot be the name of a file.
     if not os.path.exists(path) and not preset.exists():
-        known = sorted(file.name for file in PRESETS.glob("*.yaml"))
-        close = did_you_mean(path.name, known)
-        raise ValueError(f"{path}: no such file{close}; presets: {', '.join(known)}")
+        known = sorted(file.stem for file in PRESETS.glob("*.yaml"))
+        close = did_you_mean(path.stem, known).replace("?", ".yaml?")
+        names = ", ".join(f"{name}.yaml" for name in known)
+        raise ValueError(f"{path}: no such file{close}; presets: {names}")
     content = read_yaml(path if os.path.exists(path) else preset)
     if content is None:
         return {}

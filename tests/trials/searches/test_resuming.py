@@ -49,16 +49,38 @@ def test_a_search_is_resumed_with_the_runner_that_it_had(begun: Lab, autonat: Au
 
 
 def test_what_is_asked_for_comes_before_what_was(begun: Lab, tmp_path: Path) -> None:
-    place = {"workers": 3, "gpus_per_trial": 0.5, "time_limit": 60.0}
+    place = {"runner": "ray", "workers": 3, "gpus_per_trial": 0.5, "evaluations_together": 2}
     note_place(begun.record_url, "x-random", place)
     given = {"lab": begun.folder}
     assert resumed_settings("x", given, None).place() == place
     assert resumed_settings("x", given | {"workers": 1}, None).place() == place | {"workers": 1}
     file = tmp_path / "study.yaml"
-    file.write_text("gpus_per_trial: 0.25\n")
-    assert resumed_settings("x", given, file).place() == place | {"gpus_per_trial": 0.25}
-    # A local runner has no workers that a time limit could end.
-    assert resumed_settings("x", given | {"runner": "local"}, None).place() == {"runner": "local"}
+    file.write_text("gpus_per_trial: 0.25\nrunner: local\n")
+    changed = {"gpus_per_trial": 0.25, "runner": "local"}
+    assert resumed_settings("x", given, file).place() == place | changed
+
+
+@pytest.mark.parametrize("asked", [{"ray_address": "auto"}, {"time_limit": 60.0}])
+def test_what_only_ray_has_is_measured_with_ray(begun: Lab, asked: dict[str, object]) -> None:
+    assert last_place(begun.record_url, "x") == {"runner": "local"}
+    assert resumed_settings("x", {"lab": begun.folder} | asked, None).runner == "ray"
+    both = {"lab": begun.folder, "runner": "local", "time_limit": 60.0}
+    with pytest.raises(ValueError, match="expected runner = ray, whose workers it ends, got local"):
+        resumed_settings("x", both, None)
+
+
+def test_a_new_place_that_is_not_yet_in_the_record_is_in_the_line(
+    begun: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trials.searches.launch._prepare", interrupted)
+    code, _, err = autonat("search", "--resume", "x", "--workers", 3)
+    assert code == 130
+    said = "interrupted; autonat search --resume x --workers 3 continues it"
+    assert err.splitlines()[-1].strip() == said
+    assert last_place(begun.record_url, "x") == {"runner": "local"}
 
 
 def test_a_record_that_does_not_say_where_is_resumed_with_the_defaults(begun: Lab) -> None:

@@ -10,6 +10,7 @@ import pytest
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.record.changed_searches import end_renaming, rename_studies, studies_to_change
+from trials.record.place import note_place
 from trials.record.record import Record
 from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
@@ -85,6 +86,17 @@ def test_a_series_is_resumed_by_its_name(lab: Lab) -> None:
         resumed_searches("mine", given | {"steps": [2, 4]}, None)
     with pytest.raises(ValueError, match="search mine-T2 was made with budget = 900, not 1000"):
         resumed_searches("mine", given | {"budget": 1000}, None)
+
+
+def test_a_series_goes_on_where_it_last_ran(lab: Lab) -> None:
+    two, four, _ = read(steps=[2, 4, 8], name="mine", lab=lab.folder)
+    run(two, lab)
+    run(four, lab)
+    note_place(lab.record_url, "mine-T2-coarse-to-fine", {})
+    place = {"runner": "local", "workers": 7, "gpus_per_trial": 1.0}
+    note_place(lab.record_url, "mine-T4-coarse-to-fine", place)
+    resumed = resumed_searches("mine", {"lab": lab.folder}, None)
+    assert [settings.place() for settings in resumed] == [{}, place, place]
 
 
 def test_a_search_that_is_still_needed_is_neither_deleted_nor_renamed(lab: Lab) -> None:
