@@ -68,7 +68,9 @@ def state_of(lab: Lab, name: str) -> SearchState:
     of_searches = of_searches if alternates else [search_records(url, name)]
     records = tuple(record for of in of_searches for record in of)
     studies = [alternation_study(name)] if alternates else []
-    driver = driver_of(url, [*studies, *(record.name for record in records)])
+    driver = driver_of(url, [*studies, *(record.name for record in records)]) or _preparer(
+        lab, name
+    )
     since = None if driver is None else datetime.fromisoformat(driver.since)
     tests = [] if alternates else [(n, t.final_test()) for n, t in final_tests([*records]).items()]
     done = [(method, test) for method, test in tests if test is not None]
@@ -89,10 +91,9 @@ def state_of(lab: Lab, name: str) -> SearchState:
 
 def _prepared(lab: Lab, listed: Listed) -> SearchState:
     """The state of a search that has no record yet."""
-    _, driver = announcements(lab).get(listed.name, (None, None))
     return SearchState(
         listed=listed,
-        driver=driver,
+        driver=_preparer(lab, listed.name),
         searches=(),
         records=(),
         reasons={},
@@ -102,6 +103,11 @@ def _prepared(lab: Lab, listed: Listed) -> SearchState:
         reported=False,
         renaming=None,
     )
+
+
+def _preparer(lab: Lab, name: str) -> Driver | None:
+    """The process that prepares a search, or None."""
+    return announcements(lab).get(name, (None, None))[1]
 
 
 def _listed(lab: Lab, name: str) -> Listed:

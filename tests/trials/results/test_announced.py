@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from trials.objectives.digits import DigitsObjective
 from trials.record.driver import Driver
 from trials.results.announced import FOLDER, Announced, announced, announcements
 from trials.results.listing import searches
+from trials.results.state import state_of
 
 Autonat = Callable[..., tuple[int, str, str]]
 FIRST = Announced("first", "digits", "generation", 4, ("tpe", "random"), 80)
@@ -81,7 +83,8 @@ def test_a_search_announces_itself_also_when_it_is_resumed(
     prepare, evaluate, states = DigitsObjective.prepare, DigitsObjective.evaluate, []
 
     def watched(self: DigitsObjective, folder: Path, report: object) -> None:
-        states.extend(entry.state for entry in searches(Lab.open(Path("autonat-lab"))))
+        state = state_of(Lab.open(Path("autonat-lab")), "x")
+        states.append((state.listed.state, state.driver and state.driver.pid))
         prepare(self, folder, report)  # type: ignore[arg-type]
         if len(states) == 1:
             monkeypatch.setattr(DigitsObjective, "evaluate", interrupted)
@@ -95,4 +98,4 @@ def test_a_search_announces_itself_also_when_it_is_resumed(
     assert [entry.state for entry in searches(Lab.open(Path("autonat-lab")))] == ["interrupted"]
     code, _, err = autonat("search", "--resume", "x")
     assert code == 0, err
-    assert states == ["preparing", "preparing"]
+    assert states == [("preparing", os.getpid())] * 2
