@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.files import write_text
+from search.files import named_os_errors, write_text
 from trials.lab import Lab
 from trials.record.driver import Driver
 
@@ -46,14 +46,14 @@ def announced(lab: Lab, search: Announced) -> Iterator[None]:
     """Announce a search while the block runs.
 
     Raises:
-        ValueError: another process prepares a search of that name.
-        OSError: the file cannot be written.
+        ValueError: another process prepares a search of that name, or the file cannot be written.
     """
     file = lab.folder / FOLDER / f"{search.name}.json"
     if search.name in (living := announcements(lab)):
         raise living[search.name][1].refusal(f"search {search.name}", "has been in preparation")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps({"search": asdict(search), "driver": asdict(Driver.here())}))
+    with named_os_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps({"search": asdict(search), "driver": asdict(Driver.here())}))
     try:
         yield
     finally:

@@ -57,6 +57,12 @@ def test_nobody_else_prepares_it_meanwhile(lab: Lab) -> None:
         pass
 
 
+def test_a_lab_where_nothing_can_be_written_is_one_line(lab: Lab) -> None:
+    (lab.folder / FOLDER).write_text("a file in the place of the folder")
+    with pytest.raises(ValueError, match=r"first\.json: .*exists"):
+        announced(lab, FIRST).__enter__()
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"search": {"name": "a"}, "driver": {}}'])
 def test_what_cannot_be_read_announces_nothing(lab: Lab, content: str) -> None:
     file = lab.folder / FOLDER / "first.json"
