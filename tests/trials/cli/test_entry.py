@@ -34,7 +34,7 @@ SEARCH = """
         ("ray", "starting Ray", signal.SIGTERM, True),
         pytest.param("local", "searching", signal.SIGINT, False, marks=pytest.mark.long),
         ("ray", "searching", signal.SIGINT, False),
-        ("local", "searching", signal.SIGTERM, True),
+        pytest.param("local", "searching", signal.SIGTERM, True, marks=pytest.mark.long),
         pytest.param("local", "searching", signal.SIGHUP, False, marks=pytest.mark.long),
         ("local", "publishing", signal.SIGINT, False),
     ],

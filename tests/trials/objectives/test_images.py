@@ -239,6 +239,7 @@ def test_presets_are_found_by_name(name: str) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_preset_searches_small_files_of_the_published_formats(
     autonat: Autonat, published: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def test_interrupted_twice_and_resumed_equals_not_interrupted(
     assert fids(lab) == fids(whole)
 
 
+@pytest.mark.long
 def test_mlflow_is_completed_and_the_report_written_again(
     autonat: Autonat, whole: Path, tmp_path: Path
 ) -> None:

@@ -257,6 +257,7 @@ def test_workers_of_ray_test_in_a_metric_of_ones_own(
     assert metrics_of(autonat, with_mlflow, "own", words) == ["fid", "missed"]
 
 
+@pytest.mark.long
 def test_both_halves_of_a_round_search_in_the_metric_of_the_search(
     with_mlflow: Lab, autonat: Autonat
 ) -> None:
