@@ -19,7 +19,7 @@ from models.data.real_statistics import real_statistics
 from models.data.tokenize import Tokenizing, tokenize
 from models.threads import one_thread
 from tests.fake_cuda import fake_cuda
-from tests.mlflow_tables import copied_tables
+from tests.mlflow_tables import copied_tables, make_tables
 from trials.cli import entry
 from trials.objectives.letters.files import FOLDER, read_size
 
@@ -94,9 +94,17 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """New MLflow databases are copies of one (see tests.mlflow_tables)."""
-    with copied_tables(tmp_path_factory.mktemp("mlflow") / "template.db"):
+def mlflow_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's empty database (see tests.mlflow_tables)."""
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    make_tables(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(mlflow_schema: Path) -> Iterator[None]:
+    """New MLflow databases are copies of the empty one."""
+    with copied_tables(mlflow_schema):
         yield
 
 

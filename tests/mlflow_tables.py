@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,26 +15,30 @@ import pytest
 import sqlalchemy
 
 
+def make_tables(file: Path) -> None:
+    """Let MLflow make its tables in a new SQLite file."""
+    from mlflow.store.db import utils
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{file}")
+    utils._initialize_tables(engine)
+    engine.dispose()
+
+
 @contextlib.contextmanager
 def copied_tables(template: Path) -> Iterator[None]:
     """Let MLflow copy its tables into empty SQLite databases while the block runs.
 
     Args:
-        template: the file to copy from, which is made by MLflow when it is first needed.
+        template: the file to copy from, of `make_tables`.
     """
     from mlflow.store.db import utils
 
-    made, lock = utils._initialize_tables, threading.Lock()
+    made = utils._initialize_tables
 
     def copied(engine: sqlalchemy.Engine) -> None:
         if engine.dialect.name != "sqlite" or sqlalchemy.inspect(engine).get_table_names():
             made(engine)
             return
-        with lock:
-            if not template.exists():
-                first = sqlalchemy.create_engine(f"sqlite:///{template}")
-                made(first)
-                first.dispose()
         with contextlib.closing(sqlite3.connect(template)) as source, engine.connect() as target:
             source.backup(target.connection.driver_connection)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
 from ray.cluster_utils import Cluster
 
 from benchmarks.servers import PostgreSQL, postgresql
@@ -21,7 +20,6 @@ from trials.objectives.digits import DigitsObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.tabulated import tabulate
-from trials.record.databases import sqlite_url
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
@@ -82,14 +80,6 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab.open(tmp_path / "lab")
-
-
-@pytest.fixture(scope="session")
-def mlflow_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's empty database, made once: it takes seconds."""
-    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(sqlite_url(file)).search_experiments()
-    return file
 
 
 @pytest.fixture
