@@ -2,7 +2,8 @@
 
 Preparing an objective may train a model or read a million images. So that `autonat list` and
 `autonat show` know of it in another terminal, and nobody prepares a search of the same name beside
-it, the driver leaves a file in the lab as long as it lasts. That of a killed driver means nothing.
+it, the driver leaves a file in the lab as long as it lasts. That of a killed driver means nothing;
+on other machines that share the lab, where nobody can tell, it counts for a minute.
 """
 
 from __future__ import annotations
