@@ -30,6 +30,7 @@ import torch
 from benchmarks.earlier_results import earlier_results
 from benchmarks.kept_rows import Row, read_rows, require_same_plan, rows_of_tasks, run_command
 from models.precision import device
+from search.bound import Bound
 from search.controls import CONTROLS
 from search.optimiser import Budget
 from search.registry import make_optimiser
@@ -60,6 +61,7 @@ class Arm:
     controls_first: bool = False
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     token_order: str = "confidence"
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
 
 
 COARSE = {"coordinates": "coarse"}
@@ -101,6 +103,14 @@ ARMS += [
     replace(arm, label=f"{arm.label} and spread noise", token_order=SPREAD)
     for arm in ARMS
     if arm.label in ON_SPREAD_NOISE
+]
+LOWER_BOUNDS = {"sampling_temperature": Bound(0.05, 4.0, log=True)}
+WIDER_BOUNDS = LOWER_BOUNDS | {"remask_temperature": Bound(0.01, 300.0, log=True)}
+ARMS += [
+    replace(arm, label=f"{arm.label}, {name} bounds", bounds=bounds)
+    for arm in ARMS
+    if arm.label == "coarse-to-fine with gradients and spread noise"
+    for name, bounds in (("lower", LOWER_BOUNDS), ("wider", WIDER_BOUNDS))
 ]
 
 
@@ -230,7 +240,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
     name = f"T{steps}-{arm.label}-s{seed}".replace(", ", "-").replace(" ", "-")
     url = f"sqlite:///{plan.out.resolve() / name}.db"
     start = replace(GenerationStrategy.maskgit(steps), token_order=arm.token_order)
-    space = Space(start, choices=arm.choices)
+    space = Space(start, arm.bounds, choices=arm.choices)
     budget = Budget(plan.budget, plan.images)
     given = dict(arm.settings)
     firsts = arm.controls_first

@@ -65,7 +65,10 @@ def test_each_keeps_the_promises_of_its_kind() -> None:
             "--objective noise_scale:Noisy --bounds noise_scale=0.1:10:log --optimisers tpe",
             {"name": "noise_scale:Noisy"},
         ),
-        ("--objective pictures:Pictures --optimisers random", {"dataset": "noise"}),
+        (
+            "--objective pictures:Pictures --test-metric contrast --optimisers random",
+            {"dataset": "noise"},
+        ),
     ],
 )
 def test_each_takes_part_in_a_search(autonat: Autonat, words: str, holds: dict[str, Any]) -> None:
@@ -79,6 +82,10 @@ def test_each_takes_part_in_a_search(autonat: Autonat, words: str, holds: dict[s
     if "missed" in words:
         assert file.test is not None
         assert file.test.metric == "missed"
+    if "contrast" in words:
+        assert file.search is not None
+        assert file.test is not None
+        assert (file.search["metric"], file.test.metric) == ("brightness", "contrast")
 
 
 def test_a_schedule_is_known_wherever_its_objective_is(autonat: Autonat, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_it_is_listed_and_shown(name: str, autonat: Autonat, opened: Callable[[s
     rows = {row["name"]: row for row in printed(autonat("list", "--lab", lab, "--json"))}
     best = written(lab, name)["best"]
     assert rows[name]["fid"] == best["test"]["fid"]
-    assert rows[name]["search_fid"] == best["search"]["fid"]
+    assert rows[name]["lowest_fid"] == best["search"]["fid"]
     assert rows[name]["state"] == "done"
     values = in_record(lab)
     studies = printed(autonat("show", name, "--lab", lab, "--json"))["studies"]

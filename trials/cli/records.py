@@ -60,7 +60,7 @@ def list_(
         table.add_column(label)
     metrics = sorted({metric_label(name) for s in found for name in (s.metric, s.test_metric)})
     one = metrics[0] if len(metrics) == 1 else None
-    for label in ("search saw", f"final test {one}" if one else "final test", "last evaluation"):
+    for label in ("lowest seen", f"final test {one}" if one else "final test", "last evaluation"):
         table.add_column(label)
     for s in found:
         failed = f", {s.failed} failed" if s.failed else ""
@@ -74,7 +74,7 @@ def list_(
             ", ".join(s.methods),
             f"{s.evaluations + s.failed} of {s.budgeted}{failed}",
             s.state,
-            "" if s.search_value is None else f"{s.search_value:.4g}{seen}",
+            "" if s.lowest_value is None else f"{s.lowest_value:.4g}{seen}",
             "" if s.value is None else f"{s.value:.4g}{tested}",
             "" if s.last is None else f"{s.last:%Y-%m-%d %H:%M}",
         )

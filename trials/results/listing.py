@@ -63,11 +63,12 @@ class Listed:
         budgeted: evaluations that the budget pays for; fewer are made where a method converges.
         state: "preparing"; "running"; "done", when its final test is done; "failed", when nothing
             could be measured; or "interrupted".
-        search_value: the lowest value that it saw, which is biased low; None before there is one.
+        lowest_value: the lowest value of one evaluation, which is biased low; None before there is
+            one.
         value: the lowest mean of its methods in the final test; None before there is one.
         last: when its last evaluation ended, in local time; None before there is one.
         alternation: the name of the alternation of which it is half a round, or None.
-        metric: the name of the metric of `search_value`.
+        metric: the name of the metric of `lowest_value`.
         test_metric: the name of the metric of `value`.
     """
 
@@ -80,7 +81,7 @@ class Listed:
     failed: int
     budgeted: int
     state: str
-    search_value: float | None
+    lowest_value: float | None
     value: float | None
     last: datetime | None
     alternation: str | None = None
@@ -90,7 +91,7 @@ class Listed:
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
         last = None if self.last is None else self.last.isoformat(" ", "seconds")
-        names = {"search_value": "search_fid", "value": "fid"}
+        names = {"lowest_value": "lowest_fid", "value": "fid"}
         told = {names.get(name, name): value for name, value in vars(self).items()}
         return told | {"methods": list(self.methods), "last": last}
 
@@ -137,7 +138,7 @@ def _studies_of(url: str, damaged: Callable[[str, str], None]) -> list[StudySumm
 def _announced(search: Announced) -> Listed:
     """The entry of a search that has no record yet."""
     told = {**vars(search), "methods": tuple(search.methods), "state": "preparing"}
-    return Listed(**told, evaluations=0, failed=0, search_value=None, value=None, last=None)
+    return Listed(**told, evaluations=0, failed=0, lowest_value=None, value=None, last=None)
 
 
 @dataclass
@@ -339,7 +340,7 @@ def listed(name: str, studies: Sequence[StudySummary]) -> Listed:
         failed=failed,
         budgeted=evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
         state=_state(running, done, measured, failed),
-        search_value=seen if math.isfinite(seen) else None,
+        lowest_value=seen if math.isfinite(seen) else None,
         value=min(means, default=None),
         last=max(filter(None, (study.last for study in studies)), default=None),
         alternation=search.get("alternation"),
@@ -371,8 +372,8 @@ def listed_alternation(
         failed=failed,
         budgeted=int(each * search["rounds"]),
         state=_state(running, ended, measured, failed),
-        search_value=min(
-            (h.search_value for h in generation if h.search_value is not None), default=None
+        lowest_value=min(
+            (h.lowest_value for h in generation if h.lowest_value is not None), default=None
         ),
         value=min((h.value for h in generation if h.value is not None), default=None),
         last=max((half.last for half in halves if half.last), default=None),

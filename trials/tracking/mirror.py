@@ -35,7 +35,7 @@ from trials.tracking.contents import (
     of_study,
 )
 from trials.tracking.curves import Curve, best_name
-from trials.tracking.views import STUDY_NAME_TAG, runs_view, show_metric
+from trials.tracking.views import STUDY_NAME_TAG, runs_view, show_numbers
 
 ALTERNATION_TAG = "autonat.alternation"
 PAGE = 1000
@@ -269,8 +269,9 @@ class Mirror:
         client = self._connected()
         query = f"tags.`{STUDY_TAG}` = '{record.study_id}' and tags.`{PROBE_TAG}` = '{PARENT}'"
         contents = of_study(record)
-        for metric in dict.fromkeys((reported_metric(record.settings), record.metric)):
-            show_metric(client, self._experiments.searches, metric)
+        tested = reported_metric(record.settings)
+        numbers = (f"test_{tested}", f"test_{tested}_se", best_name(record.metric))
+        show_numbers(client, self._experiments.searches, numbers)
         found = client.search_runs([self._experiments.searches], query, max_results=1)
         if found:
             known = found[0].data.tags

@@ -23,6 +23,8 @@ VIEW = "searches"
 STUDY_NAME_TAG = "autonat.study"
 """The tag of a study's run that holds the name of the study."""
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+COSTS = ("images", "forward_passes")
+"""The last columns of numbers, which every search has."""
 MADE = 1_790_000_000_000
 """When the view was made, which MLflow asks for, in milliseconds; it stays as it was."""
 EXPERIMENTS = sqlalchemy.table(
@@ -37,37 +39,35 @@ TAGS = sqlalchemy.table(
 )
 
 
-def view_of(metrics: Sequence[str]) -> str:
-    """The view of a list of searches: the lowest final test first, its error beside it.
+def view_of(numbers: Sequence[str]) -> str:
+    """The view of a list of searches: the lowest final test first.
 
     Args:
-        metrics: what searches were measured in, by name, at least one.
+        numbers: the names of the columns of numbers, a final test first.
     """
-    numbers = [
-        f"metrics.`{name}`"
-        for metric in metrics
-        for name in (f"test_{metric}", f"test_{metric}_se", f"best_{metric}")
-    ]
-    numbers += ["metrics.`images`", "metrics.`forward_passes`"]
-    columns = [*numbers, *(f"tags.`{name}`" for name in ("T", "method", "search", "dataset"))]
+    shown = [f"metrics.`{name}`" for name in (*numbers, *COSTS)]
+    columns = [*shown, *(f"tags.`{name}`" for name in ("T", "method", "search", "dataset"))]
     state = {
-        "orderByKey": numbers[0],
+        "orderByKey": shown[0],
         "orderByAsc": True,
         "selectedColumns": columns,
         "columnOrder": columns,
         "runsHiddenMode": "SHOW_ALL",
-        "autonatMetrics": [*metrics],
     }
     view = {"name": "Searches", "createdAt": MADE, "state": json.dumps(state)}
     return json.dumps(view)
 
 
-def show_metric(client: MlflowClient, experiment: str, metric: str) -> None:
-    """See that the view of an experiment has the columns of a metric."""
+def show_numbers(client: MlflowClient, experiment: str, numbers: Sequence[str]) -> None:
+    """See that the view of an experiment has the columns of these numbers, beside those that it
+    has."""
     tag = client.get_experiment(experiment).tags.get(VIEW_TAG)
-    shown = [] if tag is None else json.loads(json.loads(tag)["state"])["autonatMetrics"]
-    if metric not in shown:
-        client.set_experiment_tag(experiment, VIEW_TAG, view_of([*shown, metric]))
+    columns = [] if tag is None else json.loads(json.loads(tag)["state"])["selectedColumns"]
+    names = [c.removeprefix("metrics.").strip("`") for c in columns if c.startswith("metrics.")]
+    shown = [name for name in names if name not in COSTS]
+    missing = [name for name in numbers if name not in shown]
+    if missing:
+        client.set_experiment_tag(experiment, VIEW_TAG, view_of([*shown, *missing]))
 
 
 def runs_view(experiment: str, search_filter: str = "", order_by: str = "") -> str:

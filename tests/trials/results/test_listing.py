@@ -54,7 +54,7 @@ def test_a_search_is_listed_as_its_record_has_it(searched: Lab, autonat: Autonat
     last = max(e.finished for record in records for e in record.evaluations)
     assert told.pop("last") == last.isoformat(" ", "seconds")
     lowest = min(r.evaluations["fid"].min() for r in results)
-    assert told.pop("search_fid") == pytest.approx(lowest, rel=1e-12)
+    assert told.pop("lowest_fid") == pytest.approx(lowest, rel=1e-12)
     assert told == {
         "name": "done",
         "objective": "simulated",
@@ -83,10 +83,10 @@ def test_a_long_name_is_never_cut(autonat: Autonat, searched: Lab) -> None:
 
 def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) -> None:
     [before] = searches(searched)
-    assert before.search_value is not None
+    assert before.lowest_value is not None
     for suffix in ("random", "qmc"):
         record = Record.open(searched.record_url, f"done-{suffix}")
-        lowest = [e for e in record.evaluations if e.result.value == before.search_value]  # type: ignore[union-attr]
+        lowest = [e for e in record.evaluations if e.result.value == before.lowest_value]  # type: ignore[union-attr]
         record.supersede(lowest)
     test = Record.open(searched.record_url, "done-test")
     [tested, *_] = test.evaluations
@@ -97,7 +97,7 @@ def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) 
     told = json.loads(autonat("show", "done", "--lab", searched.folder, "--json")[1])["studies"]
     of = [study for study in told if study["study"] != "done-test"]
     assert after.evaluations == sum(study["evaluations"] for study in of) == 6
-    assert after.search_value == pytest.approx(min(study["best_fid"] for study in of), rel=1e-12)
+    assert after.lowest_value == pytest.approx(min(study["best_fid"] for study in of), rel=1e-12)
     assert (after.state, after.value) == ("done", pytest.approx(before.value, rel=1e-12))
     test.reopen()
     [reopened] = searches(searched)

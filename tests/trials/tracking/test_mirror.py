@@ -191,6 +191,22 @@ def test_an_experiment_of_searches_alone_says_what_they_are(lab: Lab, record: Re
     assert searches_view(lab, "autonat").endswith("&viewStateShareKey=searches")
 
 
+def test_the_list_of_searches_has_no_column_that_stays_empty(lab: Lab, record: Record) -> None:
+    client = MlflowClient(lab.tracking_uri)
+    Mirror(lab).sync(record)
+    leading = {**record.settings, "protocol": {"metric": "fid-leading"}}
+    told = {**leading, "reported": {"protocol": {"metric": "fid"}}}
+    for name, settings in (("reported in fid", told), ("another metric", leading)):
+        Mirror(lab).sync(Record.create(lab.record_url, name, settings))
+    searches = client.get_experiment_by_name("autonat")
+    assert searches is not None
+    view = json.loads(json.loads(searches.tags["mlflow.sharedViewState.searches"])["state"])
+    numbers = [c.split("`")[1] for c in view["selectedColumns"] if c.startswith("metrics.")]
+    first = ["test_fid", "test_fid_se", "best_fid", "best_fid-leading"]
+    others = ["test_fid-leading", "test_fid-leading_se"]
+    assert numbers == [*first, *others, "images", "forward_passes"]
+
+
 def test_children_that_earlier_versions_kept_among_the_searches_are_known(
     lab: Lab, record: Record
 ) -> None:
