@@ -88,7 +88,7 @@ class Search(Protocol):
 
     @property
     def state(self) -> str:
-        """One of "running", "interrupted", "done" and "failed"."""
+        """One of "running", "preparing", "interrupted", "done" and "failed"."""
 
     @property
     def evaluations(self) -> int:
@@ -145,7 +145,7 @@ class Search(Protocol):
 
     @property
     def driver(self) -> str | None:
-        """The process that runs it."""
+        """The process that runs or prepares it."""
 
     @property
     def images_per_second(self) -> float | None:
@@ -165,7 +165,8 @@ class Look(Protocol):
 
     @property
     def searches(self) -> Sequence[Search]:
-        """All searches, the one with the latest evaluation first."""
+        """All searches: those that are being prepared, then the one with the latest evaluation
+        first."""
 
     @property
     def problems(self) -> Sequence[str]:

@@ -16,6 +16,7 @@ from search.measurement import metric_label
 
 GROUPS = {
     "running": "Running",
+    "preparing": "Being prepared",
     "failed": "Failed",
     "interrupted": "Interrupted",
     "done": "Done",

@@ -114,7 +114,7 @@ def searches(lab: Lab, damaged: Callable[[str, str], None] = lambda *_: None) ->
         found.append(listed_alternation(lab, name, study, halves))
     prepared = announcements(lab)
     known = {one.name for one in found}
-    new = [_announced(one) for name, (one, _) in prepared.items() if name not in known]
+    new = [listed_announced(one) for name, (one, _) in prepared.items() if name not in known]
     found = [replace(s, state="preparing") if s.name in prepared else s for s in found]
     return [*new, *latest_first(found)]
 
@@ -135,7 +135,7 @@ def _studies_of(url: str, damaged: Callable[[str, str], None]) -> list[StudySumm
             engine.dispose()
 
 
-def _announced(search: Announced) -> Listed:
+def listed_announced(search: Announced) -> Listed:
     """The entry of a search that has no record yet."""
     told = {**vars(search), "methods": tuple(search.methods), "state": "preparing"}
     return Listed(**told, evaluations=0, failed=0, lowest_value=None, value=None, last=None)

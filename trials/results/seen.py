@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from search.controls import RIVALS, START
@@ -13,7 +13,8 @@ from search.progress import Value
 from search.strategy import GenerationStrategy
 from trials.record.driver import Driver
 from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
-from trials.results.listing import Listed, StudySummary
+from trials.results.announced import Announced
+from trials.results.listing import Listed, StudySummary, listed_announced
 from trials.results.pace import Pace, pace, seconds_left
 from trials.results.progress import controls_measured_first, tests_in_all
 from trials.results.tally import First, Tally
@@ -80,9 +81,10 @@ class SearchSeen(Listed):
         final: whether its best is of the final test.
         controls: the final tests of its controls, by name.
         seen_controls: the values that the search itself saw of the controls that it measured first,
-            by name, which compare with `search_value`.
+            by name, which compare with `lowest_value`.
         reasons: why evaluations failed, and how many for each reason, the commonest first.
-        driver: the process that runs it, such as "process 12 on host"; None if none does.
+        driver: the process that runs or prepares it, such as "process 12 on host"; None if there
+            is none.
         images_per_second: the present speed; None if it does not run, or is not known yet.
         busy_workers: how many evaluations are made at the same time at present, on average.
         seconds_left: how long it goes on at the present speed.
@@ -166,6 +168,28 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         images_per_second=at and at.amount,
         busy_workers=at and at.busy,
         seconds_left=seconds_left(at, settings, left, to_test - tested),
+    )
+
+
+def with_prepared(
+    found: Sequence[SearchSeen], prepared: Mapping[str, tuple[Announced, Driver]]
+) -> tuple[SearchSeen, ...]:
+    """Searches, and those that are being prepared, of which the new ones have no record yet.
+
+    Args:
+        found: the searches of the record.
+        prepared: the searches that are being prepared, and their drivers, by name.
+    """
+    known = {one.name for one in found}
+    new = [
+        SearchSeen(**vars(listed_announced(one)), controls={}, seen_controls={})
+        for name, (one, _) in prepared.items()
+        if name not in known
+    ]
+    by = {name: _in_words(driver) for name, (_, driver) in prepared.items()}
+    return tuple(
+        replace(one, state="preparing", driver=by[one.name]) if one.name in by else one
+        for one in (*new, *found)
     )
 
 

@@ -24,6 +24,7 @@ from search.progress import Value
 from trials.lab import Lab
 from trials.record.databases import first_line, one_line, reading_engine, sqlite_file
 from trials.record.kinds import TEST, what_is_searched
+from trials.results.announced import announcements
 from trials.results.listing import (
     ROLES,
     VALUES,
@@ -35,7 +36,14 @@ from trials.results.listing import (
     read_attributes,
     summary_of,
 )
-from trials.results.seen import Followed, SearchSeen, alternation_seen, controls_in, seen
+from trials.results.seen import (
+    Followed,
+    SearchSeen,
+    alternation_seen,
+    controls_in,
+    seen,
+    with_prepared,
+)
 from trials.results.tally import Tally, Trial
 
 TRIALS = table(
@@ -66,7 +74,8 @@ class Look:
     """What the record of a lab shows.
 
     Attributes:
-        searches: all that can be read, the one with the latest evaluation first.
+        searches: those that are being prepared, and all that can be read, the one with the latest
+            evaluation first.
         problems: a line for each study that is damaged, and for a record that cannot be read.
         at: when the record was read last; None before the first time.
     """
@@ -104,7 +113,9 @@ class Watch:
         with self._lock:
             if time.monotonic() - self._looked > fresh_for:
                 try:
-                    self._last = self._read()
+                    searches, problems = self._read()
+                    shown = with_prepared(searches, announcements(self._lab))
+                    self._last = Look(shown, tuple(problems), datetime.now())
                 except ValueError as error:
                     self._last = Look(self._last.searches, (str(error),), self._last.at)
                 self._looked = time.monotonic()
@@ -117,20 +128,21 @@ class Watch:
             time.sleep(BREATH_SECONDS)
             self.look(fresh_for=0)
 
-    def _read(self) -> Look:
+    def _read(self) -> tuple[list[SearchSeen], list[str]]:
+        """The searches of the record, and a line for each study that is damaged."""
         url, file = self._lab.record_url, sqlite_file(self._lab.record_url)
         if file is not None and not file.exists():
             self._forget(())
-            return Look((), (), datetime.now())
+            return [], []
         with one_line("record", url):
             if self._engine is None:
                 self._engine = reading_engine(url)
             with self._engine.connect() as connection:
                 if not sqlalchemy.inspect(connection).has_table("studies"):
-                    return Look((), (), datetime.now())
+                    return [], []
                 problems = self._follow(connection)
                 followed = self._followed(connection, problems)
-        return Look(tuple(self._seen(followed, problems)), tuple(problems), datetime.now())
+        return self._seen(followed, problems), problems
 
     def _follow(self, connection: Connection) -> list[str]:
         """Read what studies say of themselves; a line for each damaged one."""

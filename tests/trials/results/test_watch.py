@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 import optuna
 import pytest
 
+from dashboards.live import page
+from dashboards.live.input import Elsewhere
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
 from search.progress import Value
@@ -24,6 +28,7 @@ from trials.record.driver import ATTRIBUTE
 from trials.record.hold import hold
 from trials.record.record import Record
 from trials.results import watch as watching
+from trials.results.announced import Announced, announced
 from trials.results.listing import searches
 from trials.results.progress import search_progress
 from trials.results.seen import SearchSeen, _lowest
@@ -337,3 +342,19 @@ def test_what_was_read_once_is_not_read_again(
     look()
     look()
     assert read == [0, 1, 2]
+
+
+def test_a_search_is_shown_as_being_prepared_for_as_long_as_it_is(lab: Lab) -> None:
+    made(lab, "first", "search", "random")
+    watch, elsewhere = Watch(lab), Elsewhere("", "")
+    first = Announced("first", "digits", "generation", 4, ("tpe", "random"), 80)
+    with announced(lab, first), announced(lab, replace(first, name="second")):
+        look = watch.look()
+        told = [(s.name, s.state, s.budgeted, len(s.studies)) for s in look.searches]
+        assert told == [("second", "preparing", 80, 0), ("first", "preparing", 40, 1)]
+        assert f"0 of 80 evaluations · process {os.getpid()} on " in str(
+            page.above(look.searches[0], elsewhere, {})
+        )
+        assert "2 preparing" in str(page.head(look, "lab", elsewhere))
+        assert "Being prepared" in str(page.tables(look, (), (), elsewhere, {}))
+    assert [(s.name, s.state) for s in watch.look(0).searches] == [("first", "interrupted")]
