@@ -29,9 +29,13 @@ ROOM := 4000
 IN_MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 {print $$4}')" -ge $(ROOM) && \
 	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
 PYTEST := OMP_NUM_THREADS=1 $(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+LINT := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Lint and types are checked meanwhile, in the time that tests wait, and said after them.
 test: $(INSTALLED) browser
-	$(PYTEST) -m "not long"
-	@$(MAKE) --no-print-directory lint
+	@said=$$(mktemp); { $(LINT); } >$$said 2>&1 & lint=$$!; trap "kill $$lint" INT; \
+	$(PYTEST) -m "not long"; tests=$$?; \
+	wait $$lint; lint=$$?; cat $$said; rm $$said; exit $$((tests | lint))
 
 test-long: $(INSTALLED) browser
 	$(PYTEST) -m long
@@ -47,9 +51,7 @@ browser:
 		echo "the tests of pages are skipped, because there is no browser: apt-get install -y $(BROWSER)" >&2
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(LINT)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -60,7 +62,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "autonat needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/it" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (once; a few minutes)"
-	@$(BIN)/python -m pip install -qq -e '.[dev]' -c constraints.txt
+	@# Compiling every module would take longer than all else; what is imported is compiled then.
+	@$(BIN)/python -m pip install -qq --no-compile -e '.[dev]' -c constraints.txt
 	@touch $@
 
 # A local build (torch 2.13.0+cpu) is pinned by its release, so that every machine finds its own.
