@@ -57,6 +57,10 @@ def curves(search: Search) -> go.Figure:
         )
     figure.update_xaxes(title_text="images generated", rangemode="tozero", tickformat="~s")
     figure.update_yaxes(title_text=metric_label(search.metric), **value_axis(shown))
+    if not figure.data:
+        said = "" if search.evaluations else "no evaluations yet"
+        figure.add_annotation(text=said, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+        figure.update_xaxes(visible=False).update_yaxes(visible=False)
     margin = {"l": 48, "r": 12, "t": 28, "b": 44}
     # The revision keeps a method hidden that the reader hid in the legend.
     return styled(figure, HEIGHT).update_layout(

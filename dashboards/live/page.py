@@ -22,6 +22,8 @@ GROUPS = {
     "done": "Done",
 }
 """The states of searches, with the headings of their tables."""
+LIVE = ("running", "preparing")
+"""The states of searches that are shown in full without being chosen."""
 REASONS = 3
 """The number of reasons of failures that a search shows."""
 
@@ -47,15 +49,16 @@ def head(look: Look, lab: str, elsewhere: Elsewhere) -> list[Any]:
 
 
 def in_full(look: Look, chosen: Sequence[str]) -> list[Search]:
-    """Return the searches to show in full: chosen ones, those that run or, without any, the latest.
+    """Return the searches to show in full: chosen ones, those that run or are being prepared or,
+    without any, the latest.
 
     Args:
         look: what there is to see.
         chosen: names of searches.
     """
     known = {search.name: search for search in look.searches}
-    running = [search.name for search in look.searches if search.state == "running"]
-    names = dict.fromkeys([*(name for name in chosen if name in known), *running])
+    live = [search.name for search in look.searches if search.state in LIVE]
+    names = dict.fromkeys([*(name for name in chosen if name in known), *live])
     return [known[name] for name in names] or [*look.searches[:1]]
 
 
@@ -100,7 +103,8 @@ def tables(
     Args:
         look: what there is to see.
         chosen: names of searches that the address asks for.
-        shown: names of searches that are shown in full; of those that run, the others are listed.
+        shown: names of searches that are shown in full; of those that run or
+            are being prepared, the others are listed.
         elsewhere: where the other dashboards show them.
         runs: the addresses of MLflow's runs, by the name of the study.
     """
@@ -112,7 +116,7 @@ def tables(
     ]
     for state, title in GROUPS.items():
         group = [s for s in look.searches if s.state == state]
-        if state == "running":
+        if state in LIVE:
             group = [search for search in group if search.name not in shown]
         if group:
             found += [html.H2(title), _table(group, chosen, elsewhere, runs)]

@@ -17,6 +17,7 @@ import optuna
 import pytest
 
 from dashboards.live import page
+from dashboards.live.curves import curves
 from dashboards.live.input import Elsewhere
 from search.measurement import Failure, Measurement
 from search.optimiser import Probe
@@ -357,4 +358,8 @@ def test_a_search_is_shown_as_being_prepared_for_as_long_as_it_is(lab: Lab) -> N
         )
         assert "2 preparing" in str(page.head(look, "lab", elsewhere))
         assert "Being prepared" in str(page.tables(look, (), (), elsewhere, {}))
+        assert [s.name for s in page.in_full(look, ())] == ["second", "first"]
+        figure = curves(look.searches[0])
+        assert [note.text for note in figure.layout.annotations] == ["no evaluations yet"]
+        assert not figure.layout.xaxis.visible
     assert [(s.name, s.state) for s in watch.look(0).searches] == [("first", "interrupted")]
