@@ -174,7 +174,9 @@ def test_what_does_not_fit_is_refused_in_a_line(
 
 
 def test_a_lab_without_that_search_lists_its_own() -> None:
-    with pytest.raises(ValueError, match="no search 'x' in .*; known: none"):
+    with pytest.raises(
+        ValueError, match="no search 'x' in .*, which has no searches yet; autonat search"
+    ):
         autonat.load("x")
     with pytest.raises(
         ValueError, match="expected one for a strategy that is not from a file, got none"

@@ -118,13 +118,12 @@ def show(
     if named and preset_named(strategy) is None:
         say(f"{strategy}: reading its record …")
         from trials.cli.search_state import show_search
+        from trials.record.searches import UnknownSearch
 
         try:
             show_search(Lab.at(lab, record_url), str(strategy), as_json_)
-        except ValueError as error:
-            meant = did_you_mean(str(strategy), presets())
-            unknown = str(error).startswith("no search")
-            raise ValueError(f"{error}{meant if unknown else ''}") from None
+        except UnknownSearch as error:
+            raise ValueError(f"{error}{did_you_mean(str(strategy), presets())}") from None
         return
     file, preset = read_strategy(strategy), preset_named(strategy)
     about = {} if preset is None else {"about": preset.about()}

@@ -17,7 +17,6 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from sqlalchemy.engine import Connection
 
-from trials.record.databases import without_password
 from trials.record.hold import refuse_running
 from trials.record.kinds import ALTERNATION
 from trials.record.renaming import RENAMING
@@ -26,6 +25,7 @@ from trials.record.searches import (
     is_finished,
     search_names,
     search_records,
+    unknown_search,
 )
 from trials.record.storage import open_storage, outlast, readable
 from trials.record.studies import StudyOf, settings_of_studies, studies_of
@@ -83,8 +83,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
     every = studies_of(url)
     own = {study: of for study, of in every.items() if of.search == name}
     if not own:
-        known = ", ".join([*search_names(url), *alternation_names(url)]) or "none"
-        raise ValueError(f"no search {name!r} in {without_password(url)}; known: {known}")
+        raise unknown_search(url, name, [*search_names(url), *alternation_names(url)])
     above = next((of.alternation for of in own.values() if of.alternation), None)
     if above is not None:
         raise ValueError(

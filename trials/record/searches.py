@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from search.controls import CONTROLS
+from search.names import did_you_mean
 from trials.record.databases import without_password
 from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study
 from trials.record.record import Record
 from trials.record.renaming import refuse_half_renamed
 from trials.record.studies import not_ours, settings_of_studies, studies_of, taken
+
+MOST_NAMED = 20
+"""Searches that an error names."""
+
+
+class UnknownSearch(ValueError):
+    """There is no search of that name."""
+
+
+def unknown_search(url: str, name: str, known: Sequence[str]) -> UnknownSearch:
+    """The error of a name that no search has: which was meant, and which there are.
+
+    Args:
+        url: of the record.
+        name: that was given.
+        known: the names of all searches.
+    """
+    said = f"no search {name!r} in {without_password(url)}"
+    if not known:
+        return UnknownSearch(f"{said}, which has no searches yet; autonat search starts one")
+    named = ", ".join(known[:MOST_NAMED])
+    rest = len(known) - MOST_NAMED
+    more = f" and {rest} more, which autonat list prints" if rest > 0 else ""
+    return UnknownSearch(f"{said}{did_you_mean(name, known)}; known: {named}{more}")
 
 
 def search_names(url: str) -> list[str]:
@@ -127,13 +152,12 @@ def search_records(url: str, name: str) -> list[Record]:
     """The records of a search's studies in the order of their creation, the final test last.
 
     Raises:
-        ValueError: there is no such search; the known ones are listed.
+        UnknownSearch: there is no such search; the known ones are listed.
     """
     known = studies_of(url)
     of_search = [s for s, of in known.items() if of.search == name and of.kind != ALTERNATION]
     if not of_search:
-        names = ", ".join(search_names(url)) or "none"
-        raise ValueError(f"no search {name!r} in {without_password(url)}; known: {names}")
+        raise unknown_search(url, name, search_names(url))
     return [
         Record.open(url, study) for study in sorted(of_search, key=lambda s: known[s].kind == TEST)
     ]

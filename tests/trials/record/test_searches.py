@@ -17,6 +17,7 @@ from trials.record.searches import (
     refuse_taken,
     search_names,
     search_records,
+    unknown_search,
 )
 from trials.record.storage import open_storage
 from trials.record.studies import ATTRIBUTES, StudyOf, studies_of
@@ -53,6 +54,18 @@ def test_studies_are_found_by_what_they_are(url: str) -> None:
     assert recorded_settings(url, "both") == {"steps": 3}
     with pytest.raises(ValueError, match="no search 'theirs' in .*; known: both-r1-training, both"):
         search_records(url, "theirs")
+
+
+def test_an_unknown_name_is_said_with_the_nearest_and_not_with_hundreds() -> None:
+    many = [f"search-{number}" for number in range(25)]
+    said = str(unknown_search("sqlite:///r.db", "serch-7", many))
+    assert said.startswith(
+        "no search 'serch-7' in sqlite:///r.db (did you mean search-7?); known: search-0, "
+    )
+    assert said.endswith(", search-19 and 5 more, which autonat list prints")
+    assert str(unknown_search("sqlite:///r.db", "a", [])) == (
+        "no search 'a' in sqlite:///r.db, which has no searches yet; autonat search starts one"
+    )
 
 
 def test_they_say_it_in_attributes_of_their_own(url: str) -> None:
