@@ -53,8 +53,8 @@ def dashboard(
     from trials.tracking.views import searches_view
 
     where = Lab.at(lab, record_url, tracking_uri)
-    if not where.folder.is_dir() and not (record_url and tracking_uri):
-        raise ValueError(f"lab {where.folder}: no such folder")
+    if not (record_url and tracking_uri):
+        where.existing()
     with one_line("tracking", where.tracking_uri):
         unmoved = anchor(where)
         view = searches_view(where, EXPERIMENT)
