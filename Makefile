@@ -24,11 +24,12 @@ demo: $(INSTALLED)
 #
 # Two at a time, with a thread each: many tests wait for Ray to start, and threads of two processes
 # would take the two cores from each other. A file's tests share what they set up. Their files lie in
-# memory where it has room (MiB), because SQLite waits for a disk at every commit.
+# memory where it has room (MiB), because SQLite waits for a disk at every commit. Compiled modules are
+# kept, whatever the environment says, because hundreds of processes import them.
 ROOM := 4000
 IN_MEMORY := $(shell test -w /dev/shm && test "$$(df -Pm /dev/shm | awk 'NR == 2 {print $$4}')" -ge $(ROOM) && \
 	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
-PYTEST := OMP_NUM_THREADS=1 $(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 LINT := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # Lint and types are checked meanwhile, in the time that tests wait, and said after them.
@@ -62,8 +63,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "autonat needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/it" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "installing the pinned versions into .venv (once; a few minutes)"
-	@# Compiling every module would take longer than all else; what is imported is compiled then.
 	@$(BIN)/python -m pip install -qq --no-compile -e '.[dev]' -c constraints.txt
+	@# pip would compile on one core, the tests of packages as well. A few files are of newer Pythons.
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 	@touch $@
 
 # A local build (torch 2.13.0+cpu) is pinned by its release, so that every machine finds its own.

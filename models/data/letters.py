@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as nn_functional
@@ -93,6 +92,8 @@ def fit_codes(images: Tensor) -> Tensor:
     Returns:
         The codes [K, P] in [0, 1], from dark to bright.
     """
+    from sklearn.cluster import KMeans  # takes half a second to import
+
     patches = _patches(images)
     random = torch.Generator().manual_seed(0)
     some = patches[torch.randperm(len(patches), generator=random)[:FITTED]]

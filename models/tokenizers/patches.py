@@ -9,13 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from einops import rearrange
 from safetensors.torch import save_file
-from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -23,6 +22,9 @@ from models.hashes import tensors_hash
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
 from search.files import write_whole
+
+if TYPE_CHECKING:
+    from sklearn.cluster import MiniBatchKMeans
 
 FORMAT = "autonat-patches/1"
 POOL = 10
@@ -137,6 +139,8 @@ def _first_means(pool: Counter[bytes], codebook_size: int, seed: int) -> MiniBat
     Raises:
         ValueError: there are fewer distinct patches than codes.
     """
+    from sklearn.cluster import MiniBatchKMeans  # takes half a second to import
+
     if len(pool) < codebook_size:
         raise ValueError(
             f"expected at least {codebook_size} distinct patches for as many codes, got {len(pool)}"
