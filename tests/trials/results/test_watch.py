@@ -28,6 +28,7 @@ from trials.lab import Lab
 from trials.record.driver import ATTRIBUTE
 from trials.record.hold import hold
 from trials.record.record import Record
+from trials.results import new_trials
 from trials.results import watch as watching
 from trials.results.announced import Announced, announced
 from trials.results.listing import searches
@@ -173,7 +174,7 @@ def test_a_trial_that_is_recorded_while_others_are_read_comes_whole(
 ) -> None:
     test = made(lab, "first", "test", strategies={"tpe": RULE.to_json()})
     add(test, 1, 9.0, "tpe", seed=1, images=200)
-    attributes = watching._attributes
+    attributes = new_trials._attributes
 
     def meanwhile(*arguments: Any) -> Any:
         found = attributes(*arguments)
@@ -181,7 +182,7 @@ def test_a_trial_that_is_recorded_while_others_are_read_comes_whole(
             add(test, 2, 8.0, "tpe", seed=2, images=200)
         return found
 
-    monkeypatch.setattr(watching, "_attributes", meanwhile)
+    monkeypatch.setattr(new_trials, "_attributes", meanwhile)
     watch = Watch(lab)
     assert only(watch.look()).tested == 1
     watch.look(fresh_for=0)
@@ -330,14 +331,14 @@ def test_what_was_read_once_is_not_read_again(
     record = made(lab, "first", "search", "random")
     add(record, 0, 9.0)
     add(record, 1, 8.0)
-    read, rows = list[int](), watching._rows
+    read, rows = list[int](), watching.new_rows
 
     def noted(*arguments: Any) -> Any:
         for row in rows(*arguments):
             read.append(row.number)
             yield row
 
-    monkeypatch.setattr(watching, "_rows", noted)
+    monkeypatch.setattr(watching, "new_rows", noted)
     look()
     add(record, 2, 7.0)
     look()
