@@ -288,8 +288,24 @@ def _usual_bound(probe: Probe, name: str) -> Bound:
     return SCHEDULES[name.rpartition("_")[0]].bound(1)
 
 
-def same_values(ours: dict[str, float], theirs: dict[str, float]) -> bool:
-    """Whether both hold the same names, with values that are equal up to the last digits."""
+def same_strategies(
+    ours: GenerationStrategy,
+    theirs: GenerationStrategy,
+    our_training: TrainingStrategy | None = None,
+    their_training: TrainingStrategy | None = None,
+) -> bool:
+    """Whether two strategies, and the trainings of their models, are equal up to the last digits of
+    their values, in which machines may differ."""
+    if ours.choices() != theirs.choices():
+        return False
+    if our_training is None or their_training is None:
+        same_training = our_training is their_training
+    else:
+        same_training = _close(our_training.parameters(), their_training.parameters())
+    return same_training and _close(ours.parameters(), theirs.parameters())
+
+
+def _close(ours: dict[str, float], theirs: dict[str, float]) -> bool:
     return ours.keys() == theirs.keys() and np.allclose(
         list(ours.values()), list(theirs.values()), rtol=1e-6, atol=1e-9
     )

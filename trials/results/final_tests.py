@@ -14,7 +14,7 @@ from search.measurement import Measurement
 from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.record.evaluation import same_values
+from trials.record.evaluation import same_strategies
 from trials.record.kinds import TEST
 from trials.record.record import Record
 
@@ -46,7 +46,7 @@ class Tested:
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
         """Whether it tests this strategy and training, up to the last digits of their values."""
-        return same_values(_values(strategy, training), _values(self.strategy, self.training))
+        return same_strategies(self.strategy, strategy, self.training, training)
 
     @property
     def checkpoint(self) -> str | None:
@@ -84,7 +84,3 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
 
 def _strategies_of(probe: Probe) -> tuple[GenerationStrategy, TrainingStrategy | None]:
     return probe.strategy, None if probe.training is None else probe.training.strategy
-
-
-def _values(strategy: GenerationStrategy, training: TrainingStrategy | None) -> dict[str, float]:
-    return strategy.parameters() | ({} if training is None else training.parameters())

@@ -13,7 +13,7 @@ from trials.lab import Lab
 from trials.record.driver import Driver
 from trials.record.failures import Reason, reasons
 from trials.record.hold import driver_of
-from trials.record.kinds import alternation_study
+from trials.record.kinds import SEARCH, alternation_study
 from trials.record.record import Record
 from trials.record.renaming import Renaming, renaming_of
 from trials.record.searches import alternation_names, halves_of, search_records
@@ -35,7 +35,7 @@ class SearchState:
         records: of all their studies.
         reasons: why evaluations failed, by study.
         best: the method with the lowest final test, and that test; None before it is done.
-        best_control: the same of the controls.
+        best_control: the same of the controls of at most T steps.
         published: whether its best strategy is written to a file.
         reported: whether its report is written.
         renaming: the renaming of it that was cut off; else None.
@@ -74,6 +74,7 @@ def state_of(lab: Lab, name: str) -> SearchState:
     since = None if driver is None else datetime.fromisoformat(driver.since)
     tests = [] if alternates else [(n, t.final_test()) for n, t in final_tests([*records]).items()]
     done = [(method, test) for method, test in tests if test is not None]
+    searched = {r.settings["optimiser"] for r in records if r.settings["kind"] == SEARCH}
     folder = lab.results(name)
     return SearchState(
         listed=listed,
@@ -81,8 +82,8 @@ def state_of(lab: Lab, name: str) -> SearchState:
         searches=tuple(search_progress(of, since) for of in of_searches),
         records=records,
         reasons={record.name: reasons(record.evaluations) for record in records},
-        best=_lowest([(method, test) for method, test in done if not _is_control(method)]),
-        best_control=_lowest([(method, test) for method, test in done if _is_control(method)]),
+        best=_lowest([(method, test) for method, test in done if method in searched]),
+        best_control=_lowest([(method, test) for method, test in done if method in RIVALS]),
         published=(folder / "best.json").exists(),
         reported=(folder / "report.html").exists(),
         renaming=renaming_of(url, name),
@@ -126,10 +127,6 @@ def _listed(lab: Lab, name: str) -> Listed:
         search_records(lab.record_url, name)  # it says which are known
         raise ValueError(f"search {name}: it was deleted meanwhile")
     return found[name]
-
-
-def _is_control(method: str) -> bool:
-    return method in RIVALS
 
 
 def _lowest(tests: list[tuple[str, FinalTest]]) -> tuple[str, FinalTest] | None:

@@ -19,7 +19,7 @@ from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.progress import Progress
 from search.reading import shown
 from trials.objectives.measured import require_metric
-from trials.record.evaluation import same_values
+from trials.record.evaluation import same_strategies
 from trials.record.record import Record
 
 
@@ -183,12 +183,9 @@ def _same(asked: Probe, recorded: Probe) -> bool:
     """Whether two probes are equal up to the last digits, in which machines may differ."""
     if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
         return False
-    return same_values(_values(asked), _values(recorded))
-
-
-def _values(probe: Probe) -> dict[str, float]:
-    values = probe.strategy.parameters()
-    if probe.training is None:
-        return values
-    trained = probe.training
-    return values | trained.strategy.parameters() | {"steps": trained.steps, "seed": trained.seed}
+    ours, theirs = asked.training, recorded.training
+    if ours is None or theirs is None:
+        return ours is theirs and same_strategies(asked.strategy, recorded.strategy)
+    return (ours.steps, ours.seed) == (theirs.steps, theirs.seed) and same_strategies(
+        asked.strategy, recorded.strategy, ours.strategy, theirs.strategy
+    )

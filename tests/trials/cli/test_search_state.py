@@ -18,6 +18,7 @@ from trials.cli.printing import lab_flags
 from trials.lab import VARIABLES, Lab
 from trials.record.hold import hold
 from trials.record.record import Record
+from trials.results.final_tests import final_tests
 
 Autonat = Callable[..., tuple[int, str, str]]
 
@@ -53,6 +54,21 @@ def test_what_a_finished_search_found_and_where_to_go_from_there(
     for step in told["next"]:
         if "dashboard" not in step["command"]:
             assert autonat(*step["command"].split()[1:])[0] == 0, step
+
+
+def test_a_control_of_more_steps_is_not_the_best_method(autonat: Autonat, lab: Lab) -> None:
+    words = "--objective simulated --steps 2 --optimisers random --budget 300"
+    words += " --images-per-evaluation 100 --test-images 100 --runner local"
+    controls = ("--controls", "rule of thumb,twice the steps", "--lab", lab.folder)
+    code, _, err = autonat("search", "--name", "more", *words.split(), *controls)
+    assert code == 0, err
+    tests = final_tests([Record.open(lab.record_url, "more-test")])
+    told = json.loads(autonat("show", "more", "--lab", lab.folder, "--json")[1])
+    values = {name: sum(t.values.values()) / len(t.values) for name, t in tests.items()}
+    assert values["twice the steps"] < values["random"]
+    assert told["best"]["method"] == "random"
+    assert told["best"]["fid"] == pytest.approx(values["random"])
+    assert told["best_control"]["method"] == "rule of thumb"
 
 
 def test_an_unpublished_one_can_be_published(autonat: Autonat, lab: Lab) -> None:

@@ -37,6 +37,17 @@ def evaluations(record: Record) -> dict[int, tuple[object, float]]:
     }
 
 
+def test_a_strategy_that_differs_only_in_a_choice_is_not_answered_from_the_record(
+    lab: Lab,
+) -> None:
+    record = Record.create(lab.record_url, "study", {})
+    other = dataclasses.replace(SPACE.start, token_order="random")
+    run_local(Study(Replicates({"a": other}, 100, [1]), record, None, 1, lambda _: None), OBJECTIVE)
+    again = Study(Replicates({"a": SPACE.start}, 100, [1]), record, None, 1, lambda _: None)
+    with pytest.raises(ValueError, match="the recorded probe 0 is not the one"):
+        again.next()
+
+
 def test_what_the_optimiser_says_of_convergence_is_recorded(lab: Lab) -> None:
     class Soon(Replicates):
         @property
