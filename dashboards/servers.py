@@ -243,11 +243,13 @@ def _interrupted_by_sigterm() -> Iterator[None]:
 
 
 def _wait_until_answering(server: _Served, address: str, servers: Iterable[_Served]) -> None:
+    # A proxy, which the environment may name, would not reach an address of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         _check_alive(servers)
         try:
-            urllib.request.urlopen(address, timeout=5).close()
+            opener.open(address, timeout=5).close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
         else:

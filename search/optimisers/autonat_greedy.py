@@ -88,7 +88,10 @@ class AutoNATGreedy:
         self._ledger.tell(probe, result)
 
     def _move_to_better_neighbour(self) -> None:
-        """Move to the better neighbour if it improves on the base, and queue the next two."""
+        """Move to the better neighbour if it improves on the base, and queue the next two.
+
+        None follow where the stride became too short.
+        """
         better = min(self._batch, key=self._fid, default=self._base)
         if self._fid(better) < self._fid(self._base):
             self._base, self._unmoved = better, 0
@@ -97,6 +100,8 @@ class AutoNATGreedy:
             self._coordinate = (self._coordinate + 1) % len(self._base)
         if self._unmoved == len(self._base):
             self._stride, self._unmoved = self._stride / 2, 0
+        if self._stride < SHORTEST_STRIDE:
+            return
         self._step += 1
         name = self._space.names[self._coordinate]
         moves = [(f"{name}{sign}", self._neighbour(s)) for sign, s in (("+", 1), ("-", -1))]

@@ -31,7 +31,7 @@ from trials.objectives.generating import Generating
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText
 from trials.objectives.pictures import ClassGrid, Film
 from trials.objectives.real_examples import RealExamples
-from trials.objectives.scoring import measure_scored, require_gradients
+from trials.objectives.scoring import has_gradient, measure_scored, require_gradients
 from trials.objectives.shown_tokens import rows_of, shown_conditions, steps_of
 from trials.objectives.yardstick import Yardstick
 
@@ -211,9 +211,13 @@ class GeneratorObjective(Generic[G]):
     ) -> Measurement:
         """See `MeasuresGradients.evaluate_with_gradient`.
 
+        A strategy without a gradient (see `has_gradient`) is measured without it, in less time.
+
         Raises:
             ValueError: the metric is not defined for so many images, or T > L.
         """
+        if not has_gradient(strategy):
+            return self.evaluate(strategy, images, seed)
         self._yardstick.evaluator.check(images)
         ceiling = self._generating.ceiling()
         started = time.perf_counter()

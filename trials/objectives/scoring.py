@@ -48,6 +48,13 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
             )
 
 
+def has_gradient(strategy: GenerationStrategy) -> bool:
+    """Whether FID has a derivative in a strategy's values: where a temperature is 0 it jumps."""
+    ordered = strategy.token_order.startswith("confidence")  # else the remask temperature is unused
+    names = LOGARITHMIC if ordered else ("sampling_temperature",)
+    return all(min(strategy.schedule(name), default=1.0) >= LOWEST_TEMPERATURE for name in names)
+
+
 def measure_scored(
     generating: Generating[Any],
     yardstick: Yardstick,

@@ -58,9 +58,8 @@ def announced(lab: Lab, search: Announced) -> Iterator[None]:
     try:
         yield
     finally:
+        # The folder stays: another search may be about to write into it.
         file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # other searches are being prepared
-            file.parent.rmdir()
 
 
 def announcements(lab: Lab) -> dict[str, tuple[Announced, Driver]]:

@@ -122,10 +122,12 @@ class JobSearcher(Searcher):
         be measured.
         """
         jobs = self._jobs.pop(trial_id, None)
-        if jobs is None or self.error is not None:
+        if jobs is None:
             return
         if result and "outcomes" in result:
             outcomes = read_outcomes(result["outcomes"])
+        elif self.error is not None:
+            return  # the run ends, so nothing is tried again
         elif error and len(jobs) > 1:
             self._waiting_again.extend([job] for job in jobs)
             return
@@ -143,7 +145,7 @@ class JobSearcher(Searcher):
         try:
             finish_all(jobs, outcomes)
         except Exception as failed:
-            self.error = failed
+            self.error = self.error or failed
 
     def _may_retry(self, job: Job) -> bool:
         name = (job.study.record.name, job.probe.number)
@@ -164,8 +166,8 @@ class JobSearcher(Searcher):
         """Do nothing."""
 
 
-class StopWhenRecordFails(tune.Stopper):
-    """Ends the run when a result cannot be recorded: later measurements would be lost."""
+class StopAfterError(tune.Stopper):
+    """Ends the run after an error: of the optimiser, or of a result that cannot be recorded."""
 
     def __init__(self, searcher: JobSearcher) -> None:
         self._searcher = searcher
@@ -175,7 +177,7 @@ class StopWhenRecordFails(tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether to stop the run, because a result could not be recorded."""
+        """Whether to stop the run."""
         return self._searcher.error is not None
 
 
@@ -302,7 +304,7 @@ def run_ray(source: Source, objective: Objective | Measures, settings: RaySettin
             raise_on_failed_trial=False,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
             callbacks=[Forgetting()],
-            stop=StopWhenRecordFails(searcher),
+            stop=StopAfterError(searcher),
             verbose=0,
             _remote=False,  # else Tune would run on the cluster, which may not see the record
         )

@@ -88,11 +88,16 @@ def test_a_generator_of_ones_own_has_gradients() -> None:
     assert CaptionedObjective().evaluate_with_gradient(FOUR, 120, 0).gradient is not None
 
 
-def test_a_temperature_of_0_has_no_gradient_but_a_value(trained: DigitsObjective) -> None:
-    cold = dataclasses.replace(FOUR, sampling_temperature=(0.0,) * 4)
-    found = trained.evaluate_with_gradient(cold, N, 5)
+@pytest.mark.parametrize(
+    "cold", [{"sampling_temperature": (1.0, 0.0, 1.0, 1.0)}, {"remask_temperature": (1.0, 0.0, 1.0)}]
+)
+def test_a_temperature_of_0_has_no_gradient_but_a_value(
+    trained: DigitsObjective, cold: dict[str, Any]
+) -> None:
+    strategy = dataclasses.replace(FOUR, **cold)
+    found = trained.evaluate_with_gradient(strategy, N, 5)
     assert found.gradient is None
-    assert found.value > 0
+    assert found.value == trained.evaluate(strategy, N, 5).value
 
 
 def test_probes_ask_for_gradients_one_by_one(trained: DigitsObjective) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.search import Searcher
 
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, WAIT, Budget, Signal
+from search.optimiser import DONE, WAIT, Budget, Probe, Signal
 from search.optimisers.replicates import Replicates
 from search.registry import make_optimiser
 from search.space import Space
@@ -25,7 +28,14 @@ from trials.objectives.simulated import SimulatedObjective
 from trials.objectives.travelling import user_modules
 from trials.record.record import Record
 from trials.runners.local_runner import run_local
-from trials.runners.ray_runner import RaySettings, check_arrives, has_room, ray_workers, run_ray
+from trials.runners.ray_runner import (
+    JobSearcher,
+    RaySettings,
+    check_arrives,
+    has_room,
+    ray_workers,
+    run_ray,
+)
 from trials.runners.study import Job, Study
 
 SPACE = Space(GenerationStrategy.maskgit(3))
@@ -305,6 +315,27 @@ def test_a_record_that_refuses_ends_the_run_at_once(
     with pytest.raises(ValueError, match="disk full"):
         run_ray(Study(asked, record, SPACE, 3, lambda _: None), Slow(), TWO)
     assert time.monotonic() - began < 60
+
+
+def test_what_finishes_after_an_optimiser_failed_is_recorded(lab: Lab) -> None:
+    class FailsAtLast(Replicates):
+        def ask(self) -> Probe | Signal:
+            probe = super().ask()
+            if probe is DONE:
+                raise RuntimeError("a slip in ask")
+            return probe
+
+    record = Record.create(lab.record_url, "study", {})
+    asked = FailsAtLast({"start": SPACE.start}, 100, [1, 2])
+    searcher = JobSearcher(Study(asked, record, SPACE, 2, lambda _: None), TWO)
+    for trial in ("a", "b"):
+        assert isinstance(searcher.suggest(trial), dict)
+    measured = {"failed": False, "result": asdict(Measurement(3.0, None, 100, 6, 1.0))}
+    searcher.on_trial_complete("a", {"outcomes": json.dumps([measured])})
+    assert searcher.suggest("c") == Searcher.FINISHED
+    searcher.on_trial_complete("b", {"outcomes": json.dumps([measured])})
+    assert fids(record) == {0: 3.0, 1: 3.0}
+    assert "a slip in ask" in str(searcher.error)
 
 
 def test_room_is_on_one_node() -> None:
