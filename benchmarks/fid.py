@@ -9,7 +9,9 @@ covariances. The two are timed in turn, and only the ratio of their times matter
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+import operator
 import resource
 import statistics
 import sys
@@ -21,23 +23,13 @@ import numpy as np
 import scipy.linalg
 import torch
 import typer
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.metrics.frechet import FrechetDistance, Statistics, feature_statistics, frechet_distance
+from models.metrics.fid import FID
+from models.metrics.frechet import Statistics, frechet_distance
+from models.metrics.metric import statistics_of
 
 BATCH = 500
-
-
-class Given(nn.Module):
-    """Takes features in place of images, and returns them."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.num_features = width
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the features unchanged."""
-        return features
 
 
 def drawn(images: int, width: int, seed: int) -> Iterator[Tensor]:
@@ -53,11 +45,8 @@ def drawn(images: int, width: int, seed: int) -> Iterator[Tensor]:
 def streamed(images: int, width: int, memory: SimpleQueue[float]) -> None:
     """Stream statistics; report the memory in GiB after the imports, and at the peak."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    zero = Statistics(torch.zeros(width).double(), torch.eye(width).double(), None)
-    distance = FrechetDistance(Given(width), zero)
-    for batch in drawn(images, width, 1):
-        distance.update(batch, real=False)
-    distance.take_sums().statistics()
+    parts = (FID().part(batch) for batch in drawn(images, width, 1))
+    functools.reduce(operator.add, parts).statistics()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     memory.put(before / 2**20)
     memory.put(peak / 2**20)
@@ -82,10 +71,7 @@ def main(images: int = 50_000, width: int = 2048, repeats: int = 3, threads: int
     process.join()
     print(f"statistics of {images:,} x {width:,} features: {peak:.2f} GiB, imports {before:.2f}")
     few = 4 * width
-    real, fake = (
-        feature_statistics(Given(width), torch.cat(list(drawn(few, width, seed))))
-        for seed in (1, 2)
-    )
+    real, fake = (statistics_of(torch.cat(list(drawn(few, width, seed)))) for seed in (1, 2))
     ratios = []
     for _ in range(repeats):
         started = time.perf_counter()

@@ -33,9 +33,15 @@ from trials.quiet import without_chatter
 from trials.record.differences import differences
 from trials.record.kinds import SEARCH
 from trials.record.record import Record
-from trials.record.searches import recorded_settings, search_records
+from trials.record.searches import (
+    alternation_names,
+    halves_of,
+    recorded_settings,
+    search_records,
+)
 from trials.results.anchors import Anchor, recorded_anchors
 from trials.results.results import MethodResult, method_results, ranked
+from trials.results.rounds import recorded_rounds, round_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,7 +159,10 @@ class Search:
         return sampled(made, self.best, images, seed)
 
     def _records(self) -> list[Record]:
-        return search_records(self.lab.record_url, self.name)
+        """Those of the search, or of all halves of an alternation."""
+        url = self.lab.record_url
+        halves = halves_of(url, self.name) or [self.name]
+        return [record for half in halves for record in search_records(url, half)]
 
     def __repr__(self) -> str:
         """One line for each result, the lowest first."""
@@ -229,10 +238,12 @@ def search(
 
 
 def load(name: str, lab: str | Path = "autonat-lab", record_url: str | None = None) -> Search:
-    """Open a search in a lab, whether or not it is finished.
+    """Open a search or an alternation in a lab, whether or not it is finished.
+
+    The results of an alternation are those before it and of each finished round.
 
     Args:
-        name: of the search.
+        name: of the search or the alternation.
         lab: the folder of the lab.
         record_url: the storage of the record; by default an SQLite file in the lab.
 
@@ -242,6 +253,11 @@ def load(name: str, lab: str | Path = "autonat-lab", record_url: str | None = No
     without_chatter()
     where = Lab.at(Path(lab), record_url)
     recorded_settings(where.record_url, name)  # raises where there is no such search
+    if name in alternation_names(where.record_url):
+        rounds = recorded_rounds(where, name)
+        results = round_results(where, rounds) if rounds else []
+        first = search_records(where.record_url, rounds[0].generation) if rounds else []
+        return Search(name, where, results, recorded_anchors(first))
     records = search_records(where.record_url, name)
     return Search(name, where, method_results(records), recorded_anchors(records))
 

@@ -42,8 +42,9 @@ class Halves:
             if type(count) is not int or count < 2:
                 raise ValueError(f"halves: expected a number of images >= 2, got {count!r}")
 
-    def at(self, images: int) -> float:
-        """Return the FID that `images` newly drawn real images would have against all of these.
+    def at(self, images: float) -> float:
+        """Return the FID that `images` newly drawn real images, or infinitely many, would have
+        against all of these.
 
         Two samples of one distribution, of m and M images, differ by the errors of their means and
         covariances. The variances of these errors are proportional to 1/m + 1/M, and the distance

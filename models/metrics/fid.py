@@ -11,6 +11,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,7 +58,7 @@ class FID:
         """See `estimate`."""
         return estimate(real.statistics, groups)
 
-    def of_real_images(self, real: RealImages, images: int) -> float | None:
+    def of_real_images(self, real: RealImages, images: float) -> float | None:
         """See `Anchored`; derived from the distance between two halves of the real images."""
         halves = real.halves
         if halves is None and real.complete:
@@ -74,17 +76,38 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     The value is not finite if the features are not. The standard error is that of the infinitesimal
     jackknife (Efron 1982, chapter 6), with groups in place of single images.
     """
-    whole = _total(groups)
-    statistics = whole.statistics()
+    found, whole = estimate_of_all(real, groups)
+    if found.standard_error is None:
+        return found
+    return replace(found, value_at=_at_smaller_n(real, groups, whole.statistics.images or 0))
+
+
+class All(NamedTuple):
+    """All images of an evaluation.
+
+    Attributes:
+        statistics: of their features.
+        eigenvalues: of `product_of`, [F]; NaN if the features are not finite.
+    """
+
+    statistics: Statistics
+    eigenvalues: Tensor
+
+
+def estimate_of_all(real: Statistics, groups: Sequence[Sums]) -> tuple[Estimate, All]:
+    """Estimate FID as `estimate` does, but without values at smaller n."""
+    statistics = _total(groups).statistics()
     ratio = float(statistics.covariance.trace() / real.covariance.trace())
     spread = ratio if math.isfinite(ratio) else None
-    if not is_finite(statistics) or len(groups) < 2:
-        return Estimate(float(frechet_distance(real, statistics)), None, (), spread)
+    if not is_finite(statistics):
+        none = torch.full_like(statistics.mean, torch.nan)
+        return Estimate(math.nan, None, (), spread), All(statistics, none)
     values, vectors = torch.linalg.eigh(product_of(real, statistics))
-    fid = float(distance_of(real, statistics, values))
-    influences = _influences(real, statistics, groups, values, vectors)
-    error = float(influences.std() / math.sqrt(len(groups)))
-    return Estimate(fid, error, _at_smaller_n(real, groups, whole.images), spread)
+    fid, error = float(distance_of(real, statistics, values)), None
+    if len(groups) > 1:
+        influences = _influences(real, statistics, groups, values, vectors)
+        error = float(influences.std() / math.sqrt(len(groups)))
+    return Estimate(fid, error, (), spread), All(statistics, values)
 
 
 def _total(groups: Sequence[Sums]) -> Sums:

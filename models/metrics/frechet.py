@@ -1,8 +1,7 @@
 """The Fréchet distance between the features of real and generated images ("FID").
 
-The sums are those of torchmetrics: float64 and streamed, so that memory does not grow with n. The
-statistics of the real images are precomputed. The distance uses eigenvalues of a symmetric matrix
-in float64, whereas torchmetrics uses those of a matrix that is not symmetric.
+The sums are float64 and streamed, so that memory does not grow with n. The statistics of the real
+images are precomputed. The distance uses eigenvalues of a symmetric matrix in float64.
 F: features per image.
 
 Sums stay on the device of the features, and a distance is computed on the device of its sums,
@@ -16,8 +15,7 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
+from torch import Tensor
 
 from models.hashes import numbers_hash
 
@@ -89,61 +87,6 @@ class Sums:
         mean = self.features / self.images
         centred = self.outer - self.images * torch.outer(mean, mean)
         return Statistics(mean, centred / (self.images - 1), self.images)
-
-
-class FrechetDistance(FrechetInceptionDistance):
-    """The FID of torchmetrics with given statistics of the real images.
-
-    Args:
-        features: a module from a batch of images to features [B, F], with `num_features` = F.
-        real: the statistics of the real images.
-
-    Raises:
-        ValueError: statistics and features have different widths.
-    """
-
-    def __init__(self, features: nn.Module, real: Statistics) -> None:
-        super().__init__(feature=features, reset_real_features=False)
-        width = len(self.real_features_sum)
-        if real.mean.shape != (width,) or real.covariance.shape != (width, width):
-            raise ValueError(
-                f"expected statistics of {width} features, got a mean of shape "
-                f"{tuple(real.mean.shape)}"
-            )
-        self._real = real
-
-    def take_sums(self) -> Sums:
-        """Return the sums of the generated images since the last call."""
-        taken = Sums(
-            self.fake_features_sum.clone(),
-            self.fake_features_cov_sum.clone(),
-            int(self.fake_features_num_samples),
-        )
-        self.reset()
-        return taken
-
-    def compute(self) -> Tensor:
-        """Return the distance, a float64 scalar; not finite if the features are not.
-
-        Raises:
-            ValueError: fewer than two images were generated.
-        """
-        sums = self.fake_features_sum, self.fake_features_cov_sum
-        fake = Sums(*sums, int(self.fake_features_num_samples)).statistics()
-        return frechet_distance(self._real, fake)
-
-
-def feature_statistics(features: nn.Module, images: Tensor) -> Statistics:
-    """Compute the statistics of images that fit into memory.
-
-    Raises:
-        ValueError: there are fewer than two images.
-    """
-    if len(images) < 2:
-        raise ValueError(f"expected at least 2 images for a covariance, got {len(images)}")
-    with torch.inference_mode():
-        found = features(images).double()
-    return Statistics(found.mean(0), found.T.cov(), len(images))
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> Tensor:

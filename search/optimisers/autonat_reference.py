@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class AutoNATReference:
     """Gradient descent with momentum on forward differences, as AutoNAT publishes it.
 
     Mask ratios are clamped to [0, 0.99] and all other values to [1e-4, 1e9]. These are the limits
-    of the published method; the bounds of the space are not applied. If a probe fails, the slope of
+    of the published method; the bounds of the space are not applied. Guidance of 1e-4 counts as 0,
+    without an unconditional pass, as in the published strategies. If a probe fails, the slope of
     its coordinate is 0; if the base fails, the step is repeated with new seeds.
 
     Args:
@@ -117,7 +119,10 @@ class AutoNATReference:
             role = self._space.names[coordinate - 1]
             x[coordinate - 1] += self._perturbation[coordinate - 1]
         x[: self._numbers] = np.minimum(x[: self._numbers], self._ceiling)
-        return self._enter(self._space.from_vector(x), step + bool(self._first), role)
+        strategy = self._space.from_vector(x)
+        if any(0 < scale <= LOW for scale in strategy.guidance_scale):
+            strategy = replace(strategy, guidance_floor=LOW)
+        return self._enter(strategy, step + bool(self._first), role)
 
     def tell(self, probe: Probe, result: Measurement | Failure) -> None:
         """See `Optimiser.tell`."""

@@ -17,7 +17,8 @@ from torch import Tensor
 from benchmarks.gpu_files import shapes_of, write_random
 from models.features.image_features import load_features
 from models.features.inception import Inception
-from models.metrics.frechet import feature_statistics, frechet_distance
+from models.metrics.frechet import frechet_distance
+from models.metrics.metric import statistics_of
 
 Public = Callable[[Tensor], Tensor]
 
@@ -48,7 +49,7 @@ def fidelity(weights: Path) -> Any:
 @torch.no_grad()
 def ours(kind: str, weights: Path, images: tuple[Tensor, Tensor]) -> float:
     features = load_features(f"{kind}:{weights}")
-    one, other = (feature_statistics(features, part) for part in images)
+    one, other = (statistics_of(features(part)) for part in images)
     return float(frechet_distance(one, other))
 
 

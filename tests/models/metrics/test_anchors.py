@@ -10,7 +10,8 @@ import torch
 from models.data.digits import digits, tokens_to_images
 from models.features.features import PixelsAndClasses
 from models.metrics.anchors import Halves, constant_distance, halves_of, mean_of_halvings
-from models.metrics.frechet import Statistics, Sums, feature_statistics, frechet_distance
+from models.metrics.frechet import Statistics, Sums, frechet_distance
+from models.metrics.metric import statistics_of
 
 
 def test_real_images_have_at_any_n_what_is_measured_there() -> None:
@@ -37,8 +38,8 @@ def test_an_image_for_ever_has_no_covariance() -> None:
     tokens, classes = digits()
     images = tokens_to_images(tokens)
     features = PixelsAndClasses.fit(images, classes)
-    real = feature_statistics(features, images)
-    many = feature_statistics(features, images[:1].expand(5, -1, -1))
+    real = statistics_of(features(images))
+    many = statistics_of(features(images[:1].expand(5, -1, -1)))
     expected = float(frechet_distance(real, many))
     assert constant_distance(real, features(images[:1])[0]) == pytest.approx(expected, rel=1e-6)
 

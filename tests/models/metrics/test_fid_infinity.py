@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.metrics.fid import FID
-from models.metrics.fid_infinity import FIDInfinity, expected_bias
+from models.metrics.fid_infinity import FIDInfinity
 from models.metrics.frechet import Statistics
 from models.metrics.metric import RealImages, load_metric, statistics_of
 
@@ -47,12 +47,15 @@ def test_its_mean_is_the_fid_of_infinitely_many_images(spread: float) -> None:
     assert ours.std() < 1.1 * plain.std()
 
 
-def test_with_few_images_most_of_the_bias_goes() -> None:
+@pytest.mark.parametrize("images", [WIDTH + 2, 29, 40])
+def test_so_it_is_with_hardly_more_images_than_features(images: int) -> None:
     real, fake = normal(1.0, 0), normal(1.0, 1)
-    many = sum(values(FIDInfinity(), real, fake, 100 * WIDTH)) / 40
-    plain = sum(values(FID(), real, fake, math.ceil(1.2 * WIDTH))) / 40 - many
-    ours = sum(values(FIDInfinity(), real, fake, math.ceil(1.2 * WIDTH))) / 40 - many
-    assert abs(ours) < 0.35 * plain
+    truth = float((real.covariance + fake.covariance).trace())
+    truth -= 2 * float(torch.linalg.eigvalsh(real.root @ fake.covariance @ real.root).sqrt().sum())
+    plain = torch.tensor(values(FID(), real, fake, images)) - truth
+    ours = torch.tensor(values(FIDInfinity(), real, fake, images)) - truth
+    assert abs(float(ours.mean())) < 0.05 * float(plain.mean())
+    assert ours.std() < 1.25 * plain.std()
 
 
 def test_what_is_stated_beside_the_value_is_that_of_fid() -> None:
@@ -60,10 +63,19 @@ def test_what_is_stated_beside_the_value_is_that_of_fid() -> None:
     one, other = load_metric("fid-infinity"), FID()
     groups = [one.part(features[i::4]) for i in range(4)]
     found, plain = one.estimate(RealImages(real), groups), other.estimate(RealImages(real), groups)
-    assert found.value == plain.value - expected_bias(real, statistics_of(features), 200)
+    assert found.value < plain.value
     assert found.standard_error == plain.standard_error
     assert found.spread == plain.spread
     assert found.value_at == ()
+
+
+def test_infinitely_many_real_images_are_no_further_than_the_known_ones_are_few() -> None:
+    known = drawn(normal(1.0, 0), 400, 0)
+    real = RealImages(statistics_of(known), known)
+    # The distance of 400 images from infinitely many of the same kind.
+    expected = sum(values(FIDInfinity(), real.statistics, normal(1.0, 0), 10_000)) / 40
+    assert FIDInfinity().of_real_images(real, 100) == pytest.approx(expected, rel=0.2)
+    assert FIDInfinity().of_real_images(RealImages(real.statistics), 100) is None
 
 
 def test_it_is_not_finite_if_the_features_are_not() -> None:

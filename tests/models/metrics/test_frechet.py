@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from models.data.digits import digits, tokens_to_images
 from models.features.features import PixelsAndClasses
-from models.metrics.frechet import FrechetDistance, Statistics, feature_statistics, frechet_distance
+from models.metrics.frechet import Sums, frechet_distance
+from models.metrics.metric import statistics_of
 from models.threads import one_thread
 
 
@@ -42,7 +43,7 @@ def images(n: int, seed: int) -> Tensor:
 
 
 def test_it_is_the_formula() -> None:
-    one, two = (feature_statistics(Pixels(), images(300, seed)) for seed in (1, 2))
+    one, two = (statistics_of(Pixels()(images(300, seed))) for seed in (1, 2))
     c1, c2 = one.covariance.numpy(), two.covariance.numpy()
     expected = ((one.mean - two.mean).square().sum() + np.trace(c1 + c2)).item()
     expected -= 2 * np.trace(np.real(sqrtm(c1 @ c2)))
@@ -51,46 +52,23 @@ def test_it_is_the_formula() -> None:
 
 
 def test_streamed_sums_are_the_whole_sets_statistics_over_n_minus_1() -> None:
-    real, fake = feature_statistics(Pixels(), images(300, 1)), images(200, 2)
-    distance = FrechetDistance(Pixels(), real)
-    for chunk in fake.split(30):
-        distance.update(chunk, real=False)
-    whole = feature_statistics(Pixels(), fake)
-    torch.testing.assert_close(distance.compute(), frechet_distance(real, whole))
-    found = distance.take_sums().statistics()
-    np.testing.assert_allclose(found.covariance, np.cov(fake.flatten(1).numpy().T), rtol=1e-5)
-    torch.testing.assert_close(found.mean, whole.mean)
+    fake = images(200, 2).flatten(1).double()
+    parts = [Sums(part.sum(0), part.T @ part, len(part)) for part in fake.split(30)]
+    found = sum(parts[1:], start=parts[0]).statistics()
+    np.testing.assert_allclose(found.covariance, np.cov(fake.numpy().T), rtol=1e-9)
+    torch.testing.assert_close(found.mean, fake.mean(0))
 
 
-def test_memory_does_not_grow_with_the_images() -> None:
-    distance = FrechetDistance(Pixels(), feature_statistics(Pixels(), images(300, 1)))
-
-    def numbers() -> int:
-        return sum(state.numel() for state in distance.metric_state.values())
-
-    before = numbers()
-    for seed in range(5):
-        distance.update(images(100, seed), real=False)
-    assert numbers() == before
+def test_one_image_has_no_covariance() -> None:
+    with pytest.raises(ValueError, match="at least 2 images for a covariance, got 1"):
+        Sums(torch.zeros(4), torch.zeros(4, 4), 1).statistics()
 
 
 def test_a_generator_that_diverged_has_no_distance() -> None:
-    distance = FrechetDistance(Pixels(), feature_statistics(Pixels(), images(300, 1)))
     broken = images(100, 2)
     broken[3, 0, 0] = torch.nan
-    distance.update(broken, real=False)
-    assert math.isnan(float(distance.compute()))
-
-
-def test_bad_sides_are_named() -> None:
-    real = feature_statistics(Pixels(), images(300, 1))
-    with pytest.raises(ValueError, match="at least 2 images for a covariance, got 0"):
-        FrechetDistance(Pixels(), real).compute()
-    with pytest.raises(ValueError, match="at least 2 images for a covariance, got 1"):
-        feature_statistics(Pixels(), images(1, 1))
-    narrow = Statistics(torch.zeros(3), torch.eye(3), 10)
-    with pytest.raises(ValueError, match="expected statistics of .* features, got a mean of shape"):
-        FrechetDistance(Pixels(), narrow)
+    one, other = (statistics_of(Pixels()(made)) for made in (images(300, 1), broken))
+    assert math.isnan(float(frechet_distance(one, other)))
 
 
 def test_hashes_are_the_same_on_any_number_of_threads(
@@ -100,13 +78,13 @@ def test_hashes_are_the_same_on_any_number_of_threads(
     torch.set_num_threads(2)
     try:
         again = PixelsAndClasses.fit(real_images, digits()[1])
-        statistics = feature_statistics(again, real_images)
+        statistics = statistics_of(again(real_images))
     finally:
         torch.set_num_threads(threads)
     with one_thread():
         assert again.hash() == features.hash()
-        assert statistics.hash() == feature_statistics(features, real_images).hash()
-    half = feature_statistics(features, real_images[:900])
+        assert statistics.hash() == statistics_of(features(real_images)).hash()
+    half = statistics_of(features(real_images[:900]))
     assert half.hash() != statistics.hash()
 
 
@@ -149,8 +127,8 @@ def test_what_is_wrong_with_images_is_seen(
     halves = []
     for _ in range(8):
         order = torch.randperm(len(real_images), generator=generator)
-        one, other = (feature_statistics(features, real_images[half]) for half in order.chunk(2))
+        one, other = (statistics_of(features(real_images[half])) for half in order.chunk(2))
         halves.append(float(frechet_distance(one, other)))
-    real = feature_statistics(features, real_images)
-    found = feature_statistics(features, spoil(real_images))
+    real = statistics_of(features(real_images))
+    found = statistics_of(features(spoil(real_images)))
     assert float(frechet_distance(real, found)) > 10 * np.std(halves, ddof=1)

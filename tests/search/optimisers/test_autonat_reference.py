@@ -105,6 +105,16 @@ def test_clamps() -> None:
     assert base_after([up]) == pytest.approx(expected, abs=1e-9)
 
 
+def test_guidance_at_the_limit_costs_no_unconditional_pass() -> None:
+    optimiser = descent(steps=2)
+    probes = batch(optimiser)
+    assert probes[0].strategy.forward_passes() == 4
+    tell(optimiser, probes, [10.0, *[20.0] * 6])
+    base, *_ = batch(optimiser)
+    assert base.strategy.guidance_scale == (1e-4, 1e-4)
+    assert base.strategy.forward_passes() == 2
+
+
 def test_velocity_is_not_clamped() -> None:
     # After `down` the velocities are 100 and 1000; at slopes of -60 (and -600) they are
     # -10 (and -100): off the bounds by 0.1 * 10, by 0.001 * 100 for the ratio.

@@ -14,7 +14,8 @@ import torch
 
 from models.data.digits import digits, tokens_to_images
 from models.features.features import PixelsAndClasses
-from models.metrics.frechet import feature_statistics, frechet_distance
+from models.metrics.frechet import frechet_distance
+from models.metrics.metric import statistics_of
 from search.controls import more_remask_noise, one_step
 from search.strategy import GenerationStrategy
 from trials.objectives.digits import DigitsObjective
@@ -44,7 +45,7 @@ def test_the_ladder_holds(trained: DigitsObjective) -> None:
     images = tokens_to_images(tokens)
     features = PixelsAndClasses.fit(images, classes)
     shuffled = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
-    halves = [feature_statistics(features, half) for half in shuffled.chunk(2)]
+    halves = [statistics_of(features(half)) for half in shuffled.chunk(2)]
     real = float(frechet_distance(*halves))
     by_steps = {steps: fid(trained, best_known(steps)) for steps in (4, 8, 16)}
     one = fid(trained, one_step(8))
@@ -60,10 +61,10 @@ def test_a_class_that_the_generator_misses_is_seen(trained: DigitsObjective) -> 
     tokens, classes = digits()
     real_images = tokens_to_images(tokens)
     features = PixelsAndClasses.fit(real_images, classes)
-    real = feature_statistics(features, real_images)
+    real = statistics_of(features(real_images))
 
     def distance(images: torch.Tensor) -> float:
-        return float(frechet_distance(real, feature_statistics(features, images)))
+        return float(frechet_distance(real, statistics_of(features(images))))
 
     drawn = [torch.from_numpy(trained.sample(best_known(8), N, seed)) / 255 for seed in range(6)]
     whole = [distance(images) for images in drawn]

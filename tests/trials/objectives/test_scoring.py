@@ -89,7 +89,8 @@ def test_a_generator_of_ones_own_has_gradients() -> None:
 
 
 @pytest.mark.parametrize(
-    "cold", [{"sampling_temperature": (1.0, 0.0, 1.0, 1.0)}, {"remask_temperature": (1.0, 0.0, 1.0)}]
+    "cold",
+    [{"sampling_temperature": (1.0, 0.0, 1.0, 1.0)}, {"remask_temperature": (1.0, 0.0, 1.0)}],
 )
 def test_a_temperature_of_0_has_no_gradient_but_a_value(
     trained: DigitsObjective, cold: dict[str, Any]

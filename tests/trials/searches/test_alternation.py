@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from autonat import load
 from search.strategy_file import StrategyFile
 from tests.command_line import run_in
 from tests.options import laid_over
@@ -76,6 +77,16 @@ def test_rounds_are_searches_that_start_where_the_last_one_ended(
     model = StrategyFile.read(whole / "results" / "a-r2-training" / "best.json").objective
     assert model is not None
     assert generation.settings["objective"]["checkpoint"] == model["checkpoint"]
+
+
+def test_python_opens_an_alternation(whole: Path) -> None:
+    found = load("a", lab=whole)
+    assert [result.method for result in found.results] == ["before", "round 1", "round 2"]
+    last = StrategyFile.read(whole / "results" / "a" / "best.json")
+    assert found.best == last.generation
+    counts = {name: len(values) for name, values in fids(whole).items() if "test" not in name}
+    assert len(found.dataframe()) == sum(counts.values())
+    assert set(found.figures()) == {"schedules", "search", "final test"}
 
 
 def test_the_best_round_is_what_is_handed_back(whole: Path) -> None:
