@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -42,34 +41,6 @@ class Ports(NamedTuple):
 PORTS = Ports()
 LivePage = Callable[[str, str], "flask.Flask"]
 """Makes the live page, given the addresses of MLflow's list of searches and of optuna-dashboard."""
-
-
-def dashboard_commands(
-    record_url: str,
-    tracking_uri: str,
-    artifacts: Path,
-    host: str = "127.0.0.1",
-    ports: Ports = PORTS,
-    pictures: Path | None = None,
-) -> tuple[str, str]:
-    """Return the shell commands that open the MLflow UI and optuna-dashboard.
-
-    Args:
-        record_url: the Optuna storage, as an SQLAlchemy URL.
-        tracking_uri: the tracking URI of MLflow. If it is a server (http, https), its address
-            without a password is returned in place of the first command, because there is nothing
-            to start.
-        artifacts: the folder of MLflow's artifacts.
-        host: the host to bind to.
-        ports: the ports of the servers.
-        pictures: the folder of the artifacts of optuna-dashboard.
-    """
-    mlflow = (
-        _without_user(tracking_uri)
-        if _is_server(tracking_uri)
-        else shlex.join(_mlflow_command(tracking_uri, artifacts, host, ports.mlflow))
-    )
-    return mlflow, shlex.join(_optuna_command(record_url, host, ports.optuna, pictures))
 
 
 def open_dashboards(

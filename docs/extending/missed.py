@@ -13,7 +13,6 @@ class Missed:
     """A real image is missed if its nearest real neighbour is nearer than any generated image."""
 
     name = "missed"
-    error = "The standard error is that of the jackknife over groups of generated images."
     may_be_negative = False
     needs_real_features = True
 

@@ -28,7 +28,7 @@ from models.metrics.frechet import (
     product_of,
     slope_of,
 )
-from models.metrics.metric import GROUPS, Estimate, RealImages
+from models.metrics.metric import Estimate, RealImages
 
 PARTS = (2, 4)
 """The numbers of disjoint parts into which the groups are divided for FID at smaller n."""
@@ -38,10 +38,6 @@ class FID:
     """The Fréchet distance (see `models.metrics.metric.Metric`)."""
 
     name = "fid"
-    error = (
-        "The standard error of FID is that of the infinitesimal jackknife, from the influence of "
-        f"each of {GROUPS} groups of generated images."
-    )
     may_be_negative = False
     needs_real_features = False
 

@@ -27,7 +27,6 @@ class FIDInfinity:
     """FID less its expected bias (see `models.metrics.metric.Metric`)."""
 
     name = "fid-infinity"
-    error = FID.error.replace("FID", "FID at infinite n")
     may_be_negative = True
     needs_real_features = False
 

@@ -73,7 +73,6 @@ class KernelDistance(ABC):
     """
 
     name: str
-    error: str
     unbiased: bool
     scale = 1.0
     needs_real_features = True

@@ -16,10 +16,6 @@ class KID(KernelDistance):
     """
 
     name = "kid"
-    error = (
-        "The standard error of KID is that of the jackknife, which leaves out one group of "
-        "generated images at a time."
-    )
     unbiased = True
 
     def kernel(self, one: Tensor, other: Tensor) -> Tensor:

@@ -31,7 +31,6 @@ class LeadingFID:
     """
 
     name = "fid-leading"
-    error = FID.error.replace("FID", "FID on the leading directions")
     may_be_negative = False
     needs_real_features = False
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,7 +26,8 @@ from search.plugins import Registry
 Made = TypeVar("Made")
 
 GROUPS = 20
-"""The number of groups; with more, the standard error would be hardly more accurate."""
+"""The least number of groups of n images; there are up to twice as many where each holds whole sets
+of classes. With more the standard error would be hardly more accurate."""
 
 
 class RealImages:
@@ -90,13 +91,6 @@ class RealImages:
         return self.statistics.hash()
 
 
-class Part(Protocol):
-    """What a metric keeps of some images."""
-
-    def __add__(self, other: Self, /) -> Self:
-        """Return the part of the images of both."""
-
-
 @dataclass(frozen=True)
 class KeptFeatures:
     """A part for metrics that need the features [B, F] themselves; on the features' device."""
@@ -133,7 +127,6 @@ class Metric(Protocol):
 
     Attributes:
         name: the label of the value everywhere: lower-case letters, digits, `-` and `_`.
-        error: how the standard error is computed, in one sentence.
         may_be_negative: whether values below 0 are possible.
         needs_real_features: whether it needs the features of the real images, not only their
             statistics.
@@ -145,7 +138,6 @@ class Metric(Protocol):
         ...     return torch.cdist(real, real).fill_diagonal_(torch.inf).amin(1)
         >>> class Missed:
         ...     name = "missed"
-        ...     error = "The standard error is that of the jackknife over groups of images."
         ...     may_be_negative = False
         ...     needs_real_features = True
         ...
@@ -171,7 +163,6 @@ class Metric(Protocol):
     """
 
     name: str
-    error: str
     may_be_negative: bool
     needs_real_features: bool
 

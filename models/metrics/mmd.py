@@ -18,10 +18,6 @@ class MMD(KernelDistance):
     """
 
     name = "mmd"
-    error = (
-        "The standard error of MMD is that of the jackknife, which leaves out one group of "
-        "generated images at a time."
-    )
     unbiased = False
     scale = 1000.0
 

@@ -69,8 +69,6 @@ def _check_declaration(metric: Metric) -> None:
         is_metric_name(metric.name),
         f"name = {metric.name!r}, expected only lower-case letters, digits, '-' and '_'",
     )
-    sentence = isinstance(metric.error, str) and metric.error.endswith(".")
-    require(sentence, f"error = {metric.error!r}, expected one sentence")
     for name in ("may_be_negative", "needs_real_features"):
         value = getattr(metric, name)
         require(isinstance(value, bool), f"{name} = {value!r}, expected True or False")

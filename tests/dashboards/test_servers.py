@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import signal
 import socket
 import sqlite3
@@ -19,7 +17,7 @@ import flask
 import optuna
 import pytest
 
-from dashboards.servers import Ports, dashboard_commands, open_dashboards
+from dashboards.servers import open_dashboards
 
 OPEN = """
 import sys
@@ -121,27 +119,3 @@ def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Pat
     assert "StorageInternalError" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before
     assert processes_naming(str(tmp_path)) == []
-
-
-def test_the_commands_survive_the_shell(tmp_path: Path) -> None:
-    lab = tmp_path / "a lab's"
-    commands = dashboard_commands(
-        sqlite(lab / "record.db"),
-        sqlite(lab / "mlflow.db"),
-        lab / "artifacts",
-        ports=Ports(5001, 8081),
-    )
-    mlflow, dashboard = (shlex.split(command) for command in commands)
-    assert sqlite(lab / "mlflow.db") in mlflow
-    assert str(lab / "artifacts") in mlflow
-    assert "5001" in mlflow
-    assert sqlite(lab / "record.db") in dashboard
-    assert "8081" in dashboard
-    assert all(os.access(command[0], os.X_OK) for command in (mlflow, dashboard))
-
-
-def test_an_mlflow_server_is_named_not_started() -> None:
-    mlflow, _ = dashboard_commands(
-        "sqlite:///record.db", "https://me:secret@mlflow.example", Path("a")
-    )
-    assert mlflow == "https://mlflow.example"

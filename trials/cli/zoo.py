@@ -16,10 +16,9 @@ from trials.progress import say
 if TYPE_CHECKING:
     from models.file_report import FileReport
 
-EXPLAINED = (
-    "FID as published: each kind has its own protocol (docs/zoo.md), so kinds cannot be compared.",
-    "passes, GFLOPs: for one image with the preset, and with its decoding. –: not known.",
-)
+EXPLAINED = """\
+FIDs are as published, each by its own protocol (docs/zoo.md): they cannot be compared across
+kinds. passes and GFLOPs: of an image, with the preset; dashes: not known."""
 
 app = App()
 zoo_app = App(help="List the public generators that autonat reads, and their files.")
@@ -36,10 +35,7 @@ def zoo(context: typer.Context, as_json_: JsonFlag = False) -> None:
         print_json([model.to_json() for model in models])
         return
     out.print(_table(models))
-    out.print(
-        "FIDs are as published, each by its own protocol (docs/zoo.md): they cannot be compared"
-    )
-    out.print("across kinds. passes and GFLOPs: of an image, with the preset; dashes: not known.")
+    out.print(EXPLAINED)
     for model in models:
         out.print(f"\n{model.name} ({model.licence}): --set weights={model.kind}:PATH", end="")
         out.print("".join(f" --set {setting}" for setting in model.settings.split()))

@@ -162,10 +162,11 @@ def _rows_of_one_n(records: list[Record]) -> tuple[list[tuple[Probe, Measurement
         if evaluation.measurement is not None and evaluation.measurement.value > 0
     ]
     sizes = pd.Series([measured.images for _, measured in rows])
-    if len(rows) < FEWEST or sizes.value_counts().iloc[0] < FEWEST:
+    commonest = 0 if sizes.empty else int(sizes.value_counts().iloc[0])
+    if commonest < FEWEST:
         raise ValueError(
-            f"{len(rows)} evaluations are too few for a table: expected at least {FEWEST} with "
-            "the same n"
+            f"expected at least {FEWEST} evaluations with the same n for a table, got {commonest} "
+            f"of {len(rows)}"
         )
     images = int(sizes.mode().iloc[0])
     return [row for row in rows if row[1].images == images], images

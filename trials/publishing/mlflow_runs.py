@@ -80,7 +80,6 @@ def _of_test(lab: Lab, name: str, results: list[MethodResult], anchors: list[Anc
     parameters = (
         {} if best is None else {"best": best.method, **markdown.rounded_schedules(best.strategy)}
     )
-    parameters |= {} if best is None else {"best": best.method}
     files = [*_present([folder / BEST, folder / "report.html"]), *pictures]
     return Outcome(files, _finite(values), parameters, markdown.of_search(results, anchors))
 

@@ -25,7 +25,7 @@ def test_ours_by_name() -> None:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (object, "metric mine: object lacks name, error, may_be_negative, needs_real_features"),
+        (object, "metric mine: object lacks name, may_be_negative, needs_real_features"),
         (
             type("Loud", (FID,), {"name": "FID"}),
             "expected a name of lower-case letters, .*, got 'FID'",

@@ -66,10 +66,6 @@ class Demanding(MMD):
         return 10, 5
 
 
-class Silent(MMD):
-    error = ""
-
-
 class Biased(MMD):
     def estimate(self, real: RealImages, groups: Sequence[KeptFeatures]) -> Estimate:
         found = super().estimate(real, groups)
@@ -86,7 +82,6 @@ class Uncertain(FID):
     ("broken", "said"),
     [
         (Named, "name = 'My metric', expected only lower-case letters"),
-        (Silent, "error = '', expected one sentence"),
         (Demanding, "images_needed\\(1\\) = \\(10, 5\\)"),
         (Negative, "may_be_negative is False, but a value is"),
         (Upside, "expected a lower value for the real images"),
