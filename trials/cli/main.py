@@ -89,8 +89,8 @@ class Commands(TyperGroup):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            say("autonat: interrupted")
+        except KeyboardInterrupt as stopped:
+            say("; ".join(["autonat: interrupted", *map(str, stopped.args)]).removesuffix("; "))
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -26,7 +26,7 @@ from trials.cli.flags import (
     TrackingFlag,
     read_seeds,
 )
-from trials.cli.printing import note, out, print_json
+from trials.cli.printing import INTERRUPTED, note, out, print_json
 from trials.cli.tables import show_front, show_results
 from trials.lab import DEFAULT_LAB, Lab, find_strategy, results_folder
 from trials.progress import LiveProgress, say
@@ -322,10 +322,18 @@ def front(
                 tests[strategy], _ = replicate(made, strategy, n, chosen, report_)
             return tests[strategy]
 
-        front_, failed = measured_front(found, measure)
+        interrupted = False
+        try:
+            front_, failed = measured_front(found, measure)
+        except KeyboardInterrupt:
+            found, interrupted = [c for c in found if c.strategy in tests], True
+            front_, failed = measured_front(found, measure)
         for candidate, reason in failed:
             progress.say(
                 f"note: a strategy of {candidate.found_by} could not be measured: {reason}"
             )
     measured = len(found) - len(failed)
     show_front(name, front_, measured, as_json_)
+    if interrupted:
+        say(f"autonat: interrupted; this is the front of the {measured} strategies measured before")
+        raise typer.Exit(INTERRUPTED)

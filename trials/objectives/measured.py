@@ -272,6 +272,8 @@ def replicate(
     Raises:
         ValueError: no seed, one that is named twice, more steps than tokens, an evaluation that
             failed, or one in another metric than the objective's description says.
+        KeyboardInterrupt: it was interrupted. This error and that of a failed evaluation tell what
+            was measured before.
     """
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
@@ -281,9 +283,17 @@ def replicate(
     metric = describe(name, {}, objective)["protocol"]["metric"]
     measured: list[Measurement] = []
     for number, seed in enumerate(seeds):
-        found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
+        known = ", ".join(
+            f"seed {s}: {metric_label(metric)} {m.value:.6g}"
+            for s, m in zip(seeds, measured, strict=False)
+        )
+        known = known and f"; measured before, n = {images}, {known}"
+        try:
+            found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(known.removeprefix("; ")) from None
         if isinstance(found, Failure):
-            raise ValueError(f"n = {images}, seed {seed}: {found.reason}")
+            raise ValueError(f"n = {images}, seed {seed}: {found.reason}{known}")
         require_metric(name, metric, found.metric)
         measured.append(found)
         report(len(measured), len(seeds), f"{metric_label(found.metric)} {found.value:.4g}")

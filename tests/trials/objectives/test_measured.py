@@ -116,6 +116,25 @@ def test_what_is_no_measurement_fails_with_its_reason(changes: dict[str, Any], r
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        (RuntimeError("no memory"), r"^n = 100, seed 9: .*no memory.*; measured before, n = 100, "),
+        (KeyboardInterrupt(), "^measured before, n = 100, "),
+    ],
+)
+def test_what_was_measured_before_a_seed_failed_is_told(stop: BaseException, line: str) -> None:
+    class Stops(Answering):
+        def evaluate(self, strategy: GenerationStrategy, images: int, seed: int) -> Any:
+            if seed == 9:
+                raise stop
+            return replace(SOUND, value=float(seed))
+
+    error = ValueError if isinstance(stop, Exception) else KeyboardInterrupt
+    with pytest.raises(error, match=f"{line}seed 7: FID 7, seed 8: FID 8$"):
+        replicate(Stops(), FOUR, 100, [7, 8, 9], lambda *_: None)
+
+
 def test_a_measurement_is_of_the_metric_that_is_described() -> None:
     line = (
         "objective Answering: expected a measurement of the metric 'fid', which its describe() "

@@ -69,6 +69,25 @@ def test_a_front_of_nothing_is_one_line(
     assert err.endswith("failed with: test.fid = nan is not a finite number\n")
 
 
+def test_what_was_measured_before_an_interrupt_is_shown(
+    autonat: Autonat, searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, calls = measured.replicate, 0
+
+    def interrupted(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return kept(*given)
+
+    monkeypatch.setattr(measured, "replicate", interrupted)
+    code, out, err = autonat("front", "s", "--json", "--seeds", "9")
+    assert code == 130
+    assert json.loads(out)["measured"] == 2
+    assert "interrupted; this is the front of the 2 strategies measured before" in err
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lab with a search of two methods with noise enough for its beliefs to be wrong."""
