@@ -87,6 +87,7 @@ ARMS = (
     Arm(RANDOM, "fid", 500, 128),
     Arm(RANDOM, "kid", 500),
     Arm(RANDOM, "fid-infinity", 2458),
+    Arm(RANDOM, "fid-infinity", 1026),
     Arm(RANDOM, "mmd", 500),
     Arm(RANDOM, "fid", 500, 128, gradients=True),
     Arm(PIXELS, "fid", 350),
@@ -239,7 +240,7 @@ def tested(
 def _objective(plan: Plan, arm: Arm) -> NATObjective:
     """The small letters, measured as this arm does; n is not used."""
     file = read_size(FOLDER / "small.safetensors")
-    features, real = _real(plan.pictures, arm.features)
+    features, real = real_features(plan.pictures, arm.features)
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:REAL_IMAGES]
     return NATObjective(
         NATGenerator(file.config, GreyPatches(file.codes, 8)).with_weights(file.nat()),
@@ -258,7 +259,7 @@ def _objective(plan: Plan, arm: Arm) -> NATObjective:
 
 
 @functools.cache
-def _real(pictures: Path, name: str) -> tuple[Features, Tensor]:
+def real_features(pictures: Path, name: str) -> tuple[Features, Tensor]:
     """Features, and those of all real pictures, [N, F]."""
     images = read_pictures(pictures).images
     with torch.inference_mode():

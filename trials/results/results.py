@@ -28,7 +28,7 @@ from trials.results.final_tests import Tested, final_tests
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGES = ("autonat", "torch", "optuna", "ray", "mlflow", "torchmetrics", "numpy", "scipy")
+PACKAGES = ("autonat", "torch", "optuna", "ray", "mlflow", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
