@@ -280,6 +280,24 @@ def _narrow_bounds_and_frozen_schedules_hold(case: Case) -> None:
         )
 
 
+def _choices_are_tried_or_refused(case: Case) -> None:
+    if case.searches != "generation":
+        return
+    orders = ("confidence", "random")
+    space = Space(GenerationStrategy.maskgit(case.steps), choices={"token_order": orders})
+    try:
+        made = make_optimiser(case.name, space, case.budget(), 0, tokens=TOKENS)
+    except ValueError:
+        return
+    asked = run(made, lambda probe: measured(3.0 - orders.index(probe.strategy.token_order)))
+    tried = {probe.strategy.token_order for probe in asked}
+    require(
+        tried == {*orders},
+        f"expected probes with each value of the choice token_order, {', '.join(orders)}, or a "
+        f"ValueError that refuses a space with choices, got only {', '.join(tried)}",
+    )
+
+
 def _order_of_results_is_irrelevant(case: Case) -> None:
     chance = random.Random(3)
     ways: Mapping[str, tuple[int, Pick]] = {
@@ -369,6 +387,7 @@ CHECKS: Mapping[str, Callable[[Case], None]] = {
         _probes_are_numbered_and_seeded,
         _strategies_are_within_the_bounds,
         _narrow_bounds_and_frozen_schedules_hold,
+        _choices_are_tried_or_refused,
         _order_of_results_is_irrelevant,
         _failures_are_survived,
         _nothing_but_failures_is_survived,

@@ -25,6 +25,8 @@ class SPSA:
         gain: float = 0.05,
         width: float = 0.05,
     ) -> None:
+        if any(dimension.values for dimension in space.dimensions):
+            raise ValueError("SPSA moves along numbers and cannot search choices")
         self.space, self.budget, self.seed, self.gain, self.width = space, budget, seed, gain, width
         self.here = space.to_unit(space.start_vector)
         self.ledger = Ledger()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from search.registry import (
     require_optimiser,
     searches_of,
 )
+from search.space import Space
 from search.testing import CHECKS, Case, check_optimiser
 
 SPSA_NAME = "docs.extending.spsa:SPSA"
@@ -71,6 +73,14 @@ class Nameless(SPSA):
         super().__init__(space, budget, seed, gain=gain, width=width)
 
 
+class OnlyNumbers(SPSA):
+    """Leaves choices as they are at the start, and does not say so."""
+
+    def __init__(self, space, budget, seed, *, gain=0.05, width=0.05):  # type: ignore[no-untyped-def]
+        numbers = replace(space, choices={}) if isinstance(space, Space) else space
+        super().__init__(numbers, budget, seed, gain=gain, width=width)
+
+
 class Everywhere(SPSA):
     searches = ("everything",)  # type: ignore[assignment]
 
@@ -82,6 +92,7 @@ class Everywhere(SPSA):
         (Impatient, "ask answered WAIT while no probe was in flight"),
         (Forgetful, "tell accepted a probe that it never asked for"),
         (Hasty, "depends on when results arrive"),
+        (OnlyNumbers, "the choice token_order, confidence, random, .* got only confidence"),
         (Nameless, "the setting gain has no default"),
         (Everywhere, r"expected searches to be a tuple of .*, got \('everything',\)"),
     ],
