@@ -44,7 +44,7 @@ def test_it_is_listed_and_shown_until_it_ends(lab: Lab, autonat: Autonat) -> Non
             "preparing"
         )
     assert searches(lab) == []
-    assert not (lab.folder / FOLDER).exists()
+    assert not [*(lab.folder / FOLDER).iterdir()]
 
 
 def test_nobody_else_prepares_it_meanwhile(lab: Lab) -> None:
