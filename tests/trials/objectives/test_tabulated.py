@@ -92,9 +92,7 @@ def test_too_few_evaluations_make_no_table(tmp_path: Path) -> None:
     space = Space(GenerationStrategy.maskgit(4))
     settings = {"space": space.to_json(), "objective": {"tokens": 64}, "protocol": {}}
     record = Record.create(f"sqlite:///{tmp_path / 'r.db'}", "few", settings)
-    with pytest.raises(
-        ValueError, match="expected at least 50 evaluations with the same n for a table, got 0 of 0"
-    ):
+    with pytest.raises(ValueError, match="expected at least 50 evaluations .* got 0 of 0"):
         tabulate([record], tmp_path / "few.parquet")
 
 
