@@ -19,8 +19,8 @@ and 1.8, the best of a search 1.1 and 1.5, and one step 1.5 and 3.4. Even sampli
 of 0.1 has 1.1 (digits)."""
 
 MEANING = {
-    REAL_IMAGES: "as many newly drawn real images as in the test; no generator can be expected to "
-    "have a lower value",
+    REAL_IMAGES: "newly drawn real images in the place of the generated ones; no generator can be "
+    "expected to have a lower value",
     CONSTANT_IMAGE: "one image repeated (black, white or, if it is known, the mean of the real "
     "images, whichever has the lowest value); every generator should have a lower one",
 }

@@ -33,15 +33,10 @@ from trials.quiet import without_chatter
 from trials.record.differences import differences
 from trials.record.kinds import SEARCH
 from trials.record.record import Record
-from trials.record.searches import (
-    alternation_names,
-    halves_of,
-    recorded_settings,
-    search_records,
-)
+from trials.record.searches import halves_of, recorded_settings, search_records
 from trials.results.anchors import Anchor, recorded_anchors
-from trials.results.results import MethodResult, method_results, ranked
-from trials.results.rounds import recorded_rounds, round_results
+from trials.results.results import MethodResult, ranked
+from trials.results.rounds import recorded_results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,13 +248,8 @@ def load(name: str, lab: str | Path = "autonat-lab", record_url: str | None = No
     without_chatter()
     where = Lab.at(Path(lab), record_url)
     recorded_settings(where.record_url, name)  # raises where there is no such search
-    if name in alternation_names(where.record_url):
-        rounds = recorded_rounds(where, name)
-        results = round_results(where, rounds) if rounds else []
-        first = search_records(where.record_url, rounds[0].generation) if rounds else []
-        return Search(name, where, results, recorded_anchors(first))
-    records = search_records(where.record_url, name)
-    return Search(name, where, method_results(records), recorded_anchors(records))
+    records, results = recorded_results(where, name)
+    return Search(name, where, results, recorded_anchors(records))
 
 
 def evaluate(

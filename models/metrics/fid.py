@@ -75,35 +75,39 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     found, whole = estimate_of_all(real, groups)
     if found.standard_error is None:
         return found
-    return replace(found, value_at=_at_smaller_n(real, groups, whole.statistics.images or 0))
+    return replace(found, value_at=_at_smaller_n(real, groups, whole.images))
 
 
-class All(NamedTuple):
+class Whole(NamedTuple):
     """All images of an evaluation.
 
     Attributes:
-        statistics: of their features.
+        images: n.
+        variance: the trace of the covariance of their features.
         eigenvalues: of `product_of`, [F]; NaN if the features are not finite.
     """
 
-    statistics: Statistics
+    images: int
+    variance: float
     eigenvalues: Tensor
 
 
-def estimate_of_all(real: Statistics, groups: Sequence[Sums]) -> tuple[Estimate, All]:
+def estimate_of_all(real: Statistics, groups: Sequence[Sums]) -> tuple[Estimate, Whole]:
     """Estimate FID as `estimate` does, but without values at smaller n."""
-    statistics = _total(groups).statistics()
-    ratio = float(statistics.covariance.trace() / real.covariance.trace())
+    total = _total(groups)
+    statistics = total.statistics()
+    variance = statistics.covariance.trace()
+    ratio = float(variance / real.covariance.trace())
     spread = ratio if math.isfinite(ratio) else None
     if not is_finite(statistics):
         none = torch.full_like(statistics.mean, torch.nan)
-        return Estimate(math.nan, None, (), spread), All(statistics, none)
+        return Estimate(math.nan, None, (), spread), Whole(total.images, math.nan, none)
     values, vectors = torch.linalg.eigh(product_of(real, statistics))
     fid, error = float(distance_of(real, statistics, values)), None
     if len(groups) > 1:
         influences = _influences(real, statistics, groups, values, vectors)
         error = float(influences.std() / math.sqrt(len(groups)))
-    return Estimate(fid, error, (), spread), All(statistics, values)
+    return Estimate(fid, error, (), spread), Whole(total.images, float(variance), values)
 
 
 def _total(groups: Sequence[Sums]) -> Sums:

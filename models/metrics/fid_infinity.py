@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from models.metrics.fid import FID, All, estimate_of_all
+from models.metrics.fid import FID, Whole, estimate_of_all
 from models.metrics.frechet import Sums
 from models.metrics.metric import Estimate, RealImages
 from models.metrics.root_trace import root_trace
@@ -56,7 +56,7 @@ class FIDInfinity:
         return self._fid.of_constant_image(real, features)
 
 
-def expected_bias(whole: All) -> float:
+def expected_bias(whole: Whole) -> float:
     """Return by how much the FID of n images exceeds that of infinitely many.
 
     The mean of the images adds tr(C2) / n, and their covariance 2 tr((C1 C2)^(1/2)) as of
@@ -70,9 +70,6 @@ def expected_bias(whole: All) -> float:
     Returns:
         The bias; NaN if the features are not finite.
     """
-    images = whole.statistics.images or 0
     values = whole.eigenvalues.clamp(min=0)
-    if not values.isfinite().all():
-        return math.nan
-    missing = root_trace(values, images) - float(values.sqrt().sum())
-    return float(whole.statistics.covariance.trace()) / images + 2 * missing
+    missing = root_trace(values, whole.images) - float(values.sqrt().sum())
+    return whole.variance / whole.images + 2 * missing

@@ -90,7 +90,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stopped:
-            say("; ".join(["autonat: interrupted", *map(str, stopped.args)]).removesuffix("; "))
+            say("; ".join(["autonat: interrupted", *map(str, stopped.args)]))
             raise typer.Exit(INTERRUPTED) from None
 
 

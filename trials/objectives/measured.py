@@ -283,20 +283,25 @@ def replicate(
     metric = describe(name, {}, objective)["protocol"]["metric"]
     measured: list[Measurement] = []
     for number, seed in enumerate(seeds):
-        known = ", ".join(
-            f"seed {s}: {metric_label(metric)} {m.value:.6g}"
-            for s, m in zip(seeds, measured, strict=False)
-        )
-        known = known and f"; measured before, n = {images}, {known}"
         try:
             found = evaluate_probe(objective, Probe(number, strategy, images, seed, 0, "test"))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(known.removeprefix("; ")) from None
+            raise KeyboardInterrupt(*_measured_before(seeds, measured)) from None
         if isinstance(found, Failure):
-            raise ValueError(f"n = {images}, seed {seed}: {found.reason}{known}")
+            failed = f"n = {images}, seed {seed}: {found.reason}"
+            raise ValueError("; ".join([failed, *_measured_before(seeds, measured)]))
         require_metric(name, metric, found.metric)
         measured.append(found)
         report(len(measured), len(seeds), f"{metric_label(found.metric)} {found.value:.4g}")
     fids = dict(zip(seeds, (m.value for m in measured), strict=True))
     stated = measured[0].standard_error
     return FinalTest.of(fids, images, strategy.forward_passes(), stated, metric), measured
+
+
+def _measured_before(seeds: list[int], measured: list[Measurement]) -> list[str]:
+    """Words on the seeds that were measured; none before the first was."""
+    told = (
+        f"seed {seed}: {metric_label(found.metric)} {found.value:.6g}"
+        for seed, found in zip(seeds, measured, strict=False)
+    )
+    return [f"measured before, n = {measured[0].images}, {', '.join(told)}"] if measured else []

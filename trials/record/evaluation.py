@@ -288,21 +288,22 @@ def _usual_bound(probe: Probe, name: str) -> Bound:
     return SCHEDULES[name.rpartition("_")[0]].bound(1)
 
 
-def same_strategies(
-    ours: GenerationStrategy,
-    theirs: GenerationStrategy,
-    our_training: TrainingStrategy | None = None,
-    their_training: TrainingStrategy | None = None,
-) -> bool:
-    """Whether two strategies, and the trainings of their models, are equal up to the last digits of
-    their values, in which machines may differ."""
-    if ours.choices() != theirs.choices():
-        return False
-    if our_training is None or their_training is None:
-        same_training = our_training is their_training
-    else:
-        same_training = _close(our_training.parameters(), their_training.parameters())
-    return same_training and _close(ours.parameters(), theirs.parameters())
+Pair = tuple[GenerationStrategy, TrainingStrategy | None]
+"""A generation strategy, and the training of its model where one was trained for it."""
+
+
+def pair_of(probe: Probe) -> Pair:
+    """The strategies of a probe."""
+    return probe.strategy, None if probe.training is None else probe.training.strategy
+
+
+def same_strategies(ours: Pair, theirs: Pair) -> bool:
+    """Whether pairs are equal up to the last digits of their values, in which machines may differ.
+
+    Guidance floors are not compared: AutoNAT's search had another one in older records.
+    """
+    values = [{**g.parameters(), **(t.parameters() if t else {})} for g, t in (ours, theirs)]
+    return ours[0].choices() == theirs[0].choices() and _close(*values)
 
 
 def _close(ours: dict[str, float], theirs: dict[str, float]) -> bool:

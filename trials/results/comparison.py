@@ -12,10 +12,9 @@ from search.measurement import metric_label
 from search.names import require_distinct
 from trials.lab import Lab
 from trials.record.kinds import as_reported
-from trials.record.searches import alternation_names, search_records
 from trials.results.anchors import Anchor, recorded_anchors
-from trials.results.results import MethodResult, method_results
-from trials.results.rounds import recorded_rounds, round_results
+from trials.results.results import MethodResult
+from trials.results.rounds import recorded_results
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,13 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
             round yet, or two searches have different metrics, datasets or protocols.
     """
     require_distinct("searches", names)
-    alternations = alternation_names(lab.record_url)
     told: dict[str, Mapping[str, Any]] = {}
     results: list[MethodResult] = []
     anchors: list[Anchor] = []
     for name in names:
-        if name in alternations:
-            rounds = recorded_rounds(lab, name)
-            if not rounds:
-                raise ValueError(f"alternation {name}: no round is done")
-            records = search_records(lab.record_url, rounds[0].generation)
-            found = round_results(lab, rounds)
-        else:
-            records = search_records(lab.record_url, name)
-            found = method_results(records)
+        records, found = recorded_results(lab, name)
+        if not records:
+            raise ValueError(f"alternation {name}: no round is done")
         told[name] = records[0].settings
         _require_comparable(next(iter(told)), name, told)
         results += [dataclasses.replace(result, search=name) for result in found]

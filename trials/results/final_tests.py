@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from search.final_test import FinalTest
 from search.measurement import Measurement
-from search.optimiser import Probe
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
-from trials.record.evaluation import same_strategies
+from trials.record.evaluation import pair_of, same_strategies
 from trials.record.kinds import TEST
 from trials.record.record import Record
 
@@ -46,7 +45,7 @@ class Tested:
 
     def is_of(self, strategy: GenerationStrategy, training: TrainingStrategy | None) -> bool:
         """Whether it tests this strategy and training, up to the last digits of their values."""
-        return same_strategies(self.strategy, strategy, self.training, training)
+        return same_strategies((self.strategy, self.training), (strategy, training))
 
     @property
     def checkpoint(self) -> str | None:
@@ -74,13 +73,9 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
             tests[name] = Tested(parsed, images, training, {}, [])
         for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
             measured, test = evaluation.measurement, tests.get(evaluation.probe.role)
-            if test is None or not test.is_of(*_strategies_of(evaluation.probe)):
+            if test is None or not test.is_of(*pair_of(evaluation.probe)):
                 continue
             test.values[evaluation.probe.seed] = measured.value if measured else math.nan
             if measured is not None:
                 test.measured.append(measured)
     return tests
-
-
-def _strategies_of(probe: Probe) -> tuple[GenerationStrategy, TrainingStrategy | None]:
-    return probe.strategy, None if probe.training is None else probe.training.strategy

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from search.controls import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
-from trials.record.searches import has_begun, search_records
+from trials.record.record import Record
+from trials.record.searches import alternation_names, has_begun, search_records
 from trials.results.results import MethodResult, method_results
 
 BEFORE = "before"
@@ -50,6 +51,22 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
         if not best.exists() or not has_begun(lab.record_url, generation):
             return rounds
         rounds.append(Round(training, generation, StrategyFile.read(best)))
+
+
+def recorded_results(lab: Lab, name: str) -> tuple[list[Record], list[MethodResult]]:
+    """The records and the results of a search; of an alternation the results of its rounds, and the
+    records of its first search of generation strategies, both empty before a round is done.
+
+    Raises:
+        ValueError: there is no search or alternation of that name.
+    """
+    if name not in alternation_names(lab.record_url):
+        records = search_records(lab.record_url, name)
+        return records, method_results(records)
+    rounds = recorded_rounds(lab, name)
+    if not rounds:
+        return [], []
+    return search_records(lab.record_url, rounds[0].generation), round_results(lab, rounds)
 
 
 def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:

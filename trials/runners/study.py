@@ -19,7 +19,7 @@ from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
 from search.progress import Progress
 from search.reading import shown
 from trials.objectives.measured import require_metric
-from trials.record.evaluation import same_strategies
+from trials.record.evaluation import pair_of, same_strategies
 from trials.record.record import Record
 
 
@@ -181,11 +181,10 @@ class Study:
 
 def _same(asked: Probe, recorded: Probe) -> bool:
     """Whether two probes are equal up to the last digits, in which machines may differ."""
-    if (asked.seed, asked.images, asked.role) != (recorded.seed, recorded.images, recorded.role):
-        return False
-    ours, theirs = asked.training, recorded.training
-    if ours is None or theirs is None:
-        return ours is theirs and same_strategies(asked.strategy, recorded.strategy)
-    return (ours.steps, ours.seed) == (theirs.steps, theirs.seed) and same_strategies(
-        asked.strategy, recorded.strategy, ours.strategy, theirs.strategy
-    )
+    return _exact(asked) == _exact(recorded) and same_strategies(pair_of(asked), pair_of(recorded))
+
+
+def _exact(probe: Probe) -> tuple[object, ...]:
+    """What is the same on every machine."""
+    trained = probe.training
+    return probe.seed, probe.images, probe.role, trained and (trained.steps, trained.seed)
