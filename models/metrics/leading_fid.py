@@ -3,7 +3,7 @@
 FID of F features needs more than F images, and is dominated by its bias until there are many more.
 Along the directions in which real images vary most the same distance needs only as many images as
 there are directions. It is at most FID, and blind to the other directions: it is a metric to search
-with where n has to be below F, and FID is the one to report. docs/letters.md compares them.
+with where n has to be below F, and FID is the one to report. docs/few-images.md compares them.
 F: features per image, D: directions.
 """
 
