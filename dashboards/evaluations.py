@@ -39,7 +39,8 @@ def evaluations_data(named: Mapping[str, Result]) -> str | None:
 
 
 def _named_by_metric(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return table.rename(columns={"fid": metric, "fid_se": f"{metric}_se"})
+    own = f"value of {metric}" if metric in table and metric != "fid" else metric
+    return table.rename(columns={"fid": own, "fid_se": f"{own}_se"})
 
 
 def packed(text: str) -> str:

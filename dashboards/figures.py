@@ -25,8 +25,10 @@ a dash of its own as well, so that nobody has to tell them apart by colour alone
 CONTROL_COLOUR = "#7d828a"
 """The colour of everything that was not searched."""
 RULE_OF_THUMB = "rule of thumb"
-FID_TICKS = [m * 10.0**k for k in range(-3, 5) for m in (1, 1.5, 2, 3, 4, 5, 7)]
-"""Ticks of a log axis; Plotly's own ticks would label 20 as 2."""
+TICKS = (1, 1.5, 2, 3, 4, 5, 7)
+"""Ticks of a log axis, times powers of ten; Plotly's own ticks would label 20 as 2."""
+MOST_POWERS = 6
+"""Beyond these only powers of ten have room."""
 
 _INK, _RULE = "#33373d", "rgba(125, 130, 138, 0.28)"
 _SEARCH_DASHES = ("solid",) * 5 + ("8px,2px",) * 5
@@ -277,7 +279,13 @@ def value_axis(fids: Iterable[float]) -> dict[str, Any]:
     finite = [fid for fid in fids if math.isfinite(fid)]
     if not finite or min(finite) <= 0 or max(finite) < 2 * min(finite):
         return {}
-    return {"type": "log", "tickvals": FID_TICKS, "tickformat": "~g"}
+    powers = range(math.floor(math.log10(min(finite))), math.ceil(math.log10(max(finite))) + 1)
+    ticks = [
+        tick * 10.0**power
+        for power in powers
+        for tick in (TICKS if len(powers) <= MOST_POWERS else (1,))
+    ]
+    return {"type": "log", "tickvals": ticks, "tickformat": "~g"}
 
 
 def styled(figure: go.Figure, height: int) -> go.Figure:

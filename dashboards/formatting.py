@@ -55,11 +55,11 @@ def difference(result: Result, best: Result, decimals: int | None = None) -> str
         best: the lowest one.
         decimals: of the difference; by default as many as show the second digit of its error.
     """
-    if result is best:
-        return "best"
     gap = result.value - best.value
     if not math.isfinite(gap):
         return "–"
+    if result is best:
+        return "best"
     combined = combined_error(result, best)
     if combined is None:
         return (f"+{gap:.3g}" if decimals is None else f"+{gap:,.{decimals}f}") + ", error unknown"

@@ -82,9 +82,11 @@ def generate(
         conditions: the conditions of B images, on the generator's device.
         strategy: the generation strategy, with T <= L steps.
         random: the source of all randomness, on the generator's device.
-        rows: how many images the generator sees at once; None: see `logits_in_pieces`. Only
+        rows: how many images are generated at once, which bounds the memory of their logits; None:
+            all of them, of which the generator sees as many as `logits_in_pieces` says. Only
             rounding depends on it.
-        watch: called after each of the T steps; it changes nothing.
+        watch: called after each of the T steps; it changes nothing but that all images are
+            generated at once.
 
     Returns:
         The tokens, [B, L] int64 in [0, K).
@@ -94,7 +96,15 @@ def generate(
             the tokens are not a grid.
     """
     batch = Batch(conditions, strategy, random)
-    return _in_step(generator, [_decoding(generator, batch, watch)], rows)[0]
+    noise = _noise(batch, generator.tokens)
+    images = len(conditions)
+    at_once = images if rows is None or watch is not None else rows
+    found = []
+    for first, part in zip(range(0, images, at_once), conditions.split(at_once), strict=True):
+        own = [drawn[:, first : first + at_once] for drawn in noise]
+        decoding = _decoding(generator, Batch(part, strategy), own, watch)
+        found += _in_step(generator, [decoding], rows)
+    return torch.cat(found)
 
 
 @torch.inference_mode()
@@ -117,7 +127,18 @@ def generate_together(
     Raises:
         ValueError: see `generate`.
     """
-    return _in_step(generator, [_decoding(generator, batch) for batch in batches], rows)
+    length = generator.tokens
+    decodings = [_decoding(generator, batch, _noise(batch, length)) for batch in batches]
+    return _in_step(generator, decodings, rows)
+
+
+def _noise(batch: Batch, length: int) -> list[Tensor]:
+    """The uniform numbers of each step, [2, B, L]: of the tokens, and of what is kept."""
+    shape, device = (2, len(batch.conditions), length), batch.conditions.device
+    return [
+        torch.rand(shape, device=device, generator=batch.random)
+        for _ in range(batch.strategy.steps)
+    ]
 
 
 def _in_step(
@@ -138,18 +159,21 @@ def _in_step(
     return [found[number] for number in range(len(decodings))]
 
 
-def _decoding(generator: MaskedGenerator, batch: Batch, watch: Watch | None = None) -> _Decoding:
+def _decoding(
+    generator: MaskedGenerator, batch: Batch, noise: Sequence[Tensor], watch: Watch | None = None
+) -> _Decoding:
     strategy = batch.strategy
     scores = scores_of(strategy, generator.grid)
     counts = strategy.masked_counts(generator.tokens)
     if watch is None and isinstance(generator, PredictsPlaces) and follows_halton(strategy):
-        return _decoding_in_order(generator, batch, counts)
-    return _decoding_by_scores(generator, batch, counts, scores, watch)
+        return _decoding_in_order(generator, batch, noise, counts)
+    return _decoding_by_scores(generator, batch, noise, counts, scores, watch)
 
 
 def _decoding_by_scores(
     generator: MaskedGenerator,
     batch: Batch,
+    noise: Sequence[Tensor],
     counts: Sequence[int],
     scores: Scores,
     watch: Watch | None,
@@ -162,15 +186,14 @@ def _decoding_by_scores(
     shape, device = (len(batch.conditions), generator.tokens), batch.conditions.device
     tokens = torch.full(shape, mask, device=device)
     masked = torch.arange(generator.tokens, device=device).expand(shape)
-    for t, scale in enumerate(_scales(strategy)):
-        noise = torch.rand((2, *shape), device=device, generator=batch.random)
+    for t, (scale, (of_tokens, of_order)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = None if t == 0 else masked
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         temperature = strategy.sampling_temperature[t]
-        sampled = sample_tokens(logits, temperature, noise[0].gather(1, masked))
+        sampled = sample_tokens(logits, temperature, of_tokens.gather(1, masked))
         shown = tokens = tokens.scatter(1, masked, sampled)
         if counts[t] > 0:
-            kept = scores(t, masked, logits, sampled, noise[1])
+            kept = scores(t, masked, logits, sampled, of_order)
             lowest = kept.topk(counts[t], dim=1, largest=False, sorted=False).indices
             masked = masked.gather(1, lowest).sort(1).values
             tokens = shown.scatter(1, masked, mask)
@@ -180,24 +203,21 @@ def _decoding_by_scores(
 
 
 def _decoding_in_order(
-    generator: MaskedGenerator, batch: Batch, counts: Sequence[int]
+    generator: MaskedGenerator, batch: Batch, noise: Sequence[Tensor], counts: Sequence[int]
 ) -> _Decoding:
     """The decoding where the order of tokens is known before they are sampled.
 
-    It asks for logits only where a token is set, and draws the same noise.
+    It asks for logits only where a token is set, and has the same noise.
     """
     strategy, length = batch.strategy, generator.tokens
     shape, device = (len(batch.conditions), length), batch.conditions.device
     tokens = torch.full(shape, generator.mask_token, device=device)
-    order = torch.empty(0)
+    order = halton_places(strategy, generator.grid, noise[0][1])
     shown = 0
-    for t, scale in enumerate(_scales(strategy)):
-        noise = torch.rand((2, *shape), device=device, generator=batch.random)
-        if t == 0:
-            order = halton_places(strategy, generator.grid, noise[1])
+    for t, (scale, (of_tokens, _)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = order[:, shown : length - counts[t]]
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
-        uniforms = noise[0].gather(1, places)
+        uniforms = of_tokens.gather(1, places)
         sampled = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
         tokens = tokens.scatter(1, places, sampled)
         shown = length - counts[t]

@@ -20,6 +20,7 @@ B: images, L: tokens per image, P: those that are masked before a step, K: codeb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -106,34 +107,67 @@ def generate_scored(
     Raises:
         ValueError: see `generate`.
     """
+    images, device = len(conditions), conditions.device
+    seed = 0 if random is None else random.initial_seed()
+    other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
+    shape = (images, generator.tokens)
+    noise = []
+    for t in range(strategy.steps):
+        drawn = torch.rand((2, *shape), device=device, generator=random)
+        forecast = t >= strategy.steps - FORECASTS
+        fresh = [torch.rand((1, *shape), device=device, generator=other)] if forecast else []
+        noise.append(torch.cat([drawn, *fresh]))
+    at_once = images if rows is None else rows
+    found = []
+    for first, part in zip(range(0, images, at_once), conditions.split(at_once), strict=True):
+        own = [drawn[:, first : first + at_once] for drawn in noise]
+        found.append(_scored(generator, part, strategy, own, rows))
+    tokens, scores, forecasts = zip(*found, strict=True)
+    return Scored(torch.cat(tokens), torch.cat(scores), torch.cat(forecasts, 1))
+
+
+def _scored(
+    generator: MaskedGenerator,
+    conditions: Conditions,
+    strategy: GenerationStrategy,
+    noise: Sequence[Tensor],
+    rows: int | None,
+) -> Scored:
+    """The images of `generate_scored`, all at once.
+
+    Args:
+        generator: see `generate`.
+        conditions: see `generate`.
+        strategy: see `generate`.
+        noise: the uniform numbers of each step, [2, B, L]: of the tokens, and of what is kept; of
+            the last FORECASTS steps [3, B, L], with those of the forecast.
+        rows: see `generate`.
+    """
     length, mask, device = generator.tokens, generator.mask_token, conditions.device
     counts, batch = strategy.masked_counts(length), len(conditions)
     tokens = torch.full((batch, length), mask, device=device)
     order = scores_of(strategy, generator.grid)
     masked = torch.arange(length, device=device).expand(batch, length)
-    seed = 0 if random is None else random.initial_seed()
-    other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     forecasts = []
-    for t in range(strategy.steps):
-        noise = torch.rand((2, batch, length), device=device, generator=random)
+    for t, (of_tokens, of_order, *fresh) in enumerate(noise):
         scale = strategy.guidance_scale[t] if strategy.guided[t] else 0.0
         places = None if t == 0 else masked
         logits, slope = _logits(generator, tokens, conditions, scale, places, rows)
         warmth = strategy.sampling_temperature[t]
-        if t >= strategy.steps - FORECASTS:
-            fresh = torch.rand((batch, length), device=device, generator=other).gather(1, masked)
-            forecasts.append(tokens.scatter(1, masked, sample_tokens(logits, warmth, fresh)))
-        sampled = sample_tokens(logits, warmth, noise[0].gather(1, masked))
+        for own in fresh:
+            drawn = sample_tokens(logits, warmth, own.gather(1, masked))
+            forecasts.append(tokens.scatter(1, masked, drawn))
+        sampled = sample_tokens(logits, warmth, of_tokens.gather(1, masked))
         kept = torch.ones_like(masked, dtype=torch.bool)
         lowest, last = logits[:, 0, 0], sampled[:, 0]  # unused at the last step
-        even = even_noise(strategy, generator.grid, noise[1])
+        even = even_noise(strategy, generator.grid, of_order)
         even = (
             torch.zeros_like(kept, dtype=logits.dtype) if even is None else even.gather(1, masked)
         )
         tokens = tokens.scatter(1, masked, sampled)
         if counts[t] > 0:
-            ranks = order(t, masked, logits, sampled, noise[1])
+            ranks = order(t, masked, logits, sampled, of_order)
             again = ranks.topk(counts[t], dim=1, largest=False, sorted=False).indices
             kept = kept.scatter(1, again, False)
             lowest, last = ranks.masked_fill(~kept, torch.inf).min(1)

@@ -114,6 +114,14 @@ def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert autonat.load("cut").best == found.best
 
 
+def test_a_search_without_a_name_is_found_again_by_its_settings() -> None:
+    settings = SMALL | {"optimiser_settings": {"random": {"max_in_flight": 3}}}
+    first = autonat.search("simulated", **settings)
+    again = autonat.search("simulated", resume=True, **settings)
+    assert again.name == first.name
+    assert again.best == first.best
+
+
 class Deep:
     """It keeps one of its settings where everybody sees it, and hides the other."""
 

@@ -213,7 +213,8 @@ def search(
         given["objective_settings"] = shown_settings
     asked = read_settings(given)
     if resume:
-        asked = resumed_settings(asked.full_name(), given, None)
+        named = asked if asked.name is not None else asked.completed()
+        asked = resumed_settings(named.full_name(), given, None)
     asked = asked.completed()
     full = asked.full_name()
     shown = LiveProgress(progress)

@@ -15,11 +15,11 @@ from torch import Tensor
 from models.checkpoint_kinds import kind_of_names, require_kind
 from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator, with_files
-from models.generators.published import config_from_shapes, nat_from_state_dict
+from models.generators.published import TEXT_HEADS, config_from_shapes, nat_from_state_dict
 from models.tensor_file import read_tensors
 from models.tokenizers.tokenizer import load_tokenizer
 
-HEADS = {768: 12, 1152: 16}
+HEADS = {768: 12} | TEXT_HEADS
 """The number of attention heads, which no shape shows, by the width of the published networks."""
 
 WORDS = "token_emb.word_embeddings.weight"

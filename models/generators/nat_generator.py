@@ -160,7 +160,7 @@ def load_nat_generator(
     path: str | Path,
     *,
     tokenizer: str,
-    num_heads: int = 8,
+    num_heads: int | None = None,
     prompts: str | Path | None = None,
 ) -> NATGenerator:
     """Load a NAT from a published checkpoint, with the tokenizer that decodes its square of tokens.
@@ -168,7 +168,7 @@ def load_nat_generator(
     Args:
         path: the path of the checkpoint (see `models.generators.published.load_nat`).
         tokenizer: see `models.tokenizers.tokenizer.load_tokenizer`.
-        num_heads: the number of attention heads, which cannot be read from the checkpoint.
+        num_heads: the number of attention heads; by default that of the published networks.
         prompts: a folder of token data with embedded captions, for a NAT that takes texts.
 
     Raises:

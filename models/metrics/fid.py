@@ -70,7 +70,8 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     """Estimate FID from the sums of one or more groups of images, on the device of `real`.
 
     The value is not finite if the features are not. The standard error is that of the infinitesimal
-    jackknife (Efron 1982, chapter 6), with groups in place of single images.
+    jackknife (Efron 1982, chapter 6), with groups in place of single images. With few images for
+    each feature it is too large, by a fifth to a half at n = 4 F and less (docs/search.md).
     """
     found, whole = estimate_of_all(real, groups)
     if found.standard_error is None:

@@ -115,7 +115,7 @@ def _read_torch(path: str | Path) -> dict[str, npt.NDArray[Any]]:
         raise ValueError(f"{path}: expected tensors mu and cov, got {type(content).__name__}")
     names = {"cov": "sigma"}
     return {
-        names.get(str(name), str(name)): value.numpy()
+        names.get(str(name), str(name)): value.detach().double().numpy()
         for name, value in content.items()
         if isinstance(value, Tensor)
     }

@@ -109,7 +109,7 @@ class OptunaSampler:
             steps, most = space.start.steps, space.max_forward_passes
             if not space.passes_can_fall:
                 raise ValueError("forward passes can fall only if guidance_scale may reach 0")
-            self._distributions[PASSES] = IntDistribution(steps, most or 2 * steps)
+            self._distributions[PASSES] = IntDistribution(steps, min(most or 2 * steps, 2 * steps))
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
         sampler = make_sampler(self._searched, seed)
         self._study = optuna.create_study(directions=directions, sampler=sampler)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from dashboards.evaluations import evaluations_data
 from dashboards.result_figures import labelled
@@ -29,3 +30,12 @@ def test_all_evaluations_of_all_searches_are_there(results: Results) -> None:
     assert failed
     assert all(row["fid"] is None for row in failed)
     assert evaluations_data(labelled(results({}))) is None
+
+
+def test_a_metric_with_the_name_of_a_column_has_another(results: Results) -> None:
+    (found,) = results({"tpe": 3.9})[:1]
+    packed = evaluations_data(labelled([replace(found, search_metric="seed")]))
+    assert packed is not None
+    columns = json.loads(gzip.decompress(base64.b64decode(packed)))["columns"]
+    assert len(set(columns)) == len(columns)
+    assert {"seed", "value of seed"} <= set(columns)

@@ -17,6 +17,7 @@ from dashboards.figures import (
     colours,
     final_test,
     symbol_of,
+    value_axis,
 )
 from dashboards.schedule_figure import schedules
 from search.controls import CONTROLS
@@ -107,6 +108,12 @@ def test_final_test_puts_the_lowest_on_top_and_no_number_last() -> None:
 def test_fids_that_differ_by_factors_get_a_log_scale(worst: float, scale: str | None) -> None:
     tests = {"a": FinalTest(4.0, 0.1, (4.0,)), "b": FinalTest(worst, 0.1, (worst,))}
     assert final_test(tests, {"a": "red", "b": "blue"}).layout.xaxis.type == scale
+
+
+@pytest.mark.parametrize("values", [(2e-5, 9e-5), (2e-4, 0.1), (3.0, 40.0), (9e4, 9e6)])
+def test_a_log_axis_has_ticks_wherever_its_values_lie(values: tuple[float, float]) -> None:
+    ticks = value_axis(values)["tickvals"]
+    assert sum(values[0] <= tick <= values[1] for tick in ticks) >= 3
 
 
 def test_ten_searches_differ_in_more_than_colour() -> None:

@@ -97,7 +97,10 @@ def test_no_number_comes_last_and_is_named(tmp_path: Path, results: Results) -> 
         dataclasses.replace(r, value=math.nan, standard_error=None, values=(math.nan,) * 5)
         for r in results({"tpe": 3.9})
     ]
-    assert "No method gave a number" in written(tmp_path / "r.html", found)
+    page = written(tmp_path / "r.html", found)
+    assert "No method gave a number" in page
+    assert ">best</td>" not in page
+    assert ">best</td>" in written(tmp_path / "r.html", results({"tpe": 3.9}))
     page = written(tmp_path / "r.html", [*found[:1], *results({})])
     assert page.index("more remask noise</td>") < page.index("tpe</td>")
     assert "no number" in page

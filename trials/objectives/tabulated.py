@@ -150,7 +150,7 @@ def tabulate(records: list[Record], path: Path) -> int:
 
 
 def _rows_of_one_n(records: list[Record]) -> tuple[list[tuple[Probe, Measurement]], int]:
-    """The evaluations with the commonest n, and that n.
+    """The evaluations with the commonest n, and that n, without those that were stopped early.
 
     Raises:
         ValueError: there are too few of them.
@@ -159,7 +159,9 @@ def _rows_of_one_n(records: list[Record]) -> tuple[list[tuple[Probe, Measurement
         (evaluation.probe, evaluation.measurement)
         for record in records
         for evaluation in record.evaluations
-        if evaluation.measurement is not None and evaluation.measurement.value > 0
+        if evaluation.measurement is not None
+        and evaluation.measurement.value > 0
+        and not evaluation.stopped
     ]
     sizes = pd.Series([measured.images for _, measured in rows])
     commonest = 0 if sizes.empty else int(sizes.value_counts().iloc[0])

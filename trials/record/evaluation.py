@@ -53,10 +53,17 @@ class Evaluation:
         return self.result if isinstance(self.result, Measurement) else None
 
     @property
+    def saved(self) -> float:
+        """The share of its images or training steps that were not spent; 0 if it failed."""
+        measured = self.measurement
+        if measured is None:
+            return 0.0
+        return max(0.0, 1 - amount_done(self.probe, measured) / amount_asked(self.probe))
+
+    @property
     def stopped(self) -> bool:
         """Whether it was stopped early, before all its images or training steps were spent."""
-        measured = self.measurement
-        return measured is not None and amount_done(self.probe, measured) < amount_asked(self.probe)
+        return self.saved > 0
 
     @property
     def state(self) -> str:
@@ -262,8 +269,8 @@ def _distributions(
 ) -> dict[str, BaseDistribution]:
     """The ranges that Optuna stores, and its dashboard shows, for the parameters.
 
-    A range is widened to include its value, because the reference search exceeds the bounds. A
-    schedule that is not searched may be 0, so it has no log scale.
+    A range is widened to include its value, because the reference search exceeds the bounds. One
+    that includes 0 has no log scale, and neither has that of a schedule that is not searched.
     """
     searched = {} if space is None else {d.name: d for d in space.dimensions}
     ranges: dict[str, BaseDistribution] = {}
@@ -275,7 +282,7 @@ def _distributions(
         number = float(value)
         if dimension is not None:
             bound = dimension.range
-            low, log = min(bound.low, number), bound.log
+            low, log = min(bound.low, number), bound.log and number > 0
         else:
             bound, low, log = _usual_bound(probe, name), 0.0, False
         ranges[name] = FloatDistribution(low, max(bound.high, number), log=log)

@@ -381,7 +381,11 @@ class Record:
         with warnings.catch_warnings():  # Optuna says that the evaluator is an experiment
             warnings.simplefilter("ignore", ExperimentalWarning)
             evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / done)))
-        return dict(get_param_importances(self._study, evaluator=evaluator))
+        counting = optuna.create_study(direction="minimize")
+        numbers = {e.number for e in self._evaluations}  # without those that were superseded
+        trials = self._study.get_trials(deepcopy=False)
+        counting.add_trials([trial for trial in trials if trial.number in numbers])
+        return dict(get_param_importances(counting, evaluator=evaluator))
 
     def frame(self) -> pd.DataFrame:
         """The evaluations as a table (see `trials.record.evaluations_table`)."""

@@ -2,21 +2,25 @@
 
 Preparing an objective may train a model or read a million images. So that `autonat list` and
 `autonat show` know of it in another terminal, and nobody prepares a search of the same name beside
-it, the driver leaves a file in the lab as long as it lasts. That of a killed driver means nothing;
-on other machines that share the lab, where nobody can tell, it counts for a minute.
+it, the driver leaves a file in the lab as long as it lasts, and writes it again every few seconds.
+That of a killed driver means nothing; on other machines that share the lab, where nobody can tell,
+it counts for a minute.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from search.files import named_os_errors, write_text
 from trials.lab import Lab
 from trials.record.driver import Driver
+from trials.record.hold import BEAT
 
 FOLDER = "preparing"
 
@@ -52,14 +56,29 @@ def announced(lab: Lab, search: Announced) -> Iterator[None]:
     file = lab.folder / FOLDER / f"{search.name}.json"
     if search.name in (living := announcements(lab)):
         raise living[search.name][1].refusal(f"search {search.name}", "has been in preparation")
+    driver, ended = Driver.here(), threading.Event()
     with named_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps({"search": asdict(search), "driver": asdict(Driver.here())}))
+        _write(file, search, driver)
+    beating = threading.Thread(target=_beat, args=(file, search, driver, ended), daemon=True)
+    beating.start()
     try:
         yield
     finally:
+        ended.set()
+        beating.join()
         # The folder stays: another search may be about to write into it.
         file.unlink(missing_ok=True)
+
+
+def _beat(file: Path, search: Announced, driver: Driver, ended: threading.Event) -> None:
+    while not ended.wait(BEAT):
+        with contextlib.suppress(OSError):  # a full disk ends no search
+            _write(file, search, replace(driver, seen=time.time()))
+
+
+def _write(file: Path, search: Announced, driver: Driver) -> None:
+    write_text(file, json.dumps({"search": asdict(search), "driver": asdict(driver)}))
 
 
 def announcements(lab: Lab) -> dict[str, tuple[Announced, Driver]]:

@@ -25,6 +25,7 @@ class Tested:
     Attributes:
         strategy: the tested strategy.
         images: n of one evaluation.
+        seeds: the number of seeds of the whole test.
         training: how its model was trained, where one was trained for it.
         values: the values by seed; NaN where the evaluation failed.
         measured: the measurements of the evaluations that did not fail.
@@ -32,13 +33,19 @@ class Tested:
 
     strategy: GenerationStrategy
     images: int
+    seeds: int
     training: TrainingStrategy | None
     values: dict[int, float]
     measured: list[Measurement]
 
+    @property
+    def whole(self) -> bool:
+        """Whether every seed was tried."""
+        return len(self.values) == self.seeds
+
     def final_test(self) -> FinalTest | None:
         """The finished test, or None while a seed has no value."""
-        if not self.values or not all(map(math.isfinite, self.values.values())):
+        if not self.whole or not all(map(math.isfinite, self.values.values())):
             return None
         passes, first = self.strategy.forward_passes(), self.measured[0]
         return FinalTest.of(self.values, self.images, passes, first.standard_error, first.metric)
@@ -69,8 +76,9 @@ def final_tests(records: list[Record]) -> dict[str, Tested]:
             parsed = GenerationStrategy.from_json(strategy)
             trained = record.settings.get("trainings", {}).get(name)
             training = None if trained is None else TrainingStrategy.from_json(trained)
-            images = record.settings["search"]["test_images"]
-            tests[name] = Tested(parsed, images, training, {}, [])
+            search = record.settings["search"]
+            images, seeds = search["test_images"], len(search["test_seeds"])
+            tests[name] = Tested(parsed, images, seeds, training, {}, [])
         for evaluation in sorted(record.evaluations, key=lambda e: e.probe.number):
             measured, test = evaluation.measurement, tests.get(evaluation.probe.role)
             if test is None or not test.is_of(*pair_of(evaluation.probe)):

@@ -338,7 +338,10 @@ def listed(name: str, studies: Sequence[StudySummary]) -> Listed:
         methods=tuple(search["optimisers"]),
         evaluations=measured,
         failed=failed,
-        budgeted=evaluations_of_one(studies[0].settings) * len(search["optimisers"]),
+        # What stopped evaluations left of the budget pays for more.
+        budgeted=max(
+            evaluations_of_one(studies[0].settings) * len(search["optimisers"]), measured + failed
+        ),
         state=_state(running, done, measured, failed),
         lowest_value=seen if math.isfinite(seen) else None,
         value=min(means, default=None),

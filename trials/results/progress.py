@@ -25,6 +25,9 @@ from trials.record.kinds import (
 from trials.record.record import Record
 from trials.results.pace import Ended, pace, seconds_left
 
+ROUNDING = 1e-9
+"""By how much a sum of saved shares may be too small."""
+
 
 def search_progress(
     records: Sequence[Record],
@@ -93,7 +96,7 @@ def _of_record(
 ) -> MethodProgress:
     done = record.evaluations
     tests = record.settings["kind"] == TEST
-    total = tests_in_all(record.settings) if tests else evaluations_of_one(record.settings)
+    total = tests_in_all(record.settings) if tests else evaluations_paid_for(record)
     finished = (tested and not tests) or (len(done) >= total and not record.reopened)
     at = pace(_session(record, since))
     return MethodProgress(
@@ -109,6 +112,12 @@ def _of_record(
         left=None if finished or at is None else (total - len(done)) / at.evaluations,
         in_flight=None if in_flight is None else in_flight.get(record.name, 0),
     )
+
+
+def evaluations_paid_for(record: Record) -> int:
+    """The evaluations that the budget of a method pays for, with what stopped ones have saved."""
+    saved = math.fsum(e.saved for e in record.evaluations)
+    return math.floor(evaluations_of_one(record.settings) + saved + ROUNDING)
 
 
 def _session(record: Record, since: datetime | None) -> list[Ended]:

@@ -274,6 +274,8 @@ def _result(
     tested = tests.get(name)
     if best is not None and tested is not None and not tested.is_of(best.strategy, _trained(best)):
         tested = None  # the test of an earlier winner, from before failures were tried again
+    if tested is not None and not tested.whole:
+        tested = None  # a part of the seeds cannot be compared with all of them
     strategy = best.strategy if best else tests[name].strategy
     test = None if tested is None else tested.final_test()
     table = pd.DataFrame() if record is None else record.frame()

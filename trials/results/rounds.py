@@ -8,7 +8,12 @@ from search.controls import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.record.record import Record
-from trials.record.searches import alternation_names, has_begun, search_records
+from trials.record.searches import (
+    alternation_names,
+    has_begun,
+    is_finished,
+    search_records,
+)
 from trials.results.results import MethodResult, method_results
 
 BEFORE = "before"
@@ -48,9 +53,13 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
         number = len(rounds) + 1
         training, generation = (half_name(name, number, w) for w in ("training", "generation"))
         best = lab.results(generation) / "best.json"
-        if not best.exists() or not has_begun(lab.record_url, generation):
+        if not best.exists() or not _finished(lab, training) or not _finished(lab, generation):
             return rounds
         rounds.append(Round(training, generation, StrategyFile.read(best)))
+
+
+def _finished(lab: Lab, name: str) -> bool:
+    return has_begun(lab.record_url, name) and is_finished(search_records(lab.record_url, name))
 
 
 def recorded_results(lab: Lab, name: str) -> tuple[list[Record], list[MethodResult]]:

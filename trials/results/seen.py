@@ -211,7 +211,7 @@ def _method(study: Followed, tests: Mapping[str, Value]) -> MethodSeen:
         study_number=study.number,
         evaluations=tally.complete,
         failed=tally.failed,
-        budgeted=evaluations_of_one(settings),
+        budgeted=max(evaluations_of_one(settings), tally.complete + tally.failed),
         best=best,
         curve=(*tally.curve, *end),
         test=tests.get(name),

@@ -50,12 +50,17 @@ def winners_sensitivity(
 
 
 def _evaluated(searches: Sequence[Record]) -> list[Evaluated]:
-    """The evaluations of the commonest n, in the order in which they finished.
+    """The whole evaluations of the commonest n, in the order in which they finished.
 
     Methods that begin alike measure the same strategies under the same seeds. Each of these counts
     once, because a model predicts a left-out evaluation easily from its copy.
     """
-    done = [e for record in searches for e in record.evaluations if e.measurement is not None]
+    done = [
+        e
+        for record in searches
+        for e in record.evaluations
+        if e.measurement is not None and not e.stopped
+    ]
     counts = Counter(e.images for e in done)
     images = counts.most_common(1)[0][0] if counts else 0
     found = [_as_evaluated(e) for e in sorted(done, key=_finished) if e.images == images]

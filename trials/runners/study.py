@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from search.dimensions import SearchSpace
-from search.measurement import Failure, Measurement, metric_label
+from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
-from search.progress import Progress
 from search.reading import shown
 from trials.objectives.measured import require_metric
 from trials.record.evaluation import pair_of, same_strategies
@@ -140,15 +139,6 @@ class Study:
                 self._in_flight += 1
                 return Job(self, probe)
             self._optimiser.tell(probe, recorded.result)
-
-    def show(self, progress: Progress) -> None:
-        """Show the progress and, where a space is searched, the best value so far."""
-        lowest, note = self.record.lowest, ""
-        if lowest is not None and self.space is not None:
-            note = f"best {metric_label(self.record.metric)} {lowest:.4g}"
-            if self.record.converged is not None:
-                note += f", converged after {self.record.converged}"
-        progress.report(self.record.name)(len(self.record.evaluations), self.total, note)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
         """Record a result, then tell it to the optimiser and call the listener.

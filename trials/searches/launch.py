@@ -35,12 +35,14 @@ from trials.objectives.preparing import prepare
 from trials.objectives.travelling import check_travels, user_modules
 from trials.record.failures import FailureWatch
 from trials.record.hold import hold
+from trials.record.kinds import SEARCH
 from trials.record.place import note_place
 from trials.record.running_notes import RunningNotes
 from trials.record.searches import refuse_taken
 from trials.record.storage import require_two_databases
 from trials.record.studies import study_names
 from trials.results.announced import Announced, announced
+from trials.results.progress import evaluations_paid_for
 from trials.searches.earlier_searches import earlier_searches
 from trials.searches.search_run import SearchRun
 from trials.searches.settings import SearchSettings, TrainedSearch
@@ -179,7 +181,9 @@ def _open_run(
 
     def listen(study: Study) -> None:
         following.changed(study.record)
-        measured(study.record.name, len(study.record.evaluations) >= study.total)
+        searches = study.record.settings["kind"] == SEARCH
+        total = evaluations_paid_for(study.record) if searches else study.total
+        measured(study.record.name, len(study.record.evaluations) >= total)
         notes.changed(study.record)
         failures.saw(study.record)
 

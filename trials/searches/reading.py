@@ -32,6 +32,14 @@ KINDS: dict[What, type[SearchSettings]] = {
 """The class of settings for each value of `what`."""
 
 
+UNUSED: dict[What, frozenset[str]] = {
+    "training": frozenset({"budget", "controls", "bounds", "frozen", "max_forward_passes"}),
+    "joint": frozenset({"budget", "controls"}),
+}
+"""What searches that train a model for each evaluation have, and do not use: their budget is of
+training steps, and of the controls they test the start."""
+
+
 KNOWN = [name for name in USUAL if name not in {"alternation", "series"}]
 """The settings that people give; the others are given by searches that belong together."""
 
@@ -52,12 +60,35 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
     """
     content = {} if study_file is None else read_study_file(study_file)
     try:
-        return validated(standing_alone(laid_over(content, values)))
+        settings = validated(standing_alone(laid_over(content, values)))
+        _refuse_unused(settings)
+        return settings
     except ValueError as error:
         named = re.match(r"(\w+)[.:]", str(error))
         if named and named[1] in content and named[1] not in values:
             raise ValueError(f"{study_file}: {error}") from None
         raise
+
+
+def _refuse_unused(settings: SearchSettings) -> None:
+    """Refuse settings of generation strategies or their search that this search would not use.
+
+    Halves of an alternation have the settings of the whole, and records hold all settings.
+
+    Raises:
+        ValueError: such a setting is given, and not its default.
+    """
+    given = settings.model_fields_set if settings.alternation is None else set()
+    for name in sorted(UNUSED.get(settings.what, frozenset()) & given):
+        value = getattr(settings, name)
+        if value != USUAL[name]:
+            raise ValueError(f"{name} = {shown(value)} does not apply to what = {settings.what}")
+    for name, values in settings.choices.items() if "choices" in given else ():
+        if settings.what == "training" and len(values) != 1:
+            raise ValueError(
+                f"choices: expected one value of {name} with what = training, which searches no "
+                f"generation strategies, got {shown(values)}"
+            )
 
 
 def validated(content: dict[str, Any]) -> SearchSettings:

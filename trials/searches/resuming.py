@@ -44,7 +44,8 @@ def resumed_settings(
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab.record_url, name)
     of_file = {} if study_file is None else read_study_file(study_file)
-    usual = {"what": what_is_searched({"search": recorded}), "objective": recorded["objective"]}
+    usual = {"what": what_is_searched({"search": recorded})}
+    usual |= {name: recorded[name] for name in ("objective", "optimisers")}
     usual |= _kept_place(lab.record_url, name, of_file | given)
     usual = {key: value for key, value in usual.items() if key not in of_file}
     now = read_settings(usual | given | {"name": name}, study_file)
@@ -55,10 +56,18 @@ def resumed_settings(
     said = now.model_dump(mode="json", include=asked & whole.keys())
     alone = standing_alone(whole)
     try:
-        require_same(f"search {name}", {key: alone[key] for key in said}, said)
+        require_same(f"search {name}", _named(alone, said), said)
     except ValueError as error:
         raise ValueError(f"{error}: leave that out, or start a new search") from None
     return settings
+
+
+def _named(recorded: Any, said: Any) -> Any:
+    """What is recorded of the settings that are said, also of those within a setting, such as of
+    optimisers, which are recorded with all their values."""
+    if not (isinstance(recorded, dict) and isinstance(said, dict)):
+        return recorded
+    return {key: _named(recorded.get(key), value) for key, value in said.items()}
 
 
 def _kept_place(url: str, name: str, asked: Mapping[str, object]) -> dict[str, Any]:

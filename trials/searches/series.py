@@ -144,7 +144,7 @@ def resumed_searches(
     begun = recorded_members(lab.record_url, name)
     if not begun:
         return [resumed_settings(name, given, study_file)]
-    steps = asked.pop("steps", None)
+    steps, before = asked.pop("steps", None), asked.pop("learn_from", None)
     known = {s.full_name(): s for s in (resumed_settings(one, asked, None) for one in begun)}
     first = next(iter(known.values()))
     if not isinstance(first, GenerationSearch) or first.series is None:
@@ -156,6 +156,11 @@ def resumed_searches(
         raise ValueError(
             f"series {name} was made with steps = {','.join(map(str, series.steps))}, not "
             f"{shown(steps)}"
+        )
+    if before is not None and before != first.learn_from:
+        raise ValueError(
+            f"series {name} was made with learn_from = {','.join(first.learn_from) or 'none'}, "
+            f"not {shown(before)}"
         )
     *_, last = known.values()
     here = last.model_dump(mode="json", include=WHERE_IT_RUNS, exclude_unset=True)

@@ -15,7 +15,7 @@ from models.generators.conditions import Conditions
 from models.generators.muse import HEADS, as_nat, load_muse
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
-from models.generators.published import config_from_shapes, nat_from_state_dict
+from models.generators.published import config_from_shapes, load_nat, nat_from_state_dict
 from models.generators.registry import load_generator
 from models.testing import check_generator
 from models.tokenizers.decoder import GreyLevels
@@ -45,14 +45,19 @@ def test_logits_of_the_class_network_are_its_own() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("load", [load_muse, None])
 def test_logits_of_the_text_network_are_its_own(load: Any) -> None:
-    from models.generators.published import load_nat
-
     found, path = expected("muse_text"), REFERENCE / "muse_text.pth"
     nat = load_nat(path, 4) if load is None else load(path, 48, 4)
     nat.set_null_context(found["null_states"][0])
     states = found["states"]
     for name, seen in (("logits", states), ("null_logits", nat.null(states))):
         torch.testing.assert_close(nat(found["ids"], seen), found[name], atol=1e-4, rtol=0)
+
+
+def test_every_kind_reads_a_text_network_with_its_published_heads(tmp_path: Path) -> None:
+    config = NATConfig(5, 4, None, width=1152, depth=2, num_heads=16, mlp_ratio=1, context_width=6)
+    torch.save(NAT(config).state_dict(), tmp_path / "nnet_ema.pth")
+    for nat in (load_muse(tmp_path / "nnet_ema.pth", 5), load_nat(tmp_path / "nnet_ema.pth")):
+        assert nat.config == config
 
 
 @pytest.mark.parametrize("steps", [4, 8])

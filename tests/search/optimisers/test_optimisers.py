@@ -320,8 +320,10 @@ def test_a_limit_of_passes_holds(name: str) -> None:
     assert max(probe.strategy.forward_passes() for probe in run(made, plainly)) <= 5
 
 
-def test_nsgaii_passes_finds_a_front() -> None:
-    space = case_of("tpe", 4).space()
+@pytest.mark.parametrize("most", [None, 100])
+def test_nsgaii_passes_finds_a_front(most: int | None) -> None:
+    """A limit above 2T limits nothing."""
+    space = Space(GenerationStrategy.maskgit(4), max_forward_passes=most)
     made = make_optimiser(PARETO, space, Budget(300 * IMAGES, IMAGES), 0, tokens=64)
     passes = [probe.strategy.forward_passes() for probe in run(made, plainly)]
     assert set(passes) == {4, 5, 6, 7, 8}

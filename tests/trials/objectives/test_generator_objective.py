@@ -15,6 +15,7 @@ import torch
 from docs.extending import captioned
 from docs.extending.captioned import Captioned
 from docs.extending.captioned import CaptionedObjective as Mine
+from models import decoding, schedule_scores
 from models.precision import StagePrecisions
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -122,6 +123,28 @@ def test_less_memory_changes_nothing_but_rounding(monkeypatch: pytest.MonkeyPatc
     found = Mine().evaluate_with_gradient(FOUR, 120, 3)
     assert found.value == pytest.approx(expected.value, rel=0.05)
     assert found.gradient is not None
+
+
+def test_logits_of_few_images_at_a_time_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many codes the logits of a chunk are larger than the network."""
+    objective, sampling = Mine(), decoding.sample_tokens
+    whole = objective.sample(FOUR, 100, 3)
+    expected = objective.evaluate_with_gradient(FOUR, 120, 3)
+
+    def small(logits: torch.Tensor, *told: Any) -> torch.Tensor:
+        if len(logits) > 8:
+            raise torch.OutOfMemoryError("no memory for so many")
+        return sampling(logits, *told)
+
+    for module in (decoding, schedule_scores):
+        monkeypatch.setattr(module, "sample_tokens", small)
+    again = objective.sample(FOUR, 100, 3)
+    assert (again == whole).mean() > 0.9
+    found = Mine().evaluate_with_gradient(FOUR, 120, 3)
+    assert found.value == pytest.approx(expected.value, rel=0.05)
+    assert found.gradient is not None
+    assert expected.gradient is not None
+    assert found.gradient.values == pytest.approx(expected.gradient.values, rel=0.2, abs=0.5)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.data.contexts import TextContexts, store_contexts
+from models.data.contexts import SETTINGS, TextContexts, store_contexts
 from models.data.text import load_text_encoder
 from models.data.token_data import TokenData
 from models.generators.nat import NAT
@@ -168,6 +169,23 @@ def test_texts_are_trained_on_and_generated_for(
     again = ImagesObjective(**settings)
     again.prepare(tmp_path, quiet)  # read from the lab, its null context too
     assert again.evaluate(FOUR, 60, 1).value == objective.evaluate(FOUR, 60, 1).value
+
+
+def test_prompts_are_captions_encoded_as_those_of_the_data(
+    texts: Path, squares: Path, image_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(texts, other)
+    settings = image_settings | {"data": str(texts), "prompts": str(other)}
+    ImagesObjective(**settings)
+    told = json.loads((other / SETTINGS).read_text())
+    (other / SETTINGS).write_text(json.dumps(told | {"encoder_hash": "sha256:other"}))
+    with pytest.raises(ValueError, match=r"prompts: expected states of .*, got .* with sha256:o"):
+        ImagesObjective(**settings)
+    plain = str(image_settings["data"])
+    for data, prompts in ((plain, texts), (texts, plain), (plain, plain)):
+        with pytest.raises(ValueError, match="prompts: expected captions of the images in"):
+            ImagesObjective(**settings | {"data": str(data), "prompts": str(prompts)})
 
 
 def test_a_text_objective_without_states(image_settings: dict[str, Any], squares: Path) -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from search.measurement import Measurement
+from search.optimiser import Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.simulated import SimulatedObjective
@@ -92,6 +94,17 @@ def test_too_few_evaluations_make_no_table(tmp_path: Path) -> None:
     space = Space(GenerationStrategy.maskgit(4))
     settings = {"space": space.to_json(), "objective": {"tokens": 64}, "protocol": {}}
     record = Record.create(f"sqlite:///{tmp_path / 'r.db'}", "few", settings)
+    with pytest.raises(ValueError, match="expected at least 50 evaluations .* got 0 of 0"):
+        tabulate([record], tmp_path / "few.parquet")
+
+
+def test_evaluations_that_were_stopped_early_are_in_no_table(tmp_path: Path) -> None:
+    space = Space(GenerationStrategy.maskgit(4))
+    settings = {"space": space.to_json(), "objective": {"tokens": 64}, "protocol": {}}
+    record = Record.create(f"sqlite:///{tmp_path / 'r.db'}", "stopped", settings)
+    for number in range(60):
+        probe = Probe(number, space.start, 400, number, number, "sample")
+        record.add(probe, Measurement(9.0, None, 100, 8, 0.1), space)
     with pytest.raises(ValueError, match="expected at least 50 evaluations .* got 0 of 0"):
         tabulate([record], tmp_path / "few.parquet")
 

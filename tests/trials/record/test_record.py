@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.bound import Bound
 from search.measurement import Failure, Measurement
 from search.optimiser import RETEST, Probe
 from search.space import Space
@@ -38,6 +40,24 @@ def test_what_is_added_is_there_in_another_process_s_eyes(lab: Lab) -> None:
         (probe(1), Failure("ValueError: no")),
     ]
     assert opened.study_id == record.study_id
+
+
+def test_a_value_of_zero_on_a_log_scale_is_recorded(lab: Lab) -> None:
+    """Methods with rules of their own leave the bounds, and limits of passes set guidance to 0."""
+    bounds = {
+        "guidance_scale": Bound(1e-4, 4.0, log=True),
+        "sampling_temperature": Bound(0.2, 4.0, log=True),
+    }
+    space = Space(SPACE.start, bounds)
+    record = Record.create(lab.record_url, "study", {})
+    strategy = replace(SPACE.start, guidance_scale=(0.0, 1.0, 2.0))
+    asked = replace(probe(0), strategy=strategy)
+    record.add(asked, measured(3.25), space)
+    (trial,) = optuna.load_study(study_name="study", storage=lab.record_url).trials
+    assert trial.params["guidance_scale_0"] == 0.0
+    assert trial.distributions["guidance_scale_1"].log
+    (found,) = Record.open(lab.record_url, "study").evaluations
+    assert found.probe == asked
 
 
 def test_convergence_is_written_once(lab: Lab) -> None:

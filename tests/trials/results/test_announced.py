@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -45,6 +46,15 @@ def test_it_is_listed_and_shown_until_it_ends(lab: Lab, autonat: Autonat) -> Non
         )
     assert searches(lab) == []
     assert not [*(lab.folder / FOLDER).iterdir()]
+
+
+def test_it_lasts_as_long_as_it_is_prepared(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trials.results.announced.BEAT", 0.05)
+    monkeypatch.setattr("trials.record.driver.STALE", 1.0)
+    with announced(lab, FIRST):
+        time.sleep(1.5)
+        assert [*announcements(lab)] == ["first"]
+    assert announcements(lab) == {}
 
 
 def test_nobody_else_prepares_it_meanwhile(lab: Lab) -> None:

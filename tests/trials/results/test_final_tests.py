@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from search.measurement import Measurement
 from search.strategy import GenerationStrategy
 from search.training_strategy import TrainingStrategy
 from trials.results.final_tests import Tested
@@ -11,7 +13,7 @@ TRAINING = TrainingStrategy("beta", {"alpha": 2.0, "beta": 1.0})
 
 
 def test_a_test_is_of_a_strategy_up_to_the_last_digits_of_its_values() -> None:
-    tested = Tested(STRATEGY, 100, None, {}, [])
+    tested = Tested(STRATEGY, 100, 2, None, {}, [])
     moved = replace(STRATEGY, sampling_temperature=(1.0 + 1e-12, 1.0, 1.0))
     assert tested.is_of(moved, None)
     assert not tested.is_of(replace(STRATEGY, sampling_temperature=(1.01, 1.0, 1.0)), None)
@@ -19,7 +21,16 @@ def test_a_test_is_of_a_strategy_up_to_the_last_digits_of_its_values() -> None:
 
 
 def test_a_test_is_of_a_training_too() -> None:
-    tested = Tested(STRATEGY, 100, TRAINING, {}, [])
+    tested = Tested(STRATEGY, 100, 2, TRAINING, {}, [])
     assert tested.is_of(STRATEGY, TrainingStrategy("beta", {"alpha": 2.0 + 1e-12, "beta": 1.0}))
     assert not tested.is_of(STRATEGY, TrainingStrategy("beta", {"alpha": 2.1, "beta": 1.0}))
     assert not tested.is_of(STRATEGY, None)
+
+
+def test_a_part_of_the_seeds_is_no_final_test() -> None:
+    measured = [Measurement(value, 0.5, 100, 3, 1.0) for value in (2.0, 4.0)]
+    assert Tested(STRATEGY, 100, 2, None, {1: 2.0}, measured[:1]).final_test() is None
+    assert Tested(STRATEGY, 100, 2, None, {1: 2.0, 2: math.nan}, measured[:1]).final_test() is None
+    found = Tested(STRATEGY, 100, 2, None, {1: 2.0, 2: 4.0}, measured).final_test()
+    assert found is not None
+    assert (found.value, found.seeds) == (3.0, (1, 2))

@@ -80,6 +80,17 @@ def test_a_method_s_numbers_are_those_of_its_record(lab: Lab) -> None:
     assert (idle.left, idle.methods[0].speed, idle.methods[0].in_flight) == (None, None, None)
 
 
+def test_what_stopped_evaluations_save_pays_for_more(lab: Lab) -> None:
+    tpe = record(lab, "tpe", search=SEARCH | {"optimisers": ["tpe"]})
+    for images in (N // 4, N // 4, N, N // 2, *(N,) * 4):
+        add(tpe, 10.0, images=images)
+    told = search_progress([tpe]).methods[0]
+    assert (told.done, told.total, told.finished) == (8, 10, False)
+    for _ in range(2):
+        add(tpe, 10.0)
+    assert search_progress([tpe]).methods[0].finished
+
+
 def test_the_best_never_rises_not_even_at_the_retests(lab: Lab) -> None:
     tpe, seen = record(lab, "tpe"), []
     for value, role in ((20.0, "sample"), (12.0, "sample"), (15.0, RETEST), (14.0, RETEST)):

@@ -57,6 +57,27 @@ def test_the_evaluations_of_all_methods_are_used(lab: Lab) -> None:
     assert known.raised.keys() == set(SPACE.free)
 
 
+def test_evaluations_that_were_stopped_early_do_not_count(lab: Lab) -> None:
+    """They are the bad ones, and may be the most."""
+    record = recorded(lab, "tpe", 30)
+    for number in range(30, 90):
+        probe = Probe(number, SPACE.start, 400, 2**31 + number, number, "sample")
+        record.add(probe, Measurement(50.0, None, 100, 4, 0.1), SPACE)
+    assert found([record], [WINNER, *CONTROLS]).evaluations == 27
+
+
+def test_optunas_importance_is_of_the_evaluations_that_count(lab: Lab) -> None:
+    record = recorded(lab, "tpe", 20)
+    expected = record.importance()
+    record.supersede(record.evaluations[:5])
+    fewer = record.importance()
+    assert fewer != expected
+    other = Record.create(lab.record_url, "other", record.settings)
+    for evaluation in record.evaluations:
+        other.add(evaluation.probe, evaluation.result, SPACE)
+    assert fewer == other.importance()
+
+
 def test_what_several_methods_measured_alike_counts_once(lab: Lab) -> None:
     """A copy would be predicted from the other, and the model seem better than it is."""
     searches = [recorded(lab, "tpe", 20), recorded(lab, "two", 20)]

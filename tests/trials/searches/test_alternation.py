@@ -144,7 +144,7 @@ def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
 def test_interrupted_twice_and_resumed_equals_not_interrupted(
     autonat: Autonat, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Early and late. Files of another record that lie in the lab are not believed."""
+    """Early and late. Files of another record, or of an unfinished search, are not believed."""
     lab = tmp_path / "lab"
     shutil.copytree(whole / "results", lab / "results")
     measure = DigitsObjective.evaluate
@@ -168,6 +168,8 @@ def test_interrupted_twice_and_resumed_equals_not_interrupted(
         code, _, err = autonat(*words)
         assert code == 130
         assert f"autonat search --resume a --lab {lab} continues it" in err
+        assert autonat("report", "a-r1-training", "--lab", lab)[0] == 0
+        assert (lab / "results" / "a-r1-training" / "best.json").exists()
     code, out, err = autonat(*resume)
     assert code == 0, err
     assert count > 30

@@ -8,9 +8,11 @@ from pathlib import Path
 import optuna
 import pytest
 
+from tests.options import laid_over
 from trials.lab import Lab
 from trials.record.studies import study_names
 from trials.runners import ray_runner
+from trials.searches.settings import USUAL
 
 Autonat = Callable[..., tuple[int, str, str]]
 SEARCH = [
@@ -153,13 +155,17 @@ def test_what_prepare_made_must_travel_too(
             "--objective simulated --scheduler asha --optimiser tpe",
             "expected 1 with scheduler asha, which stops single",
         ),
-        ("--what joint --objective digits", "expected 1 for a search that trains a model an eval"),
+        (
+            f"--what joint --objective digits --budget {USUAL['budget']}",
+            "expected 1 for a search that trains a model an eval",
+        ),
     ],
 )
 def test_evaluations_that_cannot_be_measured_at_once(
     autonat: Autonat, more: str, line: str
 ) -> None:
-    assert line in refused(*autonat(*SEARCH, "--evaluations-together", "4", *more.split()))
+    words = laid_over(SEARCH[1:], "--evaluations-together", "4", *more.split())
+    assert line in refused(*autonat(SEARCH[0], *words))
 
 
 @pytest.mark.parametrize(

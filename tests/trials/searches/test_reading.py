@@ -1,4 +1,4 @@
-"""Errors of study files name the file where it is at fault."""
+"""Errors of settings: those of study files name the file, and what would not be used is refused."""
 
 from __future__ import annotations
 
@@ -33,3 +33,30 @@ def test_a_flag_is_at_fault(tmp_path: Path) -> None:
         "steps: expected a whole number, got 'many'"
     )
     assert refused("scheduler: asha", {"runner": "local"}, tmp_path).startswith("scheduler asha: ")
+
+
+@pytest.mark.parametrize(
+    ("what", "setting", "value", "line"),
+    [
+        ("training", "budget", 77, "budget = 77 does not apply to what = training"),
+        ("training", "controls", ["one step"], "controls = "),
+        ("training", "bounds", {"guidance_scale": {"low": 0, "high": 1}}, "bounds = "),
+        ("training", "frozen", ["guidance_scale"], "frozen = "),
+        ("training", "choices", {"token_order": ["confidence", "halton"]}, "expected one value"),
+        ("joint", "budget", 77, "budget = 77 does not apply to what = joint"),
+        ("joint", "controls", ["one step"], "controls = "),
+    ],
+)
+def test_what_would_not_be_used_is_refused(
+    what: str, setting: str, value: object, line: str
+) -> None:
+    values = {"what": what, "objective": "digits", setting: value}
+    with pytest.raises(ValueError, match=line):
+        read_settings(values)
+    read_settings(values | {"alternation": "both"})  # a half has the settings of the whole
+    read_settings(values | {"what": "both"})
+
+
+def test_a_fixed_choice_is_used_in_training() -> None:
+    values = {"what": "training", "objective": "digits", "choices": {"token_order": ["halton"]}}
+    assert read_settings(values).generation_space().start.token_order == "halton"

@@ -48,6 +48,27 @@ def test_a_search_is_resumed_with_the_runner_that_it_had(begun: Lab, autonat: Au
     assert "Ray" not in err.replace("importing PyTorch, Ray and MLflow", "")
 
 
+def test_the_study_file_that_began_a_search_resumes_it(
+    autonat: Autonat, lab: Lab, tmp_path: Path
+) -> None:
+    """The record has all settings of optimisers, the file those that were given."""
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "objective: simulated\noptimisers: [tpe]\nsteps: 2\nbudget: 300\n"
+        "images_per_evaluation: 100\nrunner: local\n"
+        "optimiser_settings: {tpe: {common_random_numbers: true}}\n"
+        "test_images: 100\ntest_seeds: [1]\nbounds: {guidance_scale: {low: 0, high: 3}}\n"
+    )
+    words = ("--lab", lab.folder)
+    assert autonat("search", file, "--name", "f", *words)[0] == 0
+    code, _, err = autonat("search", file, "--resume", "f", *words)
+    assert code == 0, err
+    given = {"lab": lab.folder, "optimiser_settings": {"tpe": {"common_random_numbers": False}}}
+    line = "search f was made with optimiser_settings.tpe.common_random_numbers = True, not False"
+    with pytest.raises(ValueError, match=line):
+        resumed_settings("f", given, None)
+
+
 def test_what_is_asked_for_comes_before_what_was(begun: Lab, tmp_path: Path) -> None:
     place = {"runner": "ray", "workers": 3, "gpus_per_trial": 0.5, "evaluations_together": 2}
     note_place(begun.record_url, "x-random", place)

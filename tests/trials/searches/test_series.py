@@ -18,7 +18,7 @@ from trials.searches.earlier_searches import earlier_searches
 from trials.searches.reading import read_settings
 from trials.searches.search_run import SearchRun
 from trials.searches.series import read_searches, recorded_members, resumed_searches
-from trials.searches.settings import GenerationSearch, SearchSettings
+from trials.searches.settings import USUAL, GenerationSearch, SearchSettings
 
 VALUES: dict[str, Any] = {
     "objective": "simulated",
@@ -86,6 +86,12 @@ def test_a_series_is_resumed_by_its_name(lab: Lab) -> None:
         resumed_searches("mine", given | {"steps": [2, 4]}, None)
     with pytest.raises(ValueError, match="search mine-T2 was made with budget = 900, not 1000"):
         resumed_searches("mine", given | {"budget": 1000}, None)
+    later, *_ = read(steps=[3, 5], name="later", lab=lab.folder, learn_from=["mine-T4"])
+    run(later, lab)
+    taught = given | {"learn_from": ["mine-T4"]}
+    assert resumed_searches("later", taught, None) == resumed_searches("later", given, None)
+    with pytest.raises(ValueError, match="series later was made with learn_from = mine-T4, not"):
+        resumed_searches("later", given | {"learn_from": ["mine-T8"]}, None)
 
 
 def test_a_series_goes_on_where_it_last_ran(lab: Lab) -> None:
@@ -138,7 +144,7 @@ def test_bad_input(lab: Lab) -> None:
     with pytest.raises(ValueError, match=r"steps: expected one T, got \[2, 4\]; `autonat search`"):
         read_settings(VALUES | {"steps": [2, 4]})
     with pytest.raises(ValueError, match="steps = 2,4: expected one T with what = joint"):
-        read(steps=[2, 4], what="joint")
+        read(steps=[2, 4], what="joint", budget=USUAL["budget"])
     with pytest.raises(ValueError, match="optimiser tpe does not learn from earlier searches"):
         read(steps=[2, 4], optimisers=["coarse-to-fine", "tpe"])
     with pytest.raises(ValueError, match="learn_from: 'a' is named twice"):
