@@ -97,7 +97,7 @@ def generate(
     """
     batch = Batch(conditions, strategy, random)
     noise = _noise(batch, generator.tokens)
-    images = len(conditions)
+    images = max(1, len(conditions))  # none are one empty piece
     at_once = images if rows is None or watch is not None else rows
     found = []
     for first, part in zip(range(0, images, at_once), conditions.split(at_once), strict=True):

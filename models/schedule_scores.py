@@ -107,10 +107,10 @@ def generate_scored(
     Raises:
         ValueError: see `generate`.
     """
-    images, device = len(conditions), conditions.device
+    images, device = max(1, len(conditions)), conditions.device  # none are one empty piece
     seed = 0 if random is None else random.initial_seed()
     other = torch.Generator(device).manual_seed(derived_seed("forecasts", seed))
-    shape = (images, generator.tokens)
+    shape = (len(conditions), generator.tokens)
     noise = []
     for t in range(strategy.steps):
         drawn = torch.rand((2, *shape), device=device, generator=random)

@@ -211,7 +211,7 @@ def search(
         )
     if own is not None and (shown_settings := settings_of(own)):
         given["objective_settings"] = shown_settings
-    asked = read_settings(given)
+    asked = read_settings(given, begun=resume)
     if resume:
         named = asked if asked.name is not None else asked.completed()
         asked = resumed_settings(named.full_name(), given, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,16 @@ KNOWN = [name for name in USUAL if name not in {"alternation", "series"}]
 """The settings that people give; the others are given by searches that belong together."""
 
 
-def read_settings(values: dict[str, Any], study_file: Path | None = None) -> SearchSettings:
+def read_settings(
+    values: dict[str, Any], study_file: Path | None = None, begun: bool = False
+) -> SearchSettings:
     """Read settings from a YAML study file, or the preset of that name, and override them.
 
     Args:
         values: settings that override those of the file. Of settings that hold values by name,
             such as bounds, each name is overridden on its own.
         study_file: the file; None reads no file.
+        begun: whether the search exists already; its record may hold settings that it does not use.
 
     Returns:
         The settings, which mean the same in any working directory.
@@ -60,8 +64,10 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
     """
     content = {} if study_file is None else read_study_file(study_file)
     try:
-        settings = validated(standing_alone(laid_over(content, values)))
-        _refuse_unused(settings)
+        given = laid_over(content, values)
+        settings = validated(standing_alone(given))
+        if not begun:
+            _refuse_unused(settings, given.keys())
         return settings
     except ValueError as error:
         named = re.match(r"(\w+)[.:]", str(error))
@@ -70,16 +76,21 @@ def read_settings(values: dict[str, Any], study_file: Path | None = None) -> Sea
         raise
 
 
-def _refuse_unused(settings: SearchSettings) -> None:
+def _refuse_unused(settings: SearchSettings, given: Collection[str]) -> None:
     """Refuse settings of generation strategies or their search that this search would not use.
 
-    Halves of an alternation have the settings of the whole, and records hold all settings.
+    Halves of an alternation have the settings of the whole.
+
+    Args:
+        settings: of the search.
+        given: the names of those that people gave, without what a preset brings.
 
     Raises:
         ValueError: such a setting is given, and not its default.
     """
-    given = settings.model_fields_set if settings.alternation is None else set()
-    for name in sorted(UNUSED.get(settings.what, frozenset()) & given):
+    if settings.alternation is not None:
+        return
+    for name in sorted(UNUSED.get(settings.what, frozenset()).intersection(given)):
         value = getattr(settings, name)
         if value != USUAL[name]:
             raise ValueError(f"{name} = {shown(value)} does not apply to what = {settings.what}")

@@ -40,7 +40,8 @@ def resumed_settings(
     Raises:
         ValueError: there is no such search, or a given setting differs from the recorded one.
     """
-    where = read_settings({k: v for k, v in given.items() if k in WHERE_IT_RUNS}, study_file)
+    place = {k: v for k, v in given.items() if k in WHERE_IT_RUNS}
+    where = read_settings(place, study_file, begun=True)
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
     recorded = recorded_settings(lab.record_url, name)
     of_file = {} if study_file is None else read_study_file(study_file)
@@ -48,7 +49,7 @@ def resumed_settings(
     usual |= {name: recorded[name] for name in ("objective", "optimisers")}
     usual |= _kept_place(lab.record_url, name, of_file | given)
     usual = {key: value for key, value in usual.items() if key not in of_file}
-    now = read_settings(usual | given | {"name": name}, study_file)
+    now = read_settings(usual | given | {"name": name}, study_file, begun=True)
     whole = {name: USUAL[name] for name in LATER} | recorded
     here = now.model_dump(mode="json", exclude=set(whole), exclude_unset=True)
     settings = validated(recorded | here)
@@ -56,18 +57,21 @@ def resumed_settings(
     said = now.model_dump(mode="json", include=asked & whole.keys())
     alone = standing_alone(whole)
     try:
-        require_same(f"search {name}", _named(alone, said), said)
+        require_same(f"search {name}", {key: _named(alone, said, key) for key in said}, said)
     except ValueError as error:
         raise ValueError(f"{error}: leave that out, or start a new search") from None
     return settings
 
 
-def _named(recorded: Any, said: Any) -> Any:
-    """What is recorded of the settings that are said, also of those within a setting, such as of
-    optimisers, which are recorded with all their values."""
-    if not (isinstance(recorded, dict) and isinstance(said, dict)):
-        return recorded
-    return {key: _named(recorded.get(key), value) for key, value in said.items()}
+def _named(recorded: Mapping[str, Any], said: Mapping[str, Any], name: str) -> Any:
+    """The recorded value of a setting; of the settings of optimisers, which are recorded with all
+    their values, only those that are said."""
+    if name != "optimiser_settings":
+        return recorded[name]
+    return {
+        optimiser: {key: recorded[name].get(optimiser, {}).get(key) for key in values}
+        for optimiser, values in said[name].items()
+    }
 
 
 def _kept_place(url: str, name: str, asked: Mapping[str, object]) -> dict[str, Any]:

@@ -53,11 +53,15 @@ def test_a_value_of_zero_on_a_log_scale_is_recorded(lab: Lab) -> None:
     strategy = replace(SPACE.start, guidance_scale=(0.0, 1.0, 2.0))
     asked = replace(probe(0), strategy=strategy)
     record.add(asked, measured(3.25), space)
-    (trial,) = optuna.load_study(study_name="study", storage=lab.record_url).trials
+    for number in range(1, 12):  # some with a log scale of the same parameter
+        record.add(replace(probe(number), strategy=SPACE.start), measured(number + 1.0), space)
+    trial, other, *_ = optuna.load_study(study_name="study", storage=lab.record_url).trials
     assert trial.params["guidance_scale_0"] == 0.0
     assert trial.distributions["guidance_scale_1"].log
-    (found,) = Record.open(lab.record_url, "study").evaluations
-    assert found.probe == asked
+    assert other.distributions["guidance_scale_0"].log
+    opened = Record.open(lab.record_url, "study")
+    assert opened.evaluations[0].probe == asked
+    assert opened.importance()
 
 
 def test_convergence_is_written_once(lab: Lab) -> None:

@@ -57,6 +57,14 @@ def test_what_would_not_be_used_is_refused(
     read_settings(values | {"what": "both"})
 
 
+def test_what_a_preset_or_a_record_brings_is_not_refused() -> None:
+    for preset in ("muse-class", "titok-b64", "halton-256-base"):
+        found = read_settings({"what": "training", "objective": "digits", "start": preset})
+        assert found.bounds or found.frozen
+    values = {"what": "training", "objective": "digits", "budget": 77}
+    assert read_settings(values, begun=True).budget == 77
+
+
 def test_a_fixed_choice_is_used_in_training() -> None:
     values = {"what": "training", "objective": "digits", "choices": {"token_order": ["halton"]}}
     assert read_settings(values).generation_space().start.token_order == "halton"

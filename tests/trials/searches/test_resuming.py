@@ -67,6 +67,9 @@ def test_the_study_file_that_began_a_search_resumes_it(
     line = "search f was made with optimiser_settings.tpe.common_random_numbers = True, not False"
     with pytest.raises(ValueError, match=line):
         resumed_settings("f", given, None)
+    file.write_text(file.read_text().replace("{guidance_scale: {low: 0, high: 3}}", "{}"))
+    with pytest.raises(ValueError, match="search f was made with bounds"):
+        resumed_settings("f", {"lab": lab.folder}, file)
 
 
 def test_what_is_asked_for_comes_before_what_was(begun: Lab, tmp_path: Path) -> None:
