@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Self
 
 ATTRIBUTE = "driver"
+BEAT = 5.0
+"""Seconds between two signs of life."""
 STALE = 60.0
 """Seconds without a sign of life after which a driver counts as dead."""
 

@@ -16,11 +16,9 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from trials.record.driver import ATTRIBUTE, Driver
+from trials.record.driver import ATTRIBUTE, BEAT, Driver
 from trials.record.storage import STORAGE_ERRORS, open_storage, readable
 
-BEAT = 5.0
-"""Seconds between two signs of life."""
 SETTLE = 0.3
 """Seconds after which two drivers that start at the same time have seen each other."""
 

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from search.files import named_os_errors, write_text
 from trials.lab import Lab
-from trials.record.driver import Driver
-from trials.record.hold import BEAT
+from trials.record.driver import BEAT, Driver
 
 FOLDER = "preparing"
 
