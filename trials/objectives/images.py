@@ -32,7 +32,7 @@ from trials.objectives.named_paths import KindAndPath, PathText
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import NATTraining
 from trials.objectives.real_examples import RealExamples
-from trials.objectives.token_examples import TokenExamples, real_examples
+from trials.objectives.token_examples import TokenExamples, real_examples, texts_to_generate
 from trials.objectives.yardstick import Yardstick
 
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
@@ -210,7 +210,7 @@ class ImagesObjective(NATObjective):
         # Workers start in another folder.
         self._data_folder = None if data is None else Path(data).resolve()
         texts = None if prompts is None else TokenData.open(Path(prompts).resolve())
-        self._prompts = _prompts(texts, self._data)
+        self._prompts = texts_to_generate(texts, self._data)
         self._grid = self._find_grid(grid)
         self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
         config = self._network(size, width, depth, num_heads, num_classes, dropout)
@@ -378,27 +378,3 @@ def _published(
             f"num_classes = {num_classes}, but {weights} has {generator.num_conditions}"
         )
     return generator
-
-
-def _prompts(prompts: TokenData | None, data: TokenData | None) -> TextContexts | None:
-    """The texts to generate for, those of the prompts or else of the data; None for classes.
-
-    Raises:
-        ValueError: the prompts or their data have no captions, or another encoder encoded each.
-    """
-    captioned = data is not None and data.captions() is not None
-    if prompts is None:
-        return TextContexts.open(data) if data is not None and captioned else None
-    for folder in (prompts, data):
-        if folder is not None and folder.captions() is None:
-            raise ValueError(f"prompts: expected captions of the images in {folder.folder}")
-    found = TextContexts.open(prompts)
-    if data is not None:
-        trained = TextContexts.open(data)
-        if trained.encoder_hash != found.encoder_hash:
-            raise ValueError(
-                f"prompts: expected states of {trained.encoder} with the weights "
-                f"{trained.encoder_hash}, as in {data.folder}, got {found.encoder} with "
-                f"{found.encoder_hash}"
-            )
-    return found

@@ -63,6 +63,30 @@ class TokenExamples:
         return tokens, MappedRows(contexts.states, contexts.of_rows(rows), torch.float32)
 
 
+def texts_to_generate(prompts: TokenData | None, data: TokenData | None) -> TextContexts | None:
+    """The texts to generate for, those of the prompts or else of the data; None for classes.
+
+    Raises:
+        ValueError: the prompts or their data have no captions, or another encoder encoded each.
+    """
+    captioned = data is not None and data.captions() is not None
+    if prompts is None:
+        return TextContexts.open(data) if data is not None and captioned else None
+    for folder in (prompts, data):
+        if folder is not None and folder.captions() is None:
+            raise ValueError(f"prompts: expected captions of the images in {folder.folder}")
+    found = TextContexts.open(prompts)
+    if data is not None:
+        trained = TextContexts.open(data)
+        if trained.encoder_hash != found.encoder_hash:
+            raise ValueError(
+                f"prompts: expected states of {trained.encoder} with the weights "
+                f"{trained.encoder_hash}, as in {data.folder}, got {found.encoder} with "
+                f"{found.encoder_hash}"
+            )
+    return found
+
+
 def real_examples(data: TokenData | None, texts: TextContexts | None) -> RealExamples | None:
     """The real images of token data, without their mirror images.
 

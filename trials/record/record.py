@@ -383,8 +383,7 @@ class Record:
             evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, min(0.5, 5 / done)))
         counting = optuna.create_study(direction="minimize")
         numbers = {e.number for e in self._evaluations}  # without those that were superseded
-        trials = self._study.get_trials(deepcopy=False)
-        counting.add_trials([trial for trial in trials if trial.number in numbers])
+        counting.add_trials([t for t in self._study.get_trials(False) if t.number in numbers])
         return dict(get_param_importances(counting, evaluator=evaluator))
 
     def frame(self) -> pd.DataFrame:

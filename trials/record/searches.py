@@ -75,6 +75,11 @@ def has_begun(url: str, name: str) -> bool:
     return any(study.search == name for study in studies_of(url).values())
 
 
+def has_finished(url: str, name: str) -> bool:
+    """Whether there is a search of that name, and it is finished."""
+    return has_begun(url, name) and is_finished(search_records(url, name))
+
+
 def refuse_taken(url: str, name: str, methods: Iterable[str]) -> None:
     """Refuse to start a search under a name that is in use.
 

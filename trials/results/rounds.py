@@ -8,12 +8,7 @@ from search.controls import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.record.record import Record
-from trials.record.searches import (
-    alternation_names,
-    has_begun,
-    is_finished,
-    search_records,
-)
+from trials.record.searches import alternation_names, has_finished, search_records
 from trials.results.results import MethodResult, method_results
 
 BEFORE = "before"
@@ -53,13 +48,10 @@ def recorded_rounds(lab: Lab, name: str) -> list[Round]:
         number = len(rounds) + 1
         training, generation = (half_name(name, number, w) for w in ("training", "generation"))
         best = lab.results(generation) / "best.json"
-        if not best.exists() or not _finished(lab, training) or not _finished(lab, generation):
+        finished = all(has_finished(lab.record_url, half) for half in (training, generation))
+        if not (finished and best.exists()):
             return rounds
         rounds.append(Round(training, generation, StrategyFile.read(best)))
-
-
-def _finished(lab: Lab, name: str) -> bool:
-    return has_begun(lab.record_url, name) and is_finished(search_records(lab.record_url, name))
 
 
 def recorded_results(lab: Lab, name: str) -> tuple[list[Record], list[MethodResult]]:

@@ -25,7 +25,7 @@ from trials.record.hold import hold
 from trials.record.kinds import ALTERNATION, alternation_study
 from trials.record.place import note_place
 from trials.record.record import Record
-from trials.record.searches import has_begun, is_finished, refuse_taken, search_records
+from trials.record.searches import has_begun, has_finished, refuse_taken
 from trials.results.rounds import Round, best_round, half_name, round_value
 from trials.searches.launch import check
 from trials.searches.reading import read_settings
@@ -156,7 +156,7 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
     else:
         best.unlink(missing_ok=True)  # left over from another record
     # An unfinished search has that file, too, once it was reported.
-    if not (begun and best.exists() and is_finished(search_records(lab.record_url, name))):
+    if not (best.exists() and has_finished(lab.record_url, name)):
         found = search(half, begun)
         if found is None:
             return None

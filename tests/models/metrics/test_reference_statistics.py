@@ -126,6 +126,15 @@ def test_a_singular_covariance_is_one_in_spite_of_rounding(
         read_reference(tmp_path / "r.npz")
 
 
+def test_tensors_as_training_code_saves_them(tmp_path: Path) -> None:
+    """In half precision, or still with a gradient."""
+    mean, covariance = torch.zeros(3), torch.eye(3)
+    for saved in (covariance.bfloat16(), covariance.clone().requires_grad_()):
+        torch.save({"mu": mean, "cov": saved}, tmp_path / "r.pt")
+        found = read_reference(tmp_path / "r.pt").statistics
+        assert torch.equal(found.covariance, covariance.double())
+
+
 def test_damage_is_one_line(tmp_path: Path) -> None:
     """Cut or with wrong bytes: statistics, or a reason in one line."""
     path, rng = tmp_path / "r.npz", np.random.default_rng(0)
