@@ -7,7 +7,8 @@ import tempfile
 from search.dimensions import SearchSpace
 from search.optimiser import Optimiser
 from trials.objectives.objective import Objective
-from trials.record.record import Best, Record
+from trials.record.best import Best
+from trials.record.record import Record
 from trials.runners.local_runner import run_local
 from trials.runners.study import Study
 

@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.kept_rows import Row, read_rows, require_same_plan, rows_of_tasks, run_command
 from search.controls import CONTROLS
-from search.earlier import EarlierEvaluation, EarlierSearch
-from search.optimiser import Budget
+from search.earlier import EarlierSearch
+from search.optimiser import Budget, Evaluated
 from search.registry import make_optimiser
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -106,7 +106,7 @@ def _task(given: argparse.Namespace, task: tuple[str, int]) -> list[Row]:
         if best is None:
             raise ValueError(f"{name}: nothing was measured")
         measured = [
-            EarlierEvaluation(done.probe.strategy, done.measurement.value, done.probe.seed)
+            Evaluated(done.probe.strategy, done.measurement.value, done.probe.seed)
             for done in record.evaluations
             if done.measurement is not None
         ]

@@ -16,6 +16,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from search.controls import RULE_OF_THUMB, or_last
+
 SEARCH_COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#b2559b", "#b58900", "#3a9bd9", "#8f6a4a"),
     *("#5b5fd0", "#d9739f", "#6b8e23"),
@@ -24,7 +26,6 @@ SEARCH_COLOURS = (
 a dash of its own as well, so that nobody has to tell them apart by colour alone."""
 CONTROL_COLOUR = "#7d828a"
 """The colour of everything that was not searched."""
-RULE_OF_THUMB = "rule of thumb"
 TICKS = (1, 1.5, 2, 3, 4, 5, 7)
 """Ticks of a log axis, times powers of ten; Plotly's own ticks would label 20 as 2."""
 MOST_POWERS = 6
@@ -148,7 +149,7 @@ def final_test(
         colour: the colour of each label.
         metric: the label of the metric.
     """
-    ranked = sorted(tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
+    ranked = sorted(tests.items(), key=lambda item: or_last(item[1].value))
     figure = go.Figure()
     for label, test in ranked:
         name, style = html.escape(label), colour[label]

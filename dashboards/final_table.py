@@ -8,13 +8,13 @@ from typing import Any
 
 from dashboards.formatting import common_decimals, decimals_seen, difference, gigaflops, with_error
 from dashboards.input import Anchor, Result
-from search.controls import best_searched
+from search.controls import best_searched, or_last
 from search.measurement import metric_label
 
 
 def ranked_by_value(named: Mapping[str, Result]) -> list[tuple[str, Result]]:
     """Sort the results by value, lowest first; results without a number are last."""
-    return sorted(named.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
+    return sorted(named.items(), key=lambda item: or_last(item[1].value))
 
 
 def winners_of_searches(results: Sequence[Result]) -> list[Result]:
@@ -40,7 +40,7 @@ def final_rows(
         (a.value, {"anchor": True, "label": a.label, "fid": with_error(a.value, None, decimals)})
         for a in anchors
     ]
-    return [row for _, row in sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))]
+    return [row for _, row in sorted(rows, key=lambda row: or_last(row[0]))]
 
 
 def _seen(result: Result, named: Mapping[str, Result]) -> str:

@@ -61,8 +61,9 @@ def difference(result: Result, best: Result, decimals: int | None = None) -> str
     if result is best:
         return "best"
     combined = combined_error(result, best)
-    if combined is None:
-        return (f"+{gap:.3g}" if decimals is None else f"+{gap:,.{decimals}f}") + ", error unknown"
+    if not combined:  # unknown, or 0 where the tests are exact
+        text = f"+{gap:.3g}" if decimals is None else f"+{gap:,.{decimals}f}"
+        return text if combined == 0 else text + ", error unknown"
     noise = ", inside the noise" if is_noise(gap, combined) else ""
     return f"+{gap:,.{error_decimals(combined) if decimals is None else decimals}f}{noise}"
 
@@ -73,7 +74,7 @@ def combined_error(one: Result, other: Result) -> float | None:
     Returns:
         The error, or None if one of the two is unknown.
     """
-    if not one.standard_error or not other.standard_error:
+    if one.standard_error is None or other.standard_error is None:
         return None
     return math.hypot(one.standard_error, other.standard_error)
 

@@ -9,7 +9,7 @@ from dashboards.cautions import warnings
 from dashboards.formatting import describe_tests, difference, with_error
 from dashboards.input import Anchor, Result
 from dashboards.standing import standing
-from search.controls import RULE_OF_THUMB, best_control
+from search.controls import RULE_OF_THUMB, best_control, or_last, ranked
 from search.measurement import metric_label
 from search.strategy import GenerationStrategy
 
@@ -21,7 +21,7 @@ def of_search(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
         results: one a method and control, at least one.
         anchors: what stands beside them.
     """
-    best, *_ = _ranked(results)
+    best, *_ = ranked(results)
     said = standing(results)
     lines = [
         f"## {_found(best)}",
@@ -46,7 +46,7 @@ def of_method(result: Result, results: Sequence[Result], anchors: Sequence[Ancho
     rule, lowest = _named(results, RULE_OF_THUMB), best_control(results)
     controls = [c for c in (rule, None if lowest is rule else lowest) if c is not None]
     beside = [f"{c.method} {with_error(c.value, c.standard_error)}" for c in controls]
-    best, *_ = _ranked(results)
+    best, *_ = ranked(results)
     place = difference(result, best)
     lines = [
         f"## {_found(result)}",
@@ -72,7 +72,7 @@ def of_alternation(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
         results: the state before it, then each round's winner; at least one.
         anchors: what stands beside them.
     """
-    best, *_ = _ranked(results)
+    best, *_ = ranked(results)
     before = results[0]
     trained = [f"{r.label}: trained with {r.training}." for r in results if r.training is not None]
     lines = [
@@ -92,7 +92,7 @@ def of_alternation(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
 def table(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
     """The final test as a table, the lowest value first."""
     metric = metric_label(results[0].metric)
-    best, *_ = _ranked(results)
+    best, *_ = ranked(results)
     rows = [
         (
             r.value,
@@ -102,10 +102,10 @@ def table(results: Sequence[Result], anchors: Sequence[Anchor]) -> str:
             f"{r.images:,}" if r.searched else "",
             str(r.forward_passes),
         )
-        for r in _ranked(results)
+        for r in ranked(results)
     ]
     rows += [(a.value, a.label, with_error(a.value, None), "", "", "") for a in anchors]
-    ordered = sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))
+    ordered = sorted(rows, key=lambda row: or_last(row[0]))
     head = ("method", f"final test {metric}", "from the best", "images searched", "passes an image")
     return _lines(head, [row[1:] for row in ordered])
 
@@ -140,10 +140,6 @@ def _protocol(results: Sequence[Result]) -> str:
     return " ".join(
         f"Final test, on seeds that no search saw: {said}." for said in describe_tests(results)
     )
-
-
-def _ranked(results: Sequence[Result]) -> list[Result]:
-    return sorted(results, key=lambda r: (math.isnan(r.value), r.value))
 
 
 def _named(results: Sequence[Result], name: str) -> Result | None:

@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dashboards import figures
 from dashboards.cautions import meanings, warnings
 from dashboards.evaluations import evaluations_data, packed
 from dashboards.film import film_part
@@ -44,7 +43,7 @@ from dashboards.result_figures import (
 from dashboards.sample_grids import sheets_part
 from dashboards.sensitivity_figure import importance_figure, most_sensitive, sensitivity_figure
 from dashboards.standing import standing
-from search.controls import best_control, best_searched
+from search.controls import RULE_OF_THUMB, best_control, best_searched, or_last
 from search.files import write_text
 from search.measurement import metric_label
 from search.sensitivity import Sensitivity
@@ -185,7 +184,7 @@ def _summary(named: Mapping[str, Result]) -> str:
         (
             r
             for r in named.values()
-            if r.method == figures.RULE_OF_THUMB and r.strategy.steps == best.strategy.steps
+            if r.method == RULE_OF_THUMB and r.strategy.steps == best.strategy.steps
         ),
         None,
     )
@@ -243,12 +242,11 @@ def _over_seeds(searches: Searches | None, named: Mapping[str, Result]) -> list[
             "label": label,
             "seeds": len(several[label]),
             "fid": with_error(test.value, test.standard_error, decimals),
-            "lowest": with_error(min(test.values), None, decimals),
-            "highest": with_error(max(test.values), None, decimals),
+            "lowest": with_error(min(finite, default=math.nan), None, decimals),
+            "highest": with_error(max(finite, default=math.nan), None, decimals),
         }
-        for label, test in sorted(
-            tests.items(), key=lambda item: (math.isnan(item[1].value), item[1].value)
-        )
+        for label, test in sorted(tests.items(), key=lambda item: or_last(item[1].value))
+        for finite in [[value for value in test.values if math.isfinite(value)]]
     ]
 
 
@@ -269,7 +267,7 @@ def _schedules(
     only = {label for label, result in named.items() if any(result is one for one in kept)}
     for steps in sorted({r.strategy.steps for r in named.values() if r.searched}):
         drawn = {k: r.strategy for k, r in named.items() if r.strategy.steps == steps and k in only}
-        rule = {figures.RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
+        rule = {RULE_OF_THUMB: GenerationStrategy.maskgit(steps)}
         names = schedules_of(drawn.values())
         sections.append(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from dashboards.schedule_figure import Searched, schedules
 from dashboards.seeds_figure import best_fid_over_seeds
 from dashboards.steps_figure import value_over_steps
 from search.controls import RULE_OF_THUMB, best_control, best_searched
-from search.measurement import metric_label
+from search.measurement import error_of_mean, metric_label
 
 
 def labelled(results: Sequence[Result]) -> dict[str, Result]:
@@ -144,8 +143,7 @@ def over_seeds(results: Sequence[Result]) -> figures.FinalTest:
     if len(results) == 1:
         return _test(results[0])
     values = [result.value for result in results]
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return figures.FinalTest(float(np.mean(values)), error, values)
+    return figures.FinalTest(float(np.mean(values)), error_of_mean(values), values)
 
 
 def draw_over_images(named: Mapping[str, Result], anchors: Sequence[Anchor]) -> go.Figure | None:

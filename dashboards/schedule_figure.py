@@ -11,8 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboards.figures import CONTROL_COLOUR, RULE_OF_THUMB, dash_of, rgba, styled, symbol_of
+from dashboards.figures import CONTROL_COLOUR, dash_of, rgba, styled, symbol_of
 from search.bound import Bound
+from search.controls import RULE_OF_THUMB
 from search.schedules import SCHEDULES, STANDARD
 from search.strategy import GenerationStrategy, schedules_of
 

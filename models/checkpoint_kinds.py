@@ -23,6 +23,7 @@ class CheckpointKind:
         has: parts of names; each occurs at the beginning of the name of some tensor.
         lacks: parts of names that begin the name of no tensor.
         also: other kinds whose loaders read it, too.
+        texts: whether it is a generator for texts, not for classes.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CheckpointKind:
     has: tuple[str, ...]
     lacks: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    texts: bool = False
 
     def fits(self, names: Collection[str]) -> bool:
         """Whether the names of a file's tensors have all these marks."""
@@ -55,6 +57,7 @@ MARKS = (
         *("nat", "generator", "a NAT for texts, as AdaNAT and MUSE-Pytorch have it"),
         (*NAT_BLOCKS, "context_embed.weight"),
         also=("muse",),
+        texts=True,
     ),
     CheckpointKind(
         *("muse", "generator", "MUSE-Pytorch's network for classes"), NAT_BLOCKS, ("context_embed",)
@@ -93,7 +96,9 @@ MARKS = (
     CheckpointKind("inception", "features", "the Inception network of FID", ("Mixed_7c.",)),
 )
 
-PIPELINES = {"AmusedPipeline": CheckpointKind("amused", "generator", "a folder of aMUSEd", ())}
+PIPELINES = {
+    "AmusedPipeline": CheckpointKind("amused", "generator", "a folder of aMUSEd", (), texts=True)
+}
 """The kinds of whole folders as diffusers saves them, by the name of the pipeline."""
 
 

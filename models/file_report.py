@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from models.checkpoint_kinds import CheckpointKind, kind_of_file, kind_of_names
+from models.generators import halton, muse
 from models.generators.amused import amused_sizes
 from models.generators.halton import halton_config
 from models.generators.published import config_from_shapes
@@ -33,6 +34,9 @@ class FileReport:
         tensors: the number of its tensors, without those that no network here needs.
         parameters: the number of numbers in them.
         sizes: what the shapes show, by name.
+        texts: whether it is a generator for texts, not for classes.
+        also: other kinds whose loaders read it, too.
+        needs: settings that its loader needs because no shape shows them, as "NAME=N".
     """
 
     kind: str | None
@@ -41,6 +45,9 @@ class FileReport:
     tensors: int
     parameters: int
     sizes: Mapping[str, int] = field(default_factory=dict)
+    texts: bool = False
+    also: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -63,7 +70,10 @@ def report_on(path: str | Path) -> FileReport:
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
-    return FileReport(found.name, found.role, found.about, len(tensors), numbers, sizes)
+    known = KNOWN_HEADS.get(found.name)
+    needs = ("num_heads=N",) if known is not None and sizes.get("width") not in known else ()
+    told = (found.name, found.role, found.about, len(tensors), numbers, sizes)
+    return FileReport(*told, found.texts, found.also, needs)
 
 
 def _report_on_pipeline(folder: Path) -> FileReport:
@@ -76,7 +86,7 @@ def _report_on_pipeline(folder: Path) -> FileReport:
     parts = [read_tensors(file).tensors for file in sorted(folder.glob("*/*model.safetensors"))]
     numbers = sum(tensor.numel() for part in parts for tensor in part.values())
     count = sum(map(len, parts))
-    return FileReport(found.name, found.role, found.about, count, numbers, sizes)
+    return FileReport(found.name, found.role, found.about, count, numbers, sizes, found.texts)
 
 
 def _sizes(kind: CheckpointKind, shapes: Shapes) -> dict[str, int]:
@@ -106,6 +116,8 @@ def _muse_config(shapes: Shapes) -> Any:
     )
 
 
+KNOWN_HEADS: Mapping[str, Collection[int]] = {"muse": muse.HEADS, "halton": halton.HEADS}
+"""The widths of the networks whose number of heads is known, by their kind."""
 SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
     ("nat", "generator"): lambda shapes: config_from_shapes(shapes, 1),
     ("muse", "generator"): _muse_config,

@@ -88,7 +88,10 @@ def read_checkpoint(path: str | Path, only: tuple[str, ...] = ("",)) -> HubCheck
         made = read_config(path / PIPELINE_INDEX).get("_class_name")
         raise ValueError(f"{path}: expected a folder of one model, got one of {made} with several")
     if not (path / CONFIG).is_file():
-        raise ValueError(f"{path}: expected a folder with a model's {CONFIG}, got one without it")
+        raise ValueError(
+            f"{path}: expected a folder with a model's {CONFIG}, got one without it; a file of "
+            "weights is named by its own path"
+        )
     content = read_config(path / CONFIG)
     weights = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
     if weights is None:

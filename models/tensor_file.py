@@ -43,6 +43,7 @@ UNUSED = ("position_ids", "n_averaged", "codebook_used")
 
 COUNTERS = "num_batches_tracked"
 QUANTISED = "quantised models are not read"
+UNSAFE = "it holds other objects, which are not read for safety, or is damaged"
 PICKLE = b"\x80"
 """The first byte of a pickle of protocol 2 or later, in which torch.save once wrote its files."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -101,6 +102,15 @@ def read_tensors(path: str | Path, only: tuple[str, ...] = ("",)) -> TensorFile:
     return TensorFile({name: tensor.detach() for name, tensor in tensors.items()}, metadata)
 
 
+def _why_not_loaded(path: str | Path, head: bytes) -> str:
+    if not zipfile.is_zipfile(path):
+        pickled = head.startswith(PICKLE)
+        return UNSAFE if pickled else "damaged or cut off"
+    with zipfile.ZipFile(path) as archive:
+        arrays = all(name.endswith(".npy") for name in archive.namelist())
+    return "it is an .npz of NumPy arrays" if arrays else UNSAFE
+
+
 def load_torch(path: str | Path) -> Any:
     """Load a file made by torch.save to the CPU: only tensors and plain values; no code is run.
 
@@ -121,12 +131,7 @@ def load_torch(path: str | Path) -> Any:
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         except Exception:  # of any type, because torch's parsers raise many
-            pickled = head.startswith(PICKLE) or zipfile.is_zipfile(path)
-            reason = (
-                "it holds other objects, which are not read for safety, or is damaged"
-                if pickled
-                else "damaged or cut off"
-            )
+            reason = _why_not_loaded(path, head)
     raise ValueError(f"{path}: not a checkpoint of tensors ({reason})")
 
 

@@ -84,6 +84,10 @@ RIVALS = (*(name for name in CONTROLS if name != TWICE_THE_STEPS), START)
 beat; one of more steps costs more."""
 
 
+BASELINES = (RULE_OF_THUMB, START)
+"""The names of what a search starts from."""
+
+
 class Tested(Protocol):
     """The result of a final test of a method or a control."""
 
@@ -111,6 +115,16 @@ def best_control(results: Iterable[T]) -> T | None:
 def best_searched(results: Iterable[T]) -> T | None:
     """Return the search with the lowest final test, or None if no search has a number."""
     return _lowest(result for result in results if result.searched)
+
+
+def ranked(results: Iterable[T]) -> list[T]:
+    """Return the results by value, the lowest first; those without a number come last."""
+    return sorted(results, key=lambda result: or_last(result.value))
+
+
+def or_last(value: float) -> float:
+    """Return what a value is sorted by: without a number (NaN) it comes last."""
+    return math.inf if math.isnan(value) else value
 
 
 def _lowest(results: Iterable[T]) -> T | None:

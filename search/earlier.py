@@ -21,6 +21,7 @@ from search.bound import Vector
 from search.coordinates import Coordinates
 from search.first_strategies import first_strategies
 from search.gaussian_process import Data, GaussianProcess, Slopes
+from search.optimiser import Evaluated
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.value_scale import ReferenceScale, informative
@@ -29,15 +30,6 @@ FEWEST_COMMON = 2
 """How many of the first strategies two searches must both have measured: a level and a spread."""
 SEEDS_APART = 2**33
 """Keeps the seeds of searches apart: under different T a common seed is not common noise."""
-
-
-@dataclass(frozen=True)
-class EarlierEvaluation:
-    """A strategy, its value, and the seed with which it was measured."""
-
-    strategy: GenerationStrategy
-    value: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,7 @@ class EarlierSearch:
 
     space: Space
     best: GenerationStrategy
-    evaluations: Sequence[EarlierEvaluation]
+    evaluations: Sequence[Evaluated]
 
     def first_values(self, tokens: int | None) -> dict[str, float]:
         """Return the mean value of each of the first strategies that it measured, by name."""

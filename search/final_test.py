@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.measurement import error_of_mean
 from search.reading import require_fields, shown
 
 TEST_FIELDS = (
@@ -103,10 +104,7 @@ class FinalTest:
         """
         by_seed = tuple(values.values())
         mean = math.fsum(by_seed) / len(by_seed)
-        error = stated
-        if len(by_seed) > 1:
-            variance = math.fsum((value - mean) ** 2 for value in by_seed) / (len(by_seed) - 1)
-            error = math.sqrt(variance / len(by_seed))
+        error = stated if len(by_seed) == 1 else error_of_mean(by_seed)
         return cls(mean, error, by_seed, images, tuple(values), forward_passes, metric)
 
     def to_json(self) -> dict[str, Any]:

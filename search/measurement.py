@@ -121,16 +121,21 @@ def over_images(measured: Sequence[Measurement]) -> tuple[AtImages, ...]:
             for n, value in points:
                 found.setdefault(n, []).append(value)
     return tuple(
-        AtImages(n, math.fsum(found[n]) / len(found[n]), _error_of_mean(found[n]))
+        AtImages(n, math.fsum(found[n]) / len(found[n]), error_of_mean(found[n]))
         for n in sorted(found, reverse=True)
         if len(found[n]) == len(measured)
     )
 
 
-def _error_of_mean(values: Sequence[float]) -> float | None:
+def error_of_mean(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of values; None for fewer than two."""
     if len(values) < 2:
         return None
-    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    if len(set(values)) == 1:
+        return 0.0  # rounding would give a little more
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))
 
 
 def with_metric(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from search.measurement import Failure, Measurement
 from search.seeds import derived_seed
@@ -54,6 +54,14 @@ class Training:
 
     strategy: TrainingStrategy
     steps: int
+    seed: int
+
+
+class Evaluated(NamedTuple):
+    """What a model learns of one evaluation: a strategy, its value, and the seed it had."""
+
+    strategy: GenerationStrategy
+    value: float
     seed: int
 
 

@@ -53,7 +53,7 @@ OPTIONAL = {"qlognei": "botorch", "smac": "smac"}
 _BUILT_IN: dict[str, tuple[str, tuple[Searches, ...]]] = {
     "coarse-to-fine": ("coarse_to_fine:CoarseToFine", ("generation",)),
     "autonat-reference": ("autonat_reference:AutoNATReference", ("generation",)),
-    "autonat-common-numbers": ("autonat_reference:AutoNATCommonNumbers", ("generation",)),
+    "autonat-common-numbers": ("autonat_reference:common_numbers", ("generation",)),
     "autonat-greedy": ("autonat_greedy:AutoNATGreedy", ("training",)),
     **{name: (f"samplers:{name}", ("generation", "training", "joint")) for name in SAMPLERS},
     PARETO: ("samplers:nsgaii_passes", ("generation",)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from search.bound import Vector, from_unit, to_unit
 from search.coordinates import Coordinates
 from search.gaussian_process import Data, GaussianProcess, fit
+from search.optimiser import Evaluated
 from search.schedules import SCHEDULES
 from search.space import Space
 from search.strategy import GenerationStrategy
@@ -32,14 +32,6 @@ FEWEST, FEWEST_PER_COEFFICIENT = 20, 1.5
 """The fewest evaluations, and how many for each coefficient of the model's curves."""
 LEAST_EXPLAINED = 0.5
 """The share of the variance that a model must explain to be shown."""
-
-
-class Evaluated(NamedTuple):
-    """One evaluation: a strategy, its value, and the seed under which it was measured."""
-
-    strategy: GenerationStrategy
-    value: float
-    seed: int
 
 
 @dataclass(frozen=True)

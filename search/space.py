@@ -59,7 +59,7 @@ class Space(SearchSpace):
             raise ValueError("nothing to search: every schedule is frozen or empty")
         if self.max_forward_passes is not None:
             self._check_passes(self.max_forward_passes)
-            object.__setattr__(self, "start", self.start.with_passes(self.max_forward_passes))
+            object.__setattr__(self, "start", self.limited(self.start, self.max_forward_passes))
         for name, values in self.choices.items():
             if self.start.choices()[name] not in values:
                 raise ValueError(
@@ -169,7 +169,12 @@ class Space(SearchSpace):
         chosen = {dimension.name: str(dimension.value(entry)) for dimension, entry in entries}
         found = self.start.with_values(schedules, chosen)
         limit = self.max_forward_passes
-        return found if limit is None else found.with_passes(limit)
+        return found if limit is None else self.limited(found, limit)
+
+    def limited(self, strategy: GenerationStrategy, limit: int) -> GenerationStrategy:
+        """Return the strategy with at most that many forward passes, within the bounds."""
+        unguided = max(0.0, self.bounds["guidance_scale"].low) if self.passes_can_fall else 0.0
+        return strategy.with_passes(limit, unguided)
 
     def pair(self, vector: Vector) -> tuple[GenerationStrategy, TrainingStrategy | None]:
         """See `SearchSpace.pair`."""
@@ -200,7 +205,7 @@ class Space(SearchSpace):
         return cls(
             GenerationStrategy.from_json(data["start"]),
             {name: Bound(b["low"], b["high"], b["log"]) for name, b in data["bounds"].items()},
-            data["frozen"],
+            data.get("frozen", ()),
             data.get("max_forward_passes"),
             data.get("choices", {}),
         )

@@ -193,17 +193,21 @@ class GenerationStrategy:
         """Return the network passes for each image: one a step, two in steps with guidance."""
         return self.steps + sum(self.guided)
 
-    def with_passes(self, limit: int) -> GenerationStrategy:
+    def with_passes(self, limit: int, unguided: float = 0.0) -> GenerationStrategy:
         """Return the strategy with at most that many forward passes, but never fewer than T.
 
-        The smallest guidance scales become 0, of equal ones the earlier first.
+        The smallest guidance scales become `unguided`, of equal ones the earlier first.
+
+        Args:
+            limit: of forward passes for each image.
+            unguided: a scale that counts as no guidance, from 0 to `guidance_floor`.
         """
         excess = max(0, self.forward_passes() - max(limit, self.steps))
         guided = [t for t in range(self.steps) if self.guided[t]]
         dropped = sorted(guided, key=lambda t: self.guidance_scale[t])[:excess]
         if not dropped:
             return self
-        scales = tuple(0.0 if t in dropped else s for t, s in enumerate(self.guidance_scale))
+        scales = tuple(unguided if t in dropped else s for t, s in enumerate(self.guidance_scale))
         return replace(self, guidance_scale=scales)
 
     def masked_counts(self, tokens: int) -> tuple[int, ...]:

@@ -183,13 +183,13 @@ class StrategyFile:
         write_text(Path(path), json_text(self.to_json()) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> StrategyFile:
+    def read(cls, path: Path | str) -> StrategyFile:
         """Read a file.
 
         Raises:
             ValueError: the file cannot be read, is not JSON, or is not valid; the line names it.
         """
-        content = read_json(path)
+        content = read_json(Path(path))
         try:
             return cls.from_json(content)
         except ValueError as error:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.controls import ranked
 from search.final_test import FinalTest
+from search.number_text import with_error
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.user_code import note_own_code
@@ -35,7 +37,7 @@ from trials.record.kinds import SEARCH
 from trials.record.record import Record
 from trials.record.searches import halves_of, recorded_settings, search_records
 from trials.results.anchors import Anchor, recorded_anchors
-from trials.results.results import MethodResult, ranked
+from trials.results.results import MethodResult
 from trials.results.rounds import recorded_results
 
 if TYPE_CHECKING:
@@ -162,9 +164,7 @@ class Search:
     def __repr__(self) -> str:
         """One line for each result, the lowest first."""
         rows = ranked(self.results)
-        told = [
-            f"  {r.method}: {r.value:.4g} ± {r.standard_error or float('nan'):.2g}" for r in rows
-        ]
+        told = [f"  {r.method}: {with_error(r.value, r.standard_error)}" for r in rows]
         return "\n".join([f"search {self.name} in {self.lab.folder}", *told])
 
 

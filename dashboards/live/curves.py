@@ -6,9 +6,10 @@ import html
 
 import plotly.graph_objects as go
 
-from dashboards.figures import CONTROL_COLOUR, RULE_OF_THUMB, colours, dash_of, styled, value_axis
+from dashboards.figures import CONTROL_COLOUR, colours, dash_of, styled, value_axis
 from dashboards.live.input import Search
 from dashboards.live.words import to_beat
+from search.controls import RULE_OF_THUMB
 from search.measurement import metric_label
 
 HEIGHT = 300

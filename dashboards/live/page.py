@@ -12,6 +12,7 @@ from dashboards.live import links, words
 from dashboards.live.curves import colours_of
 from dashboards.live.input import Elsewhere, Look, Method, Search
 from dashboards.live.links import Link
+from search.controls import BASELINES
 from search.measurement import metric_label
 
 GROUPS = {
@@ -164,7 +165,7 @@ def _table(
         address = "?" + "&".join(f"search={quote(name)}" for name in asked)
         found = {fact.name: fact for fact in words.facts(search)}
         best = found.get(f"best {words.best_metric(search)}")
-        rule = next((found[name] for name in words.BASELINES if name in found), None)
+        rule = next((found[name] for name in BASELINES if name in found), None)
         control = found.get("best control")
         failed = words.counted(search)
         return [

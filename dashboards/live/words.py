@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from dashboards.live.input import Search
-from search.controls import RULE_OF_THUMB, START
+from search.controls import BASELINES
 from search.measurement import metric_label
 from search.number_text import span, with_error
 from search.progress import Value
-
-BASELINES = (RULE_OF_THUMB, START)
 
 
 class Fact(NamedTuple):

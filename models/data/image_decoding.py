@@ -29,7 +29,7 @@ def load_image(item: Item, size: int) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if min(image.size) < size:
-                raise UnusableImage(f"short side {min(image.size)} is below {size}")
+                raise UnusableImage(f"short side {min(image.size)} is below size = {size}")
             return _centre_crop(_to_rgb(image), size)
     except UnusableImage:
         raise

@@ -75,13 +75,8 @@ def real_statistics(
     sums = found.whole
     place = f"{source.kind} {source.place}"
     made = Made(network.description, network.hash(), size, True, place)
-    rest = Sums(
-        sums.features - found.half.features,
-        sums.outer - found.half.outer,
-        sums.images - found.half.images,
-    )
-    halves = halves_of(found.half, rest)
-    reference = Reference(sums.statistics(), made, halves, found.mean_image)
+    halves = halves_of(found.half, sums - found.half)
+    reference = Reference(sums.statistics().to("cpu"), made, halves, found.mean_image)
     features_file(path).unlink(missing_ok=True)  # it belongs to former statistics
     write_reference(path, reference)
     if (kept := sample.features()) is not None:
@@ -146,19 +141,15 @@ class _FeatureSums:
 
 def _sum_features(features: Features, batches: Iterator[Tensor], sample: Sample) -> _FeatureSums:
     """Sum the features batch by batch, so that memory does not grow with the images."""
-    width = features.num_features
-    whole = half = Sums(torch.zeros(width).double(), torch.zeros(width, width).double(), 0)
+    none = torch.zeros(0, features.num_features, device=device())
+    whole = half = Sums.of(none)
     pixels = torch.zeros(()).double()
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         for images in batches:
             found = features(images.to(device())).double()
-            whole += _sums_of(found)
+            whole += Sums.of(found)
             sample.add(found)
-            half += _sums_of(found[torch.rand(len(found), generator=generator) < 0.5])
+            half += Sums.of(found[torch.rand(len(found), generator=generator) < 0.5])
             pixels = pixels + images.double().sum(0)
     return _FeatureSums(whole, half, (pixels / whole.images).float().clamp(0, 1))
-
-
-def _sums_of(found: Tensor) -> Sums:
-    return Sums(found.sum(0).cpu(), (found.T @ found).cpu(), len(found))

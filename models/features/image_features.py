@@ -126,8 +126,7 @@ def fit_pixels(batches: Iterable[Tensor], side: int) -> PixelFeatures:
         raise ValueError(f"side = {side} is not positive")
     sums: Sums | None = None
     for images in batches:
-        pixels = _scaled_down(images, side)
-        more = Sums(pixels.sum(0), pixels.T @ pixels, len(pixels))
+        more = Sums.of(_scaled_down(images, side))
         sums = more if sums is None else sums + more
     if sums is None:
         raise ValueError("expected images to fit pixel features to, got none")

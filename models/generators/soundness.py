@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
@@ -29,7 +30,7 @@ def require_sound(generator: MaskedGenerator) -> None:
 
 def declaration_fault(generator: MaskedGenerator) -> str | None:
     """Return the first fault in what a generator declares, as a sentence, or None."""
-    lacking = ", ".join(name for name in MEMBERS if not hasattr(generator, name))
+    lacking = ", ".join(repr(name) for name in MEMBERS if not hasattr(generator, name))
     if lacking:
         return f"it lacks {lacking}"
     for name in ("tokens", "codebook_size", "mask_token"):
@@ -64,18 +65,37 @@ def _answer_fault(generator: MaskedGenerator) -> str | None:
             if len(found) != 2:
                 return f"{name} returned {len(found)} conditions for 2 images"
         logits = generator(torch.full(shape, generator.mask_token), conditions)
-        wanted = (*shape, generator.codebook_size)
-        if logits.shape != wanted:
-            return f"logits have the shape {tuple(logits.shape)}, expected {wanted}"
-        if not logits.isfinite().all():
-            return "logits are not all finite"
-        images = generator.decode(torch.zeros(shape, dtype=torch.int64))
-        pictures = images.ndim == 3 or (images.ndim == 4 and images.shape[1] == 3)
-        if not (pictures and len(images) == 2):
-            return (
-                f"images have the shape {tuple(images.shape)}, expected (2, 3, H, W) or (2, H, W)"
-            )
-        low, high = float(images.min()), float(images.max())
-        if not 0 <= low <= high <= 1:
-            return f"images have values in [{low:g}, {high:g}], expected [0, 1]"
+        # Of all codes, because the first one is often black.
+        tokens = torch.linspace(0, generator.codebook_size - 1, 2 * generator.tokens).long()
+        return logits_fault(logits, (*shape, generator.codebook_size)) or images_fault(
+            generator.decode(tokens.view(shape)), 2
+        )
+
+
+def logits_fault(logits: object, shape: tuple[int, int, int]) -> str | None:
+    """Return the first fault of logits that should have that shape, or None."""
+    if not isinstance(logits, Tensor):
+        return f"logits are a {type(logits).__name__}, expected a torch.Tensor"
+    if logits.shape != shape:
+        return f"logits have the shape {tuple(logits.shape)}, expected {shape}"
+    if not logits.is_floating_point():
+        return f"logits are {logits.dtype}, expected floating-point numbers"
+    if not logits.isfinite().all():
+        return "logits are not all finite"
+    return None
+
+
+def images_fault(images: object, count: int) -> str | None:
+    """Return the first fault of `count` decoded images, or None."""
+    if not isinstance(images, Tensor):
+        return f"images are a {type(images).__name__}, expected a torch.Tensor"
+    pictures = images.ndim == 3 or (images.ndim == 4 and images.shape[1] == 3)
+    if not (pictures and len(images) == count):
+        shape = tuple(images.shape)
+        return f"images have the shape {shape}, expected ({count}, 3, H, W) or ({count}, H, W)"
+    if not images.is_floating_point():
+        return f"images are {images.dtype}, expected floating-point numbers"
+    low, high = float(images.min()), float(images.max())
+    if not 0 <= low <= high <= 1:
+        return f"images have values in [{low:g}, {high:g}], expected [0, 1]"
     return None

@@ -71,8 +71,7 @@ def mean_of_halvings(found: Tensor) -> Halves:
     for _ in range(HALVINGS):
         order = torch.randperm(len(found), generator=generator)
         halves = (found[order[:count]], found[order[count:]])
-        sums = [Sums(half.sum(0), half.T @ half, len(half)) for half in halves]
-        distances.append(float(frechet_distance(*(s.statistics() for s in sums))))
+        distances.append(float(frechet_distance(*(Sums.of(half).statistics() for half in halves))))
     return Halves(math.fsum(distances) / HALVINGS, count, len(found) - count)
 
 

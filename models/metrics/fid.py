@@ -8,13 +8,11 @@ n. F: features per image, G: groups.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,10 +26,7 @@ from models.metrics.frechet import (
     product_of,
     slope_of,
 )
-from models.metrics.metric import Estimate, RealImages
-
-PARTS = (2, 4)
-"""The numbers of disjoint parts into which the groups are divided for FID at smaller n."""
+from models.metrics.metric import Estimate, RealImages, at_smaller_n
 
 
 class FID:
@@ -47,8 +42,7 @@ class FID:
 
     def part(self, features: Tensor) -> Sums:
         """Return the sums of features [B, F] in float64; memory does not grow with the images."""
-        found = features.double()
-        return Sums(found.sum(0), found.T @ found, len(found))
+        return Sums.of(features)
 
     def estimate(self, real: RealImages, groups: Sequence[Sums]) -> Estimate:
         """See `estimate`."""
@@ -76,7 +70,11 @@ def estimate(real: Statistics, groups: Sequence[Sums]) -> Estimate:
     found, whole = estimate_of_all(real, groups)
     if found.standard_error is None:
         return found
-    return replace(found, value_at=_at_smaller_n(real, groups, whole.images))
+
+    def value(some: Sequence[Sums]) -> float:
+        return float(frechet_distance(real, sum(some[1:], some[0]).statistics()))
+
+    return replace(found, value_at=at_smaller_n(value, groups, whole.images, len(real.mean)))
 
 
 class Whole(NamedTuple):
@@ -95,7 +93,7 @@ class Whole(NamedTuple):
 
 def estimate_of_all(real: Statistics, groups: Sequence[Sums]) -> tuple[Estimate, Whole]:
     """Estimate FID as `estimate` does, but without values at smaller n."""
-    total = _total(groups)
+    total = sum(groups[1:], groups[0])
     statistics = total.statistics()
     variance = statistics.covariance.trace()
     ratio = float(variance / real.covariance.trace())
@@ -109,34 +107,6 @@ def estimate_of_all(real: Statistics, groups: Sequence[Sums]) -> tuple[Estimate,
         influences = _influences(real, statistics, groups, values, vectors)
         error = float(influences.std() / math.sqrt(len(groups)))
     return Estimate(fid, error, (), spread), Whole(total.images, float(variance), values)
-
-
-def _total(groups: Sequence[Sums]) -> Sums:
-    whole = groups[0]
-    for group in groups[1:]:
-        whole = whole + group
-    return whole
-
-
-def _at_smaller_n(
-    real: Statistics, groups: Sequence[Sums], images: int
-) -> tuple[tuple[int, float], ...]:
-    """Return pairs of a smaller n and the mean FID over disjoint parts of nearly that size."""
-    return tuple(
-        (images // parts, _mean_fid(real, groups, parts))
-        for parts in PARTS
-        if parts <= len(groups) and images // parts > len(real.mean)
-    )
-
-
-def _mean_fid(real: Statistics, groups: Sequence[Sums], parts: int) -> float:
-    """Return the mean FID over disjoint parts of nearly equal size."""
-    cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
-    fids = [
-        float(frechet_distance(real, _total(groups[a:b]).statistics()))
-        for a, b in itertools.pairwise(cuts)
-    ]
-    return math.fsum(fids) / parts
 
 
 def _influences(

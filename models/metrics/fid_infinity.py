@@ -15,45 +15,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
 from models.metrics.fid import FID, Whole, estimate_of_all
 from models.metrics.frechet import Sums
 from models.metrics.metric import Estimate, RealImages
 from models.metrics.root_trace import root_trace
 
 
-class FIDInfinity:
+class FIDInfinity(FID):
     """FID less its expected bias (see `models.metrics.metric.Metric`)."""
 
     name = "fid-infinity"
     may_be_negative = True
-    needs_real_features = False
-
-    def __init__(self) -> None:
-        self._fid = FID()
 
     def images_needed(self, features: int) -> tuple[int, None]:
         """See `Metric`; with n <= F a part of the bias stays, and with n < F / 2 much of it."""
         return features // 2 + 2, None
-
-    def part(self, features: Tensor) -> Sums:
-        """Return the sums of features [B, F] in float64; memory does not grow with the images."""
-        return self._fid.part(features)
 
     def estimate(self, real: RealImages, groups: Sequence[Sums]) -> Estimate:
         """Return the FID of all groups less its bias; there are no values at smaller n."""
         found, whole = estimate_of_all(real.statistics, groups)
         return replace(found, value=found.value - expected_bias(whole))
 
-    def of_real_images(self, real: RealImages, images: int) -> float | None:
+    def of_real_images(self, real: RealImages, images: float) -> float | None:
         """Return the FID that infinitely many real images would have against these, which are
         finitely many; None if it is not known."""
-        return self._fid.of_real_images(real, math.inf)
-
-    def of_constant_image(self, real: RealImages, features: Tensor) -> float:
-        """See `Anchored`."""
-        return self._fid.of_constant_image(real, features)
+        return super().of_real_images(real, math.inf)
 
 
 def expected_bias(whole: Whole) -> float:

@@ -71,9 +71,20 @@ class Sums:
     outer: Tensor
     images: int
 
+    @classmethod
+    def of(cls, features: Tensor) -> Sums:
+        """Return the sums of features [B, F], on their device."""
+        found = features.double()
+        return cls(found.sum(0), found.T @ found, len(found))
+
     def __add__(self, other: Sums) -> Sums:
         return Sums(
             self.features + other.features, self.outer + other.outer, self.images + other.images
+        )
+
+    def __sub__(self, other: Sums) -> Sums:
+        return Sums(
+            self.features - other.features, self.outer - other.outer, self.images - other.images
         )
 
     def statistics(self) -> Statistics:

@@ -8,25 +8,28 @@ n: generated images, N: real images, F: features per image, G: groups.
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.metrics.metric import Estimate, KeptFeatures, RealImages, jackknife, spread_of
+from models.metrics.metric import (
+    Estimate,
+    KeptFeatures,
+    RealImages,
+    at_smaller_n,
+    jackknife,
+    spread_of,
+)
 
 MOST_NUMBERS = 2**29
 """The most numbers n x F that are kept: 2 GiB in float32; 262,144 images of 2,048 features."""
 BLOCK = 2**22
 """The number of pairs of images whose kernel is computed at a time."""
-PARTS = (2, 4)
-"""The numbers of disjoint parts into which the groups are divided for the value at smaller n."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,8 @@ class KernelDistance(ABC):
         def value(chosen: Sequence[int]) -> float:
             return self.scale * sums.distance(chosen, self.unbiased)
 
-        smaller = tuple(
-            (len(features) // parts, _mean_over_parts(value, count, parts))
-            for parts in PARTS
-            if not self.unbiased and parts <= count and len(features) // parts > 1
-        )
         numbers = range(count)
+        smaller = () if self.unbiased else at_smaller_n(value, numbers, len(features), 1)
         enough = len(features) - max(sums.sizes) > 1  # without any one group, a pair is left
         error = jackknife(value, numbers) if enough else None
         return Estimate(value(numbers), error, smaller, spread_of(real, features))
@@ -180,10 +179,3 @@ class KernelDistance(ABC):
         for rows, groups in pieces:
             found += groups.T @ (self.kernel(rows, other) @ other_groups)
         return found
-
-
-def _mean_over_parts(value: Callable[[Sequence[int]], float], count: int, parts: int) -> float:
-    """Return the mean over disjoint parts of nearly equal size."""
-    cuts = np.linspace(0, count, parts + 1).round().astype(int)
-    found = [value(range(a, b)) for a, b in itertools.pairwise(cuts)]
-    return math.fsum(found) / parts

@@ -23,7 +23,7 @@ DIRECTIONS = 128
 """The most directions; 128 of a random network's 2,048 hold 93 % of the variance of letters."""
 
 
-class LeadingFID:
+class LeadingFID(FID):
     """FID on the leading directions (see `models.metrics.metric.Metric`).
 
     Args:
@@ -31,19 +31,13 @@ class LeadingFID:
     """
 
     name = "fid-leading"
-    may_be_negative = False
-    needs_real_features = False
 
     def __init__(self, directions: int = DIRECTIONS) -> None:
-        self._fid, self._directions = FID(), directions
+        self._directions = directions
 
     def images_needed(self, features: int) -> tuple[int, None]:
         """See `Metric`; with n <= D the covariance would be singular."""
-        return self._fid.images_needed(min(features, self._directions))
-
-    def part(self, features: Tensor) -> Sums:
-        """Return the sums of features [B, F] in float64; memory does not grow with the images."""
-        return self._fid.part(features)
+        return super().images_needed(min(features, self._directions))
 
     def estimate(self, real: RealImages, groups: Sequence[Sums]) -> Estimate:
         """Return the distance along the directions.
@@ -54,9 +48,9 @@ class LeadingFID:
         turned = [
             Sums(one.features @ basis, basis.T @ one.outer @ basis, one.images) for one in groups
         ]
-        return self._fid.estimate(RealImages(along(real.statistics, basis)), turned)
+        return super().estimate(RealImages(along(real.statistics, basis)), turned)
 
-    def of_real_images(self, real: RealImages, images: int) -> float | None:
+    def of_real_images(self, real: RealImages, images: float) -> float | None:
         """See `Anchored`; known where the features of all real images are."""
         if not real.complete:
             return None
@@ -68,7 +62,7 @@ class LeadingFID:
         """See `Anchored`."""
         basis = self.basis(real.statistics)
         seen = RealImages(along(real.statistics, basis))
-        return self._fid.of_constant_image(seen, features.double() @ basis)
+        return super().of_constant_image(seen, features.double() @ basis)
 
     def basis(self, real: Statistics) -> Tensor:
         """Return the directions in which real images vary most, orthonormal, [F, at most D]."""

@@ -9,11 +9,13 @@ per image, N: real images.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ Made = TypeVar("Made")
 GROUPS = 20
 """The least number of groups of n images; there are up to twice as many where each holds whole sets
 of classes. With more the standard error would be hardly more accurate."""
+PARTS = (2, 4)
+"""The numbers of disjoint parts into which the groups are divided for the value at smaller n."""
 
 
 class RealImages:
@@ -227,6 +231,26 @@ def required_members() -> list[str]:
     """Return the names of the attributes and methods that every metric has."""
     attributes = [word for word in Metric.__annotations__ if not word.startswith("_")]
     return [*attributes, "images_needed", "part", "estimate"]
+
+
+def at_smaller_n(
+    value: Callable[[Sequence[Made]], float], groups: Sequence[Made], images: int, more_than: int
+) -> tuple[tuple[int, float], ...]:
+    """Return pairs of a smaller n and the mean value over disjoint parts of nearly that size.
+
+    Args:
+        value: computes the value from some of the groups.
+        groups: of nearly equal size.
+        images: n of all groups.
+        more_than: parts of so few images have no value.
+    """
+    found: list[tuple[int, float]] = []
+    for parts in PARTS:
+        if parts <= len(groups) and images // parts > more_than:
+            cuts = np.linspace(0, len(groups), parts + 1).round().astype(int)
+            values = [value(groups[a:b]) for a, b in itertools.pairwise(cuts)]
+            found.append((images // parts, math.fsum(values) / parts))
+    return tuple(found)
 
 
 def jackknife(value: Callable[[Sequence[Any]], float], groups: Sequence[Any]) -> float | None:

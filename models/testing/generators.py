@@ -17,7 +17,7 @@ from torch import Tensor
 from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
-from models.generators.soundness import declaration_fault
+from models.generators.soundness import declaration_fault, images_fault, logits_fault
 from models.precision import device
 from search.conformance import require
 from search.names import is_sha256
@@ -103,14 +103,11 @@ def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Condit
     logits = generator(tokens, conditions)
     require(torch.equal(tokens, shown), "a forward pass changed its input tokens")
     shape = (BATCH, generator.tokens, generator.codebook_size)
-    require(logits.shape == shape, f"logits have the shape {tuple(logits.shape)}, expected {shape}")
-    require(
-        logits.is_floating_point(), f"logits are {logits.dtype}, expected floating-point numbers"
-    )
+    fault = logits_fault(logits, shape)
+    require(fault is None, str(fault))
     on, where = logits.device, tokens.device
     require(on == where, f"logits of tokens on {where} are on {on}")
     logits = logits.float()
-    require(bool(logits.isfinite().all()), "logits are not all finite")
     same = torch.equal(generator(tokens, conditions).float(), logits)
     require(same, "two equal forward passes gave different logits; is it in evaluation mode?")
     turned = torch.arange(BATCH, device=where).flip(0)
@@ -128,19 +125,10 @@ def _check_logits(generator: MaskedGenerator, tokens: Tensor, conditions: Condit
 
 def _check_images(generator: MaskedGenerator, tokens: Tensor) -> None:
     images = generator.decode(tokens)
-    shape = tuple(images.shape)
-    pictures = len(shape) == 3 or (len(shape) == 4 and shape[1] == 3)
-    require(
-        pictures and shape[0] == BATCH,
-        f"images have the shape {shape}, expected ({BATCH}, 3, H, W) or ({BATCH}, H, W)",
-    )
-    require(
-        images.is_floating_point(), f"images are {images.dtype}, expected floating-point numbers"
-    )
+    fault = images_fault(images, BATCH)
+    require(fault is None, str(fault))
     on, where = images.device, tokens.device
     require(on == where, f"images of tokens on {where} are on {on}")
-    low, high = float(images.min()), float(images.max())
-    require(0 <= low <= high <= 1, f"images have values in [{low:g}, {high:g}], expected [0, 1]")
     turned = torch.arange(BATCH, device=where).flip(0)
     _check_rows("images", images.float(), turned, lambda rows: generator.decode(tokens[rows]))
 

@@ -156,14 +156,6 @@ def _middle_blocks(channels: int) -> nn.ModuleDict:
     return nn.ModuleDict({f"block_{i}": ResidualBlock(channels, channels) for i in (1, 2)})
 
 
-class Codebook(nn.Module):
-    """The codes, [K, D]."""
-
-    def __init__(self, config: VQGANConfig) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(config.codebook_size, config.code_width)
-
-
 class VQGAN(nn.Module):
     """A tokenizer (see models.tokenizers.tokenizer)."""
 
@@ -172,20 +164,22 @@ class VQGAN(nn.Module):
         self.codebook_size = config.codebook_size
         self.factor = 2 ** (len(config.channels) - 1)
         self.encoder, self.decoder = Encoder(config), Decoder(config)
-        self.quantize = Codebook(config)
+        codes = nn.Embedding(config.codebook_size, config.code_width)
+        self.quantize = nn.ModuleDict({"embedding": codes})
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """See `Tokenizer.encode`."""
         check_images(images, self.factor)
         codes = self.encoder(images)
-        found = nearest(rearrange(codes, "b d h w -> (b h w) d"), self.quantize.embedding.weight)
+        known = cast(nn.Embedding, self.quantize["embedding"]).weight
+        found = nearest(rearrange(codes, "b d h w -> (b h w) d"), known)
         return found.view(len(images), *codes.shape[2:])
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """See `Tokenizer.decode`."""
-        codes = rearrange(self.quantize.embedding(tokens), "b h w d -> b d h w")
+        codes = rearrange(self.quantize["embedding"](tokens), "b h w d -> b d h w")
         return self.decoder(codes).float().clamp(0, 1)  # type: ignore[no-any-return]
 
     def hash(self) -> str:

@@ -9,6 +9,7 @@ adopts the best of them if it improves on the base.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,7 +85,9 @@ class AutoNATReference:
             )
         is_ratio = np.array([SCHEDULES[name].masks for name in space.schedule_of], np.bool_)
         below = np.array([SCHEDULES[name].below for name in space.schedule_of])
-        ratio = 1 / tokens if whole_tokens and tokens is not None else RATIO_PERTURBATION
+        # A little more than a token, which rounding would lose.
+        token = None if tokens is None else (1 + 1e-9) / tokens
+        ratio = token if whole_tokens and token is not None else RATIO_PERTURBATION
         self._perturbation = np.where(is_ratio, ratio, PERTURBATION)
         self._learning_rate = np.where(is_ratio, RATIO_LEARNING_RATE, LEARNING_RATE)
         self._low = np.where(is_ratio, 0.0, LOW)
@@ -163,26 +166,5 @@ class AutoNATReference:
             _, self._x = self._with_other_choice(min(better)[1])
 
 
-class AutoNATCommonNumbers(AutoNATReference):
-    """The published search, but by default with common random numbers and whole tokens."""
-
-    def __init__(
-        self,
-        space: Space,
-        budget: Budget,
-        seed: int,
-        tokens: int | None = None,
-        first: Sequence[GenerationStrategy] = (),
-        *,
-        common_random_numbers: bool = True,
-        whole_tokens: bool = True,
-    ) -> None:
-        super().__init__(
-            space,
-            budget,
-            seed,
-            tokens,
-            first,
-            common_random_numbers=common_random_numbers,
-            whole_tokens=whole_tokens,
-        )
+common_numbers = functools.partial(AutoNATReference, common_random_numbers=True, whole_tokens=True)
+"""The published search, but by default with common random numbers and whole tokens."""

@@ -252,10 +252,8 @@ class CoarseToFine:
 
     def _known_slopes(self, known: int) -> Slopes:
         """Return the derivatives that the model sees of the first `known` probes."""
-        if is_flat(self._scale):
-            return Slopes.none(len(self._coordinates))
         found: list[tuple[float, int]] = []
-        for number in self._gradients:
+        for number in () if is_flat(self._scale) else self._gradients:
             value = self._ledger.value(number)
             if number < known and value is not None:
                 found.append((value, number))

@@ -59,15 +59,15 @@ class OptunaSampler:
 
     Args:
         make_sampler: makes the sampler for a space and a seed.
+        passes: whether to minimise the forward passes for each image as a second objective. They
+            are then a parameter from T to the space's limit; to reach its value, the smallest
+            guidance scales become the lowest value of their bounds, which counts as 0.
         space: the space to search; its bounds and scales become Optuna distributions.
         budget: the search ends when it is spent. What is saved by probes that were stopped early
             pays for further ones.
         seed: the seeds of the evaluations derive from it.
         first: strategies of the space to measure before the sampler proposes any. The sampler then
             knows all of them and starts from the best. By default only the space's start.
-        passes: whether to minimise the forward passes for each image as a second objective. They
-            are then a parameter from T to the space's limit; to reach its value, the smallest
-            guidance scales become 0.
         tokens: L if it is known: mask ratios of curves then stand for whole tokens.
         max_in_flight: the largest number of probes in flight, >= 1, and the delay of results; it
             should be at least the number of workers.
@@ -84,11 +84,11 @@ class OptunaSampler:
     def __init__(
         self,
         make_sampler: Callable[[SearchSpace, int], BaseSampler],
+        passes: bool,
         space: SearchSpace,
         budget: Budget | TrainingBudget,
         seed: int,
         first: Sequence[GenerationStrategy] = (),
-        passes: bool = False,
         tokens: int | None = None,
         *,
         max_in_flight: int = 4,
@@ -102,7 +102,7 @@ class OptunaSampler:
         self._make_sampler, self._first = make_sampler, first
         self._searched = described_by(coordinates, space, tokens)
         self._distributions: dict[str, BaseDistribution] = {**distributions(self._searched)}
-        self._passes = passes
+        self._limited: Callable[[GenerationStrategy, int], GenerationStrategy] | None = None
         if passes:
             if not isinstance(space, Space):
                 raise ValueError("forward passes can be searched only with generation strategies")
@@ -110,6 +110,7 @@ class OptunaSampler:
             if not space.passes_can_fall:
                 raise ValueError("forward passes can fall only if guidance_scale may reach 0")
             self._distributions[PASSES] = IntDistribution(steps, min(most or 2 * steps, 2 * steps))
+            self._limited = space.limited
         directions = [StudyDirection.MINIMIZE] * (1 + passes)
         sampler = make_sampler(self._searched, seed)
         self._study = optuna.create_study(directions=directions, sampler=sampler)
@@ -159,7 +160,7 @@ class OptunaSampler:
             self._unknown = {i for i, strategy in enumerate(first) if not searched.holds(strategy)}
         for i in sorted(range(len(first)), key=self._unknown.__contains__):
             values = searched.values_of(first[i], searched.starts[1])
-            passes = {PASSES: first[i].forward_passes()} if self._passes else {}
+            passes = {PASSES: first[i].forward_passes()} if self._limited else {}
             self._study.enqueue_trial(values | passes)
 
     def _next(self, number: int) -> tuple[GenerationStrategy, TrainingStrategy | None]:
@@ -174,8 +175,8 @@ class OptunaSampler:
         found = trial.params  # read once, because every access makes a deep copy
         entries = [d.entry(found[d.name]) for d in self._searched.dimensions]
         strategy, trained = self._searched.pair(np.array(entries))
-        if self._passes:
-            strategy = strategy.with_passes(found[PASSES])
+        if self._limited:
+            strategy = self._limited(strategy, found[PASSES])
         return self._exact.get(number, strategy), trained
 
     def _tell_sampler(self, number: int) -> None:
@@ -192,7 +193,8 @@ class OptunaSampler:
             trial.report(fid, self._ledger.done(number))
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, [fid, self._spent_passes[number]][: 1 + self._passes])
+            passes = [self._spent_passes[number]] if self._limited else []
+            self._study.tell(trial, [fid, *passes])
 
 
 def _starting_at(space: SearchSpace, start: GenerationStrategy) -> SearchSpace:

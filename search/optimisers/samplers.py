@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
@@ -20,19 +20,16 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from search.curve_space import CoordinatesName
 from search.dimensions import SearchSpace
-from search.optimiser import Budget, Optimiser, TrainingBudget
+from search.optimiser import Optimiser
 from search.optimisers.optuna_sampler import OptunaSampler
-from search.space import Space
-from search.strategy import GenerationStrategy
 
 MakeSampler = Callable[[SearchSpace, int], BaseSampler]
 
 
-def optimiser_of(make: MakeSampler) -> Callable[..., Optimiser]:
-    """Return a function that makes the optimiser of a sampler."""
-    return functools.partial(OptunaSampler, _without_warnings(make))
+def optimiser_of(make: MakeSampler, passes: bool = False) -> Callable[..., Optimiser]:
+    """Return a function that makes the optimiser of a sampler; see `OptunaSampler`."""
+    return functools.partial(OptunaSampler, _without_warnings(make), passes)
 
 
 def _without_warnings(make: MakeSampler) -> MakeSampler:
@@ -72,29 +69,4 @@ tpe = optimiser_of(
 cmaes = optimiser_of(_cmaes)
 gp = optimiser_of(lambda space, seed: GPSampler(seed=seed, n_startup_trials=10))
 nsgaii = optimiser_of(_nsgaii)
-
-
-def nsgaii_passes(
-    space: Space,
-    budget: Budget | TrainingBudget,
-    seed: int,
-    first: Sequence[GenerationStrategy] = (),
-    tokens: int | None = None,
-    *,
-    max_in_flight: int = 4,
-    common_random_numbers: bool = True,
-    coordinates: CoordinatesName = "values",
-) -> Optimiser:
-    """Make NSGA-II on both the metric and forward passes; see `OptunaSampler`."""
-    return OptunaSampler(
-        _without_warnings(_nsgaii),
-        space,
-        budget,
-        seed,
-        first,
-        True,
-        tokens,
-        max_in_flight=max_in_flight,
-        common_random_numbers=common_random_numbers,
-        coordinates=coordinates,
-    )
+nsgaii_passes = optimiser_of(_nsgaii, passes=True)

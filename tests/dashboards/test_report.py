@@ -154,6 +154,8 @@ def test_differences_know_the_noise(results: Results) -> None:
     assert above(4.12, 0.04) == "+0.120"
     assert above(4.12, None) == "+0.12, error unknown"
     assert above(math.nan, None) == "–"
+    exact = dataclasses.replace(best, standard_error=0.0)
+    assert difference(dataclasses.replace(exact, value=5.0), exact) == "+1"
 
 
 @pytest.mark.parametrize(

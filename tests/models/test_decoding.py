@@ -221,6 +221,12 @@ def test_the_ends_of_the_uniforms_are_possible_tokens() -> None:
     assert sample_tokens(nearly_equal, 0.0, torch.zeros(1, 1)).tolist() == [[1]]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+def test_what_is_not_a_number_is_no_token(temperature: float) -> None:
+    one_nan = torch.tensor([[[0.0, torch.nan, 1.0]]])
+    assert sample_tokens(one_nan, temperature, torch.full((1, 1), 0.3)).tolist() == [[3]]
+
+
 def test_confidence_is_the_log_probability_not_tempered_plus_gumbel_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     n = 200_000

@@ -11,10 +11,10 @@ import pytest
 
 from search.bound import Bound
 from search.coordinates import Coordinates
-from search.earlier import EarlierEvaluation, EarlierSearch, Knowledge
+from search.earlier import EarlierSearch, Knowledge
 from search.first_strategies import first_strategies
-from search.measurement import Measurement
-from search.optimiser import DONE, RETEST, WAIT, Budget, Probe
+from search.measurement import Failure, Measurement
+from search.optimiser import DONE, RETEST, WAIT, Budget, Evaluated, Probe
 from search.optimisers.coarse_to_fine import CoarseToFine
 from search.registry import make_optimiser
 from search.space import Space
@@ -34,13 +34,13 @@ def searched(
 ) -> EarlierSearch:
     """Search the simulated objective."""
     made = CoarseToFine(space_of(steps), Budget(250 * evaluations, 250), seed, TOKENS, earlier)
-    measured: list[EarlierEvaluation] = []
+    measured: list[Evaluated] = []
     tested: dict[GenerationStrategy, list[float]] = {}
     while (probe := made.ask()) is not DONE:
         assert isinstance(probe, Probe)
         found = SIMULATED.evaluate(probe.strategy, probe.images, probe.seed)
         made.tell(probe, found)
-        measured.append(EarlierEvaluation(probe.strategy, found.value, probe.seed))
+        measured.append(Evaluated(probe.strategy, found.value, probe.seed))
         if probe.role == RETEST:
             tested.setdefault(probe.strategy, []).append(found.value)
     most = max(len(values) for values in tested.values())
@@ -124,6 +124,23 @@ def test_failures_among_the_first_are_no_obstacle(at_4: EarlierSearch) -> None:
     assert len(np.unique(data.seeds)) == 1 + len({e.seed for e in at_4.evaluations})
     small, _ = knowledge.data(x, two_left, seeds, 20)
     assert len(small.y) <= 20
+
+
+@pytest.mark.parametrize(
+    "result",
+    [Failure("no memory"), Measurement(5.0, None, 250, 8, 1.0)],
+    ids=["all fail", "all are equal"],
+)
+def test_a_search_that_learns_nothing_ends_like_any_other(
+    at_4: EarlierSearch, result: Measurement | Failure
+) -> None:
+    made = CoarseToFine(space_of(8), Budget(250 * 40, 250), 0, TOKENS, [at_4])
+    asked = 0
+    while (probe := made.ask()) is not DONE:
+        assert isinstance(probe, Probe)
+        made.tell(probe, result)
+        asked += 1
+    assert asked > 15
 
 
 def test_bad_input(at_4: EarlierSearch) -> None:

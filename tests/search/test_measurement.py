@@ -3,7 +3,8 @@ from dataclasses import asdict
 
 import pytest
 
-from search.measurement import Measurement, with_precision
+from search.final_test import FinalTest
+from search.measurement import Measurement, error_of_mean, with_precision
 
 MEASURED = Measurement(3.5, 0.25, 100, 6, 1.0, ((50, 4.0),), metric="kid")
 
@@ -32,3 +33,11 @@ def test_a_protocol_from_before_precisions_has_that_of_its_tokens() -> None:
         assert found == generated | {"precision": f"tokens {tokens}; {usual}"}
         assert with_precision(found, {}) == found
     assert with_precision({"features_hash": None}, {"precision": "tf32"})["precision"] is None
+
+
+def test_equal_values_have_no_error() -> None:
+    assert 85.4365448636063576 - sum([85.4365448636063576] * 7) / 7 != 0
+    assert error_of_mean([85.4365448636063576] * 7) == 0
+    assert FinalTest.of(dict.fromkeys(range(7), 85.4365448636063576), 9, 4).standard_error == 0
+    assert error_of_mean([1.0, 3.0]) == pytest.approx(1.0)
+    assert error_of_mean([1.0]) is None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.sensitivity import MOVE, Evaluated, Sensitivity, sensitivity
+from search.optimiser import Evaluated
+from search.sensitivity import MOVE, Sensitivity, sensitivity
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.objectives.simulated import SimulatedObjective

@@ -162,6 +162,15 @@ def test_a_limit_of_passes_drops_the_smallest_guidance_scales() -> None:
     assert space.to_json()["max_forward_passes"] == 6
 
 
+def test_a_limit_of_passes_keeps_to_bounds_above_0() -> None:
+    start = dataclasses.replace(GenerationStrategy.maskgit(4), guidance_floor=1e-4)
+    space = Space(start, {"guidance_scale": Bound(1e-4, 4.0)}, max_forward_passes=6)
+    assert space.start.guidance_scale == (1e-4, 1e-4, 0.75, 1.0)
+    found = space.from_vector(np.where(space.high == 4.0, 2.0, space.start_vector))
+    assert found.guidance_scale == (1e-4, 1e-4, 2.0, 2.0)
+    assert found.forward_passes() == 6
+
+
 @pytest.mark.parametrize(
     ("limit", "more", "line"),
     [

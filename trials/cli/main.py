@@ -185,7 +185,8 @@ def objectives(
         return
     say(f"{name}: importing it …")
     made_by = OBJECTIVES.load(name)
-    out.print(inspect.getdoc(made_by) or f"{name} says nothing of itself", markup=False)
+    told = inspect.cleandoc(made_by.__doc__ or f"{name} says nothing of itself")
+    out.print(told, markup=False)
     out.print("\nSettings, for --set, with their defaults:")
     for line in setting_lines(made_by):
         out.print(f"  {line}", markup=False)

@@ -125,7 +125,7 @@ def export(
         raise ValueError(f"{target}: expected OUT.json or OUT.yaml")
     source = find_strategy(results_folder(lab, name), method or "best")
     if not source.parent.is_dir():
-        raise ValueError(f"search {name} has no results in {lab}; autonat list prints the searches")
+        raise ValueError(f"{name!r} is no search with results in {lab}; autonat list prints them")
     if method is not None and not source.exists():
         known = sorted(path.stem for path in source.parent.glob("*.json"))
         raise ValueError(

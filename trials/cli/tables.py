@@ -10,6 +10,7 @@ from rich.table import Table
 from dashboards.cautions import meanings, warnings
 from dashboards.formatting import ERRORS, describe_tests, difference, gigaflops, with_error
 from dashboards.standing import same_first, standing
+from search.controls import ranked
 from search.measurement import metric_label
 from trials.cli.printing import out, print_json
 
@@ -43,8 +44,6 @@ def show_results(
         published: the published search that the results belong to, if they belong to one.
         name: of that search.
     """
-    from trials.results.results import ranked
-
     said = warnings(results, anchors)
     if as_json_:
         print_json(_results_as_json(results, anchors, said, published, name))

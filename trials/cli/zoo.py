@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -95,6 +95,10 @@ def _lines(path: Path, found: FileReport) -> list[str]:
     return lines
 
 
-def _settings_of(found: Any) -> str:
-    of_kind = [model.settings for model in public_models() if model.kind == found.kind]
-    return "".join(f" --set {setting}" for setting in (of_kind or [""])[0].split())
+def _settings_of(found: FileReport) -> str:
+    """The further settings that a generator of this kind needs."""
+    kinds = (found.kind, *found.also)
+    of_kind = [model for model in public_models() if model.kind in kinds]
+    alike = [model for model in of_kind if model.makes.startswith("texts") == found.texts]
+    settings = alike[0].settings.split() if alike else []
+    return "".join(f" --set {setting}" for setting in [*settings, *found.needs])

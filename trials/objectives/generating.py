@@ -264,7 +264,14 @@ class Generating(Generic[G]):
         return drawn, found
 
     def decoded(self, tokens: Tensor) -> Tensor:
-        """The images [B, ...] in [0, 1] of tokens [B, L]."""
+        """The images [B, ...] in [0, 1] of tokens [B, L].
+
+        Raises:
+            ValueError: a token is none of the codebook, because the logits were not finite. Looked
+                up, it would break the process on a GPU for all later evaluations.
+        """
+        if bool((tokens >= self.generator.codebook_size).any()):
+            raise ValueError("expected finite logits of the generator, got NaN or infinity")
         with computing_in(self.precision.pixels):
             return self._decoding()(tokens)
 

@@ -40,7 +40,8 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
     if images < FEWEST_IMAGES:
         raise ValueError(f"gradients: expected n >= {FEWEST_IMAGES}, got n = {images}")
     start, frozen = space.start, set(SCHEDULES) - set(space.free)
-    for name in LOGARITHMIC:
+    orders = space.choices.get("token_order", (start.token_order,))
+    for name in max(map(_temperatures, orders), key=len):
         if name in frozen and min(start.schedule(name), default=1.0) < LOWEST_TEMPERATURE:
             raise ValueError(
                 f"gradients: expected a frozen {name} above 0, got {start.schedule(name)}: "
@@ -50,9 +51,16 @@ def require_gradients(metric: str, space: Space, images: int) -> None:
 
 def has_gradient(strategy: GenerationStrategy) -> bool:
     """Whether FID has a derivative in a strategy's values: where a temperature is 0 it jumps."""
-    ordered = strategy.token_order.startswith("confidence")  # else the remask temperature is unused
-    names = LOGARITHMIC if ordered else ("sampling_temperature",)
-    return all(min(strategy.schedule(name), default=1.0) >= LOWEST_TEMPERATURE for name in names)
+    return all(
+        min(strategy.schedule(name), default=1.0) >= LOWEST_TEMPERATURE
+        for name in _temperatures(strategy.token_order)
+    )
+
+
+def _temperatures(order: str) -> tuple[str, ...]:
+    """The temperatures that an order of tokens uses."""
+    ordered = order.startswith("confidence")
+    return LOGARITHMIC if ordered else ("sampling_temperature",)
 
 
 def measure_scored(

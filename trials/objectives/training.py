@@ -68,9 +68,13 @@ class Trainer:
         with _locked(folder):
             for i, steps in enumerate(rungs):
                 file = folder / f"{steps}-{key}.json"
-                if not file.exists():
+                if _measured(file, whole=steps == rungs[-1]):
+                    models = None  # it would give the model of this rung to the next one
+                else:
                     model = self._finished(folder, steps)
-                    if model is None:
+                    if model is not None:
+                        models = None
+                    else:
                         models = models or self._train(probe.training, folder, rungs[i:])
                         model = next(models)
                         if model.checkpoint is not None:
@@ -122,6 +126,14 @@ class Trainer:
         told = json.loads(file.read_text(encoding="utf-8"))
         objective = self.objective.with_checkpoint(self.lab, told["checkpoint"])
         return Trained(objective, told["validation_loss"], 0.0, told["checkpoint"])
+
+
+def _measured(file: Path, whole: bool) -> bool:
+    """Whether a measurement is kept; that of a whole training has a checkpoint.
+
+    A rung of a longer training is measured without its weights being stored.
+    """
+    return file.exists() and (not whole or _read_measurement(file).checkpoint is not None)
 
 
 def _finish(folder: Path, steps: int, model: Trained) -> None:

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from search.controls import RULE_OF_THUMB, START
+from search.controls import BASELINES
 from search.measurement import metric_label
 from search.number_text import span, with_error
 from search.progress import MethodProgress, SearchProgress, Value
@@ -129,4 +129,4 @@ def _speed_label(search: SearchProgress) -> str:
 def _best_control(name: str) -> str:
     """Of the controls only the first and the best are told, so another than the first is the
     best."""
-    return "" if name in (RULE_OF_THUMB, START) else " (best control)"
+    return "" if name in BASELINES else " (best control)"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.controls import or_last
 from search.sensitivity import Sensitivity
 from search.strategy_file import StrategyFile
 from trials.lab import Lab, find_strategy, former_strategy_path, strategy_path
@@ -201,7 +201,7 @@ def _write_strategies(
             run = {"tracking_uri": _tracking_address(lab), "run_id": mirror.parent(record)}
             file = strategy_file(record, by_method[method], run, beside)
             written[method] = file
-    best = min(written, key=lambda method: _value_or_infinity(by_method[method]))
+    best = min(written, key=lambda method: or_last(by_method[method].value))
     for result in results:
         if not result.searched:
             written[result.method] = control_file(records[0].settings, result, beside)
@@ -262,10 +262,6 @@ def _tracking_address(lab: Lab) -> str:
         own = place.relative_to(lab.folder) if lab.holds_tracking else place.name
         return f"sqlite:///{own}"
     return without_password(lab.tracking_uri)
-
-
-def _value_or_infinity(result: MethodResult) -> float:
-    return result.value if math.isfinite(result.value) else math.inf
 
 
 def trainings(rounds: dict[int, list[Record]]) -> Trainings | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from search.controls import RULE_OF_THUMB, START
+from search.controls import BASELINES
 from trials.lab import Lab
 from trials.objectives.drawing import class_grid_of, film_of, real_grid_of, sampled
 from trials.objectives.objective import Objective, Trains
@@ -23,7 +23,7 @@ from trials.results.rounds import BEFORE
 COLUMNS, ROWS = 10, 4
 """Classes in a sheet of samples, and images of each."""
 SEED = 0
-BASELINES = (RULE_OF_THUMB, START, BEFORE)
+FILMED = (*BASELINES, BEFORE)
 """What a search starts from: its film stands beside those of the winners."""
 UNSAMPLED = "the report has no samples"
 UNFILMED = "the report does not show how images form"
@@ -85,6 +85,6 @@ def _sampled(result: MethodResult, model: Objective | None) -> MethodResult:
 
 
 def _filmed(result: MethodResult, model: Objective | None) -> Film | None:
-    if not isinstance(model, Films) or not (result.searched or result.method in BASELINES):
+    if not isinstance(model, Films) or not (result.searched or result.method in FILMED):
         return None
     return film_of(model, result.strategy, COLUMNS, SEED)

@@ -56,12 +56,17 @@ class Driver:
         )
 
     def alive(self) -> bool:
-        """Whether the process still runs, as far as this machine can tell."""
-        if self.host == socket.gethostname():
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return False
-            except PermissionError:
-                pass
-        return time.time() - self.seen < STALE
+        """Whether the process still runs, as far as this machine and its clock can tell."""
+        return not self.gone() and abs(time.time() - self.seen) < STALE
+
+    def gone(self) -> bool:
+        """Whether it is certain that the process does not run: it was one of this machine."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        return False

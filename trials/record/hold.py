@@ -1,7 +1,7 @@
 """Lets only one driver run a study: it writes its name into the record, again every few seconds.
 
 A driver that was killed stops writing. Another one may then take its place: on the same machine at
-once, on another machine after STALE seconds.
+once, on another machine after STALE seconds, once it has seen that no further sign of life comes.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def hold(url: str, name: str) -> Iterator[None]:
     with readable(url):
         storage = open_storage(url)
         study_id = storage.get_study_id_from_name(name)
-        other = _driver(storage, study_id)
-    if other is not None and other.alive():
+        other = _living(storage, study_id)
+    if other is not None:
         raise other.refusal(f"study {name}")
     mine = Driver.here()
     with readable(url):
@@ -119,6 +119,23 @@ def _beat(storage: RDBStorage, study_id: int, mine: Driver, ended: threading.Eve
                 return
             _write(storage, study_id, Driver(**{**asdict(mine), "seen": time.time()}))
     storage.remove_session()
+
+
+def _living(storage: RDBStorage, study_id: int) -> Driver | None:
+    """The driver that runs a study, or None.
+
+    One that looks dead is watched for another sign of life: the clocks of two machines may differ.
+    """
+    found = _driver(storage, study_id)
+    if found is None or found.alive():
+        return found
+    until = time.monotonic() + 2 * BEAT
+    while not found.gone() and time.monotonic() < until:
+        time.sleep(SETTLE)
+        now = _driver(storage, study_id)
+        if now != found:
+            return now
+    return None
 
 
 def _driver(storage: RDBStorage, study_id: int) -> Driver | None:

@@ -56,3 +56,17 @@ def evaluations_of_one(settings: Mapping[str, Any]) -> int:
     if what_is_searched(settings) == "generation":
         return int(search["budget"] // search["images_per_evaluation"])
     return int(search["training_budget"] // search["training_steps"])
+
+
+def tests_in_all(settings: Mapping[str, Any]) -> int:
+    """The evaluations of the final test: each winner and control with each seed.
+
+    Args:
+        settings: of the study of the final test or, before it begins, of another of its search.
+    """
+    search = settings["search"]
+    seeds = len(search["test_seeds"])
+    if "strategies" in settings:
+        return seeds * len(settings["strategies"])
+    trains = what_is_searched(settings) != "generation"  # then the only control is the start
+    return seeds * (len(search["optimisers"]) + (1 if trains else len(search.get("controls", ()))))

@@ -7,11 +7,9 @@ The user attributes of a trial describe the evaluation; those of the study hold 
 
 from __future__ import annotations
 
-import math
 import uuid
 import warnings
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +20,9 @@ from optuna.trial import FrozenTrial
 
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement, with_metric, with_precision
-from search.optimiser import RETEST, Probe, Training
+from search.optimiser import RETEST, Probe
 from search.schedules import seek_schedules
-from search.strategy import GenerationStrategy
+from trials.record.best import Best, best_of_retests
 from trials.record.databases import without_password
 from trials.record.evaluation import Evaluation, evaluation_of, names_of, trial_of
 from trials.record.evaluations_table import evaluations_table
@@ -46,24 +44,6 @@ if TYPE_CHECKING:
 
 FEWEST_FOR_IMPORTANCE = 10
 """Evaluations below which an importance says nothing."""
-
-
-@dataclass(frozen=True)
-class Best:
-    """The winner of a search.
-
-    Attributes:
-        strategy: the winner.
-        training: how the winner's model was trained, where the search trained it.
-        checkpoint: the hash of that model's weights.
-        value: the search's own estimate: the mean of the winner's re-tests or, without re-tests,
-            the lowest value seen, which is biased low because it was chosen for being low.
-    """
-
-    strategy: GenerationStrategy
-    value: float
-    training: Training | None = None
-    checkpoint: str | None = None
 
 
 class Record:
@@ -342,8 +322,8 @@ class Record:
     def best(self) -> Best | None:
         """The winner of the search, or None where nothing was measured.
 
-        It is the strategy with the lowest mean of the last re-tests. Where there are no re-tests,
-        it is the strategy with the lowest single value, and of equal values the earlier probe.
+        It is the best of the re-tests. Where there are none, it is the strategy with the lowest
+        single value, and of equal values the earlier probe.
         """
         retests = self._retests
         if not retests:
@@ -351,15 +331,7 @@ class Record:
                 return None
             best, probe = self._lowest
             return Best(probe.strategy, best.value, probe.training, best.checkpoint)
-        last = max(probe.step for probe, _ in retests)
-        fids: dict[GenerationStrategy, list[float]] = {
-            probe.strategy: [] for probe, _ in retests if probe.step == last
-        }
-        for probe, fid in sorted(retests, key=lambda pair: pair[0].number):
-            if probe.strategy in fids:
-                fids[probe.strategy].append(fid)
-        means = [Best(strategy, math.fsum(f) / len(f)) for strategy, f in fids.items()]
-        return min(means, key=lambda best: best.value)
+        return best_of_retests(retests)
 
     def importance(self) -> dict[str, float]:
         """Optuna's importance (PED-ANOVA) of each searched parameter, the largest first.

@@ -8,7 +8,7 @@ from typing import Any
 from search.controls import CONTROLS
 from search.names import did_you_mean
 from trials.record.databases import without_password
-from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study
+from trials.record.kinds import ALTERNATION, TEST, alternation_study, final_test_study, tests_in_all
 from trials.record.record import Record
 from trials.record.renaming import refuse_half_renamed
 from trials.record.studies import not_ours, settings_of_studies, studies_of, taken
@@ -175,11 +175,7 @@ def is_finished(records: list[Record]) -> bool:
     Args:
         records: of one search (see `search_records`).
     """
-    test = records[-1].settings
-    if test["kind"] != TEST:
+    last = records[-1]
+    if last.settings["kind"] != TEST or last.reopened:
         return False
-    if records[-1].reopened:
-        return False
-    return len(records[-1].evaluations) >= len(test["strategies"]) * len(
-        test["search"]["test_seeds"]
-    )
+    return len(last.evaluations) >= tests_in_all(last.settings)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.controls import RULE_OF_THUMB, START, best_control
+from search.controls import BASELINES, best_control
 from search.final_test import Control
 from search.strategy_file import StrategyFile
 from search.training_strategy import TrainingStrategy
 from trials.objectives.known_files import protocol_without_folders, without_folders
 from trials.record.kinds import as_reported
 from trials.results.results import ControlsBeside, MethodResult, versions
-
-BASELINES = (RULE_OF_THUMB, START)
 
 
 def controls_beside(results: Sequence[MethodResult]) -> ControlsBeside:

@@ -29,6 +29,7 @@ from trials.record.kinds import (
     evaluations_of_one,
     is_our_format,
     reported_metric,
+    tests_in_all,
     what_is_searched,
 )
 from trials.record.retried import RETRIED, Retried
@@ -327,7 +328,7 @@ def listed(name: str, studies: Sequence[StudySummary]) -> Listed:
     done = (
         test is not None
         and not reopened
-        and test.complete + test.failed >= seeds * len(test.settings["strategies"])
+        and test.complete + test.failed >= tests_in_all(test.settings)
     )
     measured, failed = sum(study.complete for study in of), sum(study.failed for study in of)
     return Listed(

@@ -26,8 +26,8 @@ TRIALS = table(
     column("number", sqlalchemy.Integer()),
 )
 STEPS = table("trial_intermediate_values", column("trial_id"), column("step"))
-FIRST = 8
-"""The number of first trials whose probes may be controls."""
+FIRST = tuple(map(str, range(8)))
+"""The numbers of the first probes, which may be controls, as they are stored."""
 NEEDED = {"seed": ("role",), "probe": ("role", "strategy")}
 """What a trial must say of itself besides, where it says one of these numbers."""
 Damage = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -107,14 +107,18 @@ def _attributes(
     """What else is read of the trials that need it, by their ids."""
     found: dict[int, dict[str, Any]] = defaultdict(dict)
     errors, state = error_names(summary), cast(TRIALS.c.state, sqlalchemy.String)
-    if summary.settings["kind"] == TEST:
-        some, keys = new, ("role", "seed", *errors)
-    else:
-        some = and_(new, or_(state == "FAIL", TRIALS.c.number < FIRST))
+    trials: sqlalchemy.FromClause = TRIALS
+    some, keys = new, ("role", "seed", *errors)
+    if summary.settings["kind"] != TEST:
+        probes = ROLES.alias()
+        trials = TRIALS.outerjoin(
+            probes, and_(probes.c.trial_id == TRIALS.c.trial_id, probes.c.key == "probe")
+        )
+        some = and_(new, or_(state == "FAIL", probes.c.value_json.in_(FIRST)))
         keys = ("reason", "probe", "role", "strategy", *errors)
     told = (
         select(TRIALS.c.trial_id, ROLES.c.key, ROLES.c.value_json)
-        .select_from(TRIALS.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id))
+        .select_from(trials.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id))
         .where(some, ROLES.c.key.in_(keys))
     )
     for trial, key, text in connection.execute(told):

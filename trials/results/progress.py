@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from search.bound import Bound
-from search.controls import CONTROLS, RULE_OF_THUMB, START
+from search.controls import BASELINES, CONTROLS, RULE_OF_THUMB, START
 from search.first_strategies import first_strategies
 from search.ledger import amount_asked, amount_done
 from search.progress import MethodProgress, SearchProgress, Value
@@ -20,6 +19,7 @@ from trials.record.kinds import (
     TEST,
     evaluations_of_one,
     reported_metric,
+    tests_in_all,
     what_is_searched,
 )
 from trials.record.record import Record
@@ -78,13 +78,7 @@ def controls_measured_first(settings: Mapping[str, Any]) -> dict[str, Generation
     told = settings.get("space")
     if told is None or "start" not in told or "generation" in told:
         return {}
-    space = Space(
-        GenerationStrategy.from_json(told["start"]),
-        {name: Bound(**bound) for name, bound in told["bounds"].items()},
-        told.get("frozen", ()),
-        told.get("max_forward_passes"),
-        {name: tuple(values) for name, values in told.get("choices", {}).items()},
-    )
+    space = Space.from_json(told)
     found = first_strategies(space, settings["objective"]["tokens"])
     start = found.pop(START)
     name = RULE_OF_THUMB if start == CONTROLS[RULE_OF_THUMB](start.steps) else START
@@ -143,20 +137,6 @@ def _untested(record: Record) -> MethodProgress:
     )
 
 
-def tests_in_all(settings: Mapping[str, Any]) -> int:
-    """The evaluations of the final test: each winner and control with each seed.
-
-    Args:
-        settings: of the study of the final test or, before it begins, of another of its search.
-    """
-    search = settings["search"]
-    seeds = len(search["test_seeds"])
-    if "strategies" in settings:
-        return seeds * len(settings["strategies"])
-    trains = what_is_searched(settings) != "generation"  # then the only control is the start
-    return seeds * (len(search["optimisers"]) + (1 if trains else len(search.get("controls", ()))))
-
-
 def _lowest(record: Record, since: datetime | None) -> Value | None:
     """The lowest comparable value.
 
@@ -194,7 +174,7 @@ def _controls(
             if name is not None:
                 found.setdefault(name, Value(measured.value, measured.standard_error))
     best = min(found, key=lambda name: found[name].value, default=None)
-    shown = [name for name in (RULE_OF_THUMB, START) if name in found][:1]
+    shown = [name for name in BASELINES if name in found][:1]
     return {name: found[name] for name in dict.fromkeys([*shown, *([best] if best else [])])}
 
 

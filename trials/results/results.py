@@ -21,8 +21,9 @@ from search.strategy_file import StrategyFile, image_flops
 from search.training_strategy import TrainingStrategy
 from trials.objectives.known_files import protocol_without_folders, without_folders
 from trials.objectives.pictures import Film
+from trials.record.best import Best
 from trials.record.kinds import SEARCH, as_reported, reported_metric
-from trials.record.record import Best, Record
+from trials.record.record import Record
 from trials.results.final_tests import Tested, final_tests
 
 if TYPE_CHECKING:
@@ -135,11 +136,6 @@ class ControlsBeside(NamedTuple):
 
     baseline: Control | None
     best: Control | None
-
-
-def ranked(results: Sequence[MethodResult]) -> list[MethodResult]:
-    """The results by their final test, the best first; those that have no number come last."""
-    return sorted(results, key=lambda r: (math.isnan(r.value), r.value))
 
 
 def method_results(records: list[Record]) -> list[MethodResult]:

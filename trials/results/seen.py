@@ -12,11 +12,11 @@ from search.final_test import FinalTest
 from search.progress import Value
 from search.strategy import GenerationStrategy
 from trials.record.driver import Driver
-from trials.record.kinds import SEARCH, TEST, evaluations_of_one, what_is_searched
+from trials.record.kinds import SEARCH, TEST, evaluations_of_one, tests_in_all, what_is_searched
 from trials.results.announced import Announced
 from trials.results.listing import Listed, StudySummary, listed_announced
 from trials.results.pace import Pace, pace, seconds_left
-from trials.results.progress import controls_measured_first, tests_in_all
+from trials.results.progress import controls_measured_first
 from trials.results.tally import First, Tally
 
 

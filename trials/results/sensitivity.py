@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from search.controls import best_searched
-from search.sensitivity import Evaluated, Sensitivity, sensitivity
+from search.optimiser import Evaluated
+from search.sensitivity import Sensitivity, sensitivity
 from search.space import Space
 from trials.record.evaluation import Evaluation
 from trials.record.kinds import what_is_searched

@@ -72,7 +72,9 @@ def state_of(lab: Lab, name: str) -> SearchState:
         lab, name
     )
     since = None if driver is None else datetime.fromisoformat(driver.since)
-    tests = [] if alternates else [(n, t.final_test()) for n, t in final_tests([*records]).items()]
+    # A test that is reopened may be of strategies that are no longer the winners.
+    counts = not alternates and not any(record.reopened for record in records)
+    tests = [(n, t.final_test()) for n, t in final_tests([*records]).items()] if counts else []
     done = [(method, test) for method, test in tests if test is not None]
     searched = {r.settings["optimiser"] for r in records if r.settings["kind"] == SEARCH}
     folder = lab.results(name)

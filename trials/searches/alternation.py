@@ -11,6 +11,7 @@ records of its searches, so an alternation is resumed by going through its searc
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -207,7 +208,8 @@ def has_ended(rounds: list[Round]) -> bool:
         return False
     test = rounds[-1].best.test
     error = 0.0 if test is None or test.standard_error is None else test.standard_error
-    return round_value(rounds[-2]) - round_value(rounds[-1]) < error
+    before, now = round_value(rounds[-2]), round_value(rounds[-1])
+    return math.isinf(now) or before - now < error
 
 
 def _keep_best(settings: AlternationSettings, rounds: list[Round], lab: Lab) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.earlier import EarlierEvaluation, EarlierSearch
+from search.earlier import EarlierSearch
+from search.optimiser import Evaluated
 from search.space import Space
 from trials.record.differences import differences
 from trials.record.kinds import SEARCH, what_is_searched
@@ -67,7 +68,7 @@ def _require_usable(name: str, records: Sequence[Record], settings: SearchSettin
 def _read(name: str, records: Sequence[Record]) -> EarlierSearch:
     methods = [record for record in records if record.settings["kind"] == SEARCH]
     measured = [
-        EarlierEvaluation(done.probe.strategy, done.measurement.value, done.probe.seed)
+        Evaluated(done.probe.strategy, done.measurement.value, done.probe.seed)
         for record in methods
         for done in record.evaluations
         if done.measurement is not None and not done.stopped

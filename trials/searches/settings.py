@@ -176,7 +176,8 @@ class SearchSettings(WhereItRuns, Tested, Budgets, Methods, Searched):
         if self.scheduler is None:
             return None
         whole = getattr(self, self.growing)
-        rungs = (-(-whole // 4), -(-whole // 2), whole)
+        quarter = -(-whole // 4)
+        rungs = (quarter, 2 * quarter, whole)  # which double, as those of Ray's scheduler do
         if len(set(rungs)) < len(rungs):
             raise ValueError(
                 f"{self.growing} = {whole}: too small for the three rungs of a scheduler"

@@ -91,7 +91,7 @@ def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason: str) -
 
 
 def test_images_that_cannot_be_used(tmp_path: Path, photo: Image.Image) -> None:
-    with pytest.raises(UnusableImage, match="short side 72 is below 73"):
+    with pytest.raises(UnusableImage, match="short side 72 is below size = 73"):
         loaded(encoded(photo), tmp_path / "1.png", 73)
     with pytest.raises(UnusableImage, match="truncated"):
         loaded(encoded(photo, "JPEG")[:-200], tmp_path / "1.jpg")

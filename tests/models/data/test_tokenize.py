@@ -39,7 +39,7 @@ FAULTS = {
     "china/cut.jpg": "truncated",
     "china/text.jpg": "not an image",
     "flower/empty.png": "empty file",
-    "flower/small.png": f"short side 15 is below {SIZE}",
+    "flower/small.png": f"short side 15 is below size = {SIZE}",
     "stray.png": "not in a folder of a class",
 }
 

@@ -252,7 +252,7 @@ def test_the_table_and_the_other_commands(autonat: Autonat, searched: Path, tmp_
     words = ("export", "small", tmp_path / "rule.json", "--lab", searched, "--method")
     assert "'nix'; known: best, random, rule-of-thumb, tpe" in one_line(*autonat(*words, "nix"))
     other = autonat("export", "nix", tmp_path / "nix.json", "--lab", searched)
-    assert f"search nix has no results in {searched}; autonat list" in one_line(*other)
+    assert f"'nix' is no search with results in {searched}; autonat list" in one_line(*other)
     assert autonat(*words, "rule of thumb")[0] == 0
     rule = StrategyFile.read(tmp_path / "rule.json")
     assert rule.generation == GenerationStrategy.maskgit(2)

@@ -125,6 +125,23 @@ def test_less_memory_changes_nothing_but_rounding(monkeypatch: pytest.MonkeyPatc
     assert found.gradient is not None
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_logits_that_are_not_finite_are_the_reason_of_a_failure(
+    monkeypatch: pytest.MonkeyPatch, gradient: bool
+) -> None:
+    """Tokens outside the codebook would break a process on a GPU for good."""
+    made = Captioned.__call__
+
+    def diverged(self: Captioned, *given: Any) -> torch.Tensor:
+        return made(self, *given) / 0
+
+    monkeypatch.setattr(Captioned, "__call__", diverged)
+    objective = Mine()
+    measure = objective.evaluate_with_gradient if gradient else objective.evaluate
+    with pytest.raises(ValueError, match="expected finite logits of the generator"):
+        measure(FOUR, 120, 3)
+
+
 def test_logits_of_few_images_at_a_time_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """With many codes the logits of a chunk are larger than the network."""
     objective, sampling = Mine(), decoding.sample_tokens

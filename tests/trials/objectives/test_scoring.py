@@ -142,6 +142,15 @@ def test_what_has_no_gradient_is_refused(
         DigitsObjective(**settings).check_gradients(space, images)
 
 
+def test_a_temperature_that_no_order_uses_may_be_0() -> None:
+    cold = dataclasses.replace(FOUR, remask_temperature=(0.0,) * 3, token_order="halton")
+    frozen = ("remask_temperature",)
+    DigitsObjective().check_gradients(Space(cold, frozen=frozen), 100)
+    both = Space(cold, frozen=frozen, choices={"token_order": ("halton", "confidence")})
+    with pytest.raises(ValueError, match="a frozen remask_temperature above 0"):
+        DigitsObjective().check_gradients(both, 100)
+
+
 def test_a_search_with_gradients_is_resumed_by_its_record(
     trained: DigitsObjective, lab: Lab
 ) -> None:

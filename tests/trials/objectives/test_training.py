@@ -154,6 +154,19 @@ def test_another_protocol_is_measured_anew(tmp_path: Path) -> None:
     assert random.value != equal.value
 
 
+@pytest.mark.parametrize("searches", [[RUNGS[1:2], RUNGS], [RUNGS, RUNGS[1:2]]])
+def test_a_shorter_training_and_the_rung_of_a_longer_one_do_not_stand_for_each_other(
+    tmp_path: Path, searches: list[tuple[int, ...]]
+) -> None:
+    trainer = Trainer(small(), tmp_path / "one lab")
+    for number, rungs in enumerate(searches):
+        found = results(trainer, probe(), rungs)
+        fresh = results(Trainer(small(), tmp_path / f"lab {number}"), probe(), rungs)
+        assert [m.training_steps for m in found] == list(rungs)
+        assert found[-1].checkpoint == fresh[-1].checkpoint is not None
+        assert [m.value for m in found] == [m.value for m in fresh]
+
+
 def test_a_training_that_two_ask_for_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,26 @@ def test_a_file_is_said_to_be_what_it_is(
     assert f"{kind}:{TESTS / file}" in autonat("zoo", "check", TESTS / file)[1]
 
 
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("muse/muse_text.pth", ["tokenizer=vqgan:PATH", "prompts=TOKEN-DATA"]),
+        ("muse/muse_class.pth", ["tokenizer=vqgan:PATH", "num_heads=N"]),
+        ("amused/amused_256_small", ["prompts=FILE"]),
+        ("titok/titok_vit.bin", ["tokenizer=titok:PATH"]),
+    ],
+)
+def test_what_a_search_needs_beside_a_file_is_said(
+    autonat: Autonat, file: str, settings: list[str]
+) -> None:
+    [line] = [
+        line
+        for line in autonat("zoo", "check", TESTS / "reference" / file)[1].splitlines()
+        if line.startswith("--set weights=")
+    ]
+    assert line.split(" --set ")[1:] == settings
+
+
 def test_other_files_are_said_in_a_line(autonat: Autonat, tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, tmp_path / "x.pth")
     code, out, _ = autonat("zoo", "check", tmp_path / "x.pth")

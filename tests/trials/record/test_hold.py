@@ -80,12 +80,37 @@ def test_a_driver_that_died_here_is_followed_at_once(url: str) -> None:
     assert found["pid"] == os.getpid()
 
 
-def test_one_that_died_elsewhere_after_a_while(url: str) -> None:
+def test_one_that_died_elsewhere_after_a_while(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT", 0.05)
     say(url, host="elsewhere", seen=time.time() - STALE / 2)
     with pytest.raises(ValueError, match="on elsewhere since"), hold(url, "study"):
         pass
     say(url, host="elsewhere", seen=time.time() - 2 * STALE)
     with hold(url, "study"):
+        pass
+
+
+@pytest.mark.parametrize("apart", [-2 * STALE, 2 * STALE])
+def test_one_that_lives_elsewhere_under_another_clock_is_not_taken_over(
+    url: str, monkeypatch: pytest.MonkeyPatch, apart: float
+) -> None:
+    monkeypatch.setattr(module, "BEAT", 2.0)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.2):
+            say(url, host="elsewhere", seen=time.time() + apart)
+
+    say(url, host="elsewhere", seen=time.time() + apart)
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        with pytest.raises(ValueError, match="on elsewhere since"), hold(url, "study"):
+            pass
+    finally:
+        ended.set()
+        beating.join()
+    with hold(url, "study"):  # it has died
         pass
 
 

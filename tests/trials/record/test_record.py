@@ -14,8 +14,9 @@ from search.optimiser import RETEST, Probe
 from search.space import Space
 from search.strategy import GenerationStrategy
 from trials.lab import Lab
+from trials.record.best import Best
 from trials.record.databases import sqlite_url
-from trials.record.record import Best, Record
+from trials.record.record import Record
 from trials.record.studies import study_names
 
 SPACE = Space(GenerationStrategy.maskgit(3))
@@ -126,6 +127,22 @@ def test_retests_choose_the_best_among_the_last_step_s(lab: Lab) -> None:
         asked = Probe(number, strategy, 400, 2**31 + step, step, role)
         record.add(asked, measured(fid), SPACE)
     assert record.best() == Best(two, 3.25)
+
+
+def test_a_failed_retest_makes_no_strategy_better_than_another(lab: Lab) -> None:
+    """Under the seed of step 2 all values are lower; there the better strategy failed once."""
+    record = Record.create(lab.record_url, "study", {})
+    better = GenerationStrategy.maskgit(3)
+    worse = GenerationStrategy((0.7, 0.3), (1.0, 0.5), (1.0, 1.0, 0.8), (0.0,) * 3)
+    rows: list[tuple[GenerationStrategy, int, float | None]] = [
+        *((better, 1, 10.0), (worse, 1, 10.5)),
+        *((better, 2, None), (worse, 2, 1.5)),
+        *((better, 3, 9.0), (worse, 3, 9.5)),
+    ]
+    for number, (strategy, seed, fid) in enumerate(rows):
+        asked = Probe(number, strategy, 400, 2**31 + seed, 7, RETEST)
+        record.add(asked, Failure("its worker died") if fid is None else measured(fid), SPACE)
+    assert record.best() == Best(better, 9.5)
 
 
 def test_frame_counts_a_failure_s_images_but_has_no_fid_for_it(lab: Lab) -> None:

@@ -20,6 +20,7 @@ from trials.record.record import Record
 from trials.record.searches import search_records
 from trials.results.listing import searches
 from trials.results.results import method_results
+from trials.results.state import state_of
 
 Autonat = Callable[..., tuple[int, str, str]]
 WORDS = """
@@ -102,6 +103,8 @@ def test_what_is_superseded_counts_for_nothing(searched: Lab, autonat: Autonat) 
     test.reopen()
     [reopened] = searches(searched)
     assert (reopened.state, reopened.value) == ("interrupted", None)
+    state = state_of(searched, "done")
+    assert (state.best, state.best_control) == (None, None)
 
 
 def test_one_that_is_run_or_was_interrupted(searched: Lab) -> None:

@@ -92,6 +92,14 @@ def test_there_may_be_no_record_yet_and_none_is_made(lab: Lab, look: Callable[[]
     assert not (lab.folder / "record.db").exists()
 
 
+def test_a_control_that_ends_after_many_others_is_shown(lab: Lab, look: Callable[[], Look]) -> None:
+    random = made(lab, "first", "search", "random")
+    for number in range(1, 13):
+        add(random, number, 7.0)
+    add(random, 0, 9.0, "start")
+    assert only(look()).seen_controls == {"rule of thumb": Value(9.0, 0.25)}
+
+
 def test_it_shows_what_is_listed_and_more(lab: Lab, look: Callable[[], Look]) -> None:
     random, tpe = (made(lab, "first", "search", name) for name in ("random", "tpe"))
     for number, value in enumerate((9.0, 7.0, 8.0)):

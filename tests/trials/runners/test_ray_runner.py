@@ -31,12 +31,14 @@ from trials.runners.local_runner import run_local
 from trials.runners.ray_runner import (
     JobSearcher,
     RaySettings,
+    _scheduler,
     check_arrives,
     has_room,
     ray_workers,
     run_ray,
 )
 from trials.runners.study import Job, Study
+from trials.searches.settings import GenerationSearch
 
 SPACE = Space(GenerationStrategy.maskgit(3))
 SIMULATED = SimulatedObjective()
@@ -242,6 +244,24 @@ def test_several_at_once_a_worker_and_the_one_that_kills_it_fails_alone(
         assert isinstance(result, Measurement)
         assert result.value == SIMULATED.evaluate(SPACE.start, 100, seed).value
     assert {path.name for path in tmp_path.glob("*-*")} == {"1-2-3", "4-5-6", "7-8"}
+
+
+@pytest.mark.parametrize("images", [500, 250, 125, 251, 3])
+def test_every_rung_of_a_search_is_one_of_the_scheduler_s(images: int) -> None:
+    """A trial that reports between two of them is never compared there."""
+    search = GenerationSearch(
+        steps=4,
+        budget=20 * images,
+        images_per_evaluation=images,
+        optimisers=["tpe"],
+        scheduler="asha",
+    )
+    rungs = search.rungs()
+    assert rungs is not None
+    [bracket] = _scheduler(rungs, None)._brackets  # type: ignore[arg-type, attr-defined]
+    milestones = [milestone for milestone, _ in bracket._rungs]
+    assert {*rungs[:-1]} <= {*milestones}
+    assert rungs[-1] == images
 
 
 @pytest.mark.usefixtures("two_workers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -222,6 +223,12 @@ def test_rounds_end_when_one_gains_less_than_its_error() -> None:
     assert not alternation.has_ended(rounds((5.0, 0.1), (4.8, 0.1)))
     assert alternation.has_ended(rounds((5.0, 0.1), (4.95, 0.1)))
     assert alternation.has_ended(rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1)))
+    [tested] = rounds((5.0, 0.1))
+    untested = dataclasses.replace(tested.best, test=None)
+    none = dataclasses.replace(tested, best=untested)
+    assert alternation.has_ended([tested, none])
+    assert alternation.has_ended([none, none])
+    assert not alternation.has_ended([none, tested])
     found = rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1))
     assert alternation.best_round(found) is found[1]
 
