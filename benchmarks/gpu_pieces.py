@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from benchmarks.gpu_rows import Bench, Row, milliseconds, random_nat, timed, with_flops
-from models.decoding import cumulated, sample_tokens
 from models.generators.conditions import Conditions
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import pass_flops
 from models.metrics.fid import estimate
 from models.metrics.frechet import Sums
 from models.precision import computing_in, device
+from models.sampling import cumulated, sample_tokens
 
 LETTERS = NATConfig(48, 256, 36, 128, 4, 4, dropout=0.0)
 

@@ -17,12 +17,9 @@ from torch.nn.functional import pad
 from models.first_step import KeepsFirstStep
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
+from models.sampling import sample_tokens, without_strays
 from models.token_orders import Scores, follows_halton, halton_places, scores_of
 from search.strategy import GenerationStrategy
-
-LOWEST_TEMPERATURE = 1e-4
-FEW_CODES = 256
-"""The most codes whose probabilities a thread of a GPU sums one by one."""
 
 CPU_TOKENS = 2**12
 """The tokens of all images that a generator sees at once on a CPU. More leave its caches, and are
@@ -89,7 +86,8 @@ def generate(
             generated at once.
 
     Returns:
-        The tokens, [B, L] int64 in [0, K).
+        The tokens, [B, L] int64 in [0, K); an image whose logits were not finite has the mask token
+        everywhere.
 
     Raises:
         ValueError: there are more steps than tokens, or the token order is a Halton sequence but
@@ -122,7 +120,7 @@ def generate_together(
             None: it sees each batch by itself, so that all tokens are those of `generate`.
 
     Returns:
-        The tokens of each batch, [B, L] int64 in [0, K).
+        The tokens of each batch, as `generate` returns them.
 
     Raises:
         ValueError: see `generate`.
@@ -186,11 +184,14 @@ def _decoding_by_scores(
     shape, device = (len(batch.conditions), generator.tokens), batch.conditions.device
     tokens = torch.full(shape, mask, device=device)
     masked = torch.arange(generator.tokens, device=device).expand(shape)
+    strays = torch.zeros(len(tokens), 1, dtype=torch.bool, device=device)
     for t, (scale, (of_tokens, of_order)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = None if t == 0 else masked
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         temperature = strategy.sampling_temperature[t]
-        sampled = sample_tokens(logits, temperature, of_tokens.gather(1, masked))
+        drawn = sample_tokens(logits, temperature, of_tokens.gather(1, masked))
+        sampled, strange = without_strays(drawn, logits.shape[-1])
+        strays |= strange
         shown = tokens = tokens.scatter(1, masked, sampled)
         if counts[t] > 0:
             kept = scores(t, masked, logits, sampled, of_order)
@@ -199,7 +200,7 @@ def _decoding_by_scores(
             tokens = shown.scatter(1, masked, mask)
         if watch is not None:
             watch(shown, tokens)
-    return tokens
+    return tokens.masked_fill(strays, mask)
 
 
 def _decoding_in_order(
@@ -213,15 +214,18 @@ def _decoding_in_order(
     shape, device = (len(batch.conditions), length), batch.conditions.device
     tokens = torch.full(shape, generator.mask_token, device=device)
     order = halton_places(strategy, generator.grid, noise[0][1])
+    strays = torch.zeros(len(tokens), 1, dtype=torch.bool, device=device)
     shown = 0
     for t, (scale, (of_tokens, _)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = order[:, shown : length - counts[t]]
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         uniforms = of_tokens.gather(1, places)
-        sampled = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
+        drawn = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
+        sampled, strange = without_strays(drawn, logits.shape[-1])
+        strays |= strange
         tokens = tokens.scatter(1, places, sampled)
         shown = length - counts[t]
-    return tokens
+    return tokens.masked_fill(strays, generator.mask_token)
 
 
 def _scales(strategy: GenerationStrategy) -> list[float]:
@@ -360,35 +364,3 @@ def logits_in_pieces(
 
 def _rows_at_once(tokens: Tensor) -> int:
     return len(tokens) if tokens.is_cuda else max(1, CPU_TOKENS // tokens.shape[1])
-
-
-def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
-    """Sample from Categorical(logits / temperature) by inverse transform.
-
-    Args:
-        logits: [B, L, K].
-        temperature: 0 takes the most probable token; other values below 1e-4 count as 1e-4.
-        uniforms: [B, L] in [0, 1).
-
-    Returns:
-        The tokens, [B, L] int64; K where logits are NaN, or infinite so that none is the most
-        probable.
-    """
-    if temperature == 0:
-        highest, found = logits.max(-1)
-        return found.masked_fill(highest.isnan(), logits.shape[-1])
-    cumulative = cumulated(torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1))
-    # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
-    # probability > 0.
-    thresholds = uniforms[..., None] * cumulative[..., -1:]
-    return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
-
-
-def cumulated(probabilities: Tensor) -> Tensor:
-    """Return cumulative sums over the last dimension of [B, L, K]; the argument may be overwritten.
-
-    A GPU sums few codes slowly where they lie side by side, so that there positions do.
-    """
-    if not probabilities.is_cuda or probabilities.shape[-1] > FEW_CODES:
-        return probabilities.cumsum_(-1)
-    return probabilities.mT.contiguous().cumsum_(1).mT.contiguous()

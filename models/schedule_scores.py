@@ -26,9 +26,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.decoding import LOWEST_TEMPERATURE, logits_at_places, masked_logits, sample_tokens
+from models.decoding import logits_at_places, masked_logits
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
+from models.sampling import LOWEST_TEMPERATURE, sample_tokens, without_strays
 from models.token_orders import even_noise, independent_scale, scores_of
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
@@ -148,6 +149,8 @@ def _scored(
     tokens = torch.full((batch, length), mask, device=device)
     order = scores_of(strategy, generator.grid)
     masked = torch.arange(length, device=device).expand(batch, length)
+    strays = torch.zeros(batch, 1, dtype=torch.bool, device=device)
+    codes = generator.codebook_size
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     forecasts = []
     for t, (of_tokens, of_order, *fresh) in enumerate(noise):
@@ -156,9 +159,13 @@ def _scored(
         logits, slope = _logits(generator, tokens, conditions, scale, places, rows)
         warmth = strategy.sampling_temperature[t]
         for own in fresh:
-            drawn = sample_tokens(logits, warmth, own.gather(1, masked))
-            forecasts.append(tokens.scatter(1, masked, drawn))
-        sampled = sample_tokens(logits, warmth, of_tokens.gather(1, masked))
+            forecast, _ = without_strays(
+                sample_tokens(logits, warmth, own.gather(1, masked)), codes
+            )
+            forecasts.append(tokens.scatter(1, masked, forecast))
+        drawn = sample_tokens(logits, warmth, of_tokens.gather(1, masked))
+        sampled, strange = without_strays(drawn, codes)
+        strays |= strange
         kept = torch.ones_like(masked, dtype=torch.bool)
         lowest, last = logits[:, 0, 0], sampled[:, 0]  # unused at the last step
         even = even_noise(strategy, generator.grid, of_order)
@@ -176,9 +183,8 @@ def _scored(
         step = Step(logits, slope, sampled, kept, lowest, last, even)
         columns.append(_in_pieces(step, strategy, t))
     sampling, remask, guidance = (torch.stack(one, 1) for one in zip(*columns, strict=True))
-    return Scored(
-        tokens, torch.cat([sampling, remask[:, :-1], guidance], 1), torch.stack(forecasts)
-    )
+    scores = torch.cat([sampling, remask[:, :-1], guidance], 1)
+    return Scored(tokens.masked_fill(strays, mask), scores, torch.stack(forecasts))
 
 
 def _in_pieces(step: Step, strategy: GenerationStrategy, t: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,15 +37,19 @@ class Statistics:
     @functools.cached_property
     def root(self) -> Tensor:
         """The symmetric square root of the covariance; [F, F]."""
-        values, vectors = torch.linalg.eigh(self.covariance)
+        values, vectors = self._eigen
         root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
         return root
 
-    @functools.cached_property
+    @property
     def principal_directions(self) -> Tensor:
         """The eigenvectors of the covariance, in rising order of their variance; [F, F]."""
-        found: Tensor = torch.linalg.eigh(self.covariance).eigenvectors
-        return found
+        return self._eigen[1]
+
+    @functools.cached_property
+    def _eigen(self) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return values, vectors
 
     def to(self, device: str | torch.device) -> Statistics:
         """Return these statistics on a device; the same object if they are there already.

@@ -99,7 +99,7 @@ def test_values_of_another_level_and_spread_say_the_same(at_4: EarlierSearch) ->
     """Twice as high and 100 more: another metric could be like that."""
     shifted = dataclasses.replace(
         at_4,
-        evaluations=[dataclasses.replace(e, value=100 + 2 * e.value) for e in at_4.evaluations],
+        evaluations=[e._replace(value=100 + 2 * e.value) for e in at_4.evaluations],
     )
     points = [searched(8, 16, [one]).evaluations[-1].strategy for one in (at_4, shifted)]
     coordinates = Coordinates(space_of(8), TOKENS)

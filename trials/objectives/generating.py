@@ -267,10 +267,9 @@ class Generating(Generic[G]):
         """The images [B, ...] in [0, 1] of tokens [B, L].
 
         Raises:
-            ValueError: a token is none of the codebook, because the logits were not finite. Looked
-                up, it would break the process on a GPU for all later evaluations.
+            ValueError: tokens are masked, because logits were not finite.
         """
-        if bool((tokens >= self.generator.codebook_size).any()):
+        if bool((tokens == self.generator.mask_token).any()):
             raise ValueError("expected finite logits of the generator, got NaN or infinity")
         with computing_in(self.precision.pixels):
             return self._decoding()(tokens)

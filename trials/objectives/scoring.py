@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.decoding import LOWEST_TEMPERATURE
 from models.metrics.frechet import Statistics
 from models.metrics.leading_fid import LeadingFID, along
 from models.metrics.metric import Estimate
 from models.precision import device
+from models.sampling import LOWEST_TEMPERATURE
 from models.schedule_gradients import FEWEST_IMAGES, HAVE_GRADIENTS, ScoredImages
 from search.gradient import LOGARITHMIC
 from search.schedules import SCHEDULES

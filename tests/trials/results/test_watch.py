@@ -60,12 +60,13 @@ def made(lab: Lab, name: str, kind: str, optimiser: str | None = None, **more: A
 
 def add(record: Record, number: int, value: float | str, role: str = "sample", **of: Any) -> None:
     n, seed = of.get("images", 100), of.get("seed", 2**31 + number)
-    probe = Probe(number, RULE, n, seed, 0, role)
+    strategy = of.get("strategy", RULE)
+    probe = Probe(number, strategy, n, seed, 0, role)
     done = of.get("done", n)
     result = (
         Failure(value)
         if isinstance(value, str)
-        else Measurement(value, 0.25, done, RULE.forward_passes(), 0.5)
+        else Measurement(value, 0.25, done, strategy.forward_passes(), 0.5)
     )
     record.add(probe, result, None)
 
@@ -94,8 +95,9 @@ def test_there_may_be_no_record_yet_and_none_is_made(lab: Lab, look: Callable[[]
 
 def test_a_control_that_ends_after_many_others_is_shown(lab: Lab, look: Callable[[], Look]) -> None:
     random = made(lab, "first", "search", "random")
+    other = GenerationStrategy.maskgit(4).with_passes(5)
     for number in range(1, 13):
-        add(random, number, 7.0)
+        add(random, number, 7.0, strategy=other)
     add(random, 0, 9.0, "start")
     assert only(look()).seen_controls == {"rule of thumb": Value(9.0, 0.25)}
 
