@@ -245,7 +245,6 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
     given = dict(arm.settings)
     firsts = arm.controls_first
     made = make_optimiser(arm.optimiser, space, budget, seed, given, objective.tokens, firsts)
-    started = time.monotonic()
     if name in study_names(url):
         record = Record.open(url, name)
     else:
@@ -258,7 +257,7 @@ def _search(plan: Plan, arm: Arm, steps: int, seed: int) -> Iterator[Row]:
         }
         record = Record.create(url, name, told)
     run_local(Study(made, record, space, budget.evaluations, lambda _: None), objective)
-    seconds = time.monotonic() - started
+    seconds = float(record.frame()["seconds"].sum())
     for images, strategy in earlier_results(record, [s * plan.budget for s in plan.marks]):
         more = {"images": images, "seconds": seconds, "evaluations": len(record.evaluations)}
         yield _tested(plan, arm.label, name, steps, seed, strategy) | more

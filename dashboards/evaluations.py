@@ -11,7 +11,7 @@ import pandas as pd
 
 from dashboards.input import Result
 
-DIGITS = 10
+DIGITS = 15
 """Decimals of numbers in the data."""
 
 

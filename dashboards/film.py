@@ -109,7 +109,7 @@ def film_png(films: Mapping[str, Film], side: int = 128) -> bytes:
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     parts = np.ravel(figure.subfigures(len(films), 1, squeeze=False))
     for part, (label, film) in zip(parts, films.items(), strict=True):
-        part.suptitle(label, fontsize=12)
+        part.suptitle(label, fontsize=12, parse_math=False)
         panels = part.subplots(rows, columns, squeeze=False).ravel()
         for panel in panels:
             panel.set_axis_off()

@@ -179,7 +179,7 @@ async function showEvaluations() {
     link.click();
     URL.revokeObjectURL(link.href);
   });
-  sort(columns.find((column) => column.name in metrics));
+  sort(columns.find((column) => column.name in metrics) ?? columns[0]);
 }
 
 if (document.getElementById("evaluations")) showEvaluations();

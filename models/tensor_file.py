@@ -31,6 +31,8 @@ WEIGHTS = ("state_dict", "model_state_dict", "model", "module", "nnet", "net", "
 
 AVERAGES = ("ema", "average")
 """Words in the keys of averaged weights: "ema", "model_ema", "ema_state_dict" and so on."""
+SHADOW = "shadow"
+"""The key of averaged weights within those, as some average keeps them."""
 
 UNKNOWN = (2, 0)
 """The rank of any other key."""
@@ -106,8 +108,11 @@ def _why_not_loaded(path: str | Path, head: bytes) -> str:
     if not zipfile.is_zipfile(path):
         pickled = head.startswith(PICKLE)
         return UNSAFE if pickled else "damaged or cut off"
-    with zipfile.ZipFile(path) as archive:
-        arrays = all(name.endswith(".npy") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = all(name.endswith(".npy") for name in archive.namelist())
+    except Exception:  # of any type, because a damaged archive raises many
+        return UNSAFE
     return "it is an .npz of NumPy arrays" if arrays else UNSAFE
 
 
@@ -254,6 +259,12 @@ def _weights_among(path: str | Path, content: Any) -> dict[str, Tensor]:
     if others:
         rest = ", ".join(map(repr, others))
         logger.warning("%s: uses the weights under %r, not those under %s", path, chosen, rest)
+    averaged = [key for key, value in content.items() if _is_average(key) and _has_tensors(value)]
+    if unread := ", ".join(repr(key) for key in averaged if key not in found):
+        logger.warning(
+            "%s: uses the weights under %r; the averaged ones under %s have no names that are read",
+            *(path, chosen, unread),
+        )
     return found[chosen]
 
 
@@ -265,12 +276,23 @@ def _rank(key: str) -> tuple[int, int]:
     return (int(rest == key.lower()), known.index(rest)) if rest in known else UNKNOWN
 
 
+def _is_average(key: object) -> bool:
+    return not set(AVERAGES).isdisjoint(str(key).lower().split("_"))
+
+
+def _has_tensors(value: Any) -> bool:
+    """Whether a value is a tensor, or contains one at any depth."""
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(_has_tensors, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, Tensor)
+
+
 def _state_dict(value: Any) -> dict[str, Tensor] | None:
     """Return the state dict that a value is or contains; None if there is none."""
     if not isinstance(value, Mapping):
         return None
     if not _is_state_dict(value):
-        value = next((value[key] for key in WEIGHTS if key in value), None)
+        value = next((value[key] for key in (*WEIGHTS, SHADOW) if key in value), None)
     return dict(value) if _is_state_dict(value) else None
 
 

@@ -108,6 +108,7 @@ def test_an_interrupted_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         autonat.search(Cut(), name="cut", **SMALL)
+    assert "schedules" in autonat.load("cut").figures()  # there is no best.json yet
     found = autonat.search(Cut(), name="cut", resume=True, **SMALL)
     assert len(found.dataframe()) == 4
     assert calls == 4 + 1 + 9, "what was measured before is not measured again"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.controls import ranked
+from search.controls import best_searched, ranked
 from search.final_test import FinalTest
 from search.number_text import with_error
 from search.strategy import GenerationStrategy
@@ -112,11 +112,12 @@ class Search:
             labelled,
         )
 
-        named, steps = labelled(self.results), self.best.steps
+        results = self.results
+        named, steps = labelled(results), (best_searched(results) or results[0]).strategy.steps
         tokens = self._records()[0].settings["objective"]["tokens"]
         return {
             "schedules": draw_schedules(named, tokens, steps),
-            "search": draw_progress(named, steps, self.results[0].search_metric),
+            "search": draw_progress(named, steps, results[0].search_metric),
             "final test": draw_tests(named),
         }
 

@@ -31,7 +31,8 @@ def of_search(search: Search, elsewhere: Elsewhere, runs: Mapping[str, str]) -> 
 
     A search without a final test has the link of its first method that has a run in MLflow.
     """
-    studies = [f"{search.name}-test", *(method.study for method in search.studies)]
+    studies = [f"{search.name}-{kind}" for kind in ("test", "alternation")]
+    studies += [method.study for method in search.studies]
     run = next((runs[study] for study in studies if study in runs), None)
     found = [] if run is None else [Link("MLflow", run)]
     numbers = [search.test_study, *(method.study_number for method in search.studies)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,18 @@ def mapped_array(path: Path) -> npt.NDArray[Any]:
     if not isinstance(found, np.ndarray):
         raise ValueError(f"{path}: expected a .npy file, got a .npz file of several arrays")
     return found
+
+
+def reserve_space(path: Path) -> None:
+    """Reserve the file's space on disk; if a mapped file runs out of space later, the process dies.
+
+    Raises:
+        ValueError: there is not enough space.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ValueError(f"{path}: cannot reserve {size / 1e9:.2f} GB ({error.strerror})") from None

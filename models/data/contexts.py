@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.data.array_file import mapped_array
+from models.data.array_file import mapped_array, reserve_space
 from models.data.text import TextEncoder
 from models.data.token_data import TokenData
 from search.files import write_text
@@ -168,23 +168,8 @@ def _partial_states(
             with contextlib.suppress(OSError, ValueError):
                 return np.lib.format.open_memmap(path, mode="r+"), done
     states = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    _reserve_space(partial)
+    reserve_space(partial)
     return states, 0
-
-
-def _reserve_space(path: Path) -> None:
-    """Reserve the file's space on disk; if a mapped file runs out of space later, the process dies.
-
-    Raises:
-        ValueError: there is not enough space.
-    """
-    size = path.stat().st_size
-    try:
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        path.unlink()
-        raise ValueError(f"{path}: cannot reserve {size / 1e9:.2f} GB ({error.strerror})") from None
 
 
 def _to_float16(states: Tensor) -> npt.NDArray[np.float16]:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.data.array_file import mapped_array
+from models.data.array_file import mapped_array, reserve_space
 from search.files import write_text, write_whole
 
 FORMAT = "autonat-tokens/1"
@@ -341,6 +341,7 @@ def _write_rows(path: Path, settings: TokenSettings, images: int, blocks: Iterab
     shape = (2 * images, 1 + settings.tokens)
     with write_whole(path) as partial:
         rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        reserve_space(partial)
         done = 0
         for block in blocks:
             if block.ndim != 2 or block.shape[1] != rows.shape[1] or done + len(block) > len(rows):

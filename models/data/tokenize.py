@@ -182,6 +182,8 @@ def _claim_folder(run: Tokenizing, tokenizer: Tokenizer | None) -> None:
         theirs = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path}: not JSON") from None
+    if not isinstance(theirs, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(theirs).__name__}")
     for name in dict.fromkeys([*theirs, *ours]):
         if theirs.get(name) != ours.get(name):
             line = f"{name} was {theirs.get(name)!r} and is now {ours.get(name)!r}"

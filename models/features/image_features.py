@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch.nn.functional as nn_functional
-from safetensors.torch import save_file
 from torch import Tensor
 
 from models.features.features import Features, whitening
@@ -25,8 +24,8 @@ from models.features.inception_inputs import (
 )
 from models.hashes import tensors_hash
 from models.metrics.frechet import Sums
+from models.saving import save_tensors
 from models.tensor_file import read_tensors
-from search.files import write_whole
 from search.plugins import Registry
 
 PIXELS_FORMAT = "autonat-pixels/1"
@@ -103,8 +102,7 @@ class PixelFeatures(Features):
         """Write the features to a file, atomically."""
         settings = {"format": PIXELS_FORMAT, "side": self.side}
         tensors = {"mean": self.mean, "matrix": self.matrix}
-        with write_whole(path) as partial:
-            save_file(tensors, partial, metadata={"settings": json.dumps(settings)})
+        save_tensors(path, tensors, {"settings": json.dumps(settings)})
 
 
 def pixel_width(side: int) -> int:

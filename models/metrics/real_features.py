@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from models.metrics.frechet import Statistics
+from models.saving import save_tensors
 from models.tensor_file import read_tensors
-from search.files import write_whole
 
 FORMAT = "autonat-features/1"
 
@@ -57,8 +56,7 @@ def features_file(reference: Path) -> Path:
 def write_features(reference: Path, features: Tensor, statistics: Statistics) -> None:
     """Write features [N, F] beside a file of statistics, atomically."""
     metadata = {"format": FORMAT, "statistics": statistics.hash()}
-    with write_whole(features_file(reference)) as partial:
-        save_file({"features": features.contiguous()}, partial, metadata=metadata)
+    save_tensors(features_file(reference), {"features": features}, metadata)
 
 
 def read_features(reference: Path, statistics: Statistics) -> Tensor:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 from einops import rearrange
-from safetensors.torch import save_file
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from models.hashes import tensors_hash
+from models.saving import save_tensors
 from models.tensor_file import read_tensors
 from models.tokenizers.codebook import check_images, nearest
-from search.files import write_whole
 
 if TYPE_CHECKING:
     from sklearn.cluster import MiniBatchKMeans
@@ -105,9 +104,7 @@ class PatchTokenizer(nn.Module):
             "codebook_size": self.codebook_size,
             "seed": self.seed,
         }
-        with write_whole(path) as partial:
-            metadata = {"settings": json.dumps(settings)}
-            save_file({"patches": self.patches}, partial, metadata=metadata)
+        save_tensors(path, {"patches": self.patches}, {"settings": json.dumps(settings)})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

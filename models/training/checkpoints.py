@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from models.generators.nat import NAT, NULL_CONTEXT, NATConfig
 from models.generators.published import nat_from_state_dict
+from models.saving import save_tensors
 from models.tensor_file import read_tensors
-from search.files import write_text, write_whole
+from search.files import write_text
 from search.names import is_sha256
 
 WEIGHTS = "nat.safetensors"
@@ -30,9 +29,8 @@ def save_nat(folder: Path, nat: NAT, settings: Mapping[str, Any]) -> None:
     """Write the settings, for people to read, and then the weights, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
-    state = {name: tensor.contiguous() for name, tensor in nat.tensors().items()}
-    with write_whole(folder / WEIGHTS) as partial:
-        save_file(state, partial, metadata={"config": json.dumps(nat.config.to_json())})
+    metadata = {"config": json.dumps(nat.config.to_json())}
+    save_tensors(folder / WEIGHTS, nat.tensors(), metadata)
 
 
 def load_nat_folder(folder: Path) -> NAT:

@@ -20,12 +20,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.generators.nat import NAT, NATConfig
 from models.precision import device
+from models.saving import save_state
 from models.tensor_file import load_torch
 from models.training.masked_loss import WHOLE, Batch, Share, draw_batch, own_generator
 from models.training.rows import Rows
 from models.training.settings import TrainingSettings
 from models.training.steps import COMPILED_FROM, GraphedSteps, Steps, can_record
-from search.files import write_whole
 from search.progress import Report
 
 CHECKPOINT = "training.pt"
@@ -177,8 +177,7 @@ def _save_checkpoint(
         "optimiser": optimiser.state_dict(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path) as partial:
-        torch.save(state, partial)
+    save_state(path, state)
 
 
 def steps_behind(folder: Path) -> int:

@@ -48,7 +48,7 @@ def test_large_images_shrink_and_tokens_without_places_are_not_covered() -> None
 def test_one_picture_of_two_films(steps: int) -> None:
     frames = np.zeros((steps, 3, 8, 8, 3), np.uint8)
     film = Film(frames, np.zeros((steps, 3, 64), bool), (8, 8))
-    picture = Image.open(io.BytesIO(film_png({"rule of thumb": film, "found": film})))
+    picture = Image.open(io.BytesIO(film_png({"rule of thumb": film, "cost_$5_$x^$": film})))
     assert picture.format == "PNG"
     assert picture.width == round(220 * min(steps, 8))
 

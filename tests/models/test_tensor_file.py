@@ -72,7 +72,13 @@ def told(path: Path, content: Any) -> str:
             "uses the weights under 'module', not those under 'vae'",
         ),
         # EMA kept by parameter and without names is none that can be taken.
-        ({"ema": {"shadow_params": [torch.ones(2)]}, "model": RAW}, RAW, ""),
+        (
+            {"ema": {"shadow_params": [torch.ones(2)]}, "model": RAW},
+            RAW,
+            "uses the weights under 'model'; the averaged ones under 'ema' have no names",
+        ),
+        ({"ema": {"decay": 0.99}, "model": RAW}, RAW, ""),
+        ({"ema": {"shadow": EMA}, "model": RAW}, EMA, "uses the weights under 'ema', not those"),
     ],
 )
 def test_the_weights_of_a_training_checkpoint(
@@ -273,3 +279,10 @@ def test_damage_is_one_line(suffix: str, tmp_path: Path) -> None:
             reason = str(error)
         assert reason.startswith(f"{path}: ")
         assert "\n" not in reason
+
+
+def test_an_npz_is_called_what_it_is(tmp_path: Path) -> None:
+    """`autonat statistics` writes one beside the features that it fitted."""
+    np.savez(tmp_path / "real.npz", mu=np.zeros(3))
+    with pytest.raises(ValueError, match=r"real.npz: .* \(it is an .npz of NumPy arrays\)"):
+        load_features(f"pixels:{tmp_path / 'real.npz'}")

@@ -98,6 +98,8 @@ def tokenize(
     if given and tokenizer != "patches":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"{names}: expected --tokenizer patches, which fits them, got {tokenizer}")
+    if images.suffix == ".npy" and captions is not None:
+        raise ValueError(f"--captions: expected images to tokenize, got the tokens {images}")
     _require_utf8(folder)
     if folder.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"--out: expected a folder outside the images, got {folder}")

@@ -1,7 +1,8 @@
 """Checks that a search would find what it needs: the lab, the record, MLflow, Ray and its nodes.
 
-Every check tries the real thing and leaves nothing behind: a study is created in the record and
-deleted, and every node looks for a file in the lab.
+Every check tries the real thing: a study is created in the record and deleted, and every node looks
+for a file in the lab. In a new lab it leaves the empty record and store that the first search would
+make.
 """
 
 from __future__ import annotations

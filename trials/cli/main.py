@@ -202,3 +202,7 @@ def main() -> None:
     except ValueError as error:
         say(f"autonat: {error}")
         sys.exit(2)
+    except OSError as error:  # a folder that cannot be written, a full disk, a name too long
+        named = "" if error.filename is None else f"{error.filename}: "
+        say(f"autonat: {named}{error.strerror or error}")
+        sys.exit(2)

@@ -210,11 +210,13 @@ def transfer(
         ),
     ] = None,
     images_per_evaluation: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="IMAGES", min=1, help="Images generated to measure one strategy of that search."
+            metavar="IMAGES",
+            min=1,
+            help="Images generated to measure one strategy of that search. (default: 250)",
         ),
-    ] = 250,
+    ] = None,
     test_images: Annotated[
         int,
         typer.Option(
@@ -229,6 +231,11 @@ def transfer(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy on another model or at other numbers of steps; refine it on request."""
+    if refine is None and (images_per_evaluation, workers) != (None, None):
+        raise ValueError(
+            "--images-per-evaluation and --workers are of the search that --refine asks for; "
+            "--test-images is n of the final test"
+        )
     say(f"{strategy}: transferring; importing PyTorch …")
     from trials.publishing.transferring import TransferSettings, transfer_and_refine
 
@@ -239,7 +246,7 @@ def transfer(
         file,
         read_assignments("--set", settings),
         lengths,
-        TransferSettings(test_images, seeds, refine, images_per_evaluation, workers),
+        TransferSettings(test_images, seeds, refine, images_per_evaluation or 250, workers),
         where,
         LiveProgress(),
         note,

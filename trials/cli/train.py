@@ -10,7 +10,6 @@ import typer
 from trials.cli.flags import (
     App,
     JsonFlag,
-    LabFlag,
     ObjectiveFlag,
     RayAddressFlag,
     SetFlag,
@@ -18,7 +17,7 @@ from trials.cli.flags import (
     read_assignments,
 )
 from trials.cli.printing import exit_when_interrupted, out, print_json
-from trials.lab import DEFAULT_LAB, Lab
+from trials.lab import DEFAULT_LAB, VARIABLES, Lab
 from trials.progress import LiveProgress, say
 
 if TYPE_CHECKING:
@@ -43,20 +42,34 @@ def train(
         typer.Option(metavar="GPUS", min=0, callback=finite, help="GPUs that each worker uses."),
     ] = 0.0,
     ray_address: RayAddressFlag = None,
-    lab: LabFlag = DEFAULT_LAB,
+    lab: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar=VARIABLES["lab"],
+            help="The lab: the folder that holds all files. (default: that of the study file, or "
+            f"{DEFAULT_LAB})",
+        ),
+    ] = None,
     as_json_: JsonFlag = False,
 ) -> None:
     """Train the generator of an objective now, so that its searches start at once."""
     from trials.objectives.description import describe
     from trials.searches.reading import read_settings
 
-    given = {"objective": objective, "objective_settings": read_assignments("--set", settings)}
+    given = {
+        "objective": objective,
+        "objective_settings": read_assignments("--set", settings),
+        "lab": lab,
+        "ray_address": ray_address,
+    }
     study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
     say(f"{objective}: preparing it; importing PyTorch …")
     resumed = "interrupted; the same command resumes from the last checkpoint, if there is one"
     with exit_when_interrupted(resumed):
-        made = _trained(objective, values, lab, workers, gpus_per_worker, ray_address)
+        where = study.open_lab()
+        made = _trained(objective, values, where, workers, gpus_per_worker, study.ray_address)
     described = describe(objective, values, made)
     if as_json_:
         print_json(described)
@@ -67,7 +80,7 @@ def train(
 def _trained(
     objective: str,
     values: dict[str, Any],
-    lab: Path,
+    lab: Lab,
     workers: int,
     gpus_per_worker: float,
     ray_address: str | None,
@@ -76,7 +89,7 @@ def _trained(
     from trials.objectives.objective import load_objective
 
     if workers == 1 and ray_address is None:
-        return prepared_live(objective, values, Lab.open(lab))
+        return prepared_live(objective, values, lab)
     from trials.objectives.nat_objective import NATObjective
     from trials.runners.distributed_training import train_together
 
@@ -88,7 +101,7 @@ def _trained(
     with LiveProgress() as progress:
         train_together(
             made,
-            Lab.open(lab).folder,
+            lab.folder,
             progress.report(f"training {objective}"),
             workers=workers,
             gpus=gpus_per_worker,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from trials.results.comparison import Comparison, compared
 
 LONGEST_NAME = 120
 """The most letters of the file's name without its ending."""
+TOLD = {
+    *("objective", "objective_settings", "steps", "seed", "what", "optimisers", "bounds", "frozen"),
+    *("budget", "images_per_evaluation", "training_budget", "training_steps", "learn_from"),
+    *("max_forward_passes", "alternation"),
+}
+"""The settings of a search of which the facts tell in words."""
 
 
 def write_comparison(lab: Lab, names: Sequence[str]) -> Path:
@@ -63,6 +70,11 @@ def _facts(found: Comparison) -> tuple[dict[str, str], dict[str, list[str]]]:
             common[label] = values[0]
         else:
             different[label] = values
+    searches = [settings["search"] for settings in found.settings.values()]
+    for key in sorted(set().union(*searches) - TOLD):
+        values = [json.dumps(search.get(key), ensure_ascii=False) for search in searches]
+        if len(set(values)) > 1:
+            different[key.replace("_", " ")] = [v.strip('"') if v != "null" else "" for v in values]
     return common, different
 
 

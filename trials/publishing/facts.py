@@ -14,12 +14,15 @@ from trials.record.speed import usual_speed
 def _budget(settings: Mapping[str, Any]) -> str:
     search = settings["search"]
     n = f"{search['images_per_evaluation']:,}"
-    if what_is_searched(settings) == "generation":
-        return f"{search['budget']:,} images a method, {n} an evaluation"
-    return (
-        f"{search['training_budget']:,} training steps a method, {search['training_steps']:,} a "
-        f"model, {n} images an evaluation"
-    )
+    what = what_is_searched(settings)
+    images = f"{search['budget']:,} images a method, {n} an evaluation"
+    if what == "generation":
+        return images
+    steps, of_one = search["training_budget"], search["training_steps"]
+    training = f"{steps:,} training steps a method, {of_one:,} a model"
+    if what == "both":
+        return f"for each of at most {search['rounds']} rounds {training}; {images}"
+    return f"{training}, {n} images an evaluation"
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:

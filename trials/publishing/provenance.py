@@ -25,7 +25,14 @@ def unfinished(
     Returns:
         A sentence with the command that resumes it, or None for a finished search.
     """
-    missing = [r.method for r in results if r.searched and math.isnan(r.value)]
+    without = [r for r in results if r.searched and math.isnan(r.value)]
+    missing = [r.method for r in without if not r.test_seeds]
+    if without and not missing:
+        failed = ", ".join(r.method for r in without)
+        return (
+            f"The final test of {failed} failed under a seed. autonat search --resume {name} "
+            "--retry-failed measures it again"
+        )
     if not missing:
         return None
     done = sum(len(record.evaluations) for record in searches)

@@ -12,9 +12,10 @@ from search.measurement import metric_label
 from search.names import require_distinct
 from trials.lab import Lab
 from trials.record.kinds import as_reported
+from trials.record.searches import alternation_names
 from trials.results.anchors import Anchor, recorded_anchors
 from trials.results.results import MethodResult
-from trials.results.rounds import recorded_results
+from trials.results.rounds import alternation_settings, recorded_results
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def compared(lab: Lab, names: Sequence[str]) -> Comparison:
         records, found = recorded_results(lab, name)
         if not records:
             raise ValueError(f"alternation {name}: no round is done")
-        told[name] = records[0].settings
+        alternates = name in alternation_names(lab.record_url)
+        told[name] = alternation_settings(lab, name) if alternates else records[0].settings
         _require_comparable(next(iter(told)), name, told)
         results += [dataclasses.replace(result, search=name) for result in found]
         anchors += [dataclasses.replace(a, search=name) for a in recorded_anchors(records)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from search.controls import START
 from search.strategy_file import StrategyFile
 from trials.lab import Lab
+from trials.record.kinds import alternation_study
 from trials.record.record import Record
 from trials.record.searches import alternation_names, has_finished, search_records
 from trials.results.results import MethodResult, method_results
@@ -70,8 +72,17 @@ def recorded_results(lab: Lab, name: str) -> tuple[list[Record], list[MethodResu
     return search_records(lab.record_url, rounds[0].generation), round_results(lab, rounds)
 
 
+def alternation_settings(lab: Lab, name: str) -> dict[str, Any]:
+    """The settings of an alternation with the objective and the protocol of its first search."""
+    first = search_records(lab.record_url, half_name(name, 1, "training"))[0].settings
+    own = Record.open(lab.record_url, alternation_study(name)).settings
+    return {**first, **own}
+
+
 def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
     """The results of an alternation: the state before it, called BEFORE, and each round's winner.
+
+    Images and seconds of a round are those of both halves; the evaluations are of generation.
 
     Args:
         lab: the lab with the record.
@@ -80,11 +91,16 @@ def round_results(lab: Lab, rounds: list[Round]) -> list[MethodResult]:
     start = method_results(search_records(lab.record_url, rounds[0].training))
     results = [replace(next(r for r in start if r.method == START), method=BEFORE)]
     for number, round_ in enumerate(rounds, 1):
-        found = method_results(search_records(lab.record_url, round_.generation))
+        trained, found = (
+            next(r for r in method_results(search_records(lab.record_url, half)) if r.searched)
+            for half in (round_.training, round_.generation)
+        )
         results.append(
             replace(
-                next(result for result in found if result.searched),
+                found,
                 method=f"round {number}",
+                images=trained.images + found.images,
+                seconds=trained.seconds + found.seconds,
                 training=round_.best.training,
                 checkpoint=(round_.best.objective or {}).get("checkpoint"),
             )

@@ -2,7 +2,8 @@
 their gradients.
 
 Every worker draws the same batch and trains on its share, so that any number of workers reaches the
-same weights, up to rounding. The lab and the data must be on storage that all workers see.
+same weights, up to rounding; with dropout, which each draws for itself, only in distribution. The
+lab and the data must be on storage that all workers see.
 """
 
 from __future__ import annotations

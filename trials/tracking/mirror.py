@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -278,16 +278,23 @@ class Mirror:
             missing = {key: value for key, value in contents.tags.items() if key not in known}
             if missing:  # of an earlier version
                 client.log_batch(found[0].info.run_id, tags=[RunTag(*t) for t in missing.items()])
+            if not contents.parameters.keys() <= found[0].data.params.keys():
+                self._describe(found[0], record, contents.parameters)  # the server was lost before
             return str(found[0].info.run_id)
         tags = dict(contents.tags)
         for above in self._above(record):
             tags[MLFLOW_PARENT_RUN_ID] = above
         name = record.name[:LONGEST_RUN_NAME]
         run = client.create_run(self._experiments.searches, run_name=name, tags=tags)
-        own = [Param(key, value) for key, value in contents.parameters.items()]
-        client.log_batch(run.info.run_id, params=own)
-        client.log_dict(run.info.run_id, record.settings, "settings.json")
+        self._describe(run, record, contents.parameters)
         return str(run.info.run_id)
+
+    def _describe(self, run: Run, record: Record, parameters: Mapping[str, str]) -> None:
+        """Log what a run is of; the parameters come last, and tell that it is whole."""
+        client = self._connected()
+        client.log_dict(run.info.run_id, record.settings, "settings.json")
+        own = _loggable(parameters, run.data.params)
+        client.log_batch(run.info.run_id, params=[Param(*one) for one in own.items()])
 
     def _alternation(self, name: str) -> str:
         """The run of an alternation, above the runs of its searches; it is created if missing."""
@@ -295,11 +302,14 @@ class Mirror:
         record = Record.open(self._lab.record_url, alternation_study(name))
         query = f"tags.`{ALTERNATION_TAG}` = '{record.study_id}'"
         found = client.search_runs([self._experiments.searches], query, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
         tags = {ALTERNATION_TAG: record.study_id, STUDY_NAME_TAG: record.name}
-        run = client.create_run(self._experiments.searches, run_name=name, tags=tags)
-        client.log_dict(run.info.run_id, record.settings, "settings.json")
+        run = (
+            found[0]
+            if found
+            else client.create_run(self._experiments.searches, run_name=name, tags=tags)
+        )
+        if not client.list_artifacts(run.info.run_id):
+            client.log_dict(run.info.run_id, record.settings, "settings.json")
         return str(run.info.run_id)
 
     def _finished_children(self, record: Record) -> dict[int, str]:

@@ -107,7 +107,7 @@ def test_no_space_is_one_line_before_anything_is_encoded(
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(contexts.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     encoder = Lengths()
     with pytest.raises(
         ValueError, match=rf"{PARTIAL}: cannot reserve 0\.00 GB \(No space left on device"

@@ -22,6 +22,9 @@ COCO = {
 def test_lines_and_captions(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\ufeffa cat\n\n  a dog \r\n", encoding="utf-8")
     assert read_prompts(tmp_path / "a.txt") == ("a cat", "a dog")
+    odd = "one\u2028line\x0cof\x85many words"
+    (tmp_path / "b.txt").write_text(f"{odd}\nanother\n", encoding="utf-8")
+    assert read_prompts(tmp_path / "b.txt") == (odd, "another")
     (tmp_path / "coco.json").write_text(json.dumps(COCO))
     assert read_prompts(tmp_path / "coco.json") == ("three", "one")
 

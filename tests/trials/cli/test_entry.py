@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from trials.cli import train
+from trials.lab import Lab
 from trials.publishing import run
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -211,6 +212,24 @@ def test_what_was_not_begun_is_not_to_be_resumed(
     code, _, err = autonat("search", "--objective", "simulated", "--lab", tmp_path / "lab")
     assert code == 130
     assert err.endswith("\ninterrupted before there was anything to resume\n")
+
+
+def test_a_training_goes_to_the_lab_of_its_study_file(
+    autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs: list[Path] = []
+
+    def trained(_: str, __: object, lab: Lab, *___: object) -> None:
+        labs.append(lab.folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_trained", trained)
+    study = tmp_path / "study.yaml"
+    study.write_text(f"objective: digits\nsteps: 4\nlab: {tmp_path / 'of the file'}\n")
+    autonat("train", study)
+    autonat("train", study, "--lab", tmp_path / "of the flag")
+    autonat("train", "--objective", "digits")
+    assert [lab.name for lab in labs] == ["of the file", "of the flag", "autonat-lab"]
 
 
 def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> None:

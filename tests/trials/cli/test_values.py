@@ -117,6 +117,8 @@ OTHERS = [
     ("transfer F --steps 1000000000", "but the image has only 64 tokens"),
     ("transfer F --test-seeds=", "--test-seeds is empty"),
     ("transfer F --test-images 0", "--test-images: expected a number of at least 1, got 0"),
+    ("transfer F --images 300", "--test-images is n of the final test"),
+    ("transfer F --workers 2", "--workers are of the search that --refine asks for"),
     ("transfer F --refine 0", "budget: expected a number above 0"),
     (
         "train --objective digits --gpus-per-worker inf",

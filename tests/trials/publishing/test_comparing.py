@@ -71,6 +71,16 @@ def test_the_page_says_where_they_differ(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert paths[0] == paths[2] != paths[1]
 
 
+def test_a_setting_without_words_of_its_own_is_told_where_it_differs() -> None:
+    one, other = settings(), settings()
+    other["search"] |= {"scheduler": "asha", "choices": {"token_order": ["confidence", "halton"]}}
+    _, different = comparing._facts(comparison(a=one, b=other))
+    assert different == {
+        "choices": ["", '{"token_order": ["confidence", "halton"]}'],
+        "scheduler": ["", "asha"],
+    }
+
+
 def test_other_data_are_refused() -> None:
     told = {"a": settings(), "b": settings(data="yours")}
     with pytest.raises(

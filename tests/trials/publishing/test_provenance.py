@@ -35,6 +35,32 @@ def words(page: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
+FAILS = """
+from search.measurement import Measurement
+
+class Fails:
+    tokens = 16
+    def describe(self):
+        return {}
+    def evaluate(self, strategy, images, seed):
+        if seed == 7:
+            raise RuntimeError("no memory")
+        return Measurement(float(seed % 97), None, images, strategy.forward_passes(), 0.0)
+"""
+
+
+def test_a_search_whose_test_failed_says_how_it_is_measured_again(autonat: Autonat) -> None:
+    Path("fails.py").write_text(FAILS)
+    words_of = [word.replace("cut:Cut", "fails:Fails") for word in SEARCH]
+    assert autonat(*words_of[:-1], "1,7")[0] == 0
+    told = words(Path("autonat-lab/results/c/report.html"))
+    assert "is not finished" not in told
+    assert (
+        "The final test of random failed under a seed. autonat search --resume c --retry-failed "
+        "measures it again" in told
+    )
+
+
 def test_an_unfinished_search_says_so_and_shows_what_there_is(autonat: Autonat) -> None:
     Path("cut.py").write_text(CUT)
     assert autonat(*SEARCH)[0] == 130

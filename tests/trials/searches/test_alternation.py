@@ -18,9 +18,13 @@ from tests.command_line import run_in
 from tests.options import laid_over
 from trials.lab import Lab
 from trials.objectives.digits import DigitsObjective
+from trials.publishing import comparing
 from trials.record.hold import hold
 from trials.record.record import Record
+from trials.record.searches import search_records
 from trials.record.studies import study_names
+from trials.results.comparison import compared
+from trials.results.results import method_results
 from trials.searches import alternation
 from trials.tracking.mirror import ALTERNATION_TAG
 
@@ -117,6 +121,22 @@ def test_it_is_compared_by_rounds(autonat: Autonat, whole: Path) -> None:
     }
     page = (whole / "results" / "a" / "report.html").read_text()
     assert "constant image" in page
+
+
+def test_a_report_tells_what_it_is_and_what_both_halves_cost(whole: Path) -> None:
+    lab = Lab.open(whole)
+    found = compared(lab, ["a"])
+    assert found.settings["a"]["search"]["what"] == "both"
+    facts = comparing._more_facts(found.settings["a"])
+    assert facts["what is searched"] == "both"
+    assert facts["budget"].startswith("for each of at most 2 rounds ")
+    first = next(r for r in found.results if r.method == "round 1")
+    halves = [
+        next(r for r in method_results(search_records(lab.record_url, half)) if r.searched)
+        for half in ("a-r1-training", "a-r1-generation")
+    ]
+    assert first.images == sum(half.images for half in halves)
+    assert first.seconds == pytest.approx(sum(half.seconds for half in halves))
 
 
 def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from search.measurement import Measurement
@@ -63,6 +64,26 @@ def test_syncing_again_and_from_elsewhere_adds_nothing(lab: Lab, record: Record)
     Mirror(lab).sync(record)
     assert Mirror(lab).sync(Record.open(lab.record_url, "study")) == 0
     assert len(children(lab, record)) == 9
+
+
+@pytest.mark.parametrize("lost", ["log_batch", "log_dict"])
+def test_a_parent_whose_server_was_lost_is_completed(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def gone(*_: object, **__: object) -> None:
+            raise MlflowException("the server is gone")
+
+        patch.setattr(MlflowClient, lost, gone)
+        with pytest.raises(ValueError, match="the server is gone"):
+            Mirror(lab).sync(record)
+    mirror = Mirror(lab)
+    mirror.sync(record)
+    run = run_of(lab, mirror, record)
+    assert run.data.params["optimiser"]
+    told = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/settings.json")
+    assert told["kind"] == record.settings["kind"]
 
 
 def test_a_child_that_was_cut_off_is_written_again(lab: Lab, record: Record) -> None:

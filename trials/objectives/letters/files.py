@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from models.features.features import PixelsAndClasses, WhitenedPixels
 from models.generators.nat import NAT, NATConfig
 from models.generators.published import nat_from_state_dict
+from models.saving import save_tensors
 from models.tensor_file import read_tensors
-from search.files import write_whole
 
 FOLDER = Path(__file__).parent
 FORMAT = "autonat-letters/1"
@@ -69,9 +68,7 @@ class SizeFile:
             EXAMPLES: self.examples.half(),
             MEAN_IMAGE: self.mean_image.half(),
         }
-        kept = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        with write_whole(path) as partial:
-            save_file(kept, partial, metadata={"settings": json.dumps(settings)})
+        save_tensors(path, tensors, {"settings": json.dumps(settings)})
 
 
 def read_size(path: Path) -> SizeFile:
@@ -99,9 +96,8 @@ def read_size(path: Path) -> SizeFile:
 def write_features(path: Path, features: PixelsAndClasses) -> None:
     """Write features as float32, atomically."""
     state = features.state_dict()
-    tensors = {name: tensor.float().contiguous() for name, tensor in state.items()}
-    with write_whole(path) as partial:
-        save_file(tensors, partial, metadata={"settings": json.dumps({"format": FORMAT})})
+    tensors = {name: tensor.float() for name, tensor in state.items()}
+    save_tensors(path, tensors, {"settings": json.dumps({"format": FORMAT})})
 
 
 def read_features(path: Path) -> PixelsAndClasses:
