@@ -86,8 +86,8 @@ def generate(
             generated at once.
 
     Returns:
-        The tokens, [B, L] int64 in [0, K); an image whose logits were not finite has the mask token
-        everywhere.
+        The tokens, [B, L] int64 in [0, K); an image for which logits were NaN or +infinity, or left
+        no probability, has the mask token everywhere.
 
     Raises:
         ValueError: there are more steps than tokens, or the token order is a Halton sequence but

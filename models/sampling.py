@@ -22,11 +22,11 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
         uniforms: [B, L] in [0, 1).
 
     Returns:
-        The tokens, [B, L] int64; K where a logit is NaN, or infinite ones leave no probabilities.
+        The tokens, [B, L] int64; K where a logit is NaN or +infinity, or all are -infinity.
     """
     if temperature == 0:
         highest, found = logits.max(-1)
-        return found.masked_fill(highest.isnan(), logits.shape[-1])
+        return found.masked_fill(~highest.isfinite(), logits.shape[-1])
     cumulative = cumulated(torch.softmax(logits / max(temperature, LOWEST_TEMPERATURE), -1))
     # The rounded sum may differ from 1. Scaled by it, a uniform never lies beyond the last token of
     # probability > 0.

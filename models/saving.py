@@ -43,4 +43,4 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), partial)
         except RuntimeError as error:
-            raise OSError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise OSError(f"{path}: {str(error).partition(chr(10))[0]}") from None

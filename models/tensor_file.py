@@ -110,10 +110,11 @@ def _why_not_loaded(path: str | Path, head: bytes) -> str:
         return UNSAFE if pickled else "damaged or cut off"
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = all(name.endswith(".npy") for name in archive.namelist())
+            names = archive.namelist()
     except Exception:  # of any type, because a damaged archive raises many
         return UNSAFE
-    return "it is an .npz of NumPy arrays" if arrays else UNSAFE
+    arrays = all(name.endswith(".npy") for name in names)
+    return "it is an .npz of NumPy arrays" if names and arrays else UNSAFE
 
 
 def load_torch(path: str | Path) -> Any:
@@ -281,10 +282,10 @@ def _is_average(key: object) -> bool:
 
 
 def _has_tensors(value: Any) -> bool:
-    """Whether a value is a tensor, or contains one at any depth."""
+    """Whether a value is a tensor of one or more dimensions, or contains one at any depth."""
     if isinstance(value, Mapping | list | tuple):
         return any(map(_has_tensors, value.values() if isinstance(value, Mapping) else value))
-    return isinstance(value, Tensor)
+    return isinstance(value, Tensor) and value.ndim > 0
 
 
 def _state_dict(value: Any) -> dict[str, Tensor] | None:

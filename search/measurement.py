@@ -134,7 +134,8 @@ def error_of_mean(values: Sequence[float]) -> float | None:
     if len(set(values)) == 1:
         return 0.0  # rounding would give a little more
     mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    apart = [value - mean for value in values]
+    variance = math.fsum(one * one for one in apart) / (len(values) - 1)
     return math.sqrt(variance / len(values))
 
 

@@ -5,7 +5,6 @@ D: coordinates of a strategy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from search.choices import CHOICES
 from search.coordinates import Coordinates
 from search.ledger import Ledger
 from search.optimiser import Probe
+from search.seeds import means_over_shared_seeds
 from search.strategy import GenerationStrategy
 
 Predict = Callable[[Vector], tuple[Vector, Vector]]
@@ -29,14 +29,16 @@ def better_half(
 
     Args:
         last: the strategies of the round.
-        retests: the probes of all rounds so far; a failed one counts as infinite.
+        retests: the probes of all rounds so far.
         ledger: holds their values.
     """
-    values: dict[GenerationStrategy, list[float]] = {}
+    values: dict[GenerationStrategy, dict[int, float]] = {strategy: {} for strategy in last}
     for probe in retests:
         value = ledger.value(probe.number)
-        values.setdefault(probe.strategy, []).append(math.inf if value is None else value)
-    ranked = sorted(last, key=lambda strategy: float(np.mean(values[strategy])))
+        if probe.strategy in values and value is not None:
+            values[probe.strategy][probe.seed] = value
+    means = means_over_shared_seeds(values)
+    ranked = sorted(last, key=means.__getitem__)
     return ranked[: max(1, len(last) // 2)]
 
 

@@ -204,5 +204,5 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written, a full disk, a name too long
         named = "" if error.filename is None else f"{error.filename}: "
-        say(f"autonat: {named}{error.strerror or error}")
+        say(f"autonat: {named}{error.strerror or str(error) or type(error).__name__}")
         sys.exit(2)

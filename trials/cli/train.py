@@ -61,15 +61,15 @@ def train(
         "objective": objective,
         "objective_settings": read_assignments("--set", settings),
         "lab": lab,
-        "ray_address": ray_address,
     }
     study = read_settings({k: v for k, v in given.items() if v}, study_file)
     objective, values = study.objective, study.objective_settings
     say(f"{objective}: preparing it; importing PyTorch …")
     resumed = "interrupted; the same command resumes from the last checkpoint, if there is one"
     with exit_when_interrupted(resumed):
-        where = study.open_lab()
-        made = _trained(objective, values, where, workers, gpus_per_worker, study.ray_address)
+        together = workers > 1 or ray_address is not None
+        address = (ray_address or study.ray_address) if together else None
+        made = _trained(objective, values, study.open_lab(), workers, gpus_per_worker, address)
     described = describe(objective, values, made)
     if as_json_:
         print_json(described)

@@ -221,7 +221,7 @@ class Generating(Generic[G]):
         made = (tokens for some in ahead(self._rounds(strategies, turns, seeds)) for tokens in some)
         for (number, first), tokens in zip(turns, made, strict=True):
             # Whole chunks are generated, so that the noise of an image does not depend on n.
-            yield number, self.decoded(tokens[: images - first])
+            yield number, self.decoded(self._known(tokens[: images - first]))
 
     def tokens(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The tokens of `images` before they are decoded, [B, L] int64."""
@@ -244,7 +244,7 @@ class Generating(Generic[G]):
             drawn, found = self._scored_chunk(strategy, first, seed)
             # Whole chunks are generated, so that the noise of an image does not depend on n.
             count = images - first
-            tokens, forecasts = found.tokens[:count], found.forecasts[:, :count]
+            tokens, forecasts = self._known(found.tokens[:count]), found.forecasts[:, :count]
             yield drawn[:count], Scored(tokens, found.scores[:count], forecasts)
 
     def _scored_chunk(
@@ -263,14 +263,20 @@ class Generating(Generic[G]):
             return self._scored_chunk(strategy, first, seed)
         return drawn, found
 
-    def decoded(self, tokens: Tensor) -> Tensor:
-        """The images [B, ...] in [0, 1] of tokens [B, L].
+    def _known(self, tokens: Tensor) -> Tensor:
+        """The same tokens, of which none may be masked.
+
+        On a GPU this waits for them, while those of the next chunks are generated.
 
         Raises:
-            ValueError: tokens are masked, because logits were not finite.
+            ValueError: the logits of an image were not finite, which left it masked.
         """
         if bool((tokens == self.generator.mask_token).any()):
             raise ValueError("expected finite logits of the generator, got NaN or infinity")
+        return tokens
+
+    def decoded(self, tokens: Tensor) -> Tensor:
+        """The images [B, ...] in [0, 1] of tokens [B, L]."""
         with computing_in(self.precision.pixels):
             return self._decoding()(tokens)
 

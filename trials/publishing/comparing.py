@@ -14,13 +14,14 @@ from trials.lab import Lab
 from trials.publishing.facts import facts_of
 from trials.publishing.provenance import common_provenance
 from trials.results.comparison import Comparison, compared
+from trials.searches.settings import USUAL
 
 LONGEST_NAME = 120
 """The most letters of the file's name without its ending."""
 TOLD = {
     *("objective", "objective_settings", "steps", "seed", "what", "optimisers", "bounds", "frozen"),
     *("budget", "images_per_evaluation", "training_budget", "training_steps", "learn_from"),
-    *("max_forward_passes", "alternation"),
+    *("max_forward_passes", "alternation", "rounds", "series"),
 }
 """The settings of a search of which the facts tell in words."""
 
@@ -72,10 +73,17 @@ def _facts(found: Comparison) -> tuple[dict[str, str], dict[str, list[str]]]:
             different[label] = values
     searches = [settings["search"] for settings in found.settings.values()]
     for key in sorted(set().union(*searches) - TOLD):
-        values = [json.dumps(search.get(key), ensure_ascii=False) for search in searches]
+        values = [_in_words(search.get(key, USUAL.get(key))) for search in searches]
         if len(set(values)) > 1:
-            different[key.replace("_", " ")] = [v.strip('"') if v != "null" else "" for v in values]
+            different[key.replace("_", " ")] = values
     return common, different
+
+
+def _in_words(value: Any) -> str:
+    """A setting as text; none is the usual one."""
+    if value is None or value in ({}, []):
+        return "the usual"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _more_facts(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.optimiser import Probe, Training
+from search.seeds import means_over_shared_seeds
 from search.strategy import GenerationStrategy
 
 
@@ -31,8 +31,7 @@ class Best:
 def best_of_retests(retests: Sequence[tuple[Probe, float]]) -> Best:
     """Return the strategy of the last re-tests with the lowest mean.
 
-    The mean is over the seeds under which none of these strategies failed, because values under
-    different seeds do not compare; without such seeds it is over those that a strategy has.
+    See `means_over_shared_seeds`: where a re-test failed, means are over the other seeds.
 
     Args:
         retests: the re-tests that were measured, one or more, with their values.
@@ -44,10 +43,6 @@ def best_of_retests(retests: Sequence[tuple[Probe, float]]) -> Best:
     for probe, value in sorted(retests, key=lambda pair: pair[0].number):
         if probe.strategy in values:
             values[probe.strategy][probe.seed] = value
-    shared = set[int].intersection(*map(set, values.values()))
-    means: list[Best] = []
-    for strategy, by_seed in values.items():
-        seeds = shared or set(by_seed)
-        mean = math.fsum(by_seed[seed] for seed in seeds) / len(seeds)
-        means.append(Best(strategy, mean))
-    return min(means, key=lambda best: best.value)
+    means = means_over_shared_seeds(values)
+    best = min(means, key=means.__getitem__)
+    return Best(best, means[best])

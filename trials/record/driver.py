@@ -57,7 +57,7 @@ class Driver:
 
     def alive(self) -> bool:
         """Whether the process still runs, as far as this machine and its clock can tell."""
-        return not self.gone() and abs(time.time() - self.seen) < STALE
+        return not self.gone() and time.time() - self.seen < STALE
 
     def gone(self) -> bool:
         """Whether it is certain that the process does not run: it was one of this machine."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from trials.record.driver import ATTRIBUTE, BEAT, Driver
+from trials.record.driver import ATTRIBUTE, BEAT, STALE, Driver
 from trials.record.storage import STORAGE_ERRORS, open_storage, readable
 
 SETTLE = 0.3
@@ -127,7 +127,8 @@ def _living(storage: RDBStorage, study_id: int) -> Driver | None:
     One that looks dead is watched for another sign of life: the clocks of two machines may differ.
     """
     found = _driver(storage, study_id)
-    if found is None or found.alive():
+    ahead = found is not None and found.seen - time.time() > STALE  # by a clock of its own
+    if found is None or (found.alive() and not ahead):
         return found
     until = time.monotonic() + 2 * BEAT
     while not found.gone() and time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ import pytest
 
 from search.measurement import Failure, Measurement
 from search.optimiser import DONE, WAIT, Budget, Probe
-from search.optimisers.autonat_reference import AutoNATReference
+from search.optimisers.autonat_reference import AutoNATReference, common_numbers
 from search.space import Space
 from search.strategy import GenerationStrategy
 
@@ -219,3 +220,12 @@ def test_it_descends_a_bowl() -> None:
         last = probe.strategy if probe.role == "base" else last
     # Forward differences of 0.1 stop half a perturbation early, 0.05 in each temperature.
     assert fid(last) < 2.05 < fid(START) - 0.5
+
+
+@pytest.mark.parametrize("count", range(1, 48))
+def test_whole_tokens_always_change_a_count(count: int) -> None:
+    """Also where the ratio is exactly that of a count, which rounding would lose."""
+    start = dataclasses.replace(START, mask_ratio=(count / 49,))
+    made = common_numbers(Space(start), Budget(4 * 7 * 100, 100), 0, 49)
+    base, moved, *_ = batch(made)
+    assert moved.strategy.masked_counts(49)[0] > base.strategy.masked_counts(49)[0]

@@ -218,9 +218,11 @@ def test_a_training_goes_to_the_lab_of_its_study_file(
     autonat: Autonat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labs: list[Path] = []
+    addresses: list[object] = []
 
-    def trained(_: str, __: object, lab: Lab, *___: object) -> None:
+    def trained(_: str, __: object, lab: Lab, *more: object) -> None:
         labs.append(lab.folder)
+        addresses.append(more[-1])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "_trained", trained)
@@ -230,6 +232,12 @@ def test_a_training_goes_to_the_lab_of_its_study_file(
     autonat("train", study, "--lab", tmp_path / "of the flag")
     autonat("train", "--objective", "digits")
     assert [lab.name for lab in labs] == ["of the file", "of the flag", "autonat-lab"]
+    study.write_text("objective: digits\nsteps: 4\nray_address: ray://cluster:1\n")
+    addresses.clear()
+    autonat("train", study)  # one worker, which needs no Ray
+    autonat("train", study, "--workers", "2")
+    autonat("train", study, "--ray-address", "auto")
+    assert addresses == [None, "ray://cluster:1", "auto"]
 
 
 def test_a_training_says_how_it_goes_on(autonat: Autonat, monkeypatch: pytest.MonkeyPatch) -> None:

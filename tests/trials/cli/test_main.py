@@ -386,3 +386,14 @@ def test_a_yaml_study_file_says_what_flags_say(autonat: Autonat, tmp_path: Path)
     for evaluation in record.evaluations:
         assert evaluation.probe.strategy.sampling_temperature == (1.0, 1.0)
         assert max(evaluation.probe.strategy.guidance_scale) <= 2
+
+
+def test_a_fault_of_a_folder_is_one_line(autonat: Autonat, tmp_path: Path) -> None:
+    code, _, err = autonat("show", "x" * 300)
+    assert code == 2
+    assert err.splitlines()[-1] == f"autonat: {'x' * 300}: File name too long"
+    file = tmp_path / "file"
+    file.write_text("")
+    code, _, err = autonat("evaluate", "x", "--lab", file / "lab")
+    assert code == 2
+    assert "Traceback" not in err

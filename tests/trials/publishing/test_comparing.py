@@ -73,11 +73,12 @@ def test_the_page_says_where_they_differ(lab: Lab, monkeypatch: pytest.MonkeyPat
 
 def test_a_setting_without_words_of_its_own_is_told_where_it_differs() -> None:
     one, other = settings(), settings()
+    one["search"] |= {"controls_first": None}
     other["search"] |= {"scheduler": "asha", "choices": {"token_order": ["confidence", "halton"]}}
     _, different = comparing._facts(comparison(a=one, b=other))
     assert different == {
-        "choices": ["", '{"token_order": ["confidence", "halton"]}'],
-        "scheduler": ["", "asha"],
+        "choices": ["the usual", '{"token_order": ["confidence", "halton"]}'],
+        "scheduler": ["the usual", "asha"],
     }
 
 
