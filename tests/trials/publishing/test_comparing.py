@@ -13,6 +13,7 @@ from tests.dashboards.conftest import compared as made_up
 from trials.lab import Lab
 from trials.publishing import comparing
 from trials.results.comparison import Comparison, _require_comparable
+from trials.searches.settings import USUAL
 
 
 def settings(
@@ -73,7 +74,7 @@ def test_the_page_says_where_they_differ(lab: Lab, monkeypatch: pytest.MonkeyPat
 
 def test_a_setting_without_words_of_its_own_is_told_where_it_differs() -> None:
     one, other = settings(), settings()
-    one["search"] |= {"controls_first": None}
+    one["search"] |= {"controls_first": USUAL["controls_first"]}  # told or not, it is the same
     other["search"] |= {"scheduler": "asha", "choices": {"token_order": ["confidence", "halton"]}}
     _, different = comparing._facts(comparison(a=one, b=other))
     assert different == {
