@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,19 @@ def cluster() -> Iterator[Cluster]:
     found = Cluster(initialize_head=True, head_node_args=head)
     found.add_node(num_cpus=1, num_gpus=1)
     try:
+        _wait_for(port)
         yield found
     finally:
         found.shutdown()
+
+
+def _wait_for(port: int) -> None:
+    """Wait until the process for clients, which starts beside the head node, answers."""
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"no answer on port {port} in a minute")
 
 
 @pytest.fixture

@@ -94,11 +94,11 @@ def test_one_that_died_elsewhere_after_a_while(url: str, monkeypatch: pytest.Mon
 def test_one_that_lives_elsewhere_under_another_clock_is_not_taken_over(
     url: str, monkeypatch: pytest.MonkeyPatch, apart: float
 ) -> None:
-    monkeypatch.setattr(module, "BEAT", 2.0)
+    monkeypatch.setattr(module, "BEAT", 0.6)
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(0.2):
+        while not ended.wait(0.1):
             say(url, host="elsewhere", seen=time.time() + apart)
 
     say(url, host="elsewhere", seen=time.time() + apart)
