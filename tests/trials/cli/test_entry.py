@@ -37,7 +37,7 @@ SEARCH = """
         ("ray", "searching", signal.SIGINT, False),
         pytest.param("local", "searching", signal.SIGTERM, True, marks=pytest.mark.long),
         pytest.param("local", "searching", signal.SIGHUP, False, marks=pytest.mark.long),
-        ("local", "publishing", signal.SIGINT, False),
+        pytest.param("local", "publishing", signal.SIGINT, False, marks=pytest.mark.long),
     ],
 )
 def test_interrupted_at_any_time_it_ends_with_a_line(
@@ -71,6 +71,7 @@ def test_interrupted_at_any_time_it_ends_with_a_line(
     assert (closing[runner] in map(str.strip, lines)) == (phase in ("searching", "publishing"))
 
 
+@pytest.mark.long
 def test_sigterm_to_the_whole_group_does_not_end_ray_before_the_search(tmp_path: Path) -> None:
     """As `timeout` sends it. A driver without its Ray waits for a minute, and dies."""
     words = SEARCH.replace("0.01", "0.5").replace("4000", "20000").split()

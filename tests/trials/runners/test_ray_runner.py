@@ -287,6 +287,7 @@ def test_asha_stops_the_hopeless_and_spends_their_images_on_more(lab: Lab) -> No
     assert again.next() is DONE
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("two_workers")
 def test_a_worker_that_dies_between_two_evaluations_costs_none(lab: Lab) -> None:
     class Dying(SimulatedObjective):

@@ -162,6 +162,7 @@ def test_one_run_in_mlflow_has_a_study_for_each_half(whole: Path) -> None:
     assert all({"alpha", "beta"} <= set(c.data.params) for c in children)
 
 
+@pytest.mark.long
 def test_interrupted_twice_and_resumed_equals_not_interrupted(
     autonat: Autonat, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
