@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from models.first_step import KeepsFirstStep
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator, PredictsPlaces
-from models.sampling import sample_tokens, without_strays
+from models.sampling import sample_known
 from models.token_orders import Scores, follows_halton, halton_places, scores_of
 from search.strategy import GenerationStrategy
 
@@ -189,8 +189,7 @@ def _decoding_by_scores(
         places = None if t == 0 else masked
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         temperature = strategy.sampling_temperature[t]
-        drawn = sample_tokens(logits, temperature, of_tokens.gather(1, masked))
-        sampled, strange = without_strays(drawn, logits.shape[-1])
+        sampled, strange = sample_known(logits, temperature, of_tokens.gather(1, masked))
         strays |= strange
         shown = tokens = tokens.scatter(1, masked, sampled)
         if counts[t] > 0:
@@ -219,9 +218,8 @@ def _decoding_in_order(
     for t, (scale, (of_tokens, _)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = order[:, shown : length - counts[t]]
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
-        uniforms = of_tokens.gather(1, places)
-        drawn = sample_tokens(logits, strategy.sampling_temperature[t], uniforms)
-        sampled, strange = without_strays(drawn, logits.shape[-1])
+        temperature = strategy.sampling_temperature[t]
+        sampled, strange = sample_known(logits, temperature, of_tokens.gather(1, places))
         strays |= strange
         tokens = tokens.scatter(1, places, sampled)
         shown = length - counts[t]

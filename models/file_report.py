@@ -72,8 +72,17 @@ def report_on(path: str | Path) -> FileReport:
     sizes = _sizes(found, shapes)
     known = KNOWN_HEADS.get(found.name)
     needs = ("num_heads=N",) if known is not None and sizes.get("width") not in known else ()
-    told = (found.name, found.role, found.about, len(tensors), numbers, sizes)
-    return FileReport(*told, found.texts, found.also, needs)
+    return FileReport(
+        kind=found.name,
+        role=found.role,
+        about=found.about,
+        tensors=len(tensors),
+        parameters=numbers,
+        sizes=sizes,
+        texts=found.texts,
+        also=found.also,
+        needs=needs,
+    )
 
 
 def _report_on_pipeline(folder: Path) -> FileReport:
@@ -86,7 +95,7 @@ def _report_on_pipeline(folder: Path) -> FileReport:
     parts = [read_tensors(file).tensors for file in sorted(folder.glob("*/*model.safetensors"))]
     numbers = sum(tensor.numel() for part in parts for tensor in part.values())
     count = sum(map(len, parts))
-    return FileReport(found.name, found.role, found.about, count, numbers, sizes, found.texts)
+    return FileReport(found.name, found.role, found.about, count, numbers, sizes, texts=True)
 
 
 def _sizes(kind: CheckpointKind, shapes: Shapes) -> dict[str, int]:

@@ -34,12 +34,13 @@ def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tenso
     return torch.searchsorted(cumulative, thresholds, right=True)[..., 0]
 
 
-def without_strays(drawn: Tensor, codes: int) -> tuple[Tensor, Tensor]:
-    """Return the tokens of `sample_tokens` within [0, K), and which images have others, [B, 1].
+def sample_known(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `sample_tokens` samples within [0, K), and which images had others, [B, 1].
 
     Looked up in a codebook, a token outside it would break the process on a GPU; to look for one at
     each step would make it wait.
     """
+    drawn, codes = sample_tokens(logits, temperature, uniforms), logits.shape[-1]
     return drawn.clamp(max=codes - 1), (drawn == codes).any(1, keepdim=True)
 
 

@@ -43,4 +43,5 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), partial)
         except RuntimeError as error:
-            raise OSError(f"{path}: {str(error).partition(chr(10))[0]}") from None
+            reason, *_ = str(error).split("\n")  # the rest is a trace of calls
+            raise OSError(f"{path}: {reason}") from None

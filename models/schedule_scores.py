@@ -29,7 +29,7 @@ from torch import Tensor
 from models.decoding import logits_at_places, masked_logits
 from models.generators.conditions import Conditions
 from models.generators.generator import MaskedGenerator
-from models.sampling import LOWEST_TEMPERATURE, sample_tokens, without_strays
+from models.sampling import LOWEST_TEMPERATURE, sample_known
 from models.token_orders import even_noise, independent_scale, scores_of
 from search.seeds import derived_seed
 from search.strategy import GenerationStrategy
@@ -150,7 +150,6 @@ def _scored(
     order = scores_of(strategy, generator.grid)
     masked = torch.arange(length, device=device).expand(batch, length)
     strays = torch.zeros(batch, 1, dtype=torch.bool, device=device)
-    codes = generator.codebook_size
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     forecasts = []
     for t, (of_tokens, of_order, *fresh) in enumerate(noise):
@@ -159,12 +158,9 @@ def _scored(
         logits, slope = _logits(generator, tokens, conditions, scale, places, rows)
         warmth = strategy.sampling_temperature[t]
         for own in fresh:
-            forecast, _ = without_strays(
-                sample_tokens(logits, warmth, own.gather(1, masked)), codes
-            )
+            forecast, _ = sample_known(logits, warmth, own.gather(1, masked))
             forecasts.append(tokens.scatter(1, masked, forecast))
-        drawn = sample_tokens(logits, warmth, of_tokens.gather(1, masked))
-        sampled, strange = without_strays(drawn, codes)
+        sampled, strange = sample_known(logits, warmth, of_tokens.gather(1, masked))
         strays |= strange
         kept = torch.ones_like(masked, dtype=torch.bool)
         lowest, last = logits[:, 0, 0], sampled[:, 0]  # unused at the last step

@@ -67,8 +67,7 @@ def train(
     say(f"{objective}: preparing it; importing PyTorch …")
     resumed = "interrupted; the same command resumes from the last checkpoint, if there is one"
     with exit_when_interrupted(resumed):
-        together = workers > 1 or ray_address is not None
-        address = (ray_address or study.ray_address) if together else None
+        address = ray_address or (study.ray_address if workers > 1 else None)
         made = _trained(objective, values, study.open_lab(), workers, gpus_per_worker, address)
     described = describe(objective, values, made)
     if as_json_:

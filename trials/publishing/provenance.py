@@ -26,15 +26,15 @@ def unfinished(
         A sentence with the command that resumes it, or None for a finished search.
     """
     without = [r for r in results if r.searched and math.isnan(r.value)]
+    if not without:
+        return None
     missing = [r.method for r in without if not r.test_seeds]
-    if without and not missing:
+    if not missing:
         failed = ", ".join(r.method for r in without)
         return (
             f"The final test of {failed} failed under a seed. autonat search --resume {name} "
             "--retry-failed measures it again"
         )
-    if not missing:
-        return None
     done = sum(len(record.evaluations) for record in searches)
     total = sum(evaluations_of_one(record.settings) for record in searches)
     told = [f"{done:,} of {total:,} evaluations are done"]

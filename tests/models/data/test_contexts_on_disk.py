@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -102,12 +101,9 @@ def test_a_run_of_another_encoder_is_begun_anew(data: TokenData) -> None:
 
 
 def test_no_space_is_one_line_before_anything_is_encoded(
-    data: TokenData, monkeypatch: pytest.MonkeyPatch
+    data: TokenData, request: pytest.FixtureRequest
 ) -> None:
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    request.getfixturevalue("full_disk")  # after the data, which need space
     encoder = Lengths()
     with pytest.raises(
         ValueError, match=rf"{PARTIAL}: cannot reserve 0\.00 GB \(No space left on device"

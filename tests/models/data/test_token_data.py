@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +52,9 @@ def test_what_is_written_is_read_and_lies_in_the_file(tmp_path: Path) -> None:
     data.check()
 
 
-def test_no_space_is_one_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("full_disk")
+def test_no_space_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     """A mapped file that runs out of space ends the process without a word."""
-
-    def full(*_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ValueError, match=r"cannot reserve .* \(No space left on device"):
         written(tmp_path / "data")
     assert not [*(tmp_path / "data").glob("*.partial")]

@@ -144,17 +144,17 @@ def test_logits_that_are_not_finite_are_the_reason_of_a_failure(
 
 def test_logits_of_few_images_at_a_time_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """With many codes the logits of a chunk are larger than the network."""
-    objective, sampling = Mine(), decoding.sample_tokens
+    objective, sampling = Mine(), decoding.sample_known
     whole = objective.sample(FOUR, 100, 3)
     expected = objective.evaluate_with_gradient(FOUR, 120, 3)
 
-    def small(logits: torch.Tensor, *told: Any) -> torch.Tensor:
+    def small(logits: torch.Tensor, *told: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if len(logits) > 8:
             raise torch.OutOfMemoryError("no memory for so many")
         return sampling(logits, *told)
 
     for module in (decoding, schedule_scores):
-        monkeypatch.setattr(module, "sample_tokens", small)
+        monkeypatch.setattr(module, "sample_known", small)
     again = objective.sample(FOUR, 100, 3)
     assert (again == whole).mean() > 0.9
     found = Mine().evaluate_with_gradient(FOUR, 120, 3)

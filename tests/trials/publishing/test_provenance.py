@@ -18,7 +18,9 @@ class Cut:
     def evaluate(self, strategy, images, seed):
         with open("calls", "a") as file:
             file.write(".")
-        if len(Path("calls").read_text()) == 3:
+        if seed == FAILS:
+            raise RuntimeError("no memory")
+        if len(Path("calls").read_text()) == STOPS:
             raise KeyboardInterrupt
         return Measurement(float(seed % 97), None, images, strategy.forward_passes(), 0.0)
 """
@@ -35,24 +37,9 @@ def words(page: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
-FAILS = """
-from search.measurement import Measurement
-
-class Fails:
-    tokens = 16
-    def describe(self):
-        return {}
-    def evaluate(self, strategy, images, seed):
-        if seed == 7:
-            raise RuntimeError("no memory")
-        return Measurement(float(seed % 97), None, images, strategy.forward_passes(), 0.0)
-"""
-
-
 def test_a_search_whose_test_failed_says_how_it_is_measured_again(autonat: Autonat) -> None:
-    Path("fails.py").write_text(FAILS)
-    words_of = [word.replace("cut:Cut", "fails:Fails") for word in SEARCH]
-    assert autonat(*words_of[:-1], "1,7")[0] == 0
+    Path("cut.py").write_text(f"FAILS, STOPS = 7, None\n{CUT}")
+    assert autonat(*SEARCH[:-1], "1,7")[0] == 0
     told = words(Path("autonat-lab/results/c/report.html"))
     assert "is not finished" not in told
     assert (
@@ -62,7 +49,7 @@ def test_a_search_whose_test_failed_says_how_it_is_measured_again(autonat: Auton
 
 
 def test_an_unfinished_search_says_so_and_shows_what_there_is(autonat: Autonat) -> None:
-    Path("cut.py").write_text(CUT)
+    Path("cut.py").write_text(f"FAILS, STOPS = None, 3\n{CUT}")
     assert autonat(*SEARCH)[0] == 130
     assert autonat("report", "c")[0] == 0
     page = Path("autonat-lab/results/c/report.html")
