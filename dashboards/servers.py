@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    import flask
+    from _typeshed.wsgi import WSGIApplication
 
 START_SECONDS = 120
 """The time in seconds that a server has to answer; MLflow needs ten seconds on two slow cores."""
@@ -39,17 +39,16 @@ class Ports(NamedTuple):
 
 
 PORTS = Ports()
-LivePage = Callable[[str, str], "flask.Flask"]
+LivePage = Callable[[str, str], "WSGIApplication"]
 """Makes the live page, given the addresses of MLflow's list of searches and of optuna-dashboard."""
 
 
 def open_dashboards(
-    record_url: str,
+    make_optuna: Callable[[], WSGIApplication],
     tracking_uri: str,
     artifacts: Path,
     host: str = "127.0.0.1",
     ports: Ports = PORTS,
-    pictures: Path | None = None,
     view: str = "",
     live: LivePage | None = None,
 ) -> None:
@@ -59,13 +58,12 @@ def open_dashboards(
     thread.
 
     Args:
-        record_url: the Optuna storage, as an SQLAlchemy URL.
+        make_optuna: makes optuna-dashboard, which takes seconds.
         tracking_uri: the tracking URI of MLflow. If it is a server (http, https), only its address
             is printed, without a password.
         artifacts: the folder of MLflow's artifacts.
         host: the host to bind to.
         ports: the ports of the servers.
-        pictures: the folder of the artifacts of optuna-dashboard.
         view: the end of the address at which MLflow shows the searches, or "".
         live: makes the live page, whose address is printed first; None starts none.
 
@@ -84,11 +82,12 @@ def open_dashboards(
             page = live(f"{shown}/{view}", f"{optuna}/dashboard")
             started[address] = stack.enter_context(_running_page(name, page, host, free.live))
             _say_where(name, address, ports.live, free.live)
-        command = _optuna_command(record_url, host, free.optuna, pictures)
-        started[optuna] = stack.enter_context(_running_server("optuna-dashboard", command))
         if ours:
-            command = _mlflow_command(tracking_uri, artifacts, host, free.mlflow)
-            started[mlflow] = stack.enter_context(_running_server("MLflow", command))
+            served = _running_mlflow(tracking_uri, artifacts, host, free.mlflow)
+            started[mlflow] = stack.enter_context(served)
+        name = "optuna-dashboard"
+        page = make_optuna()
+        started[optuna] = stack.enter_context(_running_page(name, page, host, free.optuna))
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
         wanted = ports.mlflow if ours else free.mlflow
@@ -132,7 +131,7 @@ class _Page:
 
 
 @contextlib.contextmanager
-def _running_page(name: str, page: flask.Flask, host: str, port: int) -> Iterator[_Page]:
+def _running_page(name: str, page: WSGIApplication, host: str, port: int) -> Iterator[_Page]:
     """Serve a page from a thread of this process."""
     from werkzeug.serving import make_server
 
@@ -167,10 +166,14 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _running_server(name: str, command: Sequence[str]) -> Iterator[_Server]:
-    """Run a server in a session of its own, so that all its processes can be ended with it."""
-    # A viewer on one machine needs neither MLflow's job workers nor its usage reports.
+def _running_mlflow(tracking_uri: str, artifacts: Path, host: str, port: int) -> Iterator[_Server]:
+    """Run MLflow in a session of its own, so that all its processes can be ended with it."""
+    command = [_command_path("mlflow"), "server", "--artifacts-destination", str(artifacts)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    # A viewer on one machine needs neither MLflow's job workers nor its usage reports. Its store,
+    # whose address may hold a password, is named here since all users see a command line.
     environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
@@ -184,7 +187,7 @@ def _running_server(name: str, command: Sequence[str]) -> Iterator[_Server]:
             start_new_session=True,
         )
         try:
-            yield _Server(name, process, log)
+            yield _Server("MLflow", process, log)
         finally:
             _stop(process)
 
@@ -235,29 +238,6 @@ def _check_alive(servers: Iterable[_Served]) -> None:
         end = server.end()
         if end is not None:
             raise ValueError(f"{server.name} stopped ({end}):\n{server.last_lines()}")
-
-
-def _mlflow_command(tracking_uri: str, artifacts: Path, host: str, port: int) -> list[str]:
-    options = {
-        "--backend-store-uri": tracking_uri,
-        "--artifacts-destination": str(artifacts),
-        "--host": host,
-        "--port": str(port),
-        "--workers": "1",
-    }
-    return [
-        _command_path("mlflow"),
-        "server",
-        *(word for option in options.items() for word in option),
-    ]
-
-
-def _optuna_command(record_url: str, host: str, port: int, pictures: Path | None) -> list[str]:
-    # wsgiref uses threads of one process; the forks of gunicorn would share a database connection.
-    options = ["--host", host, "--port", str(port), "--server", "wsgiref"]
-    if pictures is not None:
-        options += ["--artifact-dir", str(pictures)]
-    return [_command_path("optuna-dashboard"), record_url, *options]
 
 
 def _command_path(name: str) -> str:

@@ -18,11 +18,14 @@ import optuna
 import pytest
 
 from dashboards.servers import open_dashboards
+from trials.cli.dashboard import optuna_dashboard
+from trials.lab import Lab
 
 OPEN = """
 import sys
 from pathlib import Path
 import flask
+from optuna_dashboard import wsgi
 from dashboards.servers import Ports, open_dashboards
 record, tracking, artifacts, *ports = sys.argv[1:]
 
@@ -31,7 +34,8 @@ def live(mlflow, optuna):
     page.add_url_rule("/", view_func=lambda: {"mlflow": mlflow, "optuna": optuna})
     return page
 
-open_dashboards(record, tracking, Path(artifacts), ports=Ports(*map(int, ports)), live=live)
+ports = Ports(*map(int, ports))
+open_dashboards(lambda: wsgi(record), tracking, Path(artifacts), ports=ports, live=live)
 """
 
 
@@ -94,6 +98,8 @@ def test_all_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
             with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
                 names = database.execute("select name from experiments").fetchall()
             assert ("digits",) in names
+            # All users see command lines, and an address may hold a password.
+            assert len(processes_naming(tracking)) == 1
         finally:
             opened.send_signal(signal.SIGTERM)
             code = opened.wait(30)
@@ -110,12 +116,28 @@ def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Pat
         told.append(mlflow)
         return flask.Flask("page")
 
-    tracking = "http://me:secret@127.0.0.1:9/"
-    with pytest.raises(ValueError, match=r"optuna-dashboard stopped \(exit code 1\)") as caught:
-        open_dashboards(
-            sqlite(tmp_path / "absent" / "record.db"), tracking, tmp_path, view="#/x", live=live
-        )
-    assert told == ["http://127.0.0.1:9/#/x"]
-    assert "StorageInternalError" in str(caught.value)
+    with pytest.raises(ValueError, match=r"MLflow stopped \(exit code \d+\)") as caught:
+        open_dashboards(lambda: flask.Flask("page"), "none://", tmp_path, view="#/x", live=live)
+    assert told[0].endswith("/#/x")
+    assert "none://" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before
     assert processes_naming(str(tmp_path)) == []
+
+
+def test_a_record_that_cannot_be_opened_ends_it_and_no_password_is_shown(tmp_path: Path) -> None:
+    told = list[str]()
+
+    def live(mlflow: str, optuna: str) -> flask.Flask:
+        told.append(mlflow)
+        return flask.Flask("page")
+
+    absent = sqlite(tmp_path / "absent" / "record.db")
+    with pytest.raises(ValueError, match=r"^record sqlite:.*unable to open database file$"):
+        open_dashboards(
+            lambda: optuna_dashboard(Lab.at(tmp_path, absent)),
+            "http://me:secret@127.0.0.1:9/",
+            tmp_path,
+            view="#/x",
+            live=live,
+        )
+    assert told == ["http://127.0.0.1:9/#/x"]

@@ -16,6 +16,7 @@ from trials.progress import say
 
 if TYPE_CHECKING:
     import flask
+    from _typeshed.wsgi import WSGIApplication
 
 RUNS_SECONDS = 10.0
 """For how long the addresses of MLflow's runs are taken as they were read."""
@@ -62,14 +63,30 @@ def dashboard(
         note(unmoved)
     say("starting the live page, optuna-dashboard and MLflow, which takes about ten seconds …")
     open_dashboards(
-        where.record_url,
+        lambda: optuna_dashboard(where),
         where.tracking_uri,
         where.artifacts,
-        pictures=where.optuna_artifacts,
         view=view,
         ports=Ports(live=port),
         live=lambda mlflow, optuna: live_page(where, mlflow, optuna),
     )
+
+
+def optuna_dashboard(lab: Lab) -> WSGIApplication:
+    """optuna-dashboard on the record of a lab, with the pictures of its studies.
+
+    Raises:
+        ValueError: the record cannot be opened.
+    """
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna.exceptions import StorageInternalError
+    from optuna_dashboard import wsgi
+
+    from trials.record.databases import one_line
+
+    with one_line("record", lab.record_url, StorageInternalError):
+        page: WSGIApplication = wsgi(lab.record_url, FileSystemArtifactStore(lab.optuna_artifacts))
+        return page
 
 
 def live_page(lab: Lab, mlflow: str, optuna: str) -> flask.Flask:
