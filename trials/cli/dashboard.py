@@ -117,9 +117,10 @@ class _Runs:
         self._read = float("-inf")
 
     def addresses(self) -> Mapping[str, str]:
-        """By the name of the study; where MLflow's store cannot be read, those known before."""
+        """By the name of the study; where a database cannot be read, those known before."""
         from sqlalchemy.exc import SQLAlchemyError
 
+        from trials.record.studies import study_ids
         from trials.tracking.views import run_views
 
         with self._lock:
@@ -127,7 +128,12 @@ class _Runs:
                 self._read = time.monotonic()
                 try:
                     views = run_views(self._lab)
-                except (SQLAlchemyError, ImportError):
+                    ids = study_ids(self._lab.record_url)
+                except (SQLAlchemyError, ImportError, ValueError):
                     return self._found
-                self._found = {study: self._mlflow + view for study, view in views.items()}
+                self._found = {
+                    name: self._mlflow + views[study]
+                    for name, study in ids.items()
+                    if study in views
+                }
             return self._found

@@ -34,6 +34,7 @@ from trials.record.hold import hold
 from trials.record.renaming import refuse_half_renamed, renaming_of
 from trials.record.searches import has_begun, refuse_taken
 from trials.record.storage import open_storage, readable
+from trials.record.studies import study_ids
 from trials.tracking.changed_runs import delete_runs, rename_runs
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def delete_search(lab: Lab, studies: SearchStudies, progress: Progress) -> None:
     url = lab.record_url
     with hold(url, studies.first):
         require_unchanged(url, studies)
-        ids = _study_ids(url, studies)
-        delete_runs(lab, ids.values(), progress.report("deleting runs in MLflow"))
+        ids = study_ids(url)
+        theirs = [ids[study] for study in studies.studies if study in ids]
+        delete_runs(lab, theirs, progress.report("deleting runs in MLflow"))
         for name in studies.searches:
             _remove(lab.results(name))
         for study in studies.studies:
@@ -118,7 +120,7 @@ def rename_search(
             studies = studies.renamed(new)
         for search in studies.searches:
             _move_results(lab, old + search[len(new) :], search, note)
-        ids = _study_ids(url, studies)
+        ids = study_ids(url)
         named = {ids[study]: (study, of.search) for study, of in studies.studies.items()}
         rename_runs(lab, named, progress.report("renaming runs in MLflow"))
         end_renaming(url, studies)
@@ -132,15 +134,6 @@ def _refuse_taken(lab: Lab, search: str, renamed: SearchStudies) -> None:
     refuse_taken(lab.record_url, search, methods)
     if os.path.lexists(folder := lab.results(search)):
         raise ValueError(f"results {folder}: exists already; move it, or choose another name")
-
-
-def _study_ids(url: str, studies: SearchStudies) -> dict[str, str]:
-    """The ids by which MLflow knows the studies, by name."""
-    with readable(url):
-        every = open_storage(url).get_all_studies()
-    return {
-        s.study_name: s.user_attrs["study_id"] for s in every if s.study_name in studies.studies
-    }
 
 
 def _remove(folder: Path) -> None:

@@ -103,6 +103,18 @@ def settings_of_studies(url: str) -> dict[str, Mapping[str, Any]]:
     return {s.study_name: s.user_attrs.get("settings", {}) for s in ours}
 
 
+def study_ids(url: str) -> dict[str, str]:
+    """The ids by which MLflow knows the studies of autonat, by name. No file is created.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    with readable(url):
+        studies = [] if missing(url) else open_storage(url).get_all_studies()
+    ours = (s for s in studies if is_our_format(s.user_attrs.get("format")))
+    return {s.study_name: s.user_attrs["study_id"] for s in ours if "study_id" in s.user_attrs}
+
+
 def study_names(url: str) -> list[str]:
     """The names of all completely created studies in a storage. No file is created.
 

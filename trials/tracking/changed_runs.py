@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-PAGE = 1000
-
 
 def delete_runs(lab: Lab, study_ids: Iterable[str], report: Report) -> int:
     """Move the runs of studies to MLflow's trash, from which `mlflow gc` removes them for good.
@@ -53,8 +51,7 @@ def rename_runs(lab: Lab, studies: Mapping[str, tuple[str, str]], report: Report
     Raises:
         ValueError: the store does not answer.
     """
-    from trials.tracking.contents import STUDY_TAG
-    from trials.tracking.mirror import ALTERNATION_TAG
+    from trials.tracking.views import ALTERNATION_TAG, STUDY_TAG
 
     with _store(lab) as client:
         found = [] if client is None else list(_runs(client, studies))
@@ -71,7 +68,8 @@ def _rename(client: MlflowClient, run: Run, study: str, search: str) -> None:
     from mlflow.entities import RunTag
 
     from trials.tracking.contents import PARENT, PROBE_TAG
-    from trials.tracking.mirror import ALTERNATION_TAG, LONGEST_RUN_NAME
+    from trials.tracking.mirror import LONGEST_RUN_NAME
+    from trials.tracking.views import ALTERNATION_TAG
 
     tags = run.data.tags
     if ALTERNATION_TAG in tags:
@@ -92,22 +90,14 @@ def _rename(client: MlflowClient, run: Run, study: str, search: str) -> None:
 
 def _runs(client: MlflowClient, study_ids: Iterable[str]) -> Iterator[Run]:
     """The runs of studies and of their evaluations, in autonat's experiments that exist."""
-    from trials.tracking.client import EVALUATIONS, EXPERIMENT
-    from trials.tracking.contents import STUDY_TAG
-    from trials.tracking.mirror import ALTERNATION_TAG
+    from trials.tracking.client import EVALUATIONS, EXPERIMENT, all_runs
+    from trials.tracking.views import ALTERNATION_TAG, STUDY_TAG
 
     named = (client.get_experiment_by_name(name) for name in (EXPERIMENT, EVALUATIONS))
     where = [found.experiment_id for found in named if found is not None]
     for study_id in study_ids if where else ():
         for tag in (ALTERNATION_TAG, STUDY_TAG):
-            token: str | None = None
-            while True:
-                query = f"tags.`{tag}` = '{study_id}'"
-                page = client.search_runs(where, query, max_results=PAGE, page_token=token)
-                yield from page
-                token = page.token
-                if not token:
-                    break
+            yield from all_runs(client, where, f"tags.`{tag}` = '{study_id}'")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from trials.record.databases import (
 from trials.record.storage import one_database
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT, EVALUATIONS = "autonat", "autonat evaluations"
@@ -41,6 +42,8 @@ ABOUT = {
 }
 """What the experiments say of themselves."""
 NOTE_TAG = "mlflow.note.content"
+PAGE = 1000
+"""Runs that the store is asked for at once."""
 MOST_SAID = 300
 """Characters of a store's error that are kept."""
 EXPERIMENTS = sqlalchemy.table(
@@ -49,6 +52,21 @@ EXPERIMENTS = sqlalchemy.table(
     sqlalchemy.column("artifact_location"),
 )
 RUNS = sqlalchemy.table("runs", sqlalchemy.column("artifact_uri"))
+
+
+def all_runs(client: MlflowClient, experiments: list[str], query: str) -> list[Run]:
+    """All runs of experiments for which a query holds.
+
+    They are read to the end first: a run that is deleted meanwhile would move those of later pages.
+    """
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(experiments, query, max_results=PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def tracking_client(uri: str) -> MlflowClient:

@@ -13,9 +13,9 @@ from trials.record.evaluation import Evaluation
 from trials.record.kinds import reported_metric
 from trials.record.record import Record
 from trials.record.speed import speed_of
-from trials.tracking.views import STUDY_NAME_TAG
+from trials.tracking.views import STUDY_NAME_TAG, STUDY_TAG
 
-STUDY_TAG, PROBE_TAG = "autonat.study_id", "autonat.probe"
+PROBE_TAG = "autonat.probe"
 TRIAL_TAG = "autonat.trial"
 """The evaluation's number: a probe that failed and was tried again has two."""
 PARENT = "parent"

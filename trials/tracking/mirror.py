@@ -25,20 +25,23 @@ from trials.record.evaluation import Evaluation
 from trials.record.kinds import SEARCH, alternation_study, reported_metric
 from trials.record.own_words import with_own_words
 from trials.record.record import Record
-from trials.tracking.client import NOTE_TAG, Experiments, connect, store_error
+from trials.tracking.client import NOTE_TAG, Experiments, all_runs, connect, store_error
 from trials.tracking.contents import (
     PARENT,
     PROBE_TAG,
-    STUDY_TAG,
     TRIAL_TAG,
     of_evaluation,
     of_study,
 )
 from trials.tracking.curves import Curve, best_name
-from trials.tracking.views import STUDY_NAME_TAG, runs_view, show_numbers
+from trials.tracking.views import (
+    ALTERNATION_TAG,
+    STUDY_NAME_TAG,
+    STUDY_TAG,
+    runs_view,
+    show_numbers,
+)
 
-ALTERNATION_TAG = "autonat.alternation"
-PAGE = 1000
 MOST_AT_ONCE = 1000
 """Metrics that MLflow takes in one call."""
 LONGEST_RUN_NAME = 250
@@ -324,19 +327,14 @@ class Mirror:
         # A run without the tag belongs to the first of several evaluations of its probe.
         recorded = (*record.evaluations, *record.superseded)
         first = {e.probe.number: e.number for e in sorted(recorded, key=lambda e: -e.number)}
-        token: str | None = None
-        while True:
-            page = client.search_runs(where, query, max_results=PAGE, page_token=token)
-            for run in page:
-                if run.info.status == "RUNNING":
-                    client.delete_run(run.info.run_id)
-                else:
-                    tags = run.data.tags
-                    number = tags.get(TRIAL_TAG) or first.get(int(tags[PROBE_TAG]), -1)
-                    finished[int(number)] = run.info.run_id
-            token = page.token
-            if not token:
-                return finished
+        for run in all_runs(client, where, query):
+            if run.info.status == "RUNNING":
+                client.delete_run(run.info.run_id)
+            else:
+                tags = run.data.tags
+                number = tags.get(TRIAL_TAG) or first.get(int(tags[PROBE_TAG]), -1)
+                finished[int(number)] = run.info.run_id
+        return finished
 
     def _add_child(
         self, client: MlflowClient, parent: str, record: Record, evaluation: Evaluation

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 VIEW = "searches"
 STUDY_NAME_TAG = "autonat.study"
 """The tag of a study's run that holds the name of the study."""
+STUDY_TAG, ALTERNATION_TAG = "autonat.study_id", "autonat.alternation"
+"""The tags that hold the id of a run's study, which no other lab gives."""
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 COSTS = ("images", "forward_passes")
 """The last columns of numbers, which every search has."""
@@ -118,9 +120,10 @@ def searches_view(lab: Lab, name: str) -> str:
 
 
 def run_views(lab: Lab) -> dict[str, str]:
-    """The ends of the addresses at which MLflow shows the runs of studies, by the study's name.
+    """The ends of the addresses at which MLflow shows the runs of studies, by the study's id.
 
-    There are none where the store is a server, whose ids are not looked up, or has none yet.
+    Names would not tell two labs apart that share a store. There are none where the store is a
+    server, whose ids are not looked up, or has none yet.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the store cannot be read.
@@ -128,12 +131,12 @@ def run_views(lab: Lab) -> dict[str, str]:
     file = sqlite_file(lab.tracking_uri)
     if not is_database(lab.tracking_uri) or (file is not None and not file.exists()):
         return {}
-    # A study that was deleted and made again has two runs, of which the later one counts.
+    named = sqlalchemy.select(RUN_TAGS.c.run_uuid).where(RUN_TAGS.c.key == STUDY_NAME_TAG)
     asked = (
         sqlalchemy.select(RUN_TAGS.c.value, RUNS.c.experiment_id, RUNS.c.run_uuid)
         .select_from(RUN_TAGS.join(RUNS, RUNS.c.run_uuid == RUN_TAGS.c.run_uuid))
-        .where(RUN_TAGS.c.key == STUDY_NAME_TAG, RUNS.c.lifecycle_stage == "active")
-        .order_by(RUNS.c.start_time)
+        .where(RUN_TAGS.c.key.in_((STUDY_TAG, ALTERNATION_TAG)), RUN_TAGS.c.run_uuid.in_(named))
+        .where(RUNS.c.lifecycle_stage == "active")
     )
     engine = reading_engine(lab.tracking_uri)
     try:

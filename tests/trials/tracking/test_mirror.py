@@ -12,12 +12,13 @@ from mlflow.tracking import MlflowClient
 
 from search.measurement import Measurement
 from search.strategy import GenerationStrategy
-from tests.trials.tracking.runs import GOOD, SPACE, children, until
+from tests.trials.tracking.runs import GOOD, SPACE, children, settings, until
 from trials.lab import Lab
 from trials.record.record import Record
+from trials.record.studies import study_ids
 from trials.tracking.background_mirror import BackgroundMirror
 from trials.tracking.mirror import Mirror, Outcome
-from trials.tracking.views import searches_view
+from trials.tracking.views import run_views, searches_view
 
 
 @pytest.fixture
@@ -217,8 +218,8 @@ def test_the_list_of_searches_has_no_column_that_stays_empty(lab: Lab, record: R
     Mirror(lab).sync(record)
     leading = {**record.settings, "protocol": {"metric": "fid-leading"}}
     told = {**leading, "reported": {"protocol": {"metric": "fid"}}}
-    for name, settings in (("reported in fid", told), ("another metric", leading)):
-        Mirror(lab).sync(Record.create(lab.record_url, name, settings))
+    for name, asked in (("reported in fid", told), ("another metric", leading)):
+        Mirror(lab).sync(Record.create(lab.record_url, name, asked))
     searches = client.get_experiment_by_name("autonat")
     assert searches is not None
     view = json.loads(json.loads(searches.tags["mlflow.sharedViewState.searches"])["state"])
@@ -267,3 +268,30 @@ def test_an_outcome_is_told_once_and_what_people_wrote_stays(lab: Lab, record: R
     assert note.startswith("## other")
     assert note.endswith("\n\nmine")
     assert "found" not in note
+
+
+def test_runs_that_were_cut_off_hide_none_of_later_pages(
+    lab: Lab, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trials.tracking.client.PAGE", 2)
+    Mirror(lab).sync(record)
+    client = MlflowClient(lab.tracking_uri)
+    for run in children(lab, record)[:3]:
+        client.update_run(run.info.run_id, "RUNNING")
+    assert Mirror(lab).sync(record) == 3
+    assert len(children(lab, record)) == len(record.evaluations)
+
+
+def test_a_study_of_the_same_name_of_another_lab_is_another_run(
+    lab: Lab, record: Record, tmp_path: Path
+) -> None:
+    other = Lab.open(tmp_path / "other", tracking_uri=lab.tracking_uri)
+    same = Record.create(other.record_url, record.name, settings())
+    runs: dict[str, str | None] = {}
+    for where, one in ((lab, record), (other, same)):
+        mirror = Mirror(where)
+        mirror.sync(one)
+        runs[one.study_id] = mirror.parent(one)
+    found = run_views(lab)
+    assert {study: found[study].split("/")[-1] for study in runs} == runs
+    assert study_ids(other.record_url) == {same.name: same.study_id}
