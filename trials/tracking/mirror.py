@@ -18,6 +18,7 @@ from typing import Literal
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 from search.measurement import Measurement
 from trials.lab import Lab
@@ -45,6 +46,7 @@ from trials.tracking.views import (
 MOST_AT_ONCE = 1000
 """Metrics that MLflow takes in one call."""
 LONGEST_RUN_NAME = 250
+CUT = "\n\n… (too long for MLflow; the report and best.json have all of it)"
 
 Ending = Literal["FINISHED", "KILLED", "FAILED"]
 """How a study ended: it is done, it was interrupted, or an error stopped it."""
@@ -150,8 +152,8 @@ class Mirror:
             known = client.get_run(parent).data
             tags = []
             if outcome.description:
-                said = f"{outcome.description}\n\n{self._link_to_evaluations(record)}"
-                tags.append(RunTag(NOTE_TAG, with_own_words(said, known.tags.get(NOTE_TAG, ""))))
+                link = self._link_to_evaluations(record)
+                tags.append(_note(outcome.description, link, known.tags))
             # The same time for the same numbers: what is logged again is not there twice.
             when = _last_time(record)
             client.log_batch(
@@ -197,8 +199,7 @@ class Mirror:
             ]
             tags = []
             if description:
-                before = client.get_run(run).data.tags.get(NOTE_TAG, "")
-                tags.append(RunTag(NOTE_TAG, with_own_words(description, before)))
+                tags.append(_note(description, "", client.get_run(run).data.tags))
             client.log_batch(run, points, tags=tags)
             client.set_terminated(run)
 
@@ -376,3 +377,17 @@ def _loggable(parameters: Mapping[str, str], known: Mapping[str, str]) -> dict[s
         free = next(n for n in names if known.get(n, value) == value)
         found[free] = value
     return found
+
+
+def _note(description: str, link: str, tags: Mapping[str, str]) -> RunTag:
+    """The description of a run with a link and what people wrote in it.
+
+    MLflow would cut a longer one at its end, and with it what tells our words from theirs.
+    """
+    before = tags.get(NOTE_TAG, "")
+    note = with_own_words(f"{description}\n\n{link}".strip(), before)
+    over = len(note) - MAX_TAG_VAL_LENGTH
+    if over > 0:
+        cut = description[: -over - len(CUT)].rpartition("\n")[0] + CUT
+        note = with_own_words(f"{cut}\n\n{link}".strip(), before)
+    return RunTag(NOTE_TAG, note)

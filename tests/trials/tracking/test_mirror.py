@@ -268,6 +268,14 @@ def test_an_outcome_is_told_once_and_what_people_wrote_stays(lab: Lab, record: R
     assert note.startswith("## other")
     assert note.endswith("\n\nmine")
     assert "found" not in note
+    # MLflow cuts what is longer, from the end.
+    for _ in range(2):
+        Mirror(lab).finish(record, Outcome((), {}, {}, "## long\n" + "| a | row |\n" * 1000))
+    note = run_of(lab, mirror, record).data.tags["mlflow.note.content"]
+    assert 7900 < len(note) <= 8000
+    assert note.count("## long") == note.count(record.study_id) == 1
+    assert "| a | row |\n\n… (too long for MLflow" in note
+    assert note.endswith("\n\nmine")
 
 
 def test_runs_that_were_cut_off_hide_none_of_later_pages(
