@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from models.checkpoint_kinds import CheckpointKind, kind_of_file, kind_of_names
-from models.generators import halton, muse
+from models.generators import halton, muse, published
 from models.generators.amused import amused_sizes
 from models.generators.halton import halton_config
 from models.generators.published import config_from_shapes
 from models.generators.titok import titok_config
 from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config
+from models.state_dicts import shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.llamagen import llamagen_config
 from models.tokenizers.titok import decoding_part, titok_decoder_config
@@ -65,12 +66,12 @@ def report_on(path: str | Path) -> FileReport:
         return _report_on_pipeline(Path(path))
     tensors = read_checkpoint(path).tensors
     found = kind_of_names(tensors)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = shapes_of(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
-    known = KNOWN_HEADS.get(found.name)
+    known = published.TEXT_HEADS if found.texts else KNOWN_HEADS.get(found.name)
     needs = ("num_heads=N",) if known is not None and sizes.get("width") not in known else ()
     return FileReport(
         kind=found.name,
@@ -125,8 +126,12 @@ def _muse_config(shapes: Shapes) -> Any:
     )
 
 
-KNOWN_HEADS: Mapping[str, Collection[int]] = {"muse": muse.HEADS, "halton": halton.HEADS}
-"""The widths of the networks whose number of heads is known, by their kind."""
+KNOWN_HEADS: Mapping[str, Collection[int]] = {
+    "nat": published.CLASS_HEADS,
+    "muse": muse.CLASS_HEADS,
+    "halton": halton.HEADS,
+}
+"""The widths of the networks for classes whose number of heads is known, by their kind."""
 SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
     ("nat", "generator"): lambda shapes: config_from_shapes(shapes, 1),
     ("muse", "generator"): _muse_config,

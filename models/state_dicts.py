@@ -89,6 +89,24 @@ def check_names(missing: Sequence[str], unexpected: Sequence[str]) -> None:
             raise ValueError(f"the checkpoint {what} {', '.join(names[:3])}{more}")
 
 
+def heads_of_width(known: Mapping[int, int], width: int) -> int:
+    """Return the number of attention heads, which no shape shows, of a published network.
+
+    Args:
+        known: the numbers, by the width of the network.
+        width: of the network.
+
+    Raises:
+        ValueError: the width is not one of them.
+    """
+    if width not in known:
+        told = ", ".join(f"{heads} at width {width}" for width, heads in known.items())
+        raise ValueError(
+            f"num_heads: expected a number for a network of width {width}; known: {told}"
+        )
+    return known[width]
+
+
 def shape_of(
     shapes: Mapping[str, tuple[int, ...]], name: str, rank: int, what: str
 ) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.state_dicts import shape_of
+from models.state_dicts import heads_of_width, shape_of
 
 EPS = 1e-5
 HEADS = {384: 6, 512: 6, 768: 12, 1024: 16}
@@ -55,8 +55,9 @@ class HaltonConfig:
 
     def __post_init__(self) -> None:
         for name in ("codebook_size", "tokens", "num_classes", "depth", "num_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} is not positive")
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} = {value!r} is not a positive integer")
         if self.inner % self.num_heads:
             raise ValueError(
                 f"the width of all heads, {self.inner}, is not a multiple of num_heads = "
@@ -224,12 +225,7 @@ def halton_config(
         return shape_of(shapes, name, 2, WHAT)
 
     words, width = shape("tok_emb.weight")
-    heads = HEADS.get(width) if num_heads is None else num_heads
-    if heads is None:
-        known = ", ".join(f"{heads} at width {width}" for width, heads in HEADS.items())
-        raise ValueError(
-            f"num_heads: expected a number for a network of width {width}; known: {known}"
-        )
+    heads = heads_of_width(HEADS, width) if num_heads is None else num_heads
     first = "transformer.layers.0"
     layers = {n.split(".")[2] for n in shapes if n.startswith("transformer.layers.")}
     return HaltonConfig(

@@ -15,12 +15,14 @@ from torch import Tensor
 from models.checkpoint_kinds import kind_of_names, require_kind
 from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator, with_files
-from models.generators.published import TEXT_HEADS, config_from_shapes, nat_from_state_dict
+from models.generators.published import nat_with_heads
+from models.state_dicts import shape_of, shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.tokenizer import load_tokenizer
 
-HEADS = {768: 12} | TEXT_HEADS
-"""The number of attention heads, which no shape shows, by the width of the published networks."""
+CLASS_HEADS = {768: 12}
+"""The number of attention heads, which no shape shows, by the width of the published network for
+classes."""
 
 WORDS = "token_emb.word_embeddings.weight"
 POSITIONS = "token_emb.position_embeddings.weight"
@@ -75,15 +77,7 @@ def load_muse(path: str | Path, codebook_size: int, num_heads: int | None = None
         kind = kind_of_names(state)
         if kind is not None and kind.name == "muse":
             state = as_nat(state, codebook_size)
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        width = shapes[WORDS][1] if len(shapes.get(WORDS, ())) == 2 else 0
-        heads = HEADS.get(width) if num_heads is None else num_heads
-        if heads is None and width:
-            known = " and ".join(f"{heads} at width {width}" for width, heads in HEADS.items())
-            raise ValueError(
-                f"num_heads: expected a number for a network of width {width}; known: {known}"
-            )
-        return nat_from_state_dict(state, config_from_shapes(shapes, heads or 1))
+        return nat_with_heads(state, num_heads, CLASS_HEADS)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -100,12 +94,7 @@ def as_nat(state: Mapping[str, Tensor], codebook_size: int) -> dict[str, Tensor]
         ValueError: a tensor is missing or has another shape, or no class is left beside the codes.
     """
     for name, rank in ((WORDS, 2), (POSITIONS, 2), (BIAS, 3)):
-        if name not in state:
-            raise ValueError(f"not a checkpoint of MUSE-Pytorch: it lacks {name}")
-        if state[name].ndim != rank:
-            raise ValueError(
-                f"{name}: expected a shape of rank {rank}, got {tuple(state[name].shape)}"
-            )
+        shape_of(shapes_of(state), name, rank, "a checkpoint of MUSE-Pytorch")
     words, codes = state[WORDS], codebook_size + 1
     if len(words) < codes + 2:
         raise ValueError(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from models.checkpoint_kinds import require_kind
 from models.generators.nat import NAT, NATConfig
-from models.state_dicts import shapes_of, with_weights
+from models.state_dicts import heads_of_width, shape_of, shapes_of, with_weights
 from models.tensor_file import read_tensors
 
-HEADS = 8
-"""The number of attention heads of the published networks for classes, which no shape shows."""
+CLASS_HEADS = {512: 8, 768: 8}
+"""The number of attention heads, which no shape shows, by the width of the published networks for
+classes: AutoNAT-S and AutoNAT-L."""
 TEXT_HEADS = {1152: 16}
-"""The same by the width of published networks for texts (MUSE-Pytorch, AdaNAT)."""
+"""The same of the published networks for texts (MUSE-Pytorch, AdaNAT)."""
+WHAT = "a NAT checkpoint"
 
 
 def load_nat(path: str | Path, num_heads: int | None = None) -> NAT:
@@ -25,23 +28,44 @@ def load_nat(path: str | Path, num_heads: int | None = None) -> NAT:
 
     Args:
         path: a file of torch.save or safetensors (see models.tensor_file).
-        num_heads: the number of attention heads; by default that of the published networks, HEADS
-            or TEXT_HEADS.
+        num_heads: the number of attention heads; by default that of the published network of this
+            width.
 
     Returns:
         The NAT in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: the file does not exist or is not a checkpoint, or tensors are missing,
-            unexpected, misshapen or unusable.
+        ValueError: the file does not exist or is not a checkpoint, tensors are missing, unexpected,
+            misshapen or unusable, or the number of heads is not known.
     """
     state = read_tensors(path).tensors
     try:
         require_kind("nat", state)
-        shapes = shapes_of(state)
-        return nat_from_state_dict(state, config_from_shapes(shapes, num_heads))
+        return nat_with_heads(state, num_heads, CLASS_HEADS)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def nat_with_heads(
+    state: Mapping[str, Tensor], num_heads: int | None, known: Mapping[int, int]
+) -> NAT:
+    """Make a NAT with these tensors, in evaluation mode.
+
+    Args:
+        state: its tensors, by published name.
+        num_heads: the number of attention heads; None for that of the published network.
+        known: that number by width, of the published networks for classes.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or misshapen, or the number of heads is not
+            known.
+    """
+    config = config_from_shapes(shapes_of(state), 1 if num_heads is None else num_heads)
+    found = nat_from_state_dict(state, config)
+    if num_heads is not None:
+        return found
+    heads = heads_of_width(known if config.context_width is None else TEXT_HEADS, config.width)
+    return nat_from_state_dict(state, replace(config, num_heads=heads))
 
 
 def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
@@ -53,41 +77,32 @@ def nat_from_state_dict(state: Mapping[str, Tensor], config: NATConfig) -> NAT:
     return with_weights(lambda: NAT(config), state)
 
 
-def config_from_shapes(
-    shapes: Mapping[str, tuple[int, ...]], num_heads: int | None = None
-) -> NATConfig:
+def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], num_heads: int) -> NATConfig:
     """Read the sizes of a NAT from the shapes of its tensors, by published name.
 
     Args:
         shapes: of its tensors.
-        num_heads: see `load_nat`.
+        num_heads: the number of attention heads, which no shape shows.
 
     Raises:
-        ValueError: a tensor from which sizes are read is missing or has another rank.
+        ValueError: a tensor from which sizes are read is missing or has another rank, or a size is
+            out of range.
     """
+
+    def shape(name: str) -> tuple[int, ...]:
+        return shape_of(shapes, name, 2, WHAT)
+
+    words, width = shape("token_emb.word_embeddings.weight")
     text = "context_embed.weight" in shapes
-    context = "context_embed.weight" if text else "context_embed.word_embeddings.weight"
-    sizes = {
-        "token_emb.word_embeddings.weight": 2,
-        "token_emb.position_embeddings.weight": 2,
-        context: 2,
-        "mid_block.mlp.fc1.weight": 2,
-    }
-    for name, rank in sizes.items():
-        if name not in shapes:
-            raise ValueError(f"not a NAT checkpoint: it lacks {name}")
-        if len(shapes[name]) != rank:
-            raise ValueError(f"{name}: expected a shape of rank {rank}, got {shapes[name]}")
-    words, width = shapes["token_emb.word_embeddings.weight"]
-    known = TEXT_HEADS.get(width, HEADS) if text else HEADS
+    context = shape("context_embed.weight" if text else "context_embed.word_embeddings.weight")
     blocks = {name.split(".")[1] for name in shapes if name.startswith("in_blocks.")}
     return NATConfig(
         codebook_size=words - 1,
-        tokens=shapes["token_emb.position_embeddings.weight"][0],
-        num_classes=None if text else shapes[context][0] - 1,
-        context_width=shapes[context][1] if text else None,
+        tokens=shape("token_emb.position_embeddings.weight")[0],
+        num_classes=None if text else context[0] - 1,
+        context_width=context[1] if text else None,
         width=width,
         depth=2 * len(blocks),
-        num_heads=known if num_heads is None else num_heads,
-        mlp_ratio=shapes["mid_block.mlp.fc1.weight"][0] // width,
+        num_heads=num_heads,
+        mlp_ratio=shape("mid_block.mlp.fc1.weight")[0] // width,
     )

@@ -12,10 +12,15 @@ from torch import Tensor
 
 from models.decoding import generate
 from models.generators.conditions import Conditions
-from models.generators.muse import HEADS, as_nat, load_muse
+from models.generators.muse import CLASS_HEADS, as_nat, load_muse
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
-from models.generators.published import config_from_shapes, load_nat, nat_from_state_dict
+from models.generators.published import (
+    TEXT_HEADS,
+    config_from_shapes,
+    load_nat,
+    nat_from_state_dict,
+)
 from models.generators.registry import load_generator
 from models.testing import check_generator
 from models.tokenizers.decoder import GreyLevels
@@ -89,11 +94,12 @@ def test_the_published_sizes(
     width: int, depth: int, words: int, context: int | None, parameters: int
 ) -> None:
     """102 and 501 million parameters are published; no names of theirs are left over."""
+    heads = (TEXT_HEADS if context else CLASS_HEADS)[width]
     config = NATConfig(
         *(1024, 256, None if context else 1000),
         width=width,
         depth=depth,
-        num_heads=HEADS[width],
+        num_heads=heads,
         context_width=context,
     )
     with torch.device("meta"):
@@ -106,7 +112,7 @@ def test_the_published_sizes(
         count = sum(t.numel() for t in state.values())
         found = as_nat(state, 1024) if context is None else state
         shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-        nat = nat_from_state_dict(found, config_from_shapes(shapes, HEADS[width]))
+        nat = nat_from_state_dict(found, config_from_shapes(shapes, heads))
     assert nat.config == config
     assert count == parameters
 

@@ -157,6 +157,17 @@ def test_a_missing_file_and_a_wrong_number_of_heads_are_said(tmp_path: Path) -> 
         load_nat(tmp_path / "missing.pth")
     with pytest.raises(ValueError, match="width = 48 is not a multiple of num_heads = 7"):
         load_nat(DATA / "nat.pth", num_heads=7)
+    with pytest.raises(ValueError, match="num_heads = 0 is not a positive integer"):
+        load_nat(DATA / "nat.pth", num_heads=0)
+
+
+def test_no_number_of_heads_is_assumed_but_the_published_ones(tmp_path: Path) -> None:
+    line = r"num_heads: expected a number for a network of width 48; known: 8 at width 512, 8 at width 768$"
+    with pytest.raises(ValueError, match=line):
+        load_nat(DATA / "nat.pth")
+    config = NATConfig(5, 9, 2, width=512, depth=0, num_heads=8, mlp_ratio=1)
+    torch.save(NAT(config).state_dict(), tmp_path / "small.pth")
+    assert load_nat(tmp_path / "small.pth").config == config
 
 
 def test_a_checkpoint_that_takes_texts_is_known_by_its_shapes(tmp_path: Path) -> None:
