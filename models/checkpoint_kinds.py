@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config
+from models.hub_files import PIPELINE_INDEX, read_config, tensors_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def kind_of_file(path: str | Path) -> CheckpointKind | None:
     index = Path(path) / PIPELINE_INDEX
     if index.is_file():
         return PIPELINES.get(str(read_config(index).get("_class_name")))
-    return kind_of_names(read_checkpoint(path).tensors)
+    return kind_of_names(tensors_of(path))
 
 
 def require_kind(expected: str, names: Collection[str]) -> None:

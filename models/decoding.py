@@ -217,6 +217,8 @@ def _decoding_in_order(
     shown = 0
     for t, (scale, (of_tokens, _)) in enumerate(zip(_scales(strategy), noise, strict=True)):
         places = order[:, shown : length - counts[t]]
+        if not places.shape[1]:  # the step sets no token
+            continue
         logits = yield _Asked(tokens, batch.conditions, scale, t == 0, places)
         temperature = strategy.sampling_temperature[t]
         sampled, strange = sample_known(logits, temperature, of_tokens.gather(1, places))

@@ -14,7 +14,7 @@ from models.generators.amused import amused_sizes
 from models.generators.halton import halton_config
 from models.generators.published import config_from_shapes
 from models.generators.titok import titok_config
-from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config
+from models.hub_files import PIPELINE_INDEX, read_config, tensors_of
 from models.state_dicts import shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.llamagen import llamagen_config
@@ -64,7 +64,7 @@ def report_on(path: str | Path) -> FileReport:
     """
     if (Path(path) / PIPELINE_INDEX).is_file():
         return _report_on_pipeline(Path(path))
-    tensors = read_checkpoint(path).tensors
+    tensors = tensors_of(path)
     found = kind_of_names(tensors)
     shapes = shapes_of(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())

@@ -99,6 +99,16 @@ def read_checkpoint(path: str | Path, only: tuple[str, ...] = ("",)) -> HubCheck
     return HubCheckpoint(read_tensors(weights, only).tensors, content, path / CONFIG)
 
 
+def tensors_of(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a folder or a file of weights, whatever lies beside a file.
+
+    Raises:
+        ValueError: see `read_checkpoint`.
+    """
+    reader = read_checkpoint if Path(path).is_dir() else read_tensors
+    return dict(reader(path).tensors)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Read a config, JSON or YAML.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -22,7 +23,7 @@ def ahead(rounds: Iterator[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     if device() == "cpu":
         yield from rounds
         return
-    user, maker = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    user, maker = torch.cuda.current_stream(), _maker()
     maker.wait_stream(user)  # networks and data may just have been moved there
     following = _made_on(maker, rounds)
     while following is not None:
@@ -32,6 +33,12 @@ def ahead(rounds: Iterator[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
         for tensor in tensors:
             tensor.record_stream(user)  # else its memory would be used again too early
         yield tensors
+
+
+@functools.cache
+def _maker() -> torch.cuda.Stream:
+    """The one stream of this process: torch keeps the free memory of each stream for itself."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
 def _made_on(

@@ -245,10 +245,10 @@ def _weights_among(path: str | Path, content: Any) -> dict[str, Tensor]:
         return dict(content)
     if "param_groups" in content and "state" in content:
         raise ValueError(f"{path}: it holds an optimiser's state, not weights")
-    if any(isinstance(value, Tensor) for value in content.values()):
+    found = {str(key): state for key, value in content.items() if (state := _state_dict(value))}
+    if not found and any(isinstance(value, Tensor) for value in content.values()):
         wrong = next(name for name, value in content.items() if not isinstance(value, Tensor))
         raise ValueError(f"{path}: not a state dict ({wrong!r} is not a tensor)")
-    found = {str(key): state for key, value in content.items() if (state := _state_dict(value))}
     ranked = sorted(found, key=_rank)
     if not ranked or (len(ranked) > 1 and _rank(ranked[0]) == UNKNOWN):
         held = ", ".join(map(str, [*content][:6]))

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from models import streams
 from trials.objectives import generating
 
 CUDA = torch.device("cuda", 0)
@@ -217,6 +218,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(generating, "product_flops", lambda _: 1e15)
         patch.setattr(torch.cuda, "Stream", FakeStream)
         patch.setattr(torch.cuda, "current_stream", FakeStream)
+        patch.setattr(streams, "_maker", lambda: torch.cuda.Stream())  # a patched one is not kept
         patch.setattr(torch.cuda, "stream", lambda _: nullcontext())
         for name, answer in MEMORY.items():
             patch.setattr(torch.cuda, name, answer)

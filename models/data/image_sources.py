@@ -125,6 +125,8 @@ def open_source(
     if not any(tar.is_file() for tar in tars):
         tars = []
     if captions is None:
+        if tars and images.is_dir():
+            _refuse_pictures_beside(images, tars[0])
         return _tar_source(images, tars, report) if tars else _folder_source(images)
     if tars:
         raise ValueError(f"{images}: tars contain their own captions; remove {captions}")
@@ -142,6 +144,17 @@ def open_source(
         raise ValueError(f"{captions}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{captions}: not UTF-8 text") from None
+
+
+def _refuse_pictures_beside(folder: Path, tar: Path) -> None:
+    """Refuse a folder that holds tars and pictures, of which only one kind would be read."""
+    names = [name for name, _ in files_below(folder)]
+    picture = next((name for name in names if name.lower().endswith(TAR_IMAGES)), None)
+    if picture is not None:
+        raise ValueError(
+            f"{folder}: expected pictures or tars of pictures, got both, such as {picture} and "
+            f"{tar.name}"
+        )
 
 
 def _folder_source(root: Path) -> ImageSource:

@@ -58,7 +58,8 @@ def _of_coco(path: Path, content: Any) -> list[str]:
             number, caption = annotation["image_id"], annotation["caption"]
             if not isinstance(caption, str):
                 raise TypeError(f"a caption is {caption!r}")
-            first[number] = first.get(number) or caption.strip()
+            known = caption.encode("utf-8", "replace").decode()  # JSON may hold half a character
+            first[number] = first.get(number) or known.strip()
     except (TypeError, KeyError) as error:
         raise ValueError(f"{path}: not captions in the format of COCO ({error})") from None
     return [caption for caption in first.values() if caption]

@@ -45,8 +45,9 @@ def tensorflow_inputs(images: Tensor) -> Tensor:
     """
     pixels = (images.float() * 255).clamp(0, 255).floor()
     h, w = pixels.shape[2:]
-    x = _tensorflow_bilinear(h, pixels.device) @ pixels @ _tensorflow_bilinear(w, pixels.device).T
-    return _graph_inputs(x)
+    rows, columns = (_tensorflow_bilinear(side, pixels.device).double() for side in (h, w))
+    # In float64, which no lower precision of features or products touches.
+    return _graph_inputs((rows @ pixels.double() @ columns.T).float())
 
 
 def _graph_inputs(pixels: Tensor) -> Tensor:

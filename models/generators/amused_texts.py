@@ -43,6 +43,7 @@ class PromptEncoder:
             padding count like all others; and the pooled, projected vectors, [B, P].
         """
         parts = []
+        place = self.model.device
         for start in range(0, len(prompts), AT_ONCE):
             words = self.tokenizer(
                 list(prompts[start : start + AT_ONCE]),
@@ -51,8 +52,9 @@ class PromptEncoder:
                 max_length=self.tokens,
                 return_tensors="pt",
             )
-            ids = words["input_ids"].to(self.model.device)
-            parts.append(self._of_words(ids))
+            # A prompt has the same states whether or not the precision of tokens is lower.
+            with torch.autocast(place.type, enabled=False):
+                parts.append(self._of_words(words["input_ids"].to(place)))
         states, pooled = zip(*parts, strict=True)
         return torch.cat(states), torch.cat(pooled)
 

@@ -28,24 +28,31 @@ class Sample:
     def __init__(self, most: int) -> None:
         self._most = most
         self._random = torch.Generator().manual_seed(0)
-        self._places = torch.empty(0, dtype=torch.float64)
-        self._kept: Tensor | None = None
+        self._places: list[Tensor] = []
+        self._kept: list[Tensor] = []
 
     def add(self, features: Tensor) -> None:
         """Add a batch of features [B, F]."""
         if not self._most:
             return
         more = torch.rand(len(features), generator=self._random, dtype=torch.float64)
-        found = features.float().cpu()
-        places = torch.cat([self._places, more])
-        kept = found if self._kept is None else torch.cat([self._kept, found])
-        # Sorted, so that the sample keeps the order of arrival.
-        first = places.argsort()[: self._most].sort().values
-        self._places, self._kept = places[first], kept[first]
+        self._places.append(more)
+        self._kept.append(features.float().cpu())
+        if sum(map(len, self._kept)) > 2 * self._most:  # each time would copy all for every batch
+            self._prune()
 
     def features(self) -> Tensor | None:
         """Return the sample, [N, F] float32; None if there were no features."""
-        return self._kept
+        if not self._kept:
+            return None
+        self._prune()
+        return self._kept[0]
+
+    def _prune(self) -> None:
+        places, kept = torch.cat(self._places), torch.cat(self._kept)
+        # Sorted, so that the sample keeps the order of arrival.
+        first = places.argsort()[: self._most].sort().values
+        self._places, self._kept = [places[first]], [kept[first]]
 
 
 def features_file(reference: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint_kinds import MARKS, kind_of_file, kind_of_names
+from models.file_report import report_on
 
 TESTS = Path(__file__).parents[1]
 
@@ -33,6 +34,15 @@ def test_a_file_is_of_one_kind(file: str, kind: str, role: str) -> None:
     found = kind_of_file(TESTS / file)
     assert found is not None
     assert (found.name, found.role) == (kind, role)
+
+
+def test_what_lies_beside_a_file_does_not_hide_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes((TESTS / "models" / "files" / "nat.pth").read_bytes())
+    (tmp_path / "x.json").write_text("[1, 2]")
+    found = kind_of_file(tmp_path / "x.pth")
+    assert found is not None
+    assert found.name == report_on(tmp_path / "x.pth").kind == "nat"
+    assert report_on(tmp_path / "x.pth").needs == ("num_heads=N",)
 
 
 @pytest.mark.parametrize(

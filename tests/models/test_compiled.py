@@ -10,11 +10,13 @@ from torch import Tensor
 
 import models.compiled_rows
 from models.compiled import CompiledGenerator
+from models.decoding import generate
 from models.generators.conditions import Conditions
 from models.generators.generator import PredictsPlaces
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.tokenizers.decoder import GreyLevels
+from search.strategy import GenerationStrategy
 
 CONFIG = NATConfig(17, 16, 10, 8, 0, 2)
 
@@ -43,6 +45,21 @@ def test_any_number_of_rows_has_the_generators_logits(generator: NATGenerator) -
         tokens, classes = torch.randint(18, (rows, 16)), Conditions(torch.arange(rows) % 10)
         assert torch.allclose(compiled(tokens, classes), generator(tokens, classes), atol=1e-6)
     assert counting.graphs == 1  # compiled once: fewer rows were padded, or computed without
+
+
+@torch.inference_mode()
+def test_a_step_that_sets_no_token_asks_for_nothing(generator: NATGenerator) -> None:
+    late = GenerationStrategy.maskgit(6).with_values(
+        {"mask_ratio": [0.0] * 5, "guidance_scale": [0.0] * 6}, {"token_order": "halton"}
+    )
+    assert late.masked_counts(16)[1:3] == late.masked_counts(16)[2:4]
+    compiled = CompiledGenerator(generator, 5, backend=Counting())
+    classes = Conditions(torch.arange(5))
+    one, other = (
+        generate(which, classes, late, torch.Generator().manual_seed(0))
+        for which in (compiled, generator)
+    )
+    assert torch.equal(one, other)
 
 
 @torch.inference_mode()

@@ -78,6 +78,7 @@ def told(path: Path, content: Any) -> str:
             "uses the weights under 'model'; the averaged ones under 'ema' have no names",
         ),
         ({"ema": {"decay": 0.99}, "model": RAW}, RAW, ""),
+        ({"model": RAW, "rng_state": torch.get_rng_state(), "step": torch.tensor(3)}, RAW, ""),
         ({"ema": {"shadow": EMA}, "model": RAW}, EMA, "uses the weights under 'ema', not those"),
     ],
 )

@@ -163,11 +163,13 @@ class GeneratorObjective(Generic[G]):
         started = time.perf_counter()
         self._move(device())
         classes, precision = self._generating.classes, self._generating.precision.features
-        measured = [Measuring(evaluator, (images,), classes, precision) for _ in strategies]
+        measured: dict[int, Measuring] = {}
         found: dict[int, Estimate] = {}
         with one_thread(), torch.inference_mode():
             made = self._generating.images_of_each(strategies, images, seeds)
             for number, pixels in made:
+                if number not in measured:  # the last one is done, and its sums, GBs, may go
+                    measured = {number: Measuring(evaluator, (images,), classes, precision)}
                 for seen in self._yardstick.seen(iter([pixels])):
                     found.update((number, at) for at in measured[number].add(seen))
         share = (time.perf_counter() - started) / max(1, len(strategies))
@@ -358,8 +360,8 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
     """The objective `generator`: a generator and features that are given by name.
 
     Args:
-        generator: KIND:PATH, or package.module:make of your own (see
-            models.generators.registry).
+        generator: KIND:PATH, the PATH alone of a kind that is recognised, or package.module:make of
+            your own (see models.generators.registry).
         features: inception:PATH, inception-bicubic:PATH, inception-adm:PATH or pixels:PATH (see
             models.features.image_features).
         reference: a .npz file with mu and sigma of the real images.
@@ -380,7 +382,7 @@ class NamedGeneratorObjective(GeneratorObjective[MaskedGenerator]):
     def __init__(
         self,
         *,
-        generator: KindAndPath,
+        generator: PathText | KindAndPath,
         features: KindAndPath,
         reference: PathText,
         metric: str = "fid",

@@ -8,12 +8,12 @@ ones.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
@@ -35,6 +35,12 @@ from trials.objectives.real_examples import RealExamples
 from trials.objectives.token_examples import TokenExamples, real_examples, texts_to_generate
 from trials.objectives.yardstick import Yardstick
 
+OF_OWN_NETWORKS = (
+    *("size", "width", "depth", "training_steps", "training_seed", "batch_size", "microbatch"),
+    *("learning_rate", "warmup_steps", "betas", "label_smoothing", "class_dropout", "ema_decay"),
+    *("dropout", "mask_ratio_distribution"),
+)
+"""The settings that say nothing of weights named KIND:PATH."""
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and AutoNAT-L; B is our own size between them."""
 
@@ -189,9 +195,11 @@ class ImagesObjective(NATObjective):
             "compiled": compiled,
             "rows": rows,
         }
+        own = {name: value for name, value in locals().items() if name in OF_OWN_NETWORKS}
         self._tokenizer_name = tokenizer
         weights = None if weights is None else with_kind(weights)
         if weights is not None and named_kind(weights)[0] is not None:
+            _refuse_settings(weights, {**own, **parameters})
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
             generator = _published(weights, checkpoint, given, grid, num_classes)
@@ -273,9 +281,9 @@ class ImagesObjective(NATObjective):
     def real_examples(self) -> RealExamples | None:
         """See `GeneratorObjective.real_examples`. Prompts are known without images."""
         if isinstance(self._prompts, tuple):
-            nothing = np.zeros((0, self.tokens), np.int64)
-            return RealExamples(nothing, nothing[:, 0], self._prompts)
-        return real_examples(self._data, self._prompts)
+            return RealExamples.without_images(self.tokens, self._prompts)
+        generator: Any = self._generating.generator  # one for texts has a GridDecoder
+        return real_examples(self._data, self._prompts, lambda: generator.decoder.tokenizer.hash())
 
     def check(self, space: Space, images: int) -> None:
         """See `Checks.check`. It also checks that tokenizer, features and statistics fit
@@ -344,6 +352,21 @@ class ImagesObjective(NATObjective):
         state = super().__getstate__()
         state.pop("_data", None)
         return state
+
+
+def _refuse_settings(weights: str, given: Mapping[str, Any]) -> None:
+    """Refuse settings of networks that are trained here, beside weights of a kind.
+
+    Raises:
+        ValueError: one has another value than its default.
+    """
+    known = inspect.signature(ImagesObjective).parameters
+    for name, value in given.items():
+        if name not in known or value != known[name].default:
+            raise ValueError(
+                f"{name} = {value!r} says nothing of {weights}, whose sizes its file gives and "
+                "which is not trained"
+            )
 
 
 def _published(

@@ -89,7 +89,7 @@ def settings_here(
     for name, digest in wanted.items():
         text = settings[name]
         places = [known["settings"].get(name) for known in recorded]
-        kind = text[: text.rfind(":") + 1]
+        kind = text[: text.find(":") + 1]
         beside = [f / text.removeprefix(kind) for f in (folder, Path.cwd()) if f is not None]
         places += [f"{kind}{path.resolve()}" for path in beside if path.exists()]
         place = _found(text, digest, places)

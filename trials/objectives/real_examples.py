@@ -28,6 +28,12 @@ class RealExamples:
     classes: npt.NDArray[np.integer[Any]]
     names: Sequence[str] = field(default=())
 
+    @classmethod
+    def without_images(cls, tokens: int, names: Sequence[str]) -> RealExamples:
+        """Names alone; `tokens` is L."""
+        nothing = np.zeros((0, tokens), np.int64)
+        return cls(nothing, nothing[:, 0], names)
+
     def first(self, conditions: Sequence[int], rows: int) -> npt.NDArray[np.int64]:
         """The first images of each condition, in columns.
 

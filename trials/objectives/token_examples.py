@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class TokenExamples:
         if self.folder is None:
             raise ValueError("data: expected a folder of token data to train on, got None")
         data = TokenData.open(self.folder)
+        if data.images < 2:
+            raise ValueError(
+                f"{self.folder}: expected 2 images or more, as some are held out from training, "
+                f"got {data.images}"
+            )
         rows = np.arange(2 * data.images)
         # An image and its mirror image are both held out, or both trained on.
         held_out = rows // 2 % HELD_OUT == 0
@@ -87,17 +93,23 @@ def texts_to_generate(prompts: TokenData | None, data: TokenData | None) -> Text
     return found
 
 
-def real_examples(data: TokenData | None, texts: TextContexts | None) -> RealExamples | None:
+def real_examples(
+    data: TokenData | None, texts: TextContexts | None, tokenizer_hash: Callable[[], str]
+) -> RealExamples | None:
     """The real images of token data, without their mirror images.
 
     Args:
         data: the token data of classes; None for none.
         texts: the texts to generate for, with the images that they belong to; None for classes.
+        tokenizer_hash: returns the hash of what decodes tokens. Images of texts whose tokens
+            another tokenizer made are left out.
     """
     if texts is not None:
-        tokens = texts.data.tokens[::2]
         captions = texts.data.captions()
         firsts = [] if captions is None else captions.drop_duplicates("image")["caption"].tolist()
+        if texts.data.settings.tokenizer_hash != tokenizer_hash():
+            return RealExamples.without_images(texts.data.tokens.shape[1], firsts)
+        tokens = texts.data.tokens[::2]
         return RealExamples(tokens, np.arange(len(tokens)), firsts)
     if data is None:
         return None

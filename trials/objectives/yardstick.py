@@ -56,12 +56,10 @@ class Yardstick:
         self._features, self._reference = features, reference
         self._quantise, self._own_mean, self._protocol = quantise, mean_image, protocol or {}
         self._others: dict[str, Yardstick] = {}
-        files = [] if isinstance(reference, RealImages) else [reference]
-        if isinstance(features, str):
-            files.append(parse_features(features)[1])
-        for file in files:
-            if not Path(file).is_file():
-                raise ValueError(f"{file}: no such file")
+        if not isinstance(reference, RealImages) and not Path(reference).is_file():
+            raise ValueError(f"{reference}: no such file")
+        if isinstance(features, str) and not Path(parse_features(features)[1]).exists():
+            raise ValueError(f"{parse_features(features)[1]}: no such file")
 
     @functools.cached_property
     def evaluator(self) -> Evaluator:
@@ -99,8 +97,10 @@ class Yardstick:
         return self._others[metric]
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The images in [0, 1] as they are measured, quantised if that is set."""
-        return map(quantised, chunks) if self._quantise else chunks
+        """The images in [0, 1] as they are measured: quantised if that is set, and grey ones in
+        colour for features by name, which read pictures in colour."""
+        chunks = map(quantised, chunks) if self._quantise else chunks
+        return map(_in_colour, chunks) if isinstance(self._features, str) else chunks
 
     def constant_images(self, like: Tensor) -> list[Tensor]:
         """Images that a generator could repeat forever: black, white, and the mean of real images.
@@ -110,7 +110,8 @@ class Yardstick:
         Args:
             like: an image of the generator, which gives the shape.
         """
-        plain = [torch.zeros_like(like), torch.ones_like(like)]
+        constants = torch.stack([torch.zeros_like(like), torch.ones_like(like)])
+        plain = [*next(self.seen(iter([constants])))]
         mean = self._own_mean
         if mean is None and self._file is not None:
             mean = self._file.mean_image
@@ -164,3 +165,8 @@ class Yardstick:
         if self.metric.needs_real_features:
             known = read_features(Path(path), found.statistics)
         return RealImages(found.statistics, known, found.halves)
+
+
+def _in_colour(images: Tensor) -> Tensor:
+    """Images [B, 3, H, W]; grey ones come as [B, H, W]."""
+    return images if images.ndim == 4 else images[:, None].expand(-1, 3, -1, -1)

@@ -227,6 +227,9 @@ def test_tars_that_are_none(tmp_path: Path, photo: Image.Image) -> None:
         (tmp_path / "0.tar").write_bytes(content)
         with pytest.raises(ValueError, match="0.tar: not a tar file, or cut off"):
             open_source(tmp_path)
+    put(tmp_path / "a" / "b.PNG")
+    with pytest.raises(ValueError, match=r"or tars of pictures, got both, such as a/b.PNG and 0.t"):
+        open_source(tmp_path)
 
 
 def test_places_without_images(tmp_path: Path) -> None:

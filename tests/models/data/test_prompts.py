@@ -27,6 +27,9 @@ def test_lines_and_captions(tmp_path: Path) -> None:
     assert read_prompts(tmp_path / "b.txt") == (odd, "another")
     (tmp_path / "coco.json").write_text(json.dumps(COCO))
     assert read_prompts(tmp_path / "coco.json") == ("three", "one")
+    half = {"images": [], "annotations": [{"image_id": 1, "caption": "half \ud83d a pair"}]}
+    (tmp_path / "coco.json").write_text(json.dumps(half))
+    assert read_prompts(tmp_path / "coco.json") == ("half ? a pair",)
 
 
 def test_what_holds_no_prompts_is_one_line(tmp_path: Path) -> None:

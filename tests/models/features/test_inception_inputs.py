@@ -63,6 +63,8 @@ def test_adms_inputs_are_tensorflows(h: int, w: int) -> None:
         expected = below + (above - below) * share
     found = tensorflow_inputs(given) * 128 + 128
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)  # of 255; places in float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tensorflow_inputs(given) * 128 + 128, found)
 
 
 def test_every_level_of_8_bits_stays_itself() -> None:

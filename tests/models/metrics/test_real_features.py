@@ -24,12 +24,17 @@ def test_every_image_is_as_likely_to_be_kept() -> None:
     sample = Sample(20)
     for batch in numbers.split(7):
         sample.add(batch)
+        assert len(sample.features()) <= 20  # type: ignore[arg-type]
     kept = sample.features()
     assert kept is not None
     found = kept[:, 0].tolist()
     assert len(set(found)) == 20
     assert found == sorted(found)
     assert found[0] < 20 < 40 < found[-1]  # not the first ones, nor the last
+    unasked = Sample(20)
+    for batch in numbers.split(7):
+        unasked.add(batch)
+    assert torch.equal(unasked.features(), kept)  # type: ignore[arg-type]
 
 
 def test_none_are_kept_unless_they_are_asked_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,16 @@ from docs.extending import captioned
 from docs.extending.captioned import Captioned
 from docs.extending.captioned import CaptionedObjective as Mine
 from models import decoding, schedule_scores
+from models.generators.nat import NAT, NATConfig
+from models.generators.nat_generator import NATGenerator
 from models.precision import StagePrecisions
+from models.tokenizers.decoder import GreyLevels
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
 from trials.lab import Lab
 from trials.objectives.description import describe
-from trials.objectives.generator_objective import NamedGeneratorObjective
+from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import (
     Anchors,
@@ -32,6 +36,7 @@ from trials.objectives.objective import (
     load_objective,
 )
 from trials.objectives.pictures import Films, Samples, ShowsClasses
+from trials.objectives.yardstick import Yardstick
 
 Autonat = Callable[..., tuple[int, str, str]]
 FILES = Path(__file__).parents[2] / "models" / "files"
@@ -84,6 +89,25 @@ def test_a_generator_that_cannot_work_is_refused_before_anything_costly(
         setattr(kind, name, made)
     with pytest.raises(ValueError, match=f"^generator Broken: .*{line}"):
         objective.check(Space(FOUR), 130)
+
+
+def test_grey_images_are_measured_by_features_that_read_colours(
+    image_settings: dict[str, Any],
+) -> None:
+    torch.manual_seed(0)
+    config = NATConfig(17, 16, 10, 8, 0, 2)
+    grey = NATGenerator(config, GreyLevels(17, (4, 4)), nat=NAT(config).eval())
+    yardstick = Yardstick(image_settings["features"], image_settings["reference"])
+    objective = GeneratorObjective(grey, yardstick)
+    objective.check(Space(FOUR), 40)
+    assert objective.evaluate(FOUR, 40, 1).finite
+    assert all(math.isfinite(value) for value in objective.anchors(40).values())
+
+
+def test_features_may_be_a_folder(tmp_path: Path, image_settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="none: no such file"):
+        Yardstick(f"pixels:{tmp_path / 'none'}", image_settings["reference"])
+    Yardstick(f"pixels:{tmp_path}", image_settings["reference"])
 
 
 @pytest.mark.parametrize("metric", ["kid", "mmd"])

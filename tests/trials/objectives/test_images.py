@@ -169,6 +169,16 @@ def test_texts_are_trained_on_and_generated_for(
     again = ImagesObjective(**settings)
     again.prepare(tmp_path, quiet)  # read from the lab, its null context too
     assert again.evaluate(FOUR, 60, 1).value == objective.evaluate(FOUR, 60, 1).value
+    assert again.real_grid(2, 1) is not None
+    other = tmp_path / "other"
+    shutil.copytree(texts, other)
+    (told := other / "settings.json").write_text(
+        json.dumps(json.loads(told.read_text()) | {"tokenizer_hash": "sha256:other"})
+    )
+    prompted = ImagesObjective(**settings, prompts=str(other))
+    prompted.prepare(tmp_path, quiet)
+    assert prompted.real_grid(2, 1) is None  # its tokens would be decoded to something else
+    assert prompted.class_grid(FOUR, 2, 1, 0).classes == again.class_grid(FOUR, 2, 1, 0).classes
 
 
 def test_prompts_are_captions_encoded_as_those_of_the_data(

@@ -10,6 +10,7 @@ import pytest
 
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
+from trials.objectives.generator_objective import NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.named_paths import KindAndPath, MaybePath, PathText, with_absolute_paths
 from trials.objectives.tabulated import TabulatedObjective
@@ -79,6 +80,12 @@ def test_an_annotation_that_cannot_be_read_is_no_path(here: Path) -> None:
             pass
 
     assert with_absolute_paths(Odd, {"data": "a.pt"}) == {"data": "a.pt"}
+
+
+def test_a_generator_may_be_a_path_alone(here: Path) -> None:
+    for given, found in (("a.pt", f"{here}/a.pt"), ("nat:a.pt", f"nat:{here}/a.pt")):
+        made = with_absolute_paths(NamedGeneratorObjective, {"generator": given})
+        assert made == {"generator": found}
 
 
 def test_images_know_their_paths(here: Path) -> None:

@@ -113,6 +113,10 @@ def test_a_nat_by_its_kind_gives_the_numbers_of_the_path_alone(
         ({"num_classes": 3}, "num_classes = 3, but muse:.* has 10"),
         ({"data": "somewhere"}, "expected either data or weights"),
         ({"checkpoint": "sha256:0"}, "expected either checkpoint or weights, got both"),
+        ({"width": 999}, "width = 999 says nothing of muse:.*, whose sizes its file gives"),
+        ({"training_steps": -5}, "training_steps = -5 says nothing of muse:"),
+        ({"alpha": 3.0}, "alpha = 3.0 says nothing of muse:"),
+        ({"num_heads": 0}, "num_heads = 0 is not a positive integer"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
