@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from search.measurement import error_of_mean
+from search.names import require_distinct
+from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import require_fields, shown
 
 TEST_FIELDS = (
@@ -19,6 +22,24 @@ TEST_FIELDS = (
     "seeds",
     "forward_passes",
 )
+
+
+def require_test_seeds(where: str, seeds: Iterable[int]) -> None:
+    """Refuse seeds of a test that are no seeds, occur twice or are those of searches.
+
+    Args:
+        where: the flag or setting of the seeds, for the error line.
+        seeds: the seeds.
+
+    Raises:
+        ValueError: a seed is not a whole number in [0, FIRST_SEARCH_SEED), or occurs twice.
+    """
+    seeds = list(seeds)
+    for seed in seeds:
+        if not is_count(seed) or seed >= FIRST_SEARCH_SEED:
+            why = "; searches use larger ones" if is_count(seed) else ""
+            raise ValueError(f"{where}: expected seeds in [0, 2**31), got {shown(seed)}{why}")
+    require_distinct(where, seeds)
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,13 @@ class FinalTest:
         for i, seed in enumerate(self.seeds):
             if not is_count(seed):
                 raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
+        if len({*self.seeds}) < len(self.seeds):
+            raise ValueError(f"expected seeds that differ in test.seeds, got {list(self.seeds)}")
+        mean = fmean(self.values)
+        if not math.isclose(self.value, mean, rel_tol=1e-6, abs_tol=1e-9):
+            raise ValueError(
+                f"test.value = {self.value} is not the mean of test.values, which is {mean}"
+            )
 
     @property
     def standard_error_from(self) -> str | None:

@@ -31,6 +31,7 @@ from search.reading import shown
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.training_space import JointSpace, TrainingSpace
+from search.user_code import explained
 
 if TYPE_CHECKING:
     from search.earlier import EarlierSearch
@@ -219,7 +220,8 @@ def make_optimiser(
         require_learns(name)
         given["earlier"] = earlier
     extra = {key: value for key, value in given.items() if key in takes}
-    made = make(space, budget, seed, **extra, **(known | settings))
+    with explained(f"optimiser {name}, when it is made", make):
+        made = make(space, budget, seed, **extra, **(known | settings))
     for method in ("ask", "tell"):
         if not callable(getattr(made, method, None)):
             raise ValueError(f"optimiser {name} lacks the method {method}")

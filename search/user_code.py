@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -82,12 +83,12 @@ def in_one_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def explained(what: str, made_by: type) -> Iterator[None]:
+def explained(what: str, made_by: Callable[..., object]) -> Iterator[None]:
     """Turn any error (or `sys.exit`) of a user's class within the block into a one-line error.
 
     Args:
         what: the words before the error.
-        made_by: the class; errors of our own classes are passed on unchanged.
+        made_by: the class or function; errors of our own are passed on unchanged.
 
     Raises:
         ValueError: the block raised an error.
@@ -100,9 +101,10 @@ def explained(what: str, made_by: type) -> Iterator[None]:
         raise ValueError(f"{what}: {in_one_line(error)}") from None
 
 
-def is_ours(made_by: type) -> bool:
-    """Whether a class belongs to autonat itself."""
-    return made_by.__module__.partition(".")[0] in OURS
+def is_ours(made_by: Callable[..., object]) -> bool:
+    """Whether a class or function, or what a partial one calls, belongs to autonat itself."""
+    called = made_by.func if isinstance(made_by, functools.partial) else made_by
+    return called.__module__.partition(".")[0] in OURS
 
 
 def import_module(name: str) -> str | None:

@@ -121,6 +121,15 @@ def test_a_search_without_a_name_is_found_again_by_its_settings() -> None:
     again = autonat.search("simulated", resume=True, **settings)
     assert again.name == first.name
     assert again.best == first.best
+    by_name = autonat.search(resume=True, name=first.name, lab=settings.get("lab", "autonat-lab"))
+    assert by_name.best == first.best  # its objective, too, is that of the record
+    for given, line in (
+        ({"seeds": [2**31]}, "seeds: .* got 2147483648; searches use larger ones"),
+        ({"seeds": [1.5]}, r"seeds: expected seeds in \[0, 2\*\*31\), got 1.5"),
+        ({"images": 0}, "images: expected a number above 0, got 0"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            autonat.evaluate(first.best, "simulated", progress=False, **given)
 
 
 class Deep:

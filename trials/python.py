@@ -170,7 +170,7 @@ class Search:
 
 
 def search(
-    objective: str | Objective = "digits",
+    objective: str | Objective | None = None,
     *,
     resume: bool = False,
     retry_failed: bool = False,
@@ -182,7 +182,7 @@ def search(
     Args:
         objective: a name, `package.module:Class`, or an instance of your own class. Arguments of
             its class that an instance keeps in attributes of the same name are recorded as its
-            settings.
+            settings. By default "digits", or the one of the search that is resumed.
         resume: resume the search of these settings, or of this `name`, where it was interrupted;
             settings that are left out keep their recorded values.
         retry_failed: measure failed evaluations of the resumed search again.
@@ -203,9 +203,10 @@ def search(
     from trials.searches.resuming import resumed_settings
 
     without_chatter()
-    own = None if isinstance(objective, str) else objective
-    name = objective if isinstance(objective, str) else _name_of(objective)
-    given = {"objective": name, **settings}
+    own = None if objective is None or isinstance(objective, str) else objective
+    given = dict(settings)
+    if objective is not None:
+        given["objective"] = objective if isinstance(objective, str) else _name_of(objective)
     if own is not None and "objective_settings" in settings:
         raise ValueError(
             "objective_settings: expected none for an instance, which has its settings"

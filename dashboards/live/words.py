@@ -65,8 +65,8 @@ def facts(search: Search) -> list[Fact]:
     by = [name for name, value in values.items() if value == found][:1]  # none in an alternation
     remark = ", ".join([*by, "final test" if search.final else "lowest in the search"])
     shown = [Fact(f"best {best_metric(search)}", number(found), remark)]
-    for name, value in to_beat(controls).items():
-        rule = name in BASELINES
+    for place, (name, value) in enumerate(to_beat(controls).items()):
+        rule = place == 0 and name in BASELINES
         label, remark = (name, "") if rule else ("best control", name)
         shown.append(Fact(label, number(value), remark))
     return shown

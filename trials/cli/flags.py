@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from search.expected import expected
+from search.final_test import require_test_seeds
 from search.names import require_distinct
-from search.optimiser import FIRST_SEARCH_SEED
 from search.reading import LARGEST_INTEGER, parse_yaml, shown
 from trials.lab import DEFAULT_LAB, VARIABLES
 
@@ -221,11 +221,7 @@ def read_seeds(flag: str, text: str) -> list[int]:
         ValueError: a seed is not a whole number, is out of range, or occurs twice.
     """
     seeds = _whole_numbers(flag, text)
-    for seed in seeds:
-        if not 0 <= seed < FIRST_SEARCH_SEED:
-            why = "; searches use larger ones" if seed > 0 else ""
-            raise ValueError(f"{flag}: expected seeds in [0, 2**31), got {shown(seed)}{why}")
-    require_distinct(flag, seeds)
+    require_test_seeds(flag, seeds)
     return seeds
 
 

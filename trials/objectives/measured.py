@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any, Protocol, cast, runtime_checkable
 
-from search.final_test import FinalTest
+from search.final_test import FinalTest, require_test_seeds
 from search.gradient import checked_gradient
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
-from search.names import require_distinct
 from search.optimiser import Probe
 from search.progress import Report
 from search.strategy import GenerationStrategy
@@ -270,14 +269,17 @@ def replicate(
         The test, and the measurement with each seed.
 
     Raises:
-        ValueError: no seed, one that is named twice, more steps than tokens, an evaluation that
-            failed, or one in another metric than the objective's description says.
+        ValueError: no seed or images, a seed that is not of tests or is named twice, more steps
+            than tokens, an evaluation that failed, or one in another metric than the objective's
+            description says.
         KeyboardInterrupt: it was interrupted. This error and that of a failed evaluation tell what
             was measured before.
     """
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
-    require_distinct("seeds", seeds)
+    require_test_seeds("seeds", seeds)
+    if images < 1:
+        raise ValueError(f"images: expected a number above 0, got {images}")
     strategy.masked_counts(objective.tokens)
     name = type(objective).__name__
     metric = describe(name, {}, objective)["protocol"]["metric"]

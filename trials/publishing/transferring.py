@@ -20,7 +20,7 @@ from trials.progress import LiveProgress
 from trials.publishing.attempts import Note
 from trials.publishing.publish import show_nothing
 from trials.publishing.run import search_and_publish
-from trials.record.searches import has_begun
+from trials.record.searches import has_begun, has_finished
 from trials.searches.launch import check
 from trials.searches.reading import read_settings
 from trials.searches.resuming import resumed_settings
@@ -152,7 +152,7 @@ def refined(
     """
     name = settings.full_name()
     best = lab.results(name) / "best.json"
-    if not best.exists():
+    if not (best.exists() and has_finished(lab.record_url, name)):
         resume = has_begun(lab.record_url, name)
         if resume:
             here = settings.model_dump(include={*WhereItRuns.model_fields}, exclude_none=True)

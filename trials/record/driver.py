@@ -59,6 +59,10 @@ class Driver:
         """Whether the process still runs, as far as this machine and its clock can tell."""
         return not self.gone() and time.time() - self.seen < STALE
 
+    def ahead(self) -> bool:
+        """Whether its clock runs ahead of this machine's, so that it may long be dead."""
+        return self.seen - time.time() > STALE
+
     def gone(self) -> bool:
         """Whether it is certain that the process does not run: it was one of this machine."""
         if self.host != socket.gethostname():

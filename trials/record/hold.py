@@ -16,7 +16,7 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from trials.record.driver import ATTRIBUTE, BEAT, STALE, Driver
+from trials.record.driver import ATTRIBUTE, BEAT, Driver
 from trials.record.storage import STORAGE_ERRORS, open_storage, readable
 
 SETTLE = 0.3
@@ -102,7 +102,7 @@ def refuse_running(url: str, name: str, studies: Iterable[str]) -> None:
         ValueError: a living driver runs one of the studies.
     """
     driver = driver_of(url, studies)
-    if driver is not None:
+    if driver is not None and not driver.ahead():  # else `hold` watches whether it lives
         raise driver.refusal(f"search {name}")
 
 
@@ -127,8 +127,7 @@ def _living(storage: RDBStorage, study_id: int) -> Driver | None:
     One that looks dead is watched for another sign of life: the clocks of two machines may differ.
     """
     found = _driver(storage, study_id)
-    ahead = found is not None and found.seen - time.time() > STALE  # by a clock of its own
-    if found is None or (found.alive() and not ahead):
+    if found is None or (found.alive() and not found.ahead()):
         return found
     until = time.monotonic() + 2 * BEAT
     while not found.gone() and time.monotonic() < until:

@@ -105,7 +105,10 @@ def _but_of_tokens(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_seed(settings: Mapping[str, Any]) -> str:
     """Everything that decides what a search finds, but its seed, as text."""
-    search = {k: v for k, v in settings["search"].items() if k != "seed"}
+    search = {k: v for k, v in settings["search"].items() if k not in ("seed", "series")}
+    series, earlier = settings["search"].get("series"), search.get("learn_from")
+    if series and earlier:  # the name of a member is that of the series and its T
+        search["learn_from"] = [name.removeprefix(series["name"]) for name in earlier]
     parts = [settings.get(part) for part in ("objective", "protocol", "space", "training", "first")]
     return json.dumps([search, *parts], sort_keys=True)
 

@@ -242,16 +242,17 @@ def _budget(search: Mapping[str, Any], best: Best) -> dict[str, int]:
 
 
 def spent(record: Record) -> dict[str, int]:
-    """What a study spent, including its failed evaluations.
+    """What a study spent, including its failed evaluations and those that were superseded after
+    failures were tried again.
 
     Returns:
-        The numbers of evaluations, images, forward passes over all images and, where models were
-        trained, training steps.
+        The numbers of evaluations that count, images, forward passes over all images and, where
+        models were trained, training steps.
     """
-    done = record.evaluations
+    done = (*record.evaluations, *record.superseded)
     steps = sum(e.training_steps for e in done)
     return {
-        "evaluations": len(done),
+        "evaluations": len(record.evaluations),
         "images": sum(e.images for e in done),
         "forward_passes": sum(e.images * e.probe.strategy.forward_passes() for e in done),
         **({"training_steps": steps} if steps else {}),

@@ -10,15 +10,26 @@ end the record is as if nothing had failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from search.dimensions import SearchSpace
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, WAIT, Converges, Optimiser, Probe, Signal
+from search.optimiser import (
+    DONE,
+    FIRST_SEARCH_SEED,
+    WAIT,
+    Converges,
+    Optimiser,
+    Probe,
+    Signal,
+)
 from search.reading import shown
+from search.user_code import explained
 from trials.objectives.measured import require_metric
 from trials.record.evaluation import pair_of, same_strategies
+from trials.record.kinds import SEARCH
 from trials.record.record import Record
 
 
@@ -91,6 +102,7 @@ class Study:
         self.record, self.space, self.total = record, space, total
         self._optimiser, self._listener = optimiser, listener
         self._recorded = {e.probe.number: e for e in record.evaluations}
+        self._asked: set[int] = set()
         self._in_flight = 0
         self._done = False
 
@@ -108,23 +120,24 @@ class Study:
         """The next probe that has no result in the record, as a job; or WAIT or DONE.
 
         Raises:
-            ValueError: the record holds another probe than the optimiser asks for.
+            ValueError: the record holds another probe than the optimiser asks for, or what it asks
+                for cannot be measured.
         """
         while True:
-            probe = self._optimiser.ask()
+            with self._explained("ask"):
+                probe = self._optimiser.ask()
             self._note_convergence()
             if isinstance(probe, Signal):
                 if probe is WAIT and self._in_flight == 0:
-                    raise RuntimeError(f"study {self.record.name} waits with nothing in flight")
+                    raise ValueError(
+                        f"study {self.record.name}: the optimiser's ask() said WAIT while no "
+                        "result was to come"
+                    )
                 self._done = probe is DONE
                 if self._done:
                     self._supersede_the_rest()
                 return probe
-            if not isinstance(probe, Probe):
-                raise ValueError(
-                    f"study {self.record.name}: expected a Probe, WAIT or DONE from the "
-                    f"optimiser's ask(), got {shown(probe)}"
-                )
+            self._require_new(probe)
             recorded = self._recorded.pop(probe.number, None)
             if recorded is not None and not _same(probe, recorded.probe):
                 if not self.record.retried_at(probe.number):
@@ -138,7 +151,7 @@ class Study:
             if recorded is None:
                 self._in_flight += 1
                 return Job(self, probe)
-            self._optimiser.tell(probe, recorded.result)
+            self._tell(probe, recorded.result)
 
     def finish(self, probe: Probe, result: Measurement | Failure) -> None:
         """Record a result, then tell it to the optimiser and call the listener.
@@ -152,8 +165,32 @@ class Study:
             require_metric(str(described.get("name")), self.record.metric, result.metric)
         self.record.add(probe, result, self.space)
         self._in_flight -= 1
-        self._optimiser.tell(probe, result)
+        self._tell(probe, result)
         self._listener(self)
+
+    def _require_new(self, probe: object) -> None:
+        """Refuse what is no probe, or one that a record cannot hold or that spoils final tests."""
+        said = f"study {self.record.name}: expected"
+        if not isinstance(probe, Probe):
+            raise ValueError(
+                f"{said} a Probe, WAIT or DONE from the optimiser's ask(), got {shown(probe)}"
+            )
+        if probe.number in self._asked:
+            raise ValueError(f"{said} a new number for each probe, got {probe.number} again")
+        if self.record.settings.get("kind") == SEARCH and probe.seed < FIRST_SEARCH_SEED:
+            raise ValueError(
+                f"{said} seeds of {FIRST_SEARCH_SEED} or more, as the others are for final tests, "
+                f"got {probe.seed} for probe {probe.number}"
+            )
+        self._asked.add(probe.number)
+
+    def _tell(self, probe: Probe, result: Measurement | Failure) -> None:
+        with self._explained("tell"):
+            self._optimiser.tell(probe, result)
+
+    def _explained(self, method: str) -> AbstractContextManager[None]:
+        name = self.record.settings.get("optimiser")
+        return explained(f"optimiser {name}, in {method}()", type(self._optimiser))
 
     def _supersede_the_rest(self) -> None:
         """Supersede recorded evaluations that were not asked for again after failures were

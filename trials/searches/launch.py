@@ -198,6 +198,8 @@ def _open_run(
         )
         if not begun:
             stack.enter_context(hold(lab.record_url, first))
+        # A report that was made before the search was done stands for none of what is to come.
+        (lab.results(name) / "best.json").unlink(missing_ok=True)
         note_place(lab.record_url, first, settings.place())
         mirror = Mirror(lab)
         following = stack.enter_context(

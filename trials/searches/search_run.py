@@ -216,7 +216,7 @@ class SearchRun:
         """Have failed evaluations measured again.
 
         Since that may change the winners, the final test is reopened before anything else is
-        written, and the published best strategy, which may be outdated, is removed.
+        written.
 
         Args:
             records: of the methods.
@@ -228,8 +228,6 @@ class SearchRun:
             records = [test, *records]
         if not any(record.failed for record in records):
             return
-        results = self._lab.results(self.settings.full_name())
-        (results / "best.json").unlink(missing_ok=True)
         if name in self._existing:
             test.reopen()
         for record in records:

@@ -8,6 +8,7 @@ from typing import Any
 
 from search.names import did_you_mean
 from search.reading import read_yaml, shown
+from trials.searches.settings import USUAL
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -56,13 +57,17 @@ def laid_over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
     """
     merged = content | values
     for field, owner in BY_NAME.items():
-        if field not in content or (owner and merged.get(owner) != content.get(owner)):
+        if field not in content:
+            continue
+        if owner and merged.get(owner) != content.get(owner):
+            merged[field] = values.get(field, {})
             continue
         below, above = content[field], values.get(field, {})
         if not isinstance(below, dict):
             merged[field] = below
         elif field == "optimiser_settings":
-            chosen = {*values.get("optimisers", below), *above}
+            training = merged.get("training_optimiser", USUAL["training_optimiser"])
+            chosen = {*values.get("optimisers", below), *above, training}
             merged[field] = above | {
                 name: own | above.get(name, {}) if isinstance(own, dict) else own
                 for name, own in below.items()

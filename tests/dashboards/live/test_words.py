@@ -52,6 +52,15 @@ def test_a_tested_search_has_final_tests_only() -> None:
     assert shown[1].number.startswith("8.00")
 
 
+def test_a_start_may_be_the_best_control() -> None:
+    seen = {"rule of thumb": Value(9.0, 0.1), "start": Value(6.0, 0.1), "one step": Value(8.0, 0.1)}
+    shown = facts(search(method("tpe", 5.0), seen_controls=seen))
+    assert [(f.name, f.remark) for f in shown[1:]] == [
+        ("rule of thumb", ""),
+        ("best control", "start"),
+    ]
+
+
 def test_while_it_is_tested_its_best_is_that_of_the_search() -> None:
     first = search(method("tpe", 5.0, 7.0), method("gp", 4.0), best=Value(4.0, 0.5))
     assert facts(first)[0].remark == "gp, lowest in the search"

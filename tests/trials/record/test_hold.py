@@ -15,7 +15,7 @@ import pytest
 from trials.lab import Lab
 from trials.record import hold as module
 from trials.record.driver import STALE
-from trials.record.hold import ATTRIBUTE, hold
+from trials.record.hold import ATTRIBUTE, hold, refuse_running
 from trials.record.record import Record
 from trials.record.storage import open_storage
 
@@ -68,6 +68,19 @@ def test_it_shows_signs_of_life(url: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert first is not None
     assert second is not None
     assert second["seen"] > first["seen"]
+
+
+def test_a_clock_that_runs_ahead_does_not_keep_a_dead_driver_alive(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT", 0.05)
+    say(url, host="elsewhere", seen=time.time() + 3600)
+    refuse_running(url, "a", ["study"])
+    with hold(url, "study"):
+        pass
+    say(url, host="elsewhere", seen=time.time())
+    with pytest.raises(ValueError, match="search a has been running in process"):
+        refuse_running(url, "a", ["study"])
 
 
 def test_a_driver_that_died_here_is_followed_at_once(url: str) -> None:

@@ -17,6 +17,7 @@ from trials.objectives.description import describe
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.record import Record
 from trials.results.progress import search_progress
+from trials.results.results import spent
 
 T, N = 4, 100
 SPACE = Space(GenerationStrategy.maskgit(T))
@@ -113,6 +114,17 @@ def test_nor_while_failures_are_tried_again(lab: Lab) -> None:
     best = search_progress([tpe], now).methods[0].best
     assert best is not None
     assert best.value == 12.0
+
+
+def test_what_was_superseded_was_paid_for(lab: Lab) -> None:
+    tpe = record(lab, "tpe")
+    for value in (20.0, None, 12.0):
+        add(tpe, value)
+    tpe.retry_failed()
+    tpe.supersede(tpe.evaluations[-1:])
+    cost = spent(tpe)
+    assert cost["evaluations"] == len(tpe.evaluations) == 1
+    assert cost["images"] == 3 * N
 
 
 def test_controls_are_those_that_the_methods_measured_first(lab: Lab) -> None:

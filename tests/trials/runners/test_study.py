@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.measurement import Failure, Measurement
-from search.optimiser import DONE, Budget
+from search.optimiser import DONE, FIRST_SEARCH_SEED, WAIT, Budget
 from search.optimisers.replicates import Replicates
 from search.registry import make_optimiser
 from search.space import Space
@@ -23,6 +23,7 @@ from trials.runners.study import Job, Study
 SPACE = Space(GenerationStrategy.maskgit(3))
 BUDGET = Budget(24 * 100, 100)
 OBJECTIVE = SimulatedObjective()
+SEEDS = range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + 5)
 
 
 def study(record: Record, optimiser: str, seed: int = 0) -> Study:
@@ -104,6 +105,43 @@ def test_an_optimiser_that_asks_for_no_probe_is_refused_in_a_line(lab: Lab) -> N
     wrong = Study(Wrong({}, 100, seeds=range(5)), record, SPACE, 5, lambda _: None)
     with pytest.raises(ValueError, match="study wrong: expected a Probe, WAIT or DONE .* 'next'"):
         run_local(wrong, OBJECTIVE)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"seed": 1}, r"expected seeds of 2147483648 or more, .* got 1 for probe 0"),
+        ({"number": 0}, "expected a new number for each probe, got 0 again"),
+    ],
+)
+def test_probes_that_would_spoil_a_record_or_its_final_test_are_refused(
+    lab: Lab, change: dict[str, int], line: str
+) -> None:
+    class Changed(Replicates):
+        def ask(self) -> Any:
+            return dataclasses.replace(super().ask(), **change)  # type: ignore[type-var]
+
+    record = Record.create(lab.record_url, "changed", {"kind": "search"})
+    made = Study(Changed({"a": SPACE.start}, 100, SEEDS), record, SPACE, 5, lambda _: None)
+    with pytest.raises(ValueError, match=f"^study changed: {line}"):
+        run_local(made, OBJECTIVE)
+
+
+def test_errors_of_somebody_s_optimiser_are_one_line(lab: Lab) -> None:
+    def fails(*_: object) -> Any:
+        raise KeyError("mine")
+
+    for method, answer, line in (
+        ("ask", fails, r"optimiser x, in ask\(\): KeyError"),
+        ("tell", fails, r"optimiser x, in tell\(\): KeyError"),
+        ("ask", lambda _: WAIT, "ask\\(\\) said WAIT while no result was to come"),
+    ):
+        theirs = type("Theirs", (Replicates,), {method: answer, "__module__": "theirs"})
+        record = Record.create(lab.record_url, f"by {method} {line[:3]}", {"optimiser": "x"})
+        made = Study(theirs({"a": SPACE.start}, 100, SEEDS), record, SPACE, 5, lambda _: None)
+        with pytest.raises(ValueError, match=line) as caught:
+            run_local(made, OBJECTIVE)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_finished_study_asks_for_nothing(lab: Lab) -> None:

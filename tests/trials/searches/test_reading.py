@@ -28,6 +28,19 @@ def test_the_file_is_at_fault(tmp_path: Path) -> None:
     assert line == "FILE: bounds.mask_ratio.lgo: expected no such setting, got True"
 
 
+def test_settings_of_what_is_no_longer_used_are_left_out_and_no_others(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "what: both\nobjective: digits\nobjective_settings: {training_seed: 3}\n"
+        "optimiser_settings: {autonat-greedy: {stride: 0.1}, cmaes: {seed_of: x}}\n"
+    )
+    found = read_settings({"optimisers": ["tpe"]}, file)
+    assert found.optimiser_settings == {"autonat-greedy": {"stride": 0.1}}
+    assert found.objective_settings == {"training_seed": 3}
+    file.write_text("objective: digits\nobjective_settings: {training_seed: 3}\n")
+    assert read_settings({"objective": "simulated"}, file).objective_settings == {}
+
+
 def test_a_flag_is_at_fault(tmp_path: Path) -> None:
     assert refused("steps: 4", {"steps": "many"}, tmp_path) == (
         "steps: expected a whole number, got 'many'"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.measurement import Measurement
+from search.strategy_file import StrategyFile
 from trials.lab import Lab
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.place import last_place, note_place
@@ -46,6 +47,27 @@ def test_a_search_is_resumed_with_the_runner_that_it_had(begun: Lab, autonat: Au
     assert code == 0, err
     assert "x: it runs with runner = local; importing" in err
     assert "Ray" not in err.replace("importing PyTorch, Ray and MLflow", "")
+
+
+def test_a_report_of_a_part_does_not_stand_for_what_is_found_later(
+    begun: Lab, autonat: Autonat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert autonat("report", "x")[0] == 0
+    best = begun.results("x") / "best.json"
+    assert StrategyFile.read(best).test is None
+    with monkeypatch.context() as patch:
+        patch.setattr("trials.publishing.run.publish", _interrupted)
+        assert autonat("search", "--resume", "x")[0] == 130
+    code, _, err = autonat("search", "--resume", "x")
+    assert code == 0, err
+    found = StrategyFile.read(best)
+    assert found.test is not None
+    assert found.search is not None
+    assert found.search["spent"]["evaluations"] == 8
+
+
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_study_file_that_began_a_search_resumes_it(
