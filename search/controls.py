@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from search.progress import Value
 from search.strategy import GenerationStrategy
 
 RULE_OF_THUMB = "rule of thumb"
@@ -125,6 +126,17 @@ def ranked(results: Iterable[T]) -> list[T]:
 def or_last(value: float) -> float:
     """Return what a value is sorted by: without a number (NaN) it comes last."""
     return math.inf if math.isnan(value) else value
+
+
+def start_and_best(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the rule of thumb (or the start) and, if it is another one, the best control.
+
+    Args:
+        values: of controls, by name, all of them numbers.
+    """
+    start = [name for name in BASELINES if name in values][:1]
+    best = [min(values, key=lambda name: values[name].value)] if values else []
+    return {name: values[name] for name in dict.fromkeys([*start, *best])}
 
 
 def _lowest(results: Iterable[T]) -> T | None:

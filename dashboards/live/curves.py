@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures import CONTROL_COLOUR, colours, dash_of, styled, value_axis
 from dashboards.live.input import Search
-from dashboards.live.words import to_beat
-from search.controls import RULE_OF_THUMB
+from search.controls import RULE_OF_THUMB, start_and_best
 from search.measurement import metric_label
 
 HEIGHT = 300
@@ -31,7 +30,7 @@ def curves(search: Search) -> go.Figure:
         search: the search.
     """
     figure, colour = go.Figure(), colours_of(search)
-    shown, end = [control.value for control in to_beat(search.seen_controls).values()], 0
+    shown, end = [control.value for control in start_and_best(search.seen_controls).values()], 0
     for method in search.studies:
         if not method.curve:
             continue
@@ -46,7 +45,7 @@ def curves(search: Search) -> go.Figure:
             line={"color": style, "width": 2.4, "shape": "hv", "dash": dash_of(style)},
             hovertemplate=f"best %{{y:.4g}} after %{{x:,}} images<extra>{name}</extra>",
         )
-    for control, found in to_beat(search.seen_controls).items():
+    for control, found in start_and_best(search.seen_controls).items():
         name, dash = html.escape(control), "dash" if control == RULE_OF_THUMB else "dot"
         figure.add_scatter(
             x=[0, end],

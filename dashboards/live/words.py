@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from dashboards.live.input import Search
-from search.controls import BASELINES
+from search.controls import BASELINES, start_and_best
 from search.measurement import metric_label
 from search.number_text import span, with_error
 from search.progress import Value
@@ -65,7 +65,7 @@ def facts(search: Search) -> list[Fact]:
     by = [name for name, value in values.items() if value == found][:1]  # none in an alternation
     remark = ", ".join([*by, "final test" if search.final else "lowest in the search"])
     shown = [Fact(f"best {best_metric(search)}", number(found), remark)]
-    for place, (name, value) in enumerate(to_beat(controls).items()):
+    for place, (name, value) in enumerate(start_and_best(controls).items()):
         rule = place == 0 and name in BASELINES
         label, remark = (name, "") if rule else ("best control", name)
         shown.append(Fact(label, number(value), remark))
@@ -75,13 +75,6 @@ def facts(search: Search) -> list[Fact]:
 def best_metric(search: Search) -> str:
     """Return the label of the metric of a search's best number."""
     return metric_label(search.test_metric if search.final else search.metric)
-
-
-def to_beat(controls: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the rule of thumb (or the start) and, if it is another one, the best control."""
-    rule = next((name for name in BASELINES if name in controls), None)
-    best = min(controls, key=lambda name: controls[name].value, default=None)
-    return {name: controls[name] for name in dict.fromkeys([rule, best]) if name is not None}
 
 
 def number(value: Value | None) -> str:

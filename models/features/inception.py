@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from models.checkpoint_kinds import require_kind
 from models.features.inception_inputs import pytorch_fid_inputs
-from models.state_dicts import check_shapes, without_numbers
+from models.state_dicts import with_weights
 from models.tensor_file import read_tensors
 
 FEATURES = 2048
 CLASSES = 1008
+MEAN, COUNTER = ".running_mean", ".num_batches_tracked"
+"""The ends of the names of buffers of batch norm."""
 Kernel = int | tuple[int, int]
 
 
@@ -218,20 +220,11 @@ def load_inception(
             unexpected, misshapen or unusable.
     """
     state = read_tensors(path).tensors
-    with without_numbers():
-        network = Inception(inputs)
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     # Files saved before torch 0.4.1 lack the counters, which evaluation does not need.
-    counters = {name for name in expected if name.endswith(".num_batches_tracked")}
+    means = [name for name in state if name.endswith(MEAN)]
+    counters = {name.removesuffix(MEAN) + COUNTER: torch.tensor(0) for name in means}
     try:
-        require_kind("inception", found)
-        check_shapes(
-            {name: shape for name, shape in found.items() if name not in counters},
-            {name: shape for name, shape in expected.items() if name not in counters},
-        )
+        require_kind("inception", state)
+        return with_weights(lambda: Inception(inputs), state | counters)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    zeros = {name: torch.tensor(0) for name in counters}
-    network.load_state_dict(zeros | state, assign=True)
-    return network.float().eval()

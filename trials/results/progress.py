@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from search.controls import BASELINES, CONTROLS, RULE_OF_THUMB, START
+from search.controls import CONTROLS, RULE_OF_THUMB, START, start_and_best
 from search.first_strategies import first_strategies
 from search.ledger import amount_asked, amount_done
 from search.progress import MethodProgress, SearchProgress, Value
@@ -173,9 +173,7 @@ def _controls(
                 continue
             if name is not None:
                 found.setdefault(name, Value(measured.value, measured.standard_error))
-    best = min(found, key=lambda name: found[name].value, default=None)
-    shown = [name for name in BASELINES if name in found][:1]
-    return {name: found[name] for name in dict.fromkeys([*shown, *([best] if best else [])])}
+    return start_and_best(found)
 
 
 def _worked(evaluation: Evaluation) -> float:
