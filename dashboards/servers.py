@@ -136,7 +136,10 @@ def _running_page(name: str, page: WSGIApplication, host: str, port: int) -> Ite
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
-    server = make_server(host, port, page, threaded=True)
+    try:
+        server = make_server(host, port, page, threaded=True)
+    except (SystemExit, OSError):  # werkzeug exits where another program took the port meanwhile
+        raise ValueError(f"{name}: port {port} has just been taken; start it again") from None
     thread = threading.Thread(target=server.serve_forever, name=name, daemon=True)
     thread.start()
     try:

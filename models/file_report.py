@@ -71,7 +71,7 @@ def report_on(path: str | Path) -> FileReport:
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
-    known = published.TEXT_HEADS if found.texts else KNOWN_HEADS.get(found.name)
+    known = KNOWN_HEADS.get(found.name)
     needs = ("num_heads=N",) if known is not None and sizes.get("width") not in known else ()
     return FileReport(
         kind=found.name,
@@ -127,11 +127,11 @@ def _muse_config(shapes: Shapes) -> Any:
 
 
 KNOWN_HEADS: Mapping[str, Collection[int]] = {
-    "nat": published.CLASS_HEADS,
-    "muse": muse.CLASS_HEADS,
+    "nat": published.HEADS,
+    "muse": muse.HEADS,
     "halton": halton.HEADS,
 }
-"""The widths of the networks for classes whose number of heads is known, by their kind."""
+"""The widths of the networks whose number of heads is known, by their kind."""
 SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
     ("nat", "generator"): lambda shapes: config_from_shapes(shapes, 1),
     ("muse", "generator"): _muse_config,

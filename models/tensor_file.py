@@ -246,6 +246,8 @@ def _weights_among(path: str | Path, content: Any) -> dict[str, Tensor]:
     if "param_groups" in content and "state" in content:
         raise ValueError(f"{path}: it holds an optimiser's state, not weights")
     found = {str(key): state for key, value in content.items() if (state := _state_dict(value))}
+    if any(isinstance(value, Tensor) for value in content.values()):
+        found = {key: state for key, state in found.items() if _rank(key) != UNKNOWN}
     if not found and any(isinstance(value, Tensor) for value in content.values()):
         wrong = next(name for name, value in content.items() if not isinstance(value, Tensor))
         raise ValueError(f"{path}: not a state dict ({wrong!r} is not a tensor)")

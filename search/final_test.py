@@ -58,7 +58,7 @@ class FinalTest:
 
     Raises:
         ValueError: a value is not finite, the error is negative, the numbers of values and seeds
-            differ, or there are no images.
+            differ, a seed occurs twice, the value is not the mean, or there are no images.
     """
 
     value: float
@@ -98,7 +98,7 @@ class FinalTest:
         if len({*self.seeds}) < len(self.seeds):
             raise ValueError(f"expected seeds that differ in test.seeds, got {list(self.seeds)}")
         mean = fmean(self.values)
-        if not math.isclose(self.value, mean, rel_tol=1e-6, abs_tol=1e-9):
+        if not math.isclose(self.value, mean, rel_tol=0.01, abs_tol=1e-9):  # one may be rounded
             raise ValueError(
                 f"test.value = {self.value} is not the mean of test.values, which is {mean}"
             )

@@ -104,7 +104,7 @@ def explained(what: str, made_by: Callable[..., object]) -> Iterator[None]:
 def is_ours(made_by: Callable[..., object]) -> bool:
     """Whether a class or function, or what a partial one calls, belongs to autonat itself."""
     called = made_by.func if isinstance(made_by, functools.partial) else made_by
-    return called.__module__.partition(".")[0] in OURS
+    return str(getattr(called, "__module__", "")).partition(".")[0] in OURS
 
 
 def import_module(name: str) -> str | None:

@@ -271,13 +271,14 @@ def evaluate(
         strategy: the strategy, its strategy file, or the path of that file.
         objective: a name, `package.module:Class` or an instance; by default the strategy file's.
         images: n, the images generated for each seed.
-        seeds: different whole numbers >= 0.
+        seeds: different whole numbers in [0, 2**31); searches use larger ones.
         lab: the folder with trained models.
         progress: show the progress.
         settings: of the objective, where it is given by name.
 
     Raises:
-        ValueError: no objective is given, a setting is not valid, or an evaluation failed.
+        ValueError: no objective is given, a setting, a seed or the number of images is not valid,
+            or an evaluation failed.
     """
     from trials.objectives.measured import replicate
     from trials.objectives.preparing import prepared

@@ -20,9 +20,8 @@ from models.state_dicts import shape_of, shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.tokenizer import load_tokenizer
 
-CLASS_HEADS = {768: 12}
-"""The number of attention heads, which no shape shows, by the width of the published network for
-classes."""
+HEADS = {768: 12, 1152: 16}
+"""The number of attention heads, which no shape shows, by the width of the published networks."""
 
 WORDS = "token_emb.word_embeddings.weight"
 POSITIONS = "token_emb.position_embeddings.weight"
@@ -77,7 +76,7 @@ def load_muse(path: str | Path, codebook_size: int, num_heads: int | None = None
         kind = kind_of_names(state)
         if kind is not None and kind.name == "muse":
             state = as_nat(state, codebook_size)
-        return nat_with_heads(state, num_heads, CLASS_HEADS)
+        return nat_with_heads(state, num_heads, HEADS)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -13,11 +13,9 @@ from models.generators.nat import NAT, NATConfig
 from models.state_dicts import heads_of_width, shape_of, shapes_of, with_weights
 from models.tensor_file import read_tensors
 
-CLASS_HEADS = {512: 8, 768: 8}
-"""The number of attention heads, which no shape shows, by the width of the published networks for
-classes: AutoNAT-S and AutoNAT-L."""
-TEXT_HEADS = {1152: 16}
-"""The same of the published networks for texts (MUSE-Pytorch, AdaNAT)."""
+HEADS = {512: 8, 768: 8, 1152: 16}
+"""The number of attention heads, which no shape shows, by the width of the published networks:
+AutoNAT-S, AutoNAT-L, and AdaNAT for texts."""
 WHAT = "a NAT checkpoint"
 
 
@@ -41,7 +39,7 @@ def load_nat(path: str | Path, num_heads: int | None = None) -> NAT:
     state = read_tensors(path).tensors
     try:
         require_kind("nat", state)
-        return nat_with_heads(state, num_heads, CLASS_HEADS)
+        return nat_with_heads(state, num_heads, HEADS)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -54,7 +52,7 @@ def nat_with_heads(
     Args:
         state: its tensors, by published name.
         num_heads: the number of attention heads; None for that of the published network.
-        known: that number by width, of the published networks for classes.
+        known: that number by width, of the published networks.
 
     Raises:
         ValueError: tensors are missing, unexpected or misshapen, or the number of heads is not
@@ -64,7 +62,7 @@ def nat_with_heads(
     found = nat_from_state_dict(state, config)
     if num_heads is not None:
         return found
-    heads = heads_of_width(known if config.context_width is None else TEXT_HEADS, config.width)
+    heads = heads_of_width(known, config.width)
     return nat_from_state_dict(state, replace(config, num_heads=heads))
 
 

@@ -17,7 +17,7 @@ import flask
 import optuna
 import pytest
 
-from dashboards.servers import open_dashboards
+from dashboards.servers import Ports, open_dashboards
 from trials.cli.dashboard import optuna_dashboard
 from trials.lab import Lab
 
@@ -141,3 +141,19 @@ def test_a_record_that_cannot_be_opened_ends_it_and_no_password_is_shown(tmp_pat
             live=live,
         )
     assert told == ["http://127.0.0.1:9/#/x"]
+
+
+def test_a_port_that_is_taken_while_a_server_is_made_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        other.close()
+        with socket.socket() as busy:
+
+            def take() -> flask.Flask:
+                busy.bind(("127.0.0.1", port))
+                busy.listen()
+                return flask.Flask("page")
+
+            with pytest.raises(ValueError, match=rf"^optuna-dashboard: port {port} has just been"):
+                open_dashboards(take, "http://127.0.0.1:9", tmp_path, ports=Ports(optuna=port))

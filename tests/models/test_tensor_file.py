@@ -136,6 +136,7 @@ def test_files_without_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({}, "not a state dict"),
         ({"position_ids": torch.arange(3)}, "not a state dict"),
         ({"a": torch.ones(1), "epoch": 3}, "not a state dict ('epoch' is not a tensor)"),
+        ({"a": torch.ones(1), "extra": RAW}, "not a state dict ('extra' is not a tensor)"),
         ({"a.w": torch.ones(1), "a._orig_mod.w": torch.ones(1)}, "are the same tensor"),
         (nn.Linear(2, 2), "it holds other objects, which are not read for safety, or is damaged"),
     ):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,12 +36,16 @@ from trials.objectives.real_examples import RealExamples
 from trials.objectives.token_examples import TokenExamples, real_examples, texts_to_generate
 from trials.objectives.yardstick import Yardstick
 
+logger = logging.getLogger(__name__)
 OF_OWN_NETWORKS = (
-    *("size", "width", "depth", "training_steps", "training_seed", "batch_size", "microbatch"),
+    *("width", "depth", "training_steps", "training_seed", "batch_size", "microbatch"),
     *("learning_rate", "warmup_steps", "betas", "label_smoothing", "class_dropout", "ema_decay"),
     *("dropout", "mask_ratio_distribution"),
 )
-"""The settings that say nothing of weights named KIND:PATH."""
+"""The settings that say nothing of weights named KIND:PATH. Presets have the size that a published
+network has."""
+USUAL_PARAMETERS = {"alpha": 12, "beta": 3}
+"""Of the distribution of mask ratios."""
 SIZES = {"S": (512, 12, 8), "B": (768, 12, 8), "L": (768, 24, 8)}
 """Width, depth and heads of AutoNAT-S and AutoNAT-L; B is our own size between them."""
 
@@ -199,7 +204,7 @@ class ImagesObjective(NATObjective):
         self._tokenizer_name = tokenizer
         weights = None if weights is None else with_kind(weights)
         if weights is not None and named_kind(weights)[0] is not None:
-            _refuse_settings(weights, {**own, **parameters})
+            _tell_unused(weights, {**own, **parameters})
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
             generator = _published(weights, checkpoint, given, grid, num_classes)
@@ -223,7 +228,7 @@ class ImagesObjective(NATObjective):
         self._decoder = GridDecoder(OwnTokenizer(tokenizer, self._data_folder), self._grid)
         config = self._network(size, width, depth, num_heads, num_classes, dropout)
         if mask_ratio_distribution == "beta" and not parameters:
-            parameters = {"alpha": 12, "beta": 3}
+            parameters = dict(USUAL_PARAMETERS)
         settings = TrainingSettings(
             strategy=TrainingStrategy(mask_ratio_distribution, parameters),
             steps=training_steps,
@@ -354,19 +359,19 @@ class ImagesObjective(NATObjective):
         return state
 
 
-def _refuse_settings(weights: str, given: Mapping[str, Any]) -> None:
-    """Refuse settings of networks that are trained here, beside weights of a kind.
+def _tell_unused(weights: str, given: Mapping[str, Any]) -> None:
+    """Warn of settings of networks that are trained here, beside weights of a kind.
 
-    Raises:
-        ValueError: one has another value than its default.
+    They are not refused: presets, and searches that are resumed, have some.
     """
     known = inspect.signature(ImagesObjective).parameters
-    for name, value in given.items():
-        if name not in known or value != known[name].default:
-            raise ValueError(
-                f"{name} = {value!r} says nothing of {weights}, whose sizes its file gives and "
-                "which is not trained"
-            )
+    usual = {name: known[name].default for name in OF_OWN_NETWORKS} | USUAL_PARAMETERS
+    unused = [name for name, value in given.items() if value != usual.get(name)]
+    if unused:
+        logger.warning(
+            "%s: unused, since its file gives the sizes and it is not trained: %s",
+            *(weights, ", ".join(f"{name} = {given[name]!r}" for name in unused)),
+        )
 
 
 def _published(

@@ -98,9 +98,9 @@ class Yardstick:
 
     def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured: quantised if that is set, and grey ones in
-        colour for features by name, which read pictures in colour."""
+        colour for our features, which read pictures in colour."""
         chunks = map(quantised, chunks) if self._quantise else chunks
-        return map(_in_colour, chunks) if isinstance(self._features, str) else chunks
+        return map(_in_colour, chunks) if self._kind in RESIZES else chunks
 
     def constant_images(self, like: Tensor) -> list[Tensor]:
         """Images that a generator could repeat forever: black, white, and the mean of real images.
@@ -125,12 +125,11 @@ class Yardstick:
         Args:
             classes: how the classes are drawn, in words.
         """
-        kind = self._features.partition(":")[0] if isinstance(self._features, str) else ""
         made = None if self._file is None else self._file.made
         real = "" if made is None else f"; real: {made.source} at {made.size}"
         return {
             **self.evaluator.describe(),
-            "resize": RESIZES.get(kind),
+            "resize": RESIZES.get(self._kind),
             "quantisation": "8 bits" if self._quantise else "none",
             "classes": classes + real,
             **self._protocol,
@@ -141,6 +140,11 @@ class Yardstick:
         for one in (self, *self._others.values()):
             if "evaluator" in one.__dict__:
                 one.evaluator.to(where)
+
+    @property
+    def _kind(self) -> str:
+        """The kind of features by name; "" of others."""
+        return self._features.partition(":")[0] if isinstance(self._features, str) else ""
 
     @functools.cached_property
     def _file(self) -> Reference | None:

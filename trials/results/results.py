@@ -259,6 +259,12 @@ def spent(record: Record) -> dict[str, int]:
     }
 
 
+def _seconds(record: Record) -> float:
+    """The seconds of all evaluations that `spent` counts."""
+    done = (e.measurement for e in (*record.evaluations, *record.superseded))
+    return sum(m.seconds for m in done if m is not None and math.isfinite(m.seconds))
+
+
 def _result(
     name: str,
     tests: Mapping[str, Tested],
@@ -287,7 +293,7 @@ def _result(
         forward_passes=strategy.forward_passes(),
         flops=image_flops(objective, strategy),
         images=0 if record is None else spent(record)["images"],
-        seconds=0.0 if record is None else float(table["seconds"].sum()),
+        seconds=0.0 if record is None else _seconds(record),
         search_value=best.value if best else None,
         evaluations=table,
         samples=None,

@@ -175,6 +175,9 @@ class Study:
             raise ValueError(
                 f"{said} a Probe, WAIT or DONE from the optimiser's ask(), got {shown(probe)}"
             )
+        for name in ("number", "images", "seed", "step"):
+            if type(value := getattr(probe, name)) is not int:
+                raise ValueError(f"{said} {name} of a Probe to be an int, got {shown(value)}")
         if probe.number in self._asked:
             raise ValueError(f"{said} a new number for each probe, got {probe.number} again")
         if self.record.settings.get("kind") == SEARCH and probe.seed < FIRST_SEARCH_SEED:

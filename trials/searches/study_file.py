@@ -59,15 +59,16 @@ def laid_over(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]
     for field, owner in BY_NAME.items():
         if field not in content:
             continue
-        if owner and merged.get(owner) != content.get(owner):
+        if owner and merged.get(owner, USUAL[owner]) != content.get(owner, USUAL[owner]):
             merged[field] = values.get(field, {})
             continue
         below, above = content[field], values.get(field, {})
         if not isinstance(below, dict):
             merged[field] = below
         elif field == "optimiser_settings":
-            training = merged.get("training_optimiser", USUAL["training_optimiser"])
-            chosen = {*values.get("optimisers", below), *above, training}
+            chosen = {*values.get("optimisers", below), *above}
+            if merged.get("what") == "both":
+                chosen.add(merged.get("training_optimiser", USUAL["training_optimiser"]))
             merged[field] = above | {
                 name: own | above.get(name, {}) if isinstance(own, dict) else own
                 for name, own in below.items()

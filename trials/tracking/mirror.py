@@ -382,7 +382,8 @@ def _loggable(parameters: Mapping[str, str], known: Mapping[str, str]) -> dict[s
 def _note(description: str, link: str, tags: Mapping[str, str]) -> RunTag:
     """The description of a run with a link and what people wrote in it.
 
-    MLflow would cut a longer one at its end, and with it what tells our words from theirs.
+    MLflow would cut a longer one at its end, and with it what tells our words from theirs. Their
+    words alone may still be too long.
     """
     before = tags.get(NOTE_TAG, "")
     note = with_own_words(f"{description}\n\n{link}".strip(), before)

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from models.decoding import generate
 from models.generators.conditions import Conditions
-from models.generators.muse import CLASS_HEADS, as_nat, load_muse
+from models.generators.muse import HEADS, as_nat, load_muse
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import (
-    TEXT_HEADS,
     config_from_shapes,
     load_nat,
     nat_from_state_dict,
@@ -94,7 +93,7 @@ def test_the_published_sizes(
     width: int, depth: int, words: int, context: int | None, parameters: int
 ) -> None:
     """102 and 501 million parameters are published; no names of theirs are left over."""
-    heads = (TEXT_HEADS if context else CLASS_HEADS)[width]
+    heads = HEADS[width]
     config = NATConfig(
         *(1024, 256, None if context else 1000),
         width=width,

@@ -17,6 +17,7 @@ from docs.extending import captioned
 from docs.extending.captioned import Captioned
 from docs.extending.captioned import CaptionedObjective as Mine
 from models import decoding, schedule_scores
+from models.features.image_features import FEATURES
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.precision import StagePrecisions
@@ -102,6 +103,17 @@ def test_grey_images_are_measured_by_features_that_read_colours(
     objective.check(Space(FOUR), 40)
     assert objective.evaluate(FOUR, 40, 1).finite
     assert all(math.isfinite(value) for value in objective.anchors(40).values())
+
+
+def test_registered_features_are_given_grey_images_as_they_are(
+    image_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FEATURES._registered, "grey", object)
+    grey, reference = torch.zeros(2, 4, 4), image_settings["reference"]
+    path = image_settings["features"].partition(":")[2]
+    for name, shape in (("grey", (2, 4, 4)), ("pixels", (2, 3, 4, 4))):
+        (seen,) = Yardstick(f"{name}:{path}", reference).seen(iter([grey]))
+        assert seen.shape == shape
 
 
 def test_features_may_be_a_folder(tmp_path: Path, image_settings: dict[str, Any]) -> None:

@@ -113,9 +113,6 @@ def test_a_nat_by_its_kind_gives_the_numbers_of_the_path_alone(
         ({"num_classes": 3}, "num_classes = 3, but muse:.* has 10"),
         ({"data": "somewhere"}, "expected either data or weights"),
         ({"checkpoint": "sha256:0"}, "expected either checkpoint or weights, got both"),
-        ({"width": 999}, "width = 999 says nothing of muse:.*, whose sizes its file gives"),
-        ({"training_steps": -5}, "training_steps = -5 says nothing of muse:"),
-        ({"alpha": 3.0}, "alpha = 3.0 says nothing of muse:"),
         ({"num_heads": 0}, "num_heads = 0 is not a positive integer"),
     ],
 )
@@ -126,6 +123,19 @@ def test_what_does_not_fit_is_one_line(
     with pytest.raises(ValueError, match=line) as caught:
         load_objective("images", {**FAMILIES["muse"], **measured, **change})
     assert "\n" not in str(caught.value)
+
+
+def test_settings_of_networks_trained_here_are_said_to_be_unused(
+    image_settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    measured = {name: image_settings[name] for name in ("features", "reference")}
+    preset = {"size": "L", "alpha": 12, "beta": 3}
+    load_objective("images", {**FAMILIES["muse"], **measured, **preset})
+    assert caplog.messages == []
+    load_objective("images", {**FAMILIES["muse"], **measured, "width": 9, "alpha": 4, "beta": 3})
+    (line,) = caplog.messages
+    assert line.startswith("muse:")
+    assert line.endswith(": width = 9, alpha = 4")
 
 
 @pytest.mark.parametrize(

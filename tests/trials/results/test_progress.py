@@ -17,7 +17,7 @@ from trials.objectives.description import describe
 from trials.objectives.simulated import SimulatedObjective
 from trials.record.record import Record
 from trials.results.progress import search_progress
-from trials.results.results import spent
+from trials.results.results import method_results, spent
 
 T, N = 4, 100
 SPACE = Space(GenerationStrategy.maskgit(T))
@@ -125,6 +125,7 @@ def test_what_was_superseded_was_paid_for(lab: Lab) -> None:
     cost = spent(tpe)
     assert cost["evaluations"] == len(tpe.evaluations) == 1
     assert cost["images"] == 3 * N
+    assert method_results([tpe])[0].seconds == 2 * SECONDS  # a failure's are not known
 
 
 def test_controls_are_those_that_the_methods_measured_first(lab: Lab) -> None:

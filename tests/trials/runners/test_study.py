@@ -112,10 +112,11 @@ def test_an_optimiser_that_asks_for_no_probe_is_refused_in_a_line(lab: Lab) -> N
     [
         ({"seed": 1}, r"expected seeds of 2147483648 or more, .* got 1 for probe 0"),
         ({"number": 0}, "expected a new number for each probe, got 0 again"),
+        ({"seed": None}, "expected seed of a Probe to be an int, got None"),
     ],
 )
 def test_probes_that_would_spoil_a_record_or_its_final_test_are_refused(
-    lab: Lab, change: dict[str, int], line: str
+    lab: Lab, change: dict[str, Any], line: str
 ) -> None:
     class Changed(Replicates):
         def ask(self) -> Any:

@@ -39,6 +39,13 @@ def test_settings_of_what_is_no_longer_used_are_left_out_and_no_others(tmp_path:
     assert found.objective_settings == {"training_seed": 3}
     file.write_text("objective: digits\nobjective_settings: {training_seed: 3}\n")
     assert read_settings({"objective": "simulated"}, file).objective_settings == {}
+    file.write_text("objective_settings: {training_seed: 3}\n")
+    assert read_settings({"objective": "digits"}, file).objective_settings == {"training_seed": 3}
+    file.write_text(
+        "what: training\noptimisers: [autonat-greedy]\n"
+        "optimiser_settings: {autonat-greedy: {stride: 0.1}}\n"
+    )
+    assert read_settings({"optimisers": ["tpe"]}, file).optimiser_settings == {}
 
 
 def test_a_flag_is_at_fault(tmp_path: Path) -> None:
