@@ -91,6 +91,8 @@ def describe_tests(results: Iterable[Result]) -> list[str]:
     """
     found: dict[tuple[int, tuple[int, ...]], set[str | None]] = {}
     for r in results:
+        if not r.test_seeds:  # it is not tested yet
+            continue
         found.setdefault((r.test_images, r.test_seeds), set()).add(r.standard_error_from)
     return [
         f"n = {n:,} images per seed, seed{'s' * (len(seeds) != 1)} "

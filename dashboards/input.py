@@ -41,6 +41,10 @@ class Result(Protocol):
         """The winning strategy, or the control."""
 
     @property
+    def begun_with(self) -> str | None:
+        """The name of the control that a search's winner is; None for any other winner."""
+
+    @property
     def training(self) -> TrainingStrategy | None:
         """The training strategy of the winner's model; None if the model was given."""
 

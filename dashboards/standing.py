@@ -28,15 +28,18 @@ def standing(results: Sequence[Result]) -> str | None:
             "their final tests are the same"
         )
     by = with_error(abs(gap), combined)
+    rest = ""
+    if found.begun_with is not None:
+        rest = f"; what it found is itself a control, {found.begun_with}"
     if is_noise(gap, combined):
         return (
             f"{found.label} ends level with {name} which needs no search: "
-            f"their difference, {by}, is inside the noise"
+            f"their difference, {by}, is inside the noise{rest}"
         )
     if gap > 0:
-        unasked = alone and control.method != MORE_NOISE
-        rest = f"; {MORE_NOISE}, often the best control, was not tested"
-        return f"{found.label} ends below {name} by {by}{rest if unasked else ''}"
+        if alone and control.method != MORE_NOISE:
+            rest += f"; {MORE_NOISE}, often the best control, was not tested"
+        return f"{found.label} ends below {name} by {by}{rest}"
     return (
         f"no method beats {which}: {control.label}, which needs no search, ends below "
         f"{found.label}, the best searched method, by {by}"

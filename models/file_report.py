@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from models.checkpoint_kinds import CheckpointKind, kind_of_file, kind_of_names
-from models.generators import halton, muse, published
+from models.generators import halton, muse, published, titok_generator
 from models.generators.amused import amused_sizes
 from models.generators.halton import halton_config
 from models.generators.published import config_from_shapes
 from models.generators.titok import titok_config
-from models.hub_files import PIPELINE_INDEX, read_config, tensors_of
+from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config, tensors_of
 from models.state_dicts import shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.llamagen import llamagen_config
@@ -66,13 +66,18 @@ def report_on(path: str | Path) -> FileReport:
         return _report_on_pipeline(Path(path))
     tensors = tensors_of(path)
     found = kind_of_names(tensors)
+    if found is not None and found.name == "titok" and found.role == "generator":
+        told = read_checkpoint(path).setting(titok_generator.HEADS_SETTING, int, None)
+    else:
+        told = None
     shapes = shapes_of(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
     known = KNOWN_HEADS.get(found.name)
-    needs = ("num_heads=N",) if known is not None and sizes.get("width") not in known else ()
+    unknown = found.role == "generator" and known is not None and sizes.get("width") not in known
+    needs = ("num_heads=N",) if unknown and told is None else ()
     return FileReport(
         kind=found.name,
         role=found.role,
@@ -130,6 +135,7 @@ KNOWN_HEADS: Mapping[str, Collection[int]] = {
     "nat": published.HEADS,
     "muse": muse.HEADS,
     "halton": halton.HEADS,
+    "titok": titok_generator.HEADS,
 }
 """The widths of the networks whose number of heads is known, by their kind."""
 SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {

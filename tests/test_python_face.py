@@ -125,11 +125,17 @@ def test_a_search_without_a_name_is_found_again_by_its_settings() -> None:
     assert by_name.best == first.best  # its objective, too, is that of the record
     for given, line in (
         ({"seeds": [2**31]}, "seeds: .* got 2147483648; searches use larger ones"),
+        ({"images": 500.0}, "images: expected a whole number above 0, got 500.0"),
+        ({"seeds": 7}, "seeds: expected a list of whole numbers, got 7"),
         ({"seeds": [1.5]}, r"seeds: expected seeds in \[0, 2\*\*31\), got 1.5"),
-        ({"images": 0}, "images: expected a number above 0, got 0"),
+        ({"images": 0}, "images: expected a whole number above 0, got 0"),
     ):
         with pytest.raises(ValueError, match=line):
             autonat.evaluate(first.best, "simulated", progress=False, **given)
+    with pytest.raises(ValueError, match="strategy: expected a strategy, a strategy file or its"):
+        autonat.evaluate(None, "simulated")
+    with pytest.raises(ValueError, match="resume: expected True or False, got 'first'; name="):
+        autonat.search("simulated", resume="first")
 
 
 class Deep:

@@ -7,13 +7,14 @@ messages of `ValueError`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.controls import best_searched, ranked
 from search.final_test import FinalTest
 from search.number_text import with_error
+from search.reading import shown
 from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from search.user_code import note_own_code
@@ -142,12 +143,12 @@ class Search:
         file = self.strategy_file
         name = str((file.objective or {})["name"])
         settings = settings_here(file, self.lab.record_url)
-        with LiveProgress(progress) as shown:
+        with LiveProgress(progress) as live:
             made = prepared(
                 name,
                 settings,
                 self.lab.folder,
-                shown,
+                live,
                 self.objective,
             )
             if self.objective is None:
@@ -203,6 +204,10 @@ def search(
     from trials.searches.resuming import resumed_settings
 
     without_chatter()
+    if not isinstance(resume, bool):
+        raise ValueError(
+            f"resume: expected True or False, got {shown(resume)}; name= says of which search"
+        )
     own = None if objective is None or isinstance(objective, str) else objective
     given = dict(settings)
     if objective is not None:
@@ -219,15 +224,15 @@ def search(
         asked = resumed_settings(named.full_name(), given, None)
     asked = asked.completed()
     full = asked.full_name()
-    shown = LiveProgress(progress)
+    live = LiveProgress(progress)
     published = run_and_publish(
         asked,
         resume=resume,
         retry_failed=retry_failed,
         objective=own,
-        progress=shown,
+        progress=live,
         show=show_nothing,
-        note=lambda line: shown.say(f"note: {line}"),
+        note=lambda line: live.say(f"note: {line}"),
     )
     if published is None:
         raise KeyboardInterrupt(f"search {full} was interrupted; resume=True resumes it")
@@ -284,6 +289,12 @@ def evaluate(
     from trials.objectives.preparing import prepared
 
     without_chatter()
+    if not isinstance(strategy, GenerationStrategy | StrategyFile | str | Path):
+        raise ValueError(
+            f"strategy: expected a strategy, a strategy file or its path, got {shown(strategy)}"
+        )
+    if not isinstance(seeds, Iterable):
+        raise ValueError(f"seeds: expected a list of whole numbers, got {shown(seeds)}")
     folder = None
     if isinstance(strategy, (str, Path)):
         folder = Path(strategy).parent
@@ -301,11 +312,11 @@ def evaluate(
         settings = {**settings_here(strategy, url, settings, folder), **settings}
     else:
         name = objective if isinstance(objective, str) else _name_of(objective)
-    with LiveProgress(progress) as shown:
-        made = prepared(name, settings, Lab.open(Path(lab)).folder, shown, own)
+    with LiveProgress(progress) as live:
+        made = prepared(name, settings, Lab.open(Path(lab)).folder, live, own)
         if objective is None and isinstance(strategy, StrategyFile):
             _require_as_in_file(strategy, name, settings, made)
-        test, _ = replicate(made, generation, images, list(seeds), shown.report("evaluating"))
+        test, _ = replicate(made, generation, images, list(seeds), live.report("evaluating"))
     return test
 
 

@@ -6,6 +6,7 @@ B: images, L: tokens per image, K: codebook size.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,12 +16,12 @@ from models.flops import counted_flops
 from models.generators.class_generator import ClassGenerator
 from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
 from models.hub_files import read_checkpoint
-from models.state_dicts import with_weights, without_numbers
+from models.state_dicts import heads_of_width, with_weights, without_numbers
 from models.tokenizers.titok import load_titok_decoder
 
-NUM_HEADS = 16
-"""The number of attention heads of all published generators."""
-HEADS = "model.generator.num_attention_heads"
+HEADS = {768: 16, 1024: 16}
+"""The number of attention heads, which no shape shows, by the width of the published networks."""
+HEADS_SETTING = "model.generator.num_attention_heads"
 KIND = "titok"
 
 
@@ -44,7 +45,7 @@ def load_titok_generator(
             its config in .json or .yaml beside it (see models.hub_files).
         tokenizer: titok:PATH, the path of the tokenizer, which is such a folder or file, too.
         num_heads: the number of attention heads; by default that of the config, and without a
-            config 16, as in all published generators.
+            config that of the published network of this width.
 
     Returns:
         The generator in evaluation mode, on the CPU.
@@ -77,10 +78,12 @@ def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokN
         ValueError: the files are not those of a generator of TiTok.
     """
     checkpoint = read_checkpoint(path)
-    heads = checkpoint.setting(HEADS, int, NUM_HEADS) if num_heads is None else num_heads
+    heads = checkpoint.setting(HEADS_SETTING, int, None) if num_heads is None else num_heads
     try:
         require_kind(KIND, checkpoint.tensors)
-        config = titok_config(checkpoint.shapes, heads)
+        config = titok_config(checkpoint.shapes, 1 if heads is None else heads)
+        if heads is None:
+            config = replace(config, num_heads=heads_of_width(HEADS, config.width))
         return with_weights(lambda: titok_network(config), checkpoint.tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

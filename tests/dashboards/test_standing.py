@@ -61,6 +61,19 @@ def test_a_search_that_ends_where_a_control_is_has_found_nothing(results: Result
     )
 
 
+def test_a_winner_that_is_itself_a_control_is_said_to_be_one(results: Results) -> None:
+    found = [
+        dataclasses.replace(
+            with_fid(r, 4.0 if r.searched else 5.0), begun_with="published" if r.searched else None
+        )
+        for r in results({"tpe": 3.9})
+    ]
+    said = standing(found)
+    assert said is not None
+    assert said.startswith("tpe ends below the best control")
+    assert said.endswith("; what it found is itself a control, published")
+
+
 def test_a_single_control_is_not_called_the_best(results: Results) -> None:
     tested = [r for r in results({"tpe": 3.9}) if r.searched or r.method == "rule of thumb"]
     said = standing([with_fid(r, 4.0 if r.searched else 5.0) for r in tested])

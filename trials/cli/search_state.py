@@ -12,6 +12,7 @@ from trials.lab import Lab
 from trials.progress.table import table_of
 from trials.record.kinds import TEST
 from trials.record.record import Record
+from trials.results.rounds import recorded_rounds
 from trials.results.state import SearchState, state_of
 
 
@@ -63,7 +64,8 @@ def next_commands(lab: Lab, state: SearchState) -> list[tuple[str, str]]:
         found.append((resume, "writes its strategy files and its report, which are missing"))
     if listed.failed:
         found.append((f"{resume} --retry-failed", "measures again what failed"))
-    if listed.evaluations and not (state.reported and listed.state == "done"):
+    reportable = recorded_rounds(lab, name) if listed.what == "both" else listed.evaluations
+    if reportable and not (state.reported and listed.state == "done"):
         found.append((f"autonat report {name}{where}", "writes a report of what there is"))
     if state.published:
         lab_only = lab_flags(lab)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any, Protocol, cast, runtime_checkable
 
-from search.final_test import FinalTest, require_test_seeds
+from search.final_test import FinalTest, is_count, require_test_seeds
 from search.gradient import checked_gradient
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import Probe
 from search.progress import Report
+from search.reading import shown
 from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
 from trials.objectives.description import describe
@@ -278,8 +279,8 @@ def replicate(
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
     require_test_seeds("seeds", seeds)
-    if images < 1:
-        raise ValueError(f"images: expected a number above 0, got {images}")
+    if not is_count(images) or images < 1:
+        raise ValueError(f"images: expected a whole number above 0, got {shown(images)}")
     strategy.masked_counts(objective.tokens)
     name = type(objective).__name__
     metric = describe(name, {}, objective)["protocol"]["metric"]

@@ -42,12 +42,27 @@ def unfinished(
     return f"This search is not finished: {' and '.join(told)}. autonat search --resume {name}"
 
 
-def provenance(name: str, searches: Sequence[Record]) -> dict[str, str]:
+def unfinished_alternation(name: str, done: int, asked: int) -> str:
+    """Say how far an alternation is that is not finished.
+
+    Args:
+        name: of the alternation.
+        done: its finished rounds.
+        asked: the rounds that it was given.
+    """
+    return (
+        f"This alternation is not finished: {done} of {asked} rounds are done. autonat search "
+        f"--resume {name}"
+    )
+
+
+def provenance(name: str, searches: Sequence[Record], has_file: bool) -> dict[str, str]:
     """Facts about the origin of a report, by label.
 
     Args:
         name: of the search.
         searches: the records of its optimisers.
+        has_file: whether its best.json is written.
     """
     finished = [e.finished for record in searches for e in record.evaluations]
     facts: dict[str, str] = {}
@@ -55,7 +70,9 @@ def provenance(name: str, searches: Sequence[Record]) -> dict[str, str]:
         facts["evaluations"] = f"{min(finished):%Y-%m-%d %H:%M} to {max(finished):%Y-%m-%d %H:%M}"
     facts["studies"] = ", ".join(record.name for record in searches)
     facts |= common_provenance(f"autonat report {name} --lab LAB")
-    facts["measure its winner again"] = "autonat evaluate best.json, which lies beside this report"
+    if has_file:
+        again = "autonat evaluate best.json, which lies beside this report"
+        facts["measure its winner again"] = again
     return facts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -139,6 +139,8 @@ def report_of(
     rounds: dict[int, list[Record]],
     note: Note,
     sensitivity: Sensitivity | Importance | str | None = None,
+    halves: Sequence[Record] = (),
+    lacking: str | None = None,
 ) -> Path | None:
     """Write the report of a search, or of the rounds of an alternation.
 
@@ -149,6 +151,8 @@ def report_of(
         rounds: the records of its studies by round; one search is round 1.
         note: called with a line where the report could not be made.
         sensitivity: of the winner, or why it is not known.
+        halves: of an alternation, the records of its other studies.
+        lacking: what an alternation that is not finished lacks, in a sentence.
 
     Returns:
         The path of the report, or None where it could not be written.
@@ -167,8 +171,8 @@ def report_of(
             facts=facts_of(settings) | speed_facts(searches),
             trainings=trainings(rounds),
             anchors=published.anchors,
-            unfinished=unfinished(name, published.results, searches),
-            provenance=provenance(name, searches),
+            unfinished=lacking or unfinished(name, published.results, searches),
+            provenance=provenance(name, [*searches, *halves], best.exists()),
             strategy_file=best.read_text(encoding="utf-8") if best.exists() else None,
             real_images=published.real,
             sensitivity=sensitivity,

@@ -12,11 +12,15 @@ from trials.lab import Lab
 from trials.objectives.objective import Objective
 from trials.publishing.attempts import Note, attempt
 from trials.publishing.pictures import pictures_of, write_pictures
+from trials.publishing.provenance import unfinished_alternation
 from trials.publishing.publish import UNDRAWN, UNMADE, Published, Show, report_of
 from trials.publishing.sampling import real_images, with_pictures
+from trials.record.kinds import alternation_study
+from trials.record.record import Record
 from trials.record.searches import search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.rounds import Round, round_results
+from trials.searches.alternation import has_ended
 from trials.tracking.mirror import Mirror
 
 
@@ -56,7 +60,13 @@ def publish_alternation(
     shown = with_pictures(results, made, lab, note)
     published = dataclasses.replace(published, results=shown, real=real_images(made, note))
     attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
-    report = report_of(lab, name, published, dict(enumerate(trained, 1)), note)
+    asked = Record.open(lab.record_url, alternation_study(name)).settings["search"]["rounds"]
+    done = len(rounds) == asked or has_ended(rounds)
+    report = report_of(
+        *(lab, name, published, dict(enumerate(trained, 1)), note),
+        halves=[record for r in rounds for record in search_records(lab.record_url, r.generation)],
+        lacking=None if done else unfinished_alternation(name, len(rounds), asked),
+    )
     with contextlib.suppress(ValueError):  # autonat sync completes it
         complete_alternation(lab, name, rounds, mirror)
     return dataclasses.replace(published, report=report)

@@ -22,9 +22,11 @@ from search.training_strategy import TrainingStrategy
 from trials.objectives.known_files import protocol_without_folders, without_folders
 from trials.objectives.pictures import Film
 from trials.record.best import Best
+from trials.record.evaluation import same_strategies
 from trials.record.kinds import SEARCH, as_reported, reported_metric
 from trials.record.record import Record
 from trials.results.final_tests import Tested, final_tests
+from trials.results.progress import controls_measured_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +72,8 @@ class MethodResult:
         good: the strategies of the best tenth of the evaluations; empty for a control.
         over_images: the value of the final test at smaller and at infinite n; empty where the
             objective does not measure it.
+        begun_with: the name of the start or control that the winner is, of those that a search may
+            measure first; None for any other winner.
     """
 
     method: str
@@ -98,6 +102,7 @@ class MethodResult:
     sample_classes: tuple[str, ...] = ()
     film: Film | None = None
     over_images: tuple[AtImages, ...] = ()
+    begun_with: str | None = None
 
     @property
     def label(self) -> str:
@@ -259,6 +264,12 @@ def spent(record: Record) -> dict[str, int]:
     }
 
 
+def _begun_with(settings: Mapping[str, Any], winner: GenerationStrategy) -> str | None:
+    firsts = controls_measured_first(settings).items()
+    same = (name for name, one in firsts if same_strategies((one, None), (winner, None)))
+    return next(same, None)
+
+
 def _seconds(record: Record) -> float:
     """The seconds of all evaluations that `spent` counts."""
     done = (e.measurement for e in (*record.evaluations, *record.superseded))
@@ -304,6 +315,7 @@ def _result(
         bounds={} if record is None else _searched_bounds(record.settings),
         good=() if record is None else _best_tenth(record),
         over_images=() if tested is None else over_images(tested.measured),
+        begun_with=None if record is None else _begun_with(record.settings, strategy),
     )
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.decoding import generate
+from models.file_report import report_on
 from models.generators.class_generator import ClassGenerator
 from models.generators.registry import load_generator
 from models.generators.titok import titok_config, titok_network
@@ -129,7 +130,11 @@ def test_a_folder_and_a_file_with_yaml_are_read(tmp_path: Path) -> None:
 
 def test_the_heads_are_those_of_the_caller_or_the_published_ones(tmp_path: Path) -> None:
     shutil.copy(DATA / "titok_vit.bin", tmp_path / "bare.bin")
-    assert load_titok_network(tmp_path / "bare.bin").config.num_heads == 16
+    line = "num_heads: expected a number for a network of width 48; known: 16 at width 768, 16 at"
+    with pytest.raises(ValueError, match=line):
+        load_titok_network(tmp_path / "bare.bin")
+    assert report_on(tmp_path / "bare.bin").needs == ("num_heads=N",)
+    assert report_on(DATA / "titok_vit.bin").needs == ()  # its config is beside it
     assert load_titok_network(tmp_path / "bare.bin", 3).config.num_heads == 3
     assert load_titok_network(DATA / "titok_vit.bin", 3).config.num_heads == 3
 
@@ -196,4 +201,4 @@ def test_a_tokenizer_of_another_kind_or_size_is_refused(tmp_path: Path) -> None:
         tmp_path / "short.bin",
     )
     with pytest.raises(ValueError, match="expected a tokenizer with 16 tokens per image, as"):
-        load_generator(f"titok:{tmp_path / 'short.bin'}", tokenizer=TOKENIZER)
+        load_generator(f"titok:{tmp_path / 'short.bin'}", tokenizer=TOKENIZER, num_heads=4)

@@ -116,6 +116,16 @@ def test_nor_while_failures_are_tried_again(lab: Lab) -> None:
     assert best.value == 12.0
 
 
+def test_a_winner_that_is_a_control_has_its_name(lab: Lab) -> None:
+    tpe = record(lab, "tpe")
+    add(tpe, 20.0)
+    found = first_strategies(SPACE, 64)
+    add(tpe, 12.0, found["random order"])
+    assert method_results([tpe])[0].begun_with == "random order"
+    add(tpe, 9.0, SPACE.start.with_values({"mask_ratio": [0.9, 0.6, 0.3]}))
+    assert method_results([tpe])[0].begun_with is None
+
+
 def test_what_was_superseded_was_paid_for(lab: Lab) -> None:
     tpe = record(lab, "tpe")
     for value in (20.0, None, 12.0):

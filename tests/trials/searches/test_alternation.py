@@ -107,6 +107,24 @@ def test_the_best_round_is_what_is_handed_back(whole: Path) -> None:
         assert words in page
 
 
+def test_the_report_of_a_part_says_what_is_not_done(
+    autonat: Autonat, whole: Path, tmp_path: Path
+) -> None:
+    lab = tmp_path / "lab"
+    shutil.copytree(whole, lab)
+    shutil.rmtree(lab / "results" / "a")
+    shutil.rmtree(lab / "results" / "a-r2-generation")  # as if it were not finished
+    assert autonat("report", "a", "--lab", lab)[0] == 0
+    page = (lab / "results" / "a" / "report.html").read_text()
+    said = "This alternation is not finished: 1 of 2 rounds are done. autonat search --resume a"
+    assert said in page
+    assert "which lies beside this report" not in page
+    assert "a-r1-generation-coarse-to-fine" in page
+    assert "not finished" not in (whole / "results" / "a" / "report.html").read_text()
+    shutil.rmtree(lab / "results" / "a-r1-generation")
+    assert "autonat report" not in autonat("show", "a", "--lab", lab)[1]
+
+
 def test_it_is_compared_by_rounds(autonat: Autonat, whole: Path) -> None:
     code, out, _ = autonat("compare", "a", "a-r1-generation", "--lab", whole, "--json")
     assert code == 0
