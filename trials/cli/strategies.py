@@ -51,6 +51,7 @@ def evaluate(
     as_json_: JsonFlag = False,
 ) -> None:
     """Measure a strategy file again, on any seeds and with any number of images."""
+    file = read_strategy(strategy)
     say(f"{strategy}: measuring it; importing PyTorch …")
     from trials.objectives.description import describe
     from trials.objectives.measured import replicate
@@ -58,7 +59,6 @@ def evaluate(
     from trials.objectives.preparing import prepared
     from trials.results.results import fid_over_n
 
-    file = read_strategy(strategy)
     usual: tuple[int, ...]
     usual, n = (1, 2, 3), 2000
     if file.test is not None:
@@ -164,6 +164,7 @@ def sample(
     if picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: expected the name of a picture, OUT.png")
     images = images or (10 if film else 40)
+    file = read_strategy(strategy)
     say(f"{strategy}: drawing {images} images; importing PyTorch …")
     from dashboards.film import film_png
     from dashboards.sample_grids import samples_png
@@ -172,7 +173,6 @@ def sample(
     from trials.objectives.objective import lacks_method
     from trials.objectives.pictures import Films, Samples
 
-    file = read_strategy(strategy)
     name, values = _objective_of(file, objective, settings, lab, strategy)
     made = prepared_live(name, values, Lab.open(lab))
     file.generation.masked_counts(made.tokens)
@@ -236,10 +236,10 @@ def transfer(
             "--images-per-evaluation and --workers are of the search that --refine asks for; "
             "--test-images is n of the final test"
         )
+    file = read_strategy(strategy)
     say(f"{strategy}: transferring; importing PyTorch …")
     from trials.publishing.transferring import TransferSettings, transfer_and_refine
 
-    file = read_strategy(strategy)
     where, seeds = Lab.open(lab), read_seeds("--test-seeds", test_seeds)
     lengths = read_counts("--steps", steps) if steps is not None else [file.generation.steps]
     rows = transfer_and_refine(
