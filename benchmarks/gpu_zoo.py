@@ -22,7 +22,6 @@ from models.generators.halton import HaltonConfig, HaltonNetwork
 from models.generators.halton_generator import HaltonGenerator
 from models.generators.nat import NATConfig
 from models.generators.titok import TiTokConfig, titok_network
-from models.generators.titok_generator import pass_flops as titok_flops
 from models.precision import device
 from models.tokenizers.decoder import GreyLevels
 from search.controls import published
@@ -106,7 +105,7 @@ def _titok(small: bool) -> MaskedGenerator:
     sizes = (64, 16, 10, 32, 64, 2, 2) if small else (4096, 32, 1000, 768, 3072, 24, 16)
     config = TiTokConfig("ViT", *sizes)
     network = _on_device(lambda: titok_network(config))
-    return ClassGenerator(network, _Strip(config.codebook_size, (1, config.tokens)), titok_flops)
+    return ClassGenerator(network, _Strip(config.codebook_size, (1, config.tokens)), titok_network)
 
 
 def _amused(small: bool) -> MaskedGenerator:

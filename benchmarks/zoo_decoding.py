@@ -33,7 +33,6 @@ from models.generators.halton_generator import HaltonGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.titok import TiTokConfig, titok_network
-from models.generators.titok_generator import pass_flops
 from models.token_orders import halton_order
 from models.tokenizers.decoder import GreyLevels
 from search.strategy import GenerationStrategy
@@ -186,7 +185,7 @@ def _muse() -> NATGenerator:
 
 def _titok() -> ClassGenerator:
     config = TiTokConfig("ViT", 4096, 32, 1000, 768, 3072, 24, 16)
-    return ClassGenerator(titok_network(config).eval(), GreyLevels(4096, (1, 32)), pass_flops)
+    return ClassGenerator(titok_network(config).eval(), GreyLevels(4096, (1, 32)), titok_network)
 
 
 CASES: dict[str, tuple[Callable[[], MaskedGenerator], Sampler]] = {

@@ -5,14 +5,17 @@ B: images, L: tokens per image, K: codebook size.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.hashes import tensors_hash
+from models.state_dicts import without_numbers
 from models.tokenizers.decoder import Decoder
 
 
@@ -24,16 +27,15 @@ class ClassGenerator:
             (`codebook_size`) and the number of classes (`num_classes`). K is the mask token, and
             the number of classes is the null class.
         decoder: turns tokens into images.
-        pass_flops: counts the floating-point operations of a forward pass for one image, given the
-            config.
+        make: makes such a network, given the config.
     """
 
-    def __init__(self, network: Any, decoder: Decoder, pass_flops: Callable[[Any], int]) -> None:
+    def __init__(self, network: Any, decoder: Decoder, make: Callable[[Any], nn.Module]) -> None:
         config = network.config
         self.network, self.decoder, self.grid = network, decoder, decoder.grid
         self.tokens, self.codebook_size = config.tokens, config.codebook_size
         self.mask_token, self.num_conditions = config.codebook_size, config.num_classes
-        self._pass_flops = pass_flops
+        self._make = make
 
     def __call__(self, tokens: Tensor, conditions: Conditions) -> Tensor:
         """See `MaskedGenerator.__call__`."""
@@ -54,7 +56,8 @@ class ClassGenerator:
 
     def flops(self) -> Mapping[str, int]:
         """See `MaskedGenerator.flops`."""
-        return {"pass": self._pass_flops(self.network.config), "decode": self.decoder.flops()}
+        passed = class_pass_flops(self._make, self.network.config)
+        return {"pass": passed, "decode": self.decoder.flops()}
 
     def hash(self) -> str:
         """Return the SHA-256 of the weights of the network."""
@@ -65,3 +68,13 @@ class ClassGenerator:
         self.network.to(device)
         self.decoder = self.decoder.to(device)
         return self
+
+
+@functools.cache
+def class_pass_flops(make: Callable[[Any], nn.Module], config: Any) -> int:
+    """Count the floating-point operations of a forward pass for one image; see `ClassGenerator`."""
+    with without_numbers():
+        network = make(config).eval()
+        tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
+        classes = torch.zeros(1, dtype=torch.int64)
+    return counted_flops(lambda: network(tokens, classes))

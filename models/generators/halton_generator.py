@@ -5,18 +5,15 @@ B: images, L: tokens per image, K: codebook size.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from models.checkpoint_kinds import require_kind
-from models.flops import counted_flops
 from models.generators.class_generator import ClassGenerator
 from models.generators.conditions import Conditions
-from models.generators.halton import HaltonConfig, HaltonNetwork, halton_config
-from models.state_dicts import shapes_of, with_weights, without_numbers
+from models.generators.halton import HaltonNetwork, halton_config
+from models.state_dicts import shapes_of, with_weights
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, square_decoder
 
@@ -32,22 +29,12 @@ class HaltonGenerator(ClassGenerator):
     """
 
     def __init__(self, network: HaltonNetwork, decoder: Decoder) -> None:
-        super().__init__(network, decoder, pass_flops)
+        super().__init__(network, decoder, HaltonNetwork)
 
     def logits_at(self, tokens: Tensor, conditions: Conditions, places: Tensor) -> Tensor:
         """See `PredictsPlaces.logits_at`."""
         logits: Tensor = self.network(tokens, conditions.parts[0], places)
         return logits
-
-
-@functools.cache
-def pass_flops(config: HaltonConfig) -> int:
-    """Count the floating-point operations of a forward pass for one image."""
-    with without_numbers():
-        network = HaltonNetwork(config).eval()
-        tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
-        classes = torch.zeros(1, dtype=torch.int64)
-    return counted_flops(lambda: network(tokens, classes))
 
 
 def load_halton_generator(

@@ -5,34 +5,20 @@ B: images, L: tokens per image, K: codebook size.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from models.checkpoint_kinds import require_kind
-from models.flops import counted_flops
 from models.generators.class_generator import ClassGenerator
-from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
+from models.generators.titok import TiTokNetwork, titok_config, titok_network
 from models.hub_files import read_checkpoint
-from models.state_dicts import heads_of_width, with_weights, without_numbers
+from models.state_dicts import heads_of_width, with_weights
 from models.tokenizers.titok import load_titok_decoder
 
 HEADS = {768: 16, 1024: 16}
 """The number of attention heads, which no shape shows, by the width of the published networks."""
 HEADS_SETTING = "model.generator.num_attention_heads"
 KIND = "titok"
-
-
-@functools.cache
-def pass_flops(config: TiTokConfig) -> int:
-    """Count the floating-point operations of a forward pass for one image."""
-    with without_numbers():
-        network = titok_network(config).eval()
-        tokens = torch.zeros((1, config.tokens), dtype=torch.int64)
-        classes = torch.zeros(1, dtype=torch.int64)
-    return counted_flops(lambda: network(tokens, classes))
 
 
 def load_titok_generator(
@@ -68,7 +54,7 @@ def load_titok_generator(
             raise ValueError(
                 f"expected a tokenizer with {ours} {what}, as {path} has, but {place} has {theirs}"
             )
-    return ClassGenerator(network, decoder, pass_flops)
+    return ClassGenerator(network, decoder, titok_network)
 
 
 def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokNetwork:

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.generators.halton import halton_config
-from models.generators.halton_generator import pass_flops as halton_flops
+from models.generators.class_generator import class_pass_flops
+from models.generators.halton import HaltonNetwork, halton_config
 from models.generators.nat import NATConfig
 from models.generators.nat_generator import pass_flops as nat_flops
-from models.generators.titok import TiTokConfig, titok_config
-from models.generators.titok_generator import pass_flops as titok_flops
+from models.generators.titok import TiTokConfig, titok_config, titok_network
 from trials.presets.presets import presets
 from trials.presets.zoo import public_models
 
@@ -36,10 +35,10 @@ def test_what_is_known_holds_together() -> None:
     [
         ("AutoNAT-L", lambda: nat_flops(NATConfig(1024, 256, 1000, 768, 24, 8))),
         ("MUSE-Pytorch, ImageNet", lambda: nat_flops(NATConfig(1024, 256, 1000, 768, 12, 12))),
-        ("Halton-MaskGIT 256 small", lambda: halton_flops(halton_of("small"))),
-        ("Halton-MaskGIT 384 large", lambda: halton_flops(halton_of("large"))),
-        ("TiTok S-128", lambda: titok_flops(titok_of("uvit_s128"))),
-        ("TiTok L-32", lambda: titok_flops(titok_of("vit_l32_b64"))),
+        ("Halton-MaskGIT 256 small", lambda: class_pass_flops(HaltonNetwork, halton_of("small"))),
+        ("Halton-MaskGIT 384 large", lambda: class_pass_flops(HaltonNetwork, halton_of("large"))),
+        ("TiTok S-128", lambda: class_pass_flops(titok_network, titok_of("uvit_s128"))),
+        ("TiTok L-32", lambda: class_pass_flops(titok_network, titok_of("vit_l32_b64"))),
     ],
 )
 def test_operations_are_counted_ones(name: str, flops: Callable[[], int]) -> None:
@@ -99,7 +98,7 @@ def test_a_file_is_said_to_be_what_it_is(
 @pytest.mark.parametrize(
     ("file", "settings"),
     [
-        ("muse/muse_text.pth", ["tokenizer=vqgan:PATH", "prompts=TOKEN-DATA"]),
+        ("muse/muse_text.pth", ["tokenizer=vqgan:PATH", "prompts=TOKEN-DATA", "num_heads=N"]),
         ("muse/muse_class.pth", ["tokenizer=vqgan:PATH", "num_heads=N"]),
         ("amused/amused_256_small", ["prompts=FILE"]),
         ("titok/titok_vit.bin", ["tokenizer=titok:PATH"]),
