@@ -218,6 +218,10 @@ def _why_no_checkpoint(path: str | Path, head: bytes) -> str | None:
         return "it is empty"
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "it is a web page, which the download returned in place of the file"
+    if text.startswith((b"{", b"[")):
+        return "it is JSON, such as a config; name the file of weights"
+    if head.startswith(b"\x93NUMPY"):
+        return "it is an array of NumPy"
     if text.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS; git lfs pull fetches the file itself"
     if head.startswith(b"PK") and not zipfile.is_zipfile(path):

@@ -207,6 +207,8 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
         (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git"),
         (b"PK\x03\x04" + bytes(900), "cut off: its end is missing"),
+        (b'{\n "model": {}}', "it is JSON, such as a config"),
+        (b"\x93NUMPY\x01\x00v\x00", "it is an array of NumPy"),
         (b"hello, world", "damaged or cut off"),
         ((1 << 20).to_bytes(8, "little") + b'{"a": {"dtype"', "damaged or cut off"),
     ],

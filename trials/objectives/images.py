@@ -19,11 +19,10 @@ from typing import Any
 from models.data.contexts import TextContexts
 from models.data.token_data import TokenData
 from models.data.tokenize import tokenizer_of
-from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.generators.published import load_nat
-from models.generators.registry import load_generator, named_kind, with_kind
+from models.generators.registry import named_kind, with_kind
 from models.tokenizers.decoder import GridDecoder
 from models.tokenizers.tokenizer import Tokenizer, load_tokenizer
 from models.training.settings import TrainingSettings, training_precision
@@ -32,6 +31,7 @@ from search.training_strategy import TrainingStrategy
 from trials.objectives.named_paths import KindAndPath, PathText
 from trials.objectives.nat_objective import NATObjective
 from trials.objectives.nat_training import NATTraining
+from trials.objectives.published_generator import published_generator
 from trials.objectives.real_examples import RealExamples
 from trials.objectives.token_examples import TokenExamples, real_examples, texts_to_generate
 from trials.objectives.yardstick import Yardstick
@@ -207,7 +207,7 @@ class ImagesObjective(NATObjective):
             _tell_unused(weights, {**own, **parameters})
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
-            generator = _published(weights, checkpoint, given, grid, num_classes)
+            generator = published_generator(weights, checkpoint, given, grid, num_classes)
             self._prompts = getattr(generator, "prompts", None)
             super().__init__(
                 generator,
@@ -372,37 +372,3 @@ def _tell_unused(weights: str, given: Mapping[str, Any]) -> None:
             "%s: unused, since its file gives the sizes and it is not trained: %s",
             *(weights, ", ".join(f"{name} = {given[name]!r}" for name in unused)),
         )
-
-
-def _published(
-    weights: str,
-    checkpoint: str | None,
-    settings: dict[str, Any],
-    grid: int | None,
-    num_classes: int | None,
-) -> MaskedGenerator:
-    """Load the generator of KIND:PATH, whose sizes come from its file.
-
-    Args:
-        weights: KIND:PATH.
-        checkpoint: must be None.
-        settings: keywords of the kind; those that are None are left out.
-        grid: the side of the square of tokens that is expected, or None.
-        num_classes: the number of classes that is expected, or None.
-
-    Raises:
-        ValueError: the file is not of the kind, or does not have the expected sizes.
-    """
-    if checkpoint is not None:
-        raise ValueError(f"expected either checkpoint or weights, got both, weights = {weights}")
-    known = {name: value for name, value in settings.items() if value is not None}
-    generator = load_generator(weights, **known)
-    if getattr(generator, "prompts", None) == ():
-        raise ValueError(f"prompts: expected a file with prompts for {weights}, got None")
-    if grid is not None and generator.grid != (grid, grid):
-        raise ValueError(f"grid = {grid}, but {weights} has {generator.grid}")
-    if num_classes is not None and generator.num_conditions != num_classes:
-        raise ValueError(
-            f"num_classes = {num_classes}, but {weights} has {generator.num_conditions}"
-        )
-    return generator
