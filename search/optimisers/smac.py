@@ -35,6 +35,8 @@ from search.optimisers.samplers import optimiser_of
 
 MOST_LEAVES = 2**14
 """More than a search has evaluations."""
+LOWEST = 1e-5
+"""SMAC's MINIMAL_COST_FOR_LOG."""
 SEED = 0
 """SMAC's seed of the evaluations, which it does not choose here."""
 
@@ -54,9 +56,9 @@ class SMACSampler(ModelSampler):
         # SMAC writes files, which nobody reads.
         with tempfile.TemporaryDirectory() as folder:
             facade = self._facade(seed % 2**32, Path(folder))
-            for trial in known:
-                value = TrialValue(cost=float(trial.value or 0.0))
-                facade.tell(self._told(trial), value, save=False)
+            values = [float(trial.value or 0.0) for trial in known]
+            for trial, cost in zip(known, positive(values), strict=True):
+                facade.tell(self._told(trial), TrialValue(cost=cost), save=False)
             for trial in in_flight:
                 facade.runhistory.add_running_trial(self._told(trial))
             found = dict(facade.ask().config)
@@ -79,6 +81,18 @@ class SMACSampler(ModelSampler):
     def _told(self, trial: FrozenTrial) -> TrialInfo:
         values = {d.name: trial.params[d.name] for d in self.space.dimensions}
         return TrialInfo(Configuration(self._configurations, values), seed=SEED)
+
+
+def positive(values: Sequence[float]) -> list[float]:
+    """Return the values or, where some are too low for SMAC, all of them as shares of their range,
+    from 0.01 to 1.01.
+
+    SMAC takes logarithms, and all values below 1e-5, as estimates of KID may be, for the same.
+    """
+    low, high = min(values, default=1.0), max(values, default=1.0)
+    if low >= LOWEST:
+        return list(values)
+    return [0.01 + (value - low) / (high - low or 1.0) for value in values]
 
 
 def _forest(scenario: Scenario) -> RandomForest:

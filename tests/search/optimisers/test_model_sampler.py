@@ -107,3 +107,14 @@ def test_qlognei_heeds_the_measured_noise() -> None:
 
     assert asked(0.01) != asked(10.0)
     assert asked(0.01)[:14] == asked(10.0)[:14]
+
+
+def test_smac_is_told_values_that_it_can_tell_apart() -> None:
+    pytest.importorskip("smac")
+    from search.optimisers.smac import LOWEST, positive
+
+    assert positive([1.0, 3.0]) == [1.0, 3.0]
+    assert positive([-0.2, -0.2]) == [0.01, 0.01]
+    told = positive([0.3, -0.2, -0.1, 1e-7])  # as estimates of KID may be
+    assert [told.index(value) for value in sorted(told)] == [1, 2, 3, 0]
+    assert min(told) > LOWEST
