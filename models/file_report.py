@@ -66,18 +66,11 @@ def report_on(path: str | Path) -> FileReport:
         return _report_on_pipeline(Path(path))
     tensors = tensors_of(path)
     found = kind_of_names(tensors)
-    if found is not None and found.name == "titok" and found.role == "generator":
-        told = read_checkpoint(path).setting(titok_generator.HEADS_SETTING, int, None)
-    else:
-        told = None
     shapes = shapes_of(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
     sizes = _sizes(found, shapes)
-    known = KNOWN_HEADS.get(found.name)
-    unknown = found.role == "generator" and known is not None and sizes.get("width") not in known
-    needs = ("num_heads=N",) if unknown and told is None else ()
     return FileReport(
         kind=found.name,
         role=found.role,
@@ -87,8 +80,19 @@ def report_on(path: str | Path) -> FileReport:
         sizes=sizes,
         texts=found.texts,
         also=found.also,
-        needs=needs,
+        needs=() if _heads_known(path, found, sizes) else ("num_heads=N",),
     )
+
+
+def _heads_known(path: str | Path, kind: CheckpointKind, sizes: Mapping[str, int]) -> bool:
+    """Whether a loader knows the number of attention heads, if it needs one."""
+    known = KNOWN_HEADS.get(kind.name)
+    if kind.role != "generator" or known is None or sizes.get("width") in known:
+        return True
+    if kind.name != titok_generator.KIND:
+        return False
+    config = read_checkpoint(path, only=())  # a config beside the weights, which are not read again
+    return config.setting(titok_generator.HEADS_SETTING, int, None) is not None
 
 
 def _report_on_pipeline(folder: Path) -> FileReport:

@@ -95,8 +95,7 @@ class FinalTest:
         for i, seed in enumerate(self.seeds):
             if not is_count(seed):
                 raise ValueError(f"test.seeds[{i}] = {shown(seed)} is not an integer >= 0")
-        if len({*self.seeds}) < len(self.seeds):
-            raise ValueError(f"expected seeds that differ in test.seeds, got {list(self.seeds)}")
+        require_distinct("test.seeds", self.seeds)
         mean = fmean(self.values)
         if not math.isclose(self.value, mean, rel_tol=0.01, abs_tol=1e-9):  # one may be rounded
             raise ValueError(

@@ -92,8 +92,9 @@ def as_nat(state: Mapping[str, Tensor], codebook_size: int) -> dict[str, Tensor]
     Raises:
         ValueError: a tensor is missing or has another shape, or no class is left beside the codes.
     """
+    shapes = shapes_of(state)
     for name, rank in ((WORDS, 2), (POSITIONS, 2), (BIAS, 3)):
-        shape_of(shapes_of(state), name, rank, "a checkpoint of MUSE-Pytorch")
+        shape_of(shapes, name, rank, "a checkpoint of MUSE-Pytorch")
     words, codes = state[WORDS], codebook_size + 1
     if len(words) < codes + 2:
         raise ValueError(

@@ -122,7 +122,7 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("test", "standard_error"), "", "test.standard_error = ''"),
     (("test", "values"), [1.0], "expected one value in test.values for each of the 3 seeds, got 1"),
     (("test", "seeds", 0), -1, "test.seeds[0] = -1"),
-    (("test", "seeds"), [1, 1, 2], "expected seeds that differ in test.seeds, got [1, 1, 2]"),
+    (("test", "seeds"), [1, 1, 2], "test.seeds: 1 is named twice"),
     (("test", "value"), 1.0, "test.value = 1.0 is not the mean of test.values, which is "),
     (("test", "images"), 0, "test.images = 0"),
     (

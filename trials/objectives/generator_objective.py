@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -163,15 +165,14 @@ class GeneratorObjective(Generic[G]):
         started = time.perf_counter()
         self._move(device())
         classes, precision = self._generating.classes, self._generating.precision.features
-        measured: dict[int, Measuring] = {}
         found: dict[int, Estimate] = {}
         with one_thread(), torch.inference_mode():
             made = self._generating.images_of_each(strategies, images, seeds)
-            for number, pixels in made:
-                if number not in measured:  # the last one is done, and its sums, GBs, may go
-                    measured = {number: Measuring(evaluator, (images,), classes, precision)}
-                for seen in self._yardstick.seen(iter([pixels])):
-                    found.update((number, at) for at in measured[number].add(seen))
+            for number, chunks in itertools.groupby(made, key=operator.itemgetter(0)):
+                # Made here, so that the sums of one strategy alone, which may be GBs, are kept.
+                measuring = Measuring(evaluator, (images,), classes, precision)
+                for seen in self._yardstick.seen(pixels for _, pixels in chunks):
+                    found.update((number, at) for at in measuring.add(seen))
         share = (time.perf_counter() - started) / max(1, len(strategies))
         return [
             self._measurement(found[number], strategy, images, share, ceiling)

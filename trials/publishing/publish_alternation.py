@@ -61,11 +61,12 @@ def publish_alternation(
     published = dataclasses.replace(published, results=shown, real=real_images(made, note))
     attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
     asked = Record.open(lab.record_url, alternation_study(name)).settings["search"]["rounds"]
-    done = len(rounds) == asked or has_ended(rounds)
     report = report_of(
         *(lab, name, published, dict(enumerate(trained, 1)), note),
         halves=[record for r in rounds for record in search_records(lab.record_url, r.generation)],
-        lacking=None if done else unfinished_alternation(name, len(rounds), asked),
+        lacking=None
+        if has_ended(rounds, asked)
+        else unfinished_alternation(name, len(rounds), asked),
     )
     with contextlib.suppress(ValueError):  # autonat sync completes it
         complete_alternation(lab, name, rounds, mirror)

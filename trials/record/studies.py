@@ -16,6 +16,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 
 from search.measurement import metric_label, with_metric
 from trials.record.databases import sqlite_file, without_password
@@ -85,10 +86,13 @@ def studies_of(url: str) -> dict[str, StudyOf]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url):
-        studies = [] if missing(url) else open_storage(url).get_all_studies()
-    found = {s.study_name: StudyOf.of_attributes(s.user_attrs) for s in studies}
+    found = {s.study_name: StudyOf.of_attributes(s.user_attrs) for s in _all_studies(url)}
     return {name: study for name, study in found.items() if study is not None}
+
+
+def _all_studies(url: str) -> list[FrozenStudy]:
+    with readable(url):
+        return [] if missing(url) else open_storage(url).get_all_studies()
 
 
 def settings_of_studies(url: str) -> dict[str, Mapping[str, Any]]:
@@ -97,9 +101,7 @@ def settings_of_studies(url: str) -> dict[str, Mapping[str, Any]]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url):
-        studies = [] if missing(url) else open_storage(url).get_all_studies()
-    ours = (s for s in studies if is_our_format(s.user_attrs.get("format")))
+    ours = (s for s in _all_studies(url) if is_our_format(s.user_attrs.get("format")))
     return {s.study_name: s.user_attrs.get("settings", {}) for s in ours}
 
 
@@ -109,9 +111,7 @@ def study_ids(url: str) -> dict[str, str]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url):
-        studies = [] if missing(url) else open_storage(url).get_all_studies()
-    ours = (s for s in studies if is_our_format(s.user_attrs.get("format")))
+    ours = (s for s in _all_studies(url) if is_our_format(s.user_attrs.get("format")))
     return {s.study_name: s.user_attrs["study_id"] for s in ours if "study_id" in s.user_attrs}
 
 

@@ -60,7 +60,7 @@ def alternate(settings: AlternationSettings, *, resume: bool, search: Search) ->
     rounds: list[Round] = []
     with hold(lab.record_url, alternation_study(settings.full_name())):
         note_place(lab.record_url, alternation_study(settings.full_name()), settings.place())
-        while len(rounds) < settings.rounds and not has_ended(rounds):
+        while not has_ended(rounds, settings.rounds):
             last = rounds[-1].best if rounds else None
             number = len(rounds) + 1
             training = training_half(settings, number, last, lab)
@@ -154,8 +154,6 @@ def _searched(half: SearchSettings, lab: Lab, search: Search) -> StrategyFile | 
         now = half.completed()
         require_same(f"search {name}", _without_flight(recorded), _without_flight(now))
         half = recorded
-    else:
-        best.unlink(missing_ok=True)  # left over from another record
     # An unfinished search has that file, too, once it was reported.
     if not (best.exists() and has_finished(lab.record_url, name)):
         found = search(half, begun)
@@ -202,8 +200,11 @@ def _create_or_check(settings: AlternationSettings, lab: Lab, resume: bool) -> N
     require_same(f"study {name}", Record.open(lab.record_url, name).settings, told)
 
 
-def has_ended(rounds: list[Round]) -> bool:
-    """Whether the last round improved on the round before it by less than its standard error."""
+def has_ended(rounds: list[Round], most: int) -> bool:
+    """Whether an alternation of at most so many rounds is done: it has them, or the last round
+    improved on the round before it by less than its standard error."""
+    if len(rounds) >= most:
+        return True
     if len(rounds) < 2:
         return False
     test = rounds[-1].best.test

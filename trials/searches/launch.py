@@ -198,7 +198,7 @@ def _open_run(
         )
         if not begun:
             stack.enter_context(hold(lab.record_url, first))
-        # A report that was made before the search was done stands for none of what is to come.
+        # It marks a search as published, and `autonat report` may have written it before the end.
         (lab.results(name) / "best.json").unlink(missing_ok=True)
         note_place(lab.record_url, first, settings.place())
         mirror = Mirror(lab)

@@ -258,16 +258,17 @@ def test_rounds_end_when_one_gains_less_than_its_error() -> None:
             made.append(alternation.Round("t", "g", StrategyFile.from_json(data)))
         return made
 
-    assert not alternation.has_ended(rounds((5.0, 0.1)))
-    assert not alternation.has_ended(rounds((5.0, 0.1), (4.8, 0.1)))
-    assert alternation.has_ended(rounds((5.0, 0.1), (4.95, 0.1)))
-    assert alternation.has_ended(rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1)))
+    assert not alternation.has_ended(rounds((5.0, 0.1)), 9)
+    assert alternation.has_ended(rounds((5.0, 0.1)), 1)
+    assert not alternation.has_ended(rounds((5.0, 0.1), (4.8, 0.1)), 9)
+    assert alternation.has_ended(rounds((5.0, 0.1), (4.95, 0.1)), 9)
+    assert alternation.has_ended(rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1)), 9)
     [tested] = rounds((5.0, 0.1))
     untested = dataclasses.replace(tested.best, test=None)
     none = dataclasses.replace(tested, best=untested)
-    assert alternation.has_ended([tested, none])
-    assert alternation.has_ended([none, none])
-    assert not alternation.has_ended([none, tested])
+    assert alternation.has_ended([tested, none], 9)
+    assert alternation.has_ended([none, none], 9)
+    assert not alternation.has_ended([none, tested], 9)
     found = rounds((5.0, 0.1), (4.0, 0.1), (4.2, 0.1))
     assert alternation.best_round(found) is found[1]
 
