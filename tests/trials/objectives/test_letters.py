@@ -140,6 +140,10 @@ def test_a_package_without_its_data_or_of_another_version_is_one_line(
         (other, "format = 'autonat-letters/9' is unknown; known: 'autonat-letters/1'"),
         (content[:-100], "damaged or cut off"),
         ((folder / "features.safetensors").read_bytes(), "not a file of letters"),
+        (
+            (folder / "large.safetensors").read_bytes(),
+            r"small.safetensors: expected letters of 16 x 16 pixels, got \(32, 32\)",
+        ),
     ):
         (folder / "small.safetensors").write_bytes(wrong)
         with pytest.raises(ValueError, match=line):

@@ -72,16 +72,16 @@ class SizeFile:
 
 
 def read_size(path: Path) -> SizeFile:
-    """Read the file of one size.
+    """Read the file of one size, which its name says.
 
     Raises:
-        ValueError: the file is missing, damaged or of another version.
+        ValueError: the file is missing, damaged or of another version or size.
     """
     settings, tensors = _read(path)
     network = {n.removeprefix(NETWORK): t for n, t in tensors.items() if n.startswith(NETWORK)}
     try:
         config = NATConfig.from_json(settings["config"])
-        return SizeFile(
+        found = SizeFile(
             config,
             network,
             tensors[CODES],
@@ -91,6 +91,10 @@ def read_size(path: Path) -> SizeFile:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a file of letters ({error})") from None
+    side, shape = SIZES[path.stem], tuple(found.mean_image.shape)
+    if shape != (side, side):
+        raise ValueError(f"{path}: expected letters of {side} x {side} pixels, got {shape}")
+    return found
 
 
 def write_features(path: Path, features: PixelsAndClasses) -> None:
