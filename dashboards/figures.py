@@ -109,7 +109,7 @@ def best_fid(
     """
     tests = {k: v for k, v in (tests or {}).items() if math.isfinite(v.value)}
     levels = {k: v for k, v in (levels or {}).items() if math.isfinite(v)}
-    curves = {label: finite_fids(table) for label, table in evaluations.items()}
+    curves = {label: finite_values(table) for label, table in evaluations.items()}
     tested = [*levels.values(), *(test.value for test in tests.values())]
     top = top_of([*curves.values()], tested)
     figure = make_subplots(
@@ -180,7 +180,7 @@ def final_test(
     return styled(figure, height=120 + 34 * len(order)).update_layout(showlegend=False)
 
 
-def finite_fids(table: pd.DataFrame) -> pd.Series[float]:
+def finite_values(table: pd.DataFrame) -> pd.Series[float]:
     """Return the values of completed evaluations, NaN for all others."""
     fid = pd.to_numeric(table["fid"], errors="coerce").where(table["state"] == "COMPLETE")
     return fid.where(np.isfinite(fid))

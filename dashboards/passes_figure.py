@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.figures import CONTROL_COLOUR, finite_fids, styled, symbol_of, top_of, value_axis
+from dashboards.figures import CONTROL_COLOUR, finite_values, styled, symbol_of, top_of, value_axis
 
 FEWEST = 3
 """The number of different costs below which a figure of them says nothing."""
@@ -17,7 +17,7 @@ FEWEST = 3
 def costs_vary(evaluations: Mapping[str, pd.DataFrame]) -> bool:
     """Whether the evaluations have enough different numbers of forward passes for a figure."""
     costs = [
-        table.loc[finite_fids(table).notna(), "forward_passes"] for table in evaluations.values()
+        table.loc[finite_values(table).notna(), "forward_passes"] for table in evaluations.values()
     ]
     return bool(costs) and pd.concat(costs).nunique() >= FEWEST
 
@@ -36,7 +36,7 @@ def value_over_passes(
         colour: the colour of each label.
         metric: the label of the metric.
     """
-    curves = {label: finite_fids(table) for label, table in evaluations.items()}
+    curves = {label: finite_values(table) for label, table in evaluations.items()}
     top = top_of([*curves.values()], [])
     figure = go.Figure()
     # Methods of one cost stand side by side.

@@ -82,14 +82,15 @@ def schedules(
     figure.update_annotations(font_size=14)
     for i, schedule in enumerate(names):
         place = {"row": i // 2 + 1, "col": i % 2 + 1}
+        axis = _axis(schedule, drawn, searched or {})
         if SCHEDULES[schedule].length(steps) == 0:
             _write(figure, "no value, because T = 1", place)
         else:
             # All panels share the legend of a schedule that has values at every T.
             legend = i == len(STANDARD) - 1
-            for trace in _panel(schedule, drawn, tokens, colour, searched or {}, legend):
+            for trace in _panel(schedule, axis, drawn, tokens, colour, searched or {}, legend):
                 figure.add_trace(trace, **place)
-        _set_axes(figure, schedule, drawn, searched or {}, place)
+        _set_axes(figure, steps, axis, place)
     for column in (1, 2):
         figure.update_xaxes(title_text="step t", row=rows, col=column)
     figure = styled(figure, height=330 * rows)
@@ -98,6 +99,7 @@ def schedules(
 
 def _panel(
     schedule: str,
+    axis: _Axis,
     drawn: Mapping[str, GenerationStrategy],
     tokens: int,
     colour: Mapping[str, str],
@@ -105,7 +107,6 @@ def _panel(
     legend: bool,
 ) -> list[go.Scatter]:
     """Make the traces of one schedule, from the back to the front."""
-    axis = _axis(schedule, drawn, searched)
     traces = []
     bounds = dict.fromkeys(s.bounds[schedule] for s in searched.values() if schedule in s.bounds)
     steps = next(iter(drawn.values())).steps
@@ -218,16 +219,8 @@ def _area(
     ]
 
 
-def _set_axes(
-    figure: go.Figure,
-    schedule: str,
-    drawn: Mapping[str, GenerationStrategy],
-    searched: Mapping[str, Searched],
-    place: dict[str, int],
-) -> None:
-    steps = next(iter(drawn.values())).steps
+def _set_axes(figure: go.Figure, steps: int, axis: _Axis, place: dict[str, int]) -> None:
     figure.update_xaxes(range=[-0.3, steps - 0.7], dtick=math.ceil(steps / 16), **place)
-    axis = _axis(schedule, drawn, searched)
     if axis.log:
         ends = [math.log10(axis.low) - 0.08, math.log10(axis.high) + 0.08]
         figure.update_yaxes(type="log", range=ends, tickvals=LOG_TICKS, tickformat="~g", **place)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.figures import FinalTest, best_fid, finite_fids, rgba, top_of
+from dashboards.figures import FinalTest, best_fid, finite_values, rgba, top_of
 
 BAND = 0.16
 """The opacity of a band."""
@@ -49,7 +49,7 @@ def _on_one_axis(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The best values so far: a row for each number of images, a column for each search."""
     curves = []
     for table in tables:
-        best = finite_fids(table).cummin().ffill()
+        best = finite_values(table).cummin().ffill()
         best.index = table["images"].cumsum()
         curves.append(best)
     joined = pd.concat(curves, axis=1).sort_index().ffill()

@@ -30,6 +30,10 @@ STOP_SECONDS = 10
 """The time in seconds that a server has to stop before it is killed."""
 
 
+HOST = "127.0.0.1"
+"""Where all servers listen: on this machine alone."""
+
+
 class Ports(NamedTuple):
     """The ports of the three servers. Where one is taken, another is used."""
 
@@ -47,7 +51,6 @@ def open_dashboards(
     make_optuna: Callable[[], WSGIApplication],
     tracking_uri: str,
     artifacts: Path,
-    host: str = "127.0.0.1",
     ports: Ports = PORTS,
     view: str = "",
     live: LivePage | None = None,
@@ -62,7 +65,6 @@ def open_dashboards(
         tracking_uri: the tracking URI of MLflow. If it is a server (http, https), only its address
             is printed, without a password.
         artifacts: the folder of MLflow's artifacts.
-        host: the host to bind to.
         ports: the ports of the servers.
         view: the end of the address at which MLflow shows the searches, or "".
         live: makes the live page, whose address is printed first; None starts none.
@@ -72,22 +74,22 @@ def open_dashboards(
     """
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         stack.enter_context(_interrupted_by_sigterm())
-        free = _free_ports(host, ports)
-        mlflow, optuna = f"http://{host}:{free.mlflow}", f"http://{host}:{free.optuna}"
+        free = _free_ports(ports)
+        mlflow, optuna = f"http://{HOST}:{free.mlflow}", f"http://{HOST}:{free.optuna}"
         ours = not _is_server(tracking_uri)
         shown = mlflow if ours else _without_user(tracking_uri).rstrip("/")
         started: dict[str, _Served] = {}
         if live is not None:
-            name, address = "live page", f"http://{host}:{free.live}"
+            name, address = "live page", f"http://{HOST}:{free.live}"
             page = live(f"{shown}/{view}", f"{optuna}/dashboard")
-            started[address] = stack.enter_context(_running_page(name, page, host, free.live))
+            started[address] = stack.enter_context(_running_page(name, page, free.live))
             _say_where(name, address, ports.live, free.live)
         if ours:
-            served = _running_mlflow(tracking_uri, artifacts, host, free.mlflow)
+            served = _running_mlflow(tracking_uri, artifacts, free.mlflow)
             started[mlflow] = stack.enter_context(served)
         name = "optuna-dashboard"
         page = make_optuna()
-        started[optuna] = stack.enter_context(_running_page(name, page, host, free.optuna))
+        started[optuna] = stack.enter_context(_running_page(name, page, free.optuna))
         for address, server in started.items():
             _wait_until_answering(server, address, started.values())
         wanted = ports.mlflow if ours else free.mlflow
@@ -131,13 +133,13 @@ class _Page:
 
 
 @contextlib.contextmanager
-def _running_page(name: str, page: WSGIApplication, host: str, port: int) -> Iterator[_Page]:
+def _running_page(name: str, page: WSGIApplication, port: int) -> Iterator[_Page]:
     """Serve a page from a thread of this process."""
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
     try:
-        server = make_server(host, port, page, threaded=True)
+        server = make_server(HOST, port, page, threaded=True)
     except (SystemExit, OSError):  # werkzeug exits where another program took the port meanwhile
         raise ValueError(f"{name}: port {port} has just been taken; start it again") from None
     thread = threading.Thread(target=server.serve_forever, name=name, daemon=True)
@@ -169,10 +171,10 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _running_mlflow(tracking_uri: str, artifacts: Path, host: str, port: int) -> Iterator[_Server]:
+def _running_mlflow(tracking_uri: str, artifacts: Path, port: int) -> Iterator[_Server]:
     """Run MLflow in a session of its own, so that all its processes can be ended with it."""
     command = [_command_path("mlflow"), "server", "--artifacts-destination", str(artifacts)]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     # A viewer on one machine needs neither MLflow's job workers nor its usage reports. Its store,
     # whose address may hold a password, is named here since all users see a command line.
     environment = os.environ | {
@@ -259,22 +261,25 @@ def _without_user(address: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _free_ports(host: str, wanted: Ports) -> Ports:
-    """Return the wanted ports, and free ones in place of those that are taken."""
-    found: list[int] = []
-    for port in wanted:
-        found.append(_free_port(host, port, found))
-    return Ports(*found)
+def _free_ports(wanted: Ports) -> Ports:
+    """Return the wanted ports, and free ones in place of those that are taken.
+
+    The live page comes first, because only its port is asked for by people.
+    """
+    found: dict[str, int] = {}
+    for name in ("live", "optuna", "mlflow"):
+        found[name] = _free_port(getattr(wanted, name), found.values())
+    return Ports(**found)
 
 
-def _free_port(host: str, wanted: int, besides: Collection[int]) -> int:
+def _free_port(wanted: int, besides: Collection[int]) -> int:
     """Return the wanted port, or a free one if it is taken."""
     for port in (wanted, *(0 for _ in besides), 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             # Like the servers, treat a port as free if its last connections are just closing.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            probe.bind((HOST, port))
             found: int = probe.getsockname()[1]
             if found not in besides:
                 return found
-    raise ValueError(f"{host}: no free port")
+    raise ValueError(f"{HOST}: no free port")

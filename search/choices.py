@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from search.names import require_known
 from search.reading import shown
 
 
@@ -71,9 +72,7 @@ def searched_choices(given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str,
         ValueError: a choice or value is unknown, a value is given twice, or a choice has fewer
             than two values.
     """
-    for name in given:
-        if name not in CHOICES:
-            raise ValueError(f"unknown choice {shown(name)}; known: {', '.join(CHOICES)}")
+    require_known("choice", given, CHOICES)
     found = {}
     for name, choice in CHOICES.items():
         if name not in given:

@@ -112,8 +112,8 @@ def require_known(what: str, names: Iterable[str], known: Collection[str]) -> No
     """
     for name in names:
         if name not in known:
-            close = did_you_mean(name, known)
-            raise ValueError(f"unknown {what} {name!r}{close}; known: {', '.join(known)}")
+            close = did_you_mean(str(name), known)
+            raise ValueError(f"unknown {what} {shown(name)}{close}; known: {', '.join(known)}")
 
 
 def did_you_mean(unknown: str, known: Iterable[str]) -> str:

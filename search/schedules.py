@@ -29,6 +29,8 @@ from typing import Any, Literal
 import numpy as np
 
 from search.bound import Bound, Vector
+from search.choices import CHOICES
+from search.names import require_known
 from search.plugins import Registry
 from search.user_code import own_code
 
@@ -159,6 +161,8 @@ _STANDARD = (
 )
 
 
+OTHER_FIELDS = ("steps", "guidance_floor", *CHOICES)
+"""What a strategy has beside schedules, in its file and in code."""
 _PACKAGES: Registry[Schedule] = Registry("schedule", {})
 """The schedules of installed packages."""
 
@@ -198,6 +202,11 @@ class _Schedules(Mapping[str, Schedule]):
             raise ValueError(
                 f"expected a schedule whose name is an identifier, got {schedule.name!r}"
             )
+        if schedule.name in OTHER_FIELDS:
+            raise ValueError(
+                f"schedule {schedule.name}: a strategy has another field of this name; choose "
+                "another one"
+            )
         if schedule.standard or schedule.masks:
             raise ValueError(
                 f"schedule {schedule.name}: only built-in schedules may set standard or masks"
@@ -229,8 +238,8 @@ def register(schedule: Schedule) -> Schedule:
     """Register a schedule, and return it; the same schedule may be registered again.
 
     Raises:
-        ValueError: the name is taken or is not an identifier, or the schedule claims to be
-            standard.
+        ValueError: the name is taken, is that of another field of a strategy or is not an
+            identifier, or the schedule claims to be standard.
     """
     _REGISTERED.add(schedule)
     return schedule
@@ -260,7 +269,5 @@ def schedules_named(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: a name is unknown; the known names are listed.
     """
-    for name in names:
-        if name not in SCHEDULES:
-            raise ValueError(f"unknown schedule {name!r}; known: {', '.join(SCHEDULES)}")
+    require_known("schedule", names, SCHEDULES)
     return tuple(name for name in SCHEDULES if name in names)

@@ -41,7 +41,10 @@ def about(file: StrategyFile) -> str:
         of = objective.get("dataset") or objective.get("name")
         n, seeds = f"{file.test.images:,}", len(file.test.seeds)
         on = "" if of is None else f" on {of}"
-        parts.append(f"{_said(file.test)}{on}, the mean over {seeds} seeds of {n} images each")
+        how = (
+            f"with {n} images" if seeds == 1 else f"the mean over {seeds} seeds of {n} images each"
+        )
+        parts.append(f"{_said(file.test)}{on}, {how}")
     controls: dict[str, Control] = {
         control.name: control
         for control in (file.baseline, file.best_control)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from search.bound import Bound
 from search.plugins import Registry
-from search.reading import read_number
+from search.reading import read_number, shown
 
 Ratios = npt.NDArray[np.float64]
 
@@ -176,7 +176,8 @@ class TrainingStrategy:
         """
         if not isinstance(data, dict) or "mask_ratio_distribution" not in data:
             raise ValueError(
-                f"training: expected an object with the field mask_ratio_distribution, got {data}"
+                f"training: expected an object with the field mask_ratio_distribution, got "
+                f"{shown(data)}"
             )
         values = {k: v for k, v in data.items() if k != "mask_ratio_distribution" and v is not None}
         return cls(data["mask_ratio_distribution"], values)

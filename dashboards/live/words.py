@@ -21,7 +21,7 @@ class Fact(NamedTuple):
 
 
 def what_it_is(search: Search) -> str:
-    """Say what is searched: "digits, T = 8, generation, half a round of whole"."""
+    """Say what is searched: "digits, T = 8, generation, part of whole"."""
     half = "" if search.alternation is None else f", part of {search.alternation}"
     return f"{search.objective}, T = {search.steps}, {search.what}{half}"
 

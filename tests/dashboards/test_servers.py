@@ -109,7 +109,13 @@ def test_all_open_on_the_files_and_stop_without_orphans(tmp_path: Path) -> None:
     assert processes_naming(str(tmp_path)) == []
 
 
-def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    ports = Ports(mlflow=free, live=free)  # people ask for that of the live page alone
     before, told = signal.getsignal(signal.SIGTERM), list[str]()
 
     def live(mlflow: str, optuna: str) -> flask.Flask:
@@ -117,7 +123,8 @@ def test_a_server_that_stops_by_itself_is_told_with_its_last_lines(tmp_path: Pat
         return flask.Flask("page")
 
     with pytest.raises(ValueError, match=r"MLflow stopped \(exit code \d+\)") as caught:
-        open_dashboards(lambda: flask.Flask("page"), "none://", tmp_path, view="#/x", live=live)
+        open_dashboards(lambda: flask.Flask("page"), "none://", tmp_path, ports, "#/x", live)
+    assert capsys.readouterr().out == f"live page         http://127.0.0.1:{free}\n"
     assert told[0].endswith("/#/x")
     assert "none://" in str(caught.value)
     assert signal.getsignal(signal.SIGTERM) is before

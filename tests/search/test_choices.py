@@ -195,6 +195,9 @@ def test_a_package_adds_a_schedule_and_a_broken_one_is_left_out(
 def test_a_name_that_is_taken_is_refused(fifth: Schedule) -> None:
     with pytest.raises(ValueError, match="a schedule named noise_scale exists already"):
         register(dataclasses.replace(fifth, about="something else"))
+    for name in ("guidance_floor", "steps", "token_order", "confidence"):
+        with pytest.raises(ValueError, match=f"schedule {name}: a strategy has another field"):
+            register(dataclasses.replace(fifth, name=name))
     with pytest.raises(ValueError, match="only built-in schedules may set standard"):
         register(dataclasses.replace(fifth, name="other", standard=True))
     register(dataclasses.replace(fifth, bound=lambda steps: Bound(0, 1)))  # its file, read again

@@ -313,6 +313,10 @@ def test_a_file_says_what_it_is_and_has_a_list_a_line(tmp_path: Path) -> None:
         "random order has FID 6.5 ± 0.29. Lower is better."
     )
     assert content["masked_tokens"] == [59, 45, 24, 0]
+    assert full().test is not None
+    once = dataclasses.replace(full().test, seeds=(1,), values=(6.0,), value=6.0)
+    said = dataclasses.replace(full(), test=once).to_json()["about"]
+    assert "on digits, with 1,000 images; rule of thumb" in said
     assert '"seeds": [1, 2, 3],\n' in text
     assert "6 ± 0.58" in text  # as it is read, not escaped
     assert "test.value is" in content["search"]["value_means"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trials.cli.flags import App, LabFlag, NameArgument, RecordFlag, TrackingFlag
-from trials.cli.printing import exit_when_interrupted, lab_flags, note, out
+from trials.cli.printing import DATABASES, exit_when_interrupted, lab_flags, note, out
 from trials.lab import DEFAULT_LAB, Lab
 from trials.progress import LiveProgress, say
 
@@ -38,11 +38,13 @@ def delete(
     from search.names import require_existing_search_name
     from trials.record.changed_searches import studies_to_change
     from trials.record.renaming import refuse_half_renamed
+    from trials.results.announced import refuse_prepared
 
     require_existing_search_name(name)
     where = _existing(lab, record_url, tracking_uri)
     refuse_half_renamed(where.record_url, name)
     studies = studies_to_change(where.record_url, name)
+    refuse_prepared(where, studies.searches)
     _ask(f"Delete {_words(where, studies)}?", f"autonat delete {name}", yes)
     say(f"{name}: deleting it; importing MLflow …")
     from trials.publishing.changed_searches import delete_search
@@ -78,7 +80,7 @@ def rename(
         rename_search(where, studies, old, new, progress, note)
     out.print(f"renamed {old} to {new}")
     if (where.results(new) / "report.html").exists():
-        report = f"autonat report {new}{lab_flags(where, 'record_url', 'tracking_uri')}"
+        report = f"autonat report {new}{lab_flags(where, *DATABASES)}"
         say(f"its report and its texts in MLflow and Optuna's dashboard still call it {old}")
         say(f"{report} writes the report again")
 

@@ -16,7 +16,7 @@ from search.expected import expected
 from search.final_test import require_test_seeds
 from search.names import require_distinct
 from search.reading import LARGEST_INTEGER, parse_yaml, shown
-from trials.lab import DEFAULT_LAB, VARIABLES
+from trials.lab import VARIABLES
 
 LabFlag = Annotated[
     Path,
@@ -66,7 +66,6 @@ ObjectiveFlag = Annotated[
         "package.module:Class.",
     ),
 ]
-LAB = DEFAULT_LAB
 StrategyArgument = Annotated[
     Path,
     typer.Argument(

@@ -224,7 +224,7 @@ def sync(
     from trials.publishing.mlflow_runs import complete
     from trials.publishing.publish_alternation import complete_alternation
     from trials.record.databases import without_password
-    from trials.record.hold import runs
+    from trials.record.hold import driver_of
     from trials.record.kinds import alternation_study
     from trials.record.searches import alternation_names, halves_of, search_names, search_records
     from trials.results.rounds import recorded_rounds
@@ -242,7 +242,7 @@ def sync(
     for search_name in searches:
         records = search_records(where.record_url, search_name)
         added += sum(mirror.sync(record) for record in records)
-        if runs(url, records[0].name):
+        if driver_of(url, [records[0].name]) is not None:
             continue
         if (where.results(search_name) / "best.json").exists():
             complete(where, search_name, records, mirror, note)
@@ -250,7 +250,7 @@ def sync(
             for record in records:  # their driver was killed
                 mirror.end(record, "KILLED")
     for alternation in alternations:
-        if runs(where.record_url, alternation_study(alternation)):
+        if driver_of(url, [alternation_study(alternation)]) is not None:
             continue
         if (where.results(alternation) / "best.json").exists():
             rounds = recorded_rounds(where, alternation)
@@ -327,6 +327,8 @@ def front(
             front_, failed = measured_front(found, measure)
         except KeyboardInterrupt:
             found, interrupted = [c for c in found if c.strategy in tests], True
+            if not found:
+                raise
             front_, failed = measured_front(found, measure)
         for candidate, reason in failed:
             progress.say(

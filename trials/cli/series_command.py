@@ -15,7 +15,7 @@ from dashboards.formatting import with_error
 from search.controls import RULE_OF_THUMB, best_control, best_searched
 from search.measurement import metric_label
 from trials.cli.finished import finished
-from trials.cli.printing import lab_flags, out, print_json
+from trials.cli.printing import DATABASES, lab_flags, out, print_json
 from trials.cli.search_command import searched
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
@@ -75,7 +75,7 @@ def run_series(searches: Sequence[SearchSettings], series: SeriesOf, *, as_json_
     strategies = lab.results(names[0]).parent / f"{series.name}-T*" / "best.json"
     out.print(f"strategies     {strategies}")
     out.print(f"report         {report}")
-    out.print(f"dashboards     autonat dashboard{lab_flags(lab, 'record_url', 'tracking_uri')}")
+    out.print(f"dashboards     autonat dashboard{lab_flags(lab, *DATABASES)}")
 
 
 def _check_all(searches: Sequence[SearchSettings], name: str, lab: Lab) -> None:

@@ -32,7 +32,7 @@ from trials.cli.flags import (
     read_seeds,
 )
 from trials.cli.printing import note, out, print_json
-from trials.cli.tables import error_words, show_strategy, show_transfer
+from trials.cli.tables import error_words, how_measured, show_strategy, show_transfer
 from trials.lab import DEFAULT_LAB, Lab
 from trials.presets.presets import preset_named, presets, read_strategy
 from trials.progress import LiveProgress, say
@@ -66,7 +66,8 @@ def evaluate(
     chosen = [*usual] if seeds is None else read_seeds("--seeds", seeds)
     n = n if images is None else images
     name, values = _objective_of(file, objective, settings, lab, strategy)
-    say(f"{strategy}: {n:,} images a seed on {name}, seeds {chosen} …")
+    each = ", ".join(map(str, chosen))
+    say(f"{strategy}: measuring {n:,} images on {name} with each of the seeds {each} …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
         made = prepared(name, values, Lab.open(lab).folder, progress)
@@ -83,7 +84,7 @@ def evaluate(
         print_json(test.printed() | more)
     else:
         out.print(
-            f"{metric} {with_error(test.value, test.standard_error)}, n = {n}, seeds {chosen}, "
+            f"{metric} {with_error(test.value, test.standard_error)}, {how_measured(test)}, "
             f"{test.forward_passes} forward passes an image{error_words(test, '; ')}"
         )
         for label, fid in smaller.items():

@@ -175,6 +175,12 @@ def _notes_on_search(
     ]
 
 
+def how_measured(test: FinalTest) -> str:
+    """What a test was measured with: "n = 2000, seeds 1, 2, 3"."""
+    seeds = ", ".join(map(str, test.seeds))
+    return f"n = {test.images}, {'seed' if len(test.seeds) == 1 else 'seeds'} {seeds}"
+
+
 def error_words(test: FinalTest, before: str) -> str:
     """What ± means in a test, after the text `before`; empty where the test has no error."""
     return "" if test.standard_error_from is None else before + ERRORS[test.standard_error_from]
@@ -206,13 +212,12 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
         )
     out.print(table)
     test = front[0].test
-    seeds = ", ".join(map(str, test.seeds))
     out.print(
         f"none of the {measured} measured strategies beats these in both columns; each method's "
         "winner, the controls, and the front of what the searches saw were measured"
     )
     out.print(
-        f"n = {test.images}, seeds {seeds} that no search saw"
+        f"{how_measured(test)} that no search saw"
         + error_words(test, ", ")
         + "; passes: forward passes for each image"
     )
@@ -249,7 +254,7 @@ def show_transfer(
             table.add_row(str(steps), row.name, fid, share, str(row.test.forward_passes))
     out.print(table)
     out.print(
-        f"n = {test.images}, seeds {', '.join(map(str, test.seeds))}"
+        how_measured(test)
         + error_words(test, ", ")
         + "; of the gap: share of the gap between the rule of thumb and the best at that T"
     )
@@ -282,10 +287,9 @@ def show_strategy(file: StrategyFile, tokens: int | None) -> None:
     if file.training is not None:
         out.print(f"its model was trained with mask ratios of the distribution {file.training}")
     if (test := file.test) is not None:
-        seeds = ", ".join(map(str, test.seeds))
         fid = with_error(test.value, test.standard_error)
         errors = error_words(test, "; ")
-        out.print(f"{metric_label(test.metric)} {fid}, n = {test.images}, seeds {seeds}{errors}")
+        out.print(f"{metric_label(test.metric)} {fid}, {how_measured(test)}{errors}")
     if file.best_control is not None:
         test = file.best_control.test
         fid = with_error(test.value, test.standard_error)

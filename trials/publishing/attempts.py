@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from trials.record.databases import first_line
+from search.user_code import in_one_line
 
 T = TypeVar("T")
 
@@ -27,5 +27,5 @@ def attempt(failed: str, make: Callable[[], T], note: Note) -> T | None:
     try:
         return make()
     except (Exception, SystemExit) as error:
-        note(f"{failed}: {type(error).__name__}: {first_line(error)}")
+        note(f"{failed}: {in_one_line(error)}")
         return None

@@ -35,6 +35,7 @@ from trials.record.renaming import refuse_half_renamed, renaming_of
 from trials.record.searches import has_begun, refuse_taken
 from trials.record.storage import open_storage, readable
 from trials.record.studies import study_ids
+from trials.results.announced import refuse_prepared
 from trials.tracking.changed_runs import delete_runs, rename_runs
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def delete_search(lab: Lab, studies: SearchStudies, progress: Progress) -> None:
         progress: shows the progress, while MLflow moves the runs to its trash.
 
     Raises:
-        ValueError: it runs, MLflow does not answer, or a file or the record cannot be written. What
-            is not deleted then is deleted by the next call.
+        ValueError: it runs or is being prepared, MLflow does not answer, or a file or the record
+            cannot be written. What is not deleted then is deleted by the next call.
     """
     url = lab.record_url
     with hold(url, studies.first):
         require_unchanged(url, studies)
+        refuse_prepared(lab, studies.searches)
         ids = study_ids(url)
         theirs = [ids[study] for study in studies.studies if study in ids]
         delete_runs(lab, theirs, progress.report("deleting runs in MLflow"))
@@ -73,7 +75,8 @@ def studies_to_rename(lab: Lab, old: str, new: str) -> SearchStudies:
         Its studies. They have the new name already where an earlier call was cut off.
 
     Raises:
-        ValueError: the new name is not valid or in use, there is no such search, or it runs.
+        ValueError: the new name is not valid or in use, there is no such search, or it runs or is
+            being prepared.
     """
     require_existing_search_name(old)
     require_search_name(new)
@@ -85,6 +88,7 @@ def studies_to_rename(lab: Lab, old: str, new: str) -> SearchStudies:
     refuse_half_renamed(url, old)
     studies = studies_to_change(url, old)
     renamed = studies.renamed(new)
+    refuse_prepared(lab, [*studies.searches, *renamed.searches])
     for search in renamed.searches:
         _refuse_taken(lab, search, renamed)
     return studies
@@ -109,12 +113,13 @@ def rename_search(
         note: called with a line where a strategy file cannot be read.
 
     Raises:
-        ValueError: MLflow does not answer, or a file or the record cannot be written. What is not
-            renamed then is renamed by the next call.
+        ValueError: it runs or is being prepared, MLflow does not answer, or a file or the record
+            cannot be written. What is not renamed then is renamed by the next call.
     """
     url = lab.record_url
     with hold(url, studies.first):
         require_unchanged(url, studies)
+        refuse_prepared(lab, studies.searches)
         if studies.name == old:
             rename_studies(url, studies, new)
             studies = studies.renamed(new)

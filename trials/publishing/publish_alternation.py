@@ -80,7 +80,11 @@ def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirro
     Raises:
         ValueError: MLflow does not answer.
     """
-    tests = [round_.best.test.value for round_ in rounds if round_.best.test is not None]
+    tests = {
+        number: round_.best.test.value
+        for number, round_ in enumerate(rounds, 1)
+        if round_.best.test is not None
+    }
     files = [lab.results(name) / file for file in ("best.json", "report.html")]
     results = round_results(lab, rounds)
     winner = best_searched(results)
@@ -88,4 +92,4 @@ def complete_alternation(lab: Lab, name: str, rounds: list[Round], mirror: Mirro
     present = [*(file for file in files if file.exists()), *pictures]
     anchors = recorded_anchors(search_records(lab.record_url, rounds[0].generation))
     said = of_alternation(results, anchors)
-    mirror.finish_alternation(name, present, {f"test_{results[0].metric}": tests}, said)
+    mirror.finish_alternation(name, present, f"test_{results[0].metric}", tests, said)

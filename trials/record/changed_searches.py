@@ -7,7 +7,7 @@ loading all its trials, and cannot rename one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,13 +20,7 @@ from sqlalchemy.engine import Connection
 from trials.record.hold import refuse_running
 from trials.record.kinds import ALTERNATION
 from trials.record.renaming import RENAMING
-from trials.record.searches import (
-    alternation_names,
-    is_finished,
-    search_names,
-    search_records,
-    unknown_search,
-)
+from trials.record.searches import is_finished, search_records, unknown_search
 from trials.record.storage import open_storage, outlast, readable
 from trials.record.studies import StudyOf, settings_of_studies, studies_of
 
@@ -83,7 +77,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
     every = studies_of(url)
     own = {study: of for study, of in every.items() if of.search == name}
     if not own:
-        raise unknown_search(url, name, [*search_names(url), *alternation_names(url)])
+        raise unknown_search(url, name, sorted({of.search for of in every.values()}))
     above = next((of.alternation for of in own.values() if of.alternation), None)
     if above is not None:
         raise ValueError(
@@ -93,7 +87,8 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
     if any(of.kind == ALTERNATION for of in own.values()):
         own |= {study: of for study, of in every.items() if of.alternation == name}
     refuse_running(url, name, own)
-    _refuse_needed(url, name)
+    for search in {of.search: None for of in own.values()}:
+        _refuse_needed(url, search, own)
     return SearchStudies(name, own)
 
 
@@ -114,9 +109,17 @@ def require_unchanged(url: str, studies: SearchStudies) -> None:
     refuse_running(url, studies.name, [s for s in studies.studies if s != studies.first])
 
 
-def _refuse_needed(url: str, name: str) -> None:
-    """Refuse to change a search from which another one still learns."""
-    for settings in settings_of_studies(url).values():
+def _refuse_needed(url: str, name: str, own: Collection[str]) -> None:
+    """Refuse to change a search from which another one still learns.
+
+    Args:
+        url: of the record.
+        name: of the search.
+        own: the studies that are changed with it, which may learn from each other.
+    """
+    for study, settings in settings_of_studies(url).items():
+        if study in own:
+            continue
         later = settings.get("search_name")
         asked = settings.get("search")
         learnt = asked.get("learn_from") or [] if isinstance(asked, Mapping) else []

@@ -166,7 +166,7 @@ def reason(error: Exception) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its type where it has no message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _in_memory(parts: URL) -> bool:

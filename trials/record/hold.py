@@ -65,15 +65,6 @@ def hold(url: str, name: str) -> Iterator[None]:
         storage.remove_session()
 
 
-def runs(url: str, name: str) -> bool:
-    """Whether a driver runs the study, as far as this machine can tell.
-
-    Raises:
-        ValueError: the storage cannot be read.
-    """
-    return driver_of(url, [name]) is not None
-
-
 def driver_of(url: str, names: Iterable[str]) -> Driver | None:
     """The living driver of one of these studies, as far as this machine can tell; or None.
 

@@ -58,6 +58,18 @@ def evaluations_of_one(settings: Mapping[str, Any]) -> int:
     return int(search["training_budget"] // search["training_steps"])
 
 
+def evaluations_of_rounds(settings: Mapping[str, Any]) -> int:
+    """Evaluations that the budgets of an alternation pay for.
+
+    Args:
+        settings: of its study.
+    """
+    search = settings["search"]
+    each = search["budget"] // search["images_per_evaluation"]
+    each += search["training_budget"] // search["training_steps"]
+    return int(each * search["rounds"])
+
+
 def tests_in_all(settings: Mapping[str, Any]) -> int:
     """The evaluations of the final test: each winner and control with each seed.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trials.record.storage import open_storage, outlast, readable
-from trials.record.studies import studies_of
+from trials.record.studies import StudyOf, all_studies
 
 ATTRIBUTE = "place"
 
@@ -38,11 +38,8 @@ def last_place(url: str, search: str) -> dict[str, Any]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    studies = [study for study, of in studies_of(url).items() if of.search == search]
-    with readable(url):
-        storage = open_storage(url)
-        for study in studies:
-            told = storage.get_study_user_attrs(storage.get_study_id_from_name(study))
-            if ATTRIBUTE in told:
-                return dict(told[ATTRIBUTE])
+    for study in all_studies(url):
+        of, told = StudyOf.of_attributes(study.user_attrs), study.user_attrs.get(ATTRIBUTE)
+        if of is not None and of.search == search and told is not None:
+            return dict(told)
     return {}

@@ -33,10 +33,10 @@ from trials.record.studies import (
     ATTRIBUTES,
     StudyOf,
     all_names,
+    made_by_us,
     missing,
     name_values,
     not_ours,
-    state_of,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Record:
                 study_name=name, storage=storage, direction="minimize", load_if_exists=True
             )
             attributes = study.user_attrs
-            ours = state_of(storage, study._study_id)
+            ours = made_by_us(storage, study._study_id)
             if ours is not None:
                 raise ValueError(f"study {name} exists already") if ours else not_ours(url, name)
             # Where the study exists, its creator was killed. The format is written last.
@@ -313,11 +313,6 @@ class Record:
         if self._anchors is None:
             self._write("anchors", dict(fids))
             self._anchors = dict(fids)
-
-    @property
-    def lowest(self) -> float | None:
-        """The lowest value seen, unlike `best` also where there are re-tests; None before one."""
-        return None if self._lowest is None else self._lowest[0].value
 
     def best(self) -> Best | None:
         """The winner of the search, or None where nothing was measured.

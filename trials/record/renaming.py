@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trials.record.storage import open_storage, readable
-from trials.record.studies import StudyOf, missing
+from trials.record.studies import StudyOf, all_studies
 
 RENAMING = "renaming_from"
 """The attribute of a study that holds what its search, or its alternation, was called."""
@@ -32,9 +31,7 @@ def renaming_of(url: str, name: str) -> Renaming | None:
     Raises:
         ValueError: the storage cannot be read.
     """
-    with readable(url):
-        studies = [] if missing(url) else open_storage(url).get_all_studies()
-    for study in studies:
+    for study in all_studies(url):
         of, old = StudyOf.of_attributes(study.user_attrs), study.user_attrs.get(RENAMING)
         if of is not None and old is not None:
             found = Renaming(old, of.alternation or of.search)

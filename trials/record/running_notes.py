@@ -59,7 +59,7 @@ class RunningNotes:
         if early or costly or busy or record.settings["kind"] != SEARCH:
             return
         self._written[record.study_id] = now
-        note = record.name, state_of(record)
+        note = record.name, _note_of(record)
         self._writing = threading.Thread(target=self._write, args=note, daemon=True)
         self._writing.start()
 
@@ -70,7 +70,7 @@ class RunningNotes:
         self._spent += self._clock() - began
 
 
-def state_of(record: Record) -> str:
+def _note_of(record: Record) -> str:
     """How far a study is: its best value so far with its error, its evaluations and images."""
     done = record.evaluations
     images = sum(e.images for e in done)

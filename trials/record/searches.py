@@ -27,7 +27,7 @@ def unknown_search(url: str, name: str, known: Sequence[str]) -> UnknownSearch:
     Args:
         url: of the record.
         name: that was given.
-        known: the names of all searches.
+        known: the names of all searches and alternations.
     """
     said = f"no search {name!r} in {without_password(url)}"
     if not known:
@@ -158,11 +158,16 @@ def search_records(url: str, name: str) -> list[Record]:
 
     Raises:
         UnknownSearch: there is no such search; the known ones are listed.
+        ValueError: it is an alternation, whose searches are listed.
     """
     known = studies_of(url)
     of_search = [s for s, of in known.items() if of.search == name and of.kind != ALTERNATION]
+    names = sorted({of.search for of in known.values()})
+    if not of_search and name in names:
+        halves = ", ".join(halves_of(url, name)) or "none yet"
+        raise ValueError(f"{name} is an alternation; give one of its searches: {halves}")
     if not of_search:
-        raise unknown_search(url, name, search_names(url))
+        raise unknown_search(url, name, names)
     return [
         Record.open(url, study) for study in sorted(of_search, key=lambda s: known[s].kind == TEST)
     ]

@@ -86,11 +86,16 @@ def studies_of(url: str) -> dict[str, StudyOf]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    found = {s.study_name: StudyOf.of_attributes(s.user_attrs) for s in _all_studies(url)}
+    found = {s.study_name: StudyOf.of_attributes(s.user_attrs) for s in all_studies(url)}
     return {name: study for name, study in found.items() if study is not None}
 
 
-def _all_studies(url: str) -> list[FrozenStudy]:
+def all_studies(url: str) -> list[FrozenStudy]:
+    """The studies of a storage, of any program. No file is created.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
     with readable(url):
         return [] if missing(url) else open_storage(url).get_all_studies()
 
@@ -101,7 +106,7 @@ def settings_of_studies(url: str) -> dict[str, Mapping[str, Any]]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    ours = (s for s in _all_studies(url) if is_our_format(s.user_attrs.get("format")))
+    ours = (s for s in all_studies(url) if is_our_format(s.user_attrs.get("format")))
     return {s.study_name: s.user_attrs.get("settings", {}) for s in ours}
 
 
@@ -111,7 +116,7 @@ def study_ids(url: str) -> dict[str, str]:
     Raises:
         ValueError: the storage cannot be read.
     """
-    ours = (s for s in _all_studies(url) if is_our_format(s.user_attrs.get("format")))
+    ours = (s for s in all_studies(url) if is_our_format(s.user_attrs.get("format")))
     return {s.study_name: s.user_attrs["study_id"] for s in ours if "study_id" in s.user_attrs}
 
 
@@ -141,7 +146,7 @@ def taken(url: str, names: Collection[str]) -> dict[str, bool]:
     with readable(url):
         storage = open_storage(url)
         found = {s.study_name: s._study_id for s in storage.get_all_studies()}
-        states = {name: state_of(storage, found[name]) for name in names if name in found}
+        states = {name: made_by_us(storage, found[name]) for name in names if name in found}
     return {name: ours for name, ours in states.items() if ours is not None}
 
 
@@ -165,7 +170,7 @@ def missing(url: str) -> bool:
     return file is not None and not file.exists()
 
 
-def state_of(storage: RDBStorage, study_id: int) -> bool | None:
+def made_by_us(storage: RDBStorage, study_id: int) -> bool | None:
     """Whether a study is autonat's; None where autonat was killed while it created the study."""
     attributes = storage.get_study_user_attrs(study_id)
     if "format" in attributes:

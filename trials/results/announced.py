@@ -13,7 +13,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -53,8 +53,7 @@ def announced(lab: Lab, search: Announced) -> Iterator[None]:
         ValueError: another process prepares a search of that name, or the file cannot be written.
     """
     file = lab.folder / FOLDER / f"{search.name}.json"
-    if search.name in (living := announcements(lab)):
-        raise living[search.name][1].refusal(f"search {search.name}", "has been in preparation")
+    refuse_prepared(lab, [search.name])
     driver, ended = Driver.here(), threading.Event()
     with named_os_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,18 @@ def _beat(file: Path, search: Announced, driver: Driver, ended: threading.Event)
 
 def _write(file: Path, search: Announced, driver: Driver) -> None:
     write_text(file, json.dumps({"search": asdict(search), "driver": asdict(driver)}))
+
+
+def refuse_prepared(lab: Lab, names: Iterable[str]) -> None:
+    """Refuse to touch searches while one of them is being prepared.
+
+    Raises:
+        ValueError: a living driver prepares a search of one of these names.
+    """
+    living = announcements(lab)
+    for name in names:
+        if name in living:
+            raise living[name][1].refusal(f"search {name}", "has been in preparation")
 
 
 def announcements(lab: Lab) -> dict[str, tuple[Announced, Driver]]:

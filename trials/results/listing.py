@@ -19,14 +19,16 @@ from sqlalchemy import ColumnElement, bindparam, column, false, func, not_, or_,
 from sqlalchemy.engine import Connection
 
 from search.measurement import with_metric
+from search.user_code import in_one_line
 from trials.lab import Lab
-from trials.record.databases import first_line, one_line, sqlite_file
+from trials.record.databases import one_line, sqlite_file
 from trials.record.driver import ATTRIBUTE, Driver
 from trials.record.kinds import (
     ALTERNATION,
     SEARCH,
     TEST,
     evaluations_of_one,
+    evaluations_of_rounds,
     is_our_format,
     reported_metric,
     tests_in_all,
@@ -35,8 +37,10 @@ from trials.record.kinds import (
 from trials.record.retried import RETRIED, Retried
 from trials.results.announced import Announced, announcements
 
-NAMES = table("studies", column("study_id"), column("study_name"))
-STUDIES = table("study_user_attributes", column("study_id"), column("key"), column("value_json"))
+STUDIES = table("studies", column("study_id"), column("study_name"))
+STUDY_ATTRIBUTES = table(
+    "study_user_attributes", column("study_id"), column("key"), column("value_json")
+)
 TRIALS = table(
     "trials",
     *map(column, ("trial_id", "study_id", "state")),
@@ -44,7 +48,9 @@ TRIALS = table(
     column("datetime_complete", sqlalchemy.DateTime()),
 )
 VALUES = table("trial_values", column("trial_id"), column("value"))
-ROLES = table("trial_user_attributes", column("trial_id"), column("key"), column("value_json"))
+TRIAL_ATTRIBUTES = table(
+    "trial_user_attributes", column("trial_id"), column("key"), column("value_json")
+)
 ATTRIBUTES_READ = ("format", "study_id", "settings", ATTRIBUTE, RETRIED)
 """The user attributes of a study that say what it is."""
 
@@ -212,6 +218,9 @@ def summary_of(name: str, attributes: Mapping[str, str]) -> StudySummary | None:
             _metric(settings)
             [str(name) for name in settings["search"]["optimisers"]]
             [int(seed) for seed in settings["search"]["test_seeds"]]
+        else:
+            evaluations_of_rounds(settings)
+            str(settings["search"]["training_optimiser"])
         int(settings["search"]["steps"])
         str(settings["search"]["objective"])
         return StudySummary(
@@ -221,18 +230,17 @@ def summary_of(name: str, attributes: Mapping[str, str]) -> StudySummary | None:
             study_id=told.get("study_id"),
         )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise ValueError(f"study {name} is damaged and left out: {why}") from None
+        raise ValueError(f"study {name} is damaged and left out: {in_one_line(error)}") from None
 
 
 def read_attributes(connection: Connection) -> dict[int, tuple[str, dict[str, str]]]:
     """The name and the user attributes ATTRIBUTES_READ of every study, by its number in the
     storage."""
-    names = select(NAMES.c.study_id, NAMES.c.study_name)
+    names = select(STUDIES.c.study_id, STUDIES.c.study_name)
     found: dict[int, tuple[str, dict[str, str]]] = {
         number: (name, {}) for number, name in connection.execute(names)
     }
-    asked = select(STUDIES).where(STUDIES.c.key.in_(ATTRIBUTES_READ))
+    asked = select(STUDY_ATTRIBUTES).where(STUDY_ATTRIBUTES.c.key.in_(ATTRIBUTES_READ))
     for number, key, value in connection.execute(asked):
         if number in found:
             found[number][1][key] = value
@@ -271,13 +279,13 @@ def _studies(connection: Connection, damaged: Callable[[str, str], None]) -> lis
             study.last = max(filter(None, (study.last, last)), default=None)
     tests = [number for number, study in found.items() if study.settings["kind"] == TEST]
     fids = (
-        select(TRIALS.c.study_id, ROLES.c.value_json, VALUES.c.value)
+        select(TRIALS.c.study_id, TRIAL_ATTRIBUTES.c.value_json, VALUES.c.value)
         .select_from(
-            TRIALS.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id).join(
+            TRIALS.join(TRIAL_ATTRIBUTES, TRIAL_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id).join(
                 VALUES, VALUES.c.trial_id == TRIALS.c.trial_id
             )
         )
-        .where(ROLES.c.key == "role", TRIALS.c.study_id.in_(tests), valid)
+        .where(TRIAL_ATTRIBUTES.c.key == "role", TRIALS.c.study_id.in_(tests), valid)
     )
     for number, role, fid in connection.execute(fids):
         study = found[number]
@@ -362,8 +370,6 @@ def listed_alternation(
     search = study.settings["search"]
     generation = [half for half in halves if half.what == "generation"]
     running = study.driver is not None and study.driver.alive()
-    each = search["budget"] // search["images_per_evaluation"]
-    each += search["training_budget"] // search["training_steps"]
     measured = sum(half.evaluations for half in halves)
     failed = sum(half.failed for half in halves)
     return Listed(
@@ -374,7 +380,7 @@ def listed_alternation(
         methods=(search["training_optimiser"], *search["optimisers"]),
         evaluations=measured,
         failed=failed,
-        budgeted=int(each * search["rounds"]),
+        budgeted=evaluations_of_rounds(study.settings),
         state=_state(running, ended, measured, failed),
         lowest_value=min(
             (h.lowest_value for h in generation if h.lowest_value is not None), default=None

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from search.measurement import with_metric
 from trials.record.kinds import TEST, what_is_searched
-from trials.results.listing import ROLES, VALUES, StudySummary
+from trials.results.listing import TRIAL_ATTRIBUTES, VALUES, StudySummary
 from trials.results.tally import Trial
 
 TRIALS = table(
@@ -82,7 +82,7 @@ def new_rows(
     """
     new = and_(TRIALS.c.study_id == number, TRIALS.c.trial_id > after, TRIALS.c.trial_id <= last)
     attributes = _attributes(connection, new, summary)
-    images = ROLES.alias()
+    images = TRIAL_ATTRIBUTES.alias()
     asked = (
         select(
             *(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state),
@@ -110,16 +110,18 @@ def _attributes(
     trials: sqlalchemy.FromClause = TRIALS
     some, keys = new, ("role", "seed", *errors)
     if summary.settings["kind"] != TEST:
-        probes = ROLES.alias()
+        probes = TRIAL_ATTRIBUTES.alias()
         trials = TRIALS.outerjoin(
             probes, and_(probes.c.trial_id == TRIALS.c.trial_id, probes.c.key == "probe")
         )
         some = and_(new, or_(state == "FAIL", probes.c.value_json.in_(FIRST)))
         keys = ("reason", "probe", "role", "strategy", *errors)
     told = (
-        select(TRIALS.c.trial_id, ROLES.c.key, ROLES.c.value_json)
-        .select_from(trials.join(ROLES, ROLES.c.trial_id == TRIALS.c.trial_id))
-        .where(some, ROLES.c.key.in_(keys))
+        select(TRIALS.c.trial_id, TRIAL_ATTRIBUTES.c.key, TRIAL_ATTRIBUTES.c.value_json)
+        .select_from(
+            trials.join(TRIAL_ATTRIBUTES, TRIAL_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id)
+        )
+        .where(some, TRIAL_ATTRIBUTES.c.key.in_(keys))
     )
     for trial, key, text in connection.execute(told):
         found[trial]["error" if key in errors else key] = text

@@ -18,6 +18,7 @@ from trials.record.kinds import (
     SEARCH,
     TEST,
     evaluations_of_one,
+    final_test_study,
     reported_metric,
     tests_in_all,
     what_is_searched,
@@ -61,7 +62,7 @@ def search_progress(
         "training steps" if trains else "images",
         tuple(methods),
         _controls(searches, controls),
-        seconds_left(at, settings, open_, max(0, test.total - test.done)),
+        seconds_left(at, settings, open_, max(0, test.total - (test.done if tested else 0))),
     )
 
 
@@ -126,15 +127,8 @@ def _untested(record: Record) -> MethodProgress:
     """The final test that has not begun."""
     settings = record.settings
     total = tests_in_all(settings)
-    return MethodProgress(
-        f"{settings['search_name']}-{TEST}",
-        None,
-        reported_metric(settings),
-        0,
-        0,
-        total,
-        total == 0,
-    )
+    study = final_test_study(settings["search_name"])
+    return MethodProgress(study, None, reported_metric(settings), 0, 0, total, total == 0)
 
 
 def _lowest(record: Record, since: datetime | None) -> Value | None:

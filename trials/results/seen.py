@@ -136,7 +136,9 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         studies: its studies, at least one.
     """
     running = entry.state == "running"
-    test = next((s for s in studies if s.summary.settings["kind"] == TEST), None)
+    # A test that was reopened counts for nothing: its winners may change.
+    tests_ = (s for s in studies if s.summary.settings["kind"] == TEST)
+    test = next((s for s in tests_ if not s.summary.retried.reopened), None)
     tests = {} if test is None else _final_tests(test)
     order = {name: place for place, name in enumerate(entry.methods)}
     searching = [s for s in studies if s.summary.settings["kind"] == SEARCH]

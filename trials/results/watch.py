@@ -20,12 +20,13 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, Engine
 
 from search.progress import Value
+from search.user_code import in_one_line
 from trials.lab import Lab
-from trials.record.databases import first_line, one_line, reading_engine, sqlite_file
+from trials.record.databases import one_line, reading_engine, sqlite_file
 from trials.record.kinds import TEST
 from trials.results.announced import announcements
 from trials.results.listing import (
-    ROLES,
+    TRIAL_ATTRIBUTES,
     StudySummary,
     by_search,
     latest_first,
@@ -118,6 +119,7 @@ class Watch:
     def _read(self) -> tuple[list[SearchSeen], list[str]]:
         """The searches of the record, and a line for each study that is damaged."""
         url, file = self._lab.record_url, sqlite_file(self._lab.record_url)
+        self._later = 0
         if file is not None and not file.exists():
             self._forget(())
             return [], []
@@ -212,7 +214,7 @@ class Watch:
                 try:
                     tally.add(row.trial())
                 except Damage as fault:
-                    tally.leave_out(row.trial_id, f"trial {row.number}: {_said(fault)}")
+                    tally.leave_out(row.trial_id, f"trial {row.number}: {in_one_line(fault)}")
         error = self._error_of(connection, number, summary, tally)
         controls = self._controls_of(number, summary, tally)
         return Followed(self._texts[number][0], number, summary, tally, error, controls)
@@ -225,8 +227,10 @@ class Watch:
             return None
         known = self._errors.get(number)
         if known is None or known[0] != tally.lowest_id:
-            asked = ROLES.c.key.in_(error_names(summary))
-            query = select(ROLES.c.value_json).where(ROLES.c.trial_id == tally.lowest_id, asked)
+            asked = TRIAL_ATTRIBUTES.c.key.in_(error_names(summary))
+            query = select(TRIAL_ATTRIBUTES.c.value_json).where(
+                TRIAL_ATTRIBUTES.c.trial_id == tally.lowest_id, asked
+            )
             text = connection.scalar(query)
             known = self._errors[number] = (tally.lowest_id, _number(text))
         return known[1]
@@ -238,7 +242,7 @@ class Watch:
             try:
                 found = controls_in(summary.settings, tally.first)
             except Damage as fault:
-                tally.damaged.append(f"its first strategies: {_said(fault)}")
+                tally.damaged.append(f"its first strategies: {in_one_line(fault)}")
                 found = {}
             known = self._controls[number] = (len(tally.first), found)
         return known[1]
@@ -259,19 +263,15 @@ class Watch:
                 entry = listed(name, summaries)
                 found.append(seen(entry, [by_summary[id(s)] for s in summaries]))
             except Damage as fault:
-                problems.append(f"search {name} is damaged and left out: {_said(fault)}")
+                problems.append(f"search {name} is damaged and left out: {in_one_line(fault)}")
         for name, summary in alternations.items():
             try:
                 halves = [half for half in found if half.alternation == name]
                 entry = listed_alternation(self._lab, name, summary, halves)
                 found.append(alternation_seen(entry, summary.driver, halves))
             except Damage as fault:
-                problems.append(f"alternation {name} is damaged and left out: {_said(fault)}")
+                problems.append(f"alternation {name} is damaged and left out: {in_one_line(fault)}")
         return latest_first(found)
-
-
-def _said(fault: Exception) -> str:
-    return f"{type(fault).__name__}: {first_line(fault)}"
 
 
 def _same_trials(before: StudySummary, now: StudySummary) -> bool:

@@ -184,7 +184,8 @@ class Tested(Group):
     controls: Annotated[list[str], Flag("NAME,…")] = Field(
         [*USUAL_CONTROLS],
         description="Strategies that need no search, tested together with the winners: any of "
-        f"{', '.join(CONTROLS)}; or {START}, the strategy that the search starts from.",
+        f"{', '.join(CONTROLS)}; or {START}, the strategy that the search starts from. In a study "
+        "file, [] tests none.",
     )
     test_images: Annotated[Count, Flag("IMAGES")] = Field(
         2000, description="Images generated for each seed."

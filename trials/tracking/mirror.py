@@ -174,15 +174,17 @@ class Mirror:
         self,
         name: str,
         files: Iterable[Path],
-        metrics: Mapping[str, Sequence[float]],
-        description: str = "",
+        metric: str,
+        values: Mapping[int, float],
+        description: str,
     ) -> None:
-        """Attach files to the run of an alternation, log its metrics round by round, and end it.
+        """Attach files to the run of an alternation, log its metric round by round, and end it.
 
         Args:
             name: of the alternation.
             files: to attach.
-            metrics: the value of each round.
+            metric: its key.
+            values: of the metric, by round.
             description: in Markdown.
 
         Raises:
@@ -192,15 +194,9 @@ class Mirror:
             client, run = self._connected(), self._alternation(name)
             for file in files:
                 client.log_artifact(run, str(file))
-            points = [
-                Metric(key, value, 0, round_)
-                for key, values in metrics.items()
-                for round_, value in enumerate(values, 1)
-            ]
-            tags = []
-            if description:
-                tags.append(_note(description, "", client.get_run(run).data.tags))
-            client.log_batch(run, points, tags=tags)
+            points = [Metric(metric, value, 0, round_) for round_, value in values.items()]
+            tag = _note(description, "", client.get_run(run).data.tags)
+            client.log_batch(run, points, tags=[tag])
             client.set_terminated(run)
 
     def parent(self, record: Record) -> str | None:

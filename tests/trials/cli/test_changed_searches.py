@@ -26,6 +26,7 @@ from trials.record.record import Record
 from trials.record.renaming import renaming_of
 from trials.record.searches import refuse_taken, search_names
 from trials.record.studies import studies_of, study_names
+from trials.results.announced import Announced, announced
 from trials.tracking.mirror import Mirror
 
 Autonat = Callable[..., tuple[int, str, str]]
@@ -218,6 +219,19 @@ def test_one_that_runs_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> 
     assert search_names(lab.record_url) == ["other", "small"]
 
 
+@pytest.mark.parametrize(
+    "words", ["delete small --yes", "rename small new --yes", "rename other small2 --yes"]
+)
+def test_one_that_is_being_prepared_is_left_alone(words: str, autonat: Autonat, lab: Lab) -> None:
+    """As it is when it is resumed, or when another one takes the new name."""
+    name = "small2" if "small2" in words else "small"
+    with announced(lab, Announced(name, "digits", "generation", 2, ("tpe",), 8)):
+        code, _, err = autonat(*words.split(), "--lab", lab.folder)
+    assert code == 2
+    assert f"search {name} has been in preparation in process " in err
+    assert search_names(lab.record_url) == ["other", "small"]
+
+
 @pytest.mark.parametrize("words", ["delete small", "rename small new"])
 def test_one_that_changed_while_it_was_asked_about_stays(
     words: str, autonat: Autonat, lab: Lab, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +274,14 @@ def test_an_alternation_is_changed_with_its_rounds(autonat: Autonat, lab: Lab) -
     for words in (["delete", "whole-r1-generation"], ["rename", "whole-r1-generation", "x"]):
         code, _, err = autonat(*words, "--yes", "--lab", lab.folder)
         assert (code, line in err) == (2, True)
+    asked = search | {"learn_from": ["whole-r1-generation"]}
+    Record.create(
+        lab.record_url, "later-random", settings | {"search_name": "later", "search": asked}
+    )
+    for words in (["delete", "whole"], ["rename", "whole", "all"]):
+        code, _, err = autonat(*words, "--yes", "--lab", lab.folder)
+        assert (code, "search later, which is not finished, learns from" in err) == (2, True)
+    optuna.delete_study(study_name="later-random", storage=lab.record_url)
     assert autonat("rename", "whole", "all", "--yes", "--lab", lab.folder)[0] == 0
     assert {"all-alternation", "all-r1-generation-random"} < {*study_names(lab.record_url)}
     now = Record.open(lab.record_url, "all-r1-generation-random").settings

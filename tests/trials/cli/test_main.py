@@ -17,6 +17,7 @@ from search.strategy import GenerationStrategy
 from search.strategy_file import StrategyFile
 from tests.options import SMALL, laid_over
 from trials.lab import Lab
+from trials.objectives import measured
 from trials.record.record import Record
 from trials.record.studies import study_names
 
@@ -199,7 +200,13 @@ def test_best_json_is_reproduced_to_the_last_digit(autonat: Autonat, searched: P
     assert json.loads(out)["fids"] != list(test.values)[:2]
 
 
-def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path) -> None:
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_front_is_measured_on_unseen_seeds(
+    autonat: Autonat, searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, out, _ = autonat("front", "small", "--lab", searched, "--images", 5000, "--json")
     assert code == 0
     found = json.loads(out)["front"]
@@ -211,6 +218,10 @@ def test_the_front_is_measured_on_unseen_seeds(autonat: Autonat, searched: Path)
     assert {point["found_by"] for point in found} <= {"random", "tpe", "rule of thumb"}
     assert all((point["search_fid"] is not None) == point["searched"] for point in found)
     assert autonat("front", "small", "--lab", searched)[0] == 0
+    with monkeypatch.context() as patch:  # before there is any point of it
+        patch.setattr(measured, "replicate", interrupt)
+        code, out, err = autonat("front", "small", "--lab", searched, "--seeds", 9)
+        assert (code, out, err.splitlines()[-1]) == (130, "", "autonat: interrupted")
     line = one_line(*autonat("front", "small", "--lab", searched, "--images", 0))
     assert "--images: expected a number of at least 1, got 0" in line
 

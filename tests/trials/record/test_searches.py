@@ -52,8 +52,10 @@ def test_studies_are_found_by_what_they_are(url: str) -> None:
     begun = {n for n in ("demo-1", "demo-1-old", "both", "theirs") if has_begun(url, n)}
     assert begun == {"demo-1-old", "both"}
     assert recorded_settings(url, "both") == {"steps": 3}
-    with pytest.raises(ValueError, match="no search 'theirs' in .*; known: both-r1-training, both"):
+    with pytest.raises(ValueError, match="no search 'theirs' in .*; known: both, both-r1-training"):
         search_records(url, "theirs")
+    with pytest.raises(ValueError, match="both is an alternation; give one of its searches: both-"):
+        search_records(url, "both")
 
 
 def test_an_unknown_name_is_said_with_the_nearest_and_not_with_hundreds() -> None:

@@ -179,6 +179,22 @@ def test_an_alternation_shows_the_best_of_its_generation_halves(
     assert whole.name == "whole-alternation"
 
 
+@pytest.mark.parametrize("lacking", ["training_budget", "rounds", "training_optimiser"])
+def test_a_damaged_alternation_is_a_line_and_hides_no_other(
+    lab: Lab, look: Callable[[], Look], lacking: str
+) -> None:
+    of = {**SEARCH, "what": "both", "training_optimiser": "tpe", "rounds": 1}
+    of |= {"training_budget": 200, "training_steps": 100}
+    made(lab, "whole", "alternation", search={k: v for k, v in of.items() if k != lacking})
+    made(lab, "first", "search", "random")
+    line = f"study whole-alternation is damaged and left out: KeyError: '{lacking}'"
+    found = look()
+    assert (found.problems, [s.name for s in found.searches]) == ((line,), ["first"])
+    said: list[str] = []
+    assert [s.name for s in searches(lab, lambda _, why: said.append(why))] == ["first"]
+    assert said == [line]
+
+
 def test_a_trial_that_is_recorded_while_others_are_read_comes_whole(
     lab: Lab, look: Callable[[], Look], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +242,28 @@ def test_superseded_evaluations_count_for_nothing(lab: Lab, look: Callable[[], L
     record.supersede(record.evaluations[1:])
     found = only(look())
     assert (found.best, found.failed, found.reasons) == (Value(9.0, 0.25), 0, ())
+
+
+def test_a_final_test_that_was_reopened_is_still_to_come(
+    lab: Lab, look: Callable[[], Look]
+) -> None:
+    record = made(lab, "first", "search", "random")
+    test = made(lab, "first", "test", strategies={"random": RULE.to_json()})
+    for seed in (1, 2):
+        add(test, seed, 7.0, "random", seed=seed, images=200)
+    test.reopen()
+    with hold(lab.record_url, record.name):
+        for number in range(3):
+            add(record, number, 9.0 - number)
+            time.sleep(0.05)
+        found = only(look())
+        assert (found.tested, found.final) == (0, False)
+        assert found.images_per_second is not None
+        left = (17 * 100 + found.to_test * 200) / found.images_per_second
+        assert found.seconds_left == pytest.approx(left)
+        told = search_progress([record, test], datetime(2000, 1, 1))
+        assert told.left is not None
+        assert told.left * found.images_per_second > 17 * 100
 
 
 def test_a_study_that_takes_the_number_of_a_deleted_one_is_another(
@@ -331,6 +369,11 @@ def test_a_large_record_is_read_in_pieces_the_latest_search_first(
     first = watch.look()
     assert [search.name for search in first.searches] == ["new"]
     assert first.problems == ("reading the record: 1 of 2 searches so far",)
+    file = lab.folder / "record.db"
+    file.rename(away := file.with_name("away.db"))
+    watch.catch_up()  # it ends, although there is nothing to read
+    away.rename(file)
+    watch.look(fresh_for=0)
     watch.catch_up()
     assert {search.name for search in watch.look().searches} == {"old", "new"}
 
