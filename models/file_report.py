@@ -5,23 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
+from torch import Tensor, nn
 
 from models.checkpoint_kinds import CheckpointKind, kind_of_file, kind_of_names
 from models.generators import halton, muse, published, titok_generator
-from models.generators.amused import amused_sizes
-from models.generators.halton import halton_config
+from models.generators.amused import MODELS, amused_sizes
+from models.generators.halton import HaltonNetwork, halton_config
+from models.generators.nat import NAT
 from models.generators.published import config_from_shapes
-from models.generators.titok import titok_config
-from models.hub_files import PIPELINE_INDEX, read_checkpoint, read_config, tensors_of
-from models.state_dicts import shapes_of
+from models.generators.titok import TiTokConfig, titok_config, titok_network
+from models.hub_files import (
+    PIPELINE_INDEX,
+    HubCheckpoint,
+    config_of,
+    read_config,
+    tensors_of,
+    weights_in,
+)
+from models.state_dicts import empty_network, shape_of, shapes_of
 from models.tensor_file import read_tensors
-from models.tokenizers.llamagen import llamagen_config
-from models.tokenizers.titok import decoding_part, titok_decoder_config
-from models.tokenizers.vqgan import vqgan_config
+from models.tokenizers.decoder import side_of
+from models.tokenizers.llamagen import LlamaGenVQ, llamagen_config
+from models.tokenizers.titok import TiTokDecoder, decoding_part, titok_decoder_config
+from models.tokenizers.vqgan import VQGAN, vqgan_config
 
-Shapes = Mapping[str, tuple[int, ...]]
+Tensors = Mapping[str, Tensor]
+MakeNetwork = Callable[[Any], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,16 @@ def report_on(path: str | Path) -> FileReport:
         return _report_on_pipeline(Path(path))
     tensors = tensors_of(path)
     found = kind_of_names(tensors)
-    shapes = shapes_of(tensors)
     numbers = sum(tensor.numel() for tensor in tensors.values())
     if found is None:
         return FileReport(None, None, "weights of an unknown kind", len(tensors), numbers)
-    sizes = _sizes(found, shapes)
+    # Only TiTok's says what shapes do not show.
+    config = config_of(Path(path)) if found.name == titok_generator.KIND else None
+    checkpoint = HubCheckpoint(tensors, {} if config is None else read_config(config), config)
+    try:
+        sizes = _sizes(found, checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{path}: it looks like {found.about}, but {error}") from None
     return FileReport(
         kind=found.name,
         role=found.role,
@@ -80,19 +96,17 @@ def report_on(path: str | Path) -> FileReport:
         sizes=sizes,
         texts=found.texts,
         also=found.also,
-        needs=() if _heads_known(path, found, sizes) else ("num_heads=N",),
+        needs=() if _heads_known(checkpoint, found, sizes) else ("num_heads=N",),
     )
 
 
-def _heads_known(path: str | Path, kind: CheckpointKind, sizes: Mapping[str, int]) -> bool:
+def _heads_known(checkpoint: HubCheckpoint, kind: CheckpointKind, sizes: Mapping[str, int]) -> bool:
     """Whether a loader knows the number of attention heads, if it needs one."""
     known = KNOWN_HEADS.get(kind.name)
     if kind.role != "generator" or known is None or sizes.get("width") in known:
         return True
-    if kind.name != titok_generator.KIND:
-        return False
-    config = read_checkpoint(path, only=())  # a config beside the weights, which are not read again
-    return config.setting(titok_generator.HEADS_SETTING, int, None) is not None
+    setting = titok_generator.HEADS_SETTING
+    return kind.name == titok_generator.KIND and checkpoint.setting(setting, int, None) is not None
 
 
 def _report_on_pipeline(folder: Path) -> FileReport:
@@ -102,37 +116,49 @@ def _report_on_pipeline(folder: Path) -> FileReport:
         made = read_config(folder / PIPELINE_INDEX).get("_class_name")
         return FileReport(None, None, f"a folder of {made}, which is not read here", 0, 0)
     sizes = amused_sizes(folder)
-    parts = [read_tensors(file).tensors for file in sorted(folder.glob("*/*model.safetensors"))]
+    weights = [weights_in(folder / model, (name,)) for model, name in MODELS.items()]
+    parts = [read_tensors(file).tensors for file in weights if file is not None]
     numbers = sum(tensor.numel() for part in parts for tensor in part.values())
     count = sum(map(len, parts))
     return FileReport(found.name, found.role, found.about, count, numbers, sizes, texts=True)
 
 
-def _sizes(kind: CheckpointKind, shapes: Shapes) -> dict[str, int]:
-    """What the shapes of a kind show; heads, which they do not show, are left out."""
-    read = SIZES.get((kind.name, kind.role))
+def _sizes(kind: CheckpointKind, checkpoint: HubCheckpoint) -> dict[str, int]:
+    """What the shapes of a kind show; heads, which they do not show, are left out.
+
+    Raises:
+        ValueError: the tensors are not all those of a network of these sizes, or the config is of
+            another one.
+    """
+    read = NETWORKS.get((kind.name, kind.role))
     if read is None:
         return {}
-    found = vars(read(shapes))
-    return {
-        n: v for n, v in found.items() if type(v) is int and n not in ("num_heads", "mlp_ratio")
-    }
+    config, make, state = read(checkpoint.tensors)
+    empty_network(lambda: make(config), shapes_of(state))
+    if isinstance(config, TiTokConfig):
+        titok_generator.require_config(checkpoint, config)
+    elif kind.role == "generator":
+        side_of(config.tokens)
+    sizes = {n: v for n, v in vars(config).items() if type(v) is int and n not in UNSHOWN}
+    if kind.name == "muse":  # codes and classes share one table
+        del sizes["codebook_size"], sizes["num_classes"]
+        sizes = {"words": len(checkpoint.tensors[muse.WORDS])} | sizes
+    return sizes
 
 
-def _muse_config(shapes: Shapes) -> Any:
-    """The sizes of MUSE-Pytorch's network for classes, with all its words taken for codes."""
-    words, width = shapes["token_emb.word_embeddings.weight"]
-    classes = {
-        "context_embed.word_embeddings.weight": (2, width),
-        "token_emb.position_embeddings.weight": (
-            shapes["token_emb.position_embeddings.weight"][0] - 1,
-            width,
-        ),
-    }
-    config = config_from_shapes({**shapes, **classes}, 1)
-    return SimpleNamespace(
-        words=words, tokens=config.tokens, width=config.width, depth=config.depth
-    )
+def _nat(state: Tensors) -> tuple[Any, MakeNetwork, Tensors]:
+    return config_from_shapes(shapes_of(state), 1), NAT, state
+
+
+def _muse(state: Tensors) -> tuple[Any, MakeNetwork, Tensors]:
+    """MUSE-Pytorch's network for classes, with as many of its words taken for codes as can be."""
+    words = shape_of(shapes_of(state), muse.WORDS, 2, "a checkpoint of MUSE-Pytorch")[0]
+    return _nat(muse.as_nat(state, words - 3))
+
+
+def _titok_tokenizer(state: Tensors) -> tuple[Any, MakeNetwork, Tensors]:
+    used = decoding_part(state)
+    return titok_decoder_config(shapes_of(used)), TiTokDecoder, used
 
 
 KNOWN_HEADS: Mapping[str, Collection[int]] = {
@@ -142,13 +168,27 @@ KNOWN_HEADS: Mapping[str, Collection[int]] = {
     "titok": titok_generator.HEADS,
 }
 """The widths of the networks whose number of heads is known, by their kind."""
-SIZES: Mapping[tuple[str, str], Callable[[Shapes], Any]] = {
-    ("nat", "generator"): lambda shapes: config_from_shapes(shapes, 1),
-    ("muse", "generator"): _muse_config,
-    ("halton", "generator"): lambda shapes: halton_config(shapes, 1),
-    ("titok", "generator"): lambda shapes: titok_config(shapes, 1),
-    ("titok", "tokenizer"): lambda shapes: titok_decoder_config(decoding_part(shapes)),
-    ("vqgan", "tokenizer"): vqgan_config,
-    ("llamagen", "tokenizer"): llamagen_config,
+UNSHOWN = ("num_heads", "mlp_ratio")
+NETWORKS: Mapping[tuple[str, str], Callable[[Tensors], tuple[Any, MakeNetwork, Tensors]]] = {
+    ("nat", "generator"): _nat,
+    ("muse", "generator"): _muse,
+    ("halton", "generator"): lambda state: (
+        halton_config(shapes_of(state), 1),
+        HaltonNetwork,
+        state,
+    ),
+    ("titok", "generator"): lambda state: (
+        titok_config(shapes_of(state), 1),
+        titok_network,
+        state,
+    ),
+    ("titok", "tokenizer"): _titok_tokenizer,
+    ("vqgan", "tokenizer"): lambda state: (vqgan_config(shapes_of(state)), VQGAN, state),
+    ("llamagen", "tokenizer"): lambda state: (
+        llamagen_config(shapes_of(state)),
+        LlamaGenVQ,
+        state,
+    ),
 }
-"""Reads the sizes of each kind from the shapes of its tensors."""
+"""Reads the sizes of each kind from its tensors: a config, what makes a network of it, and the
+tensors by the network's names."""

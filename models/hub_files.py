@@ -6,7 +6,7 @@ name.bin, with name.json or name.yaml beside it. The config of a single file may
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from typing import Any
 from torch import Tensor
 
 from models.regular_files import not_a_file
-from models.tensor_file import read_tensors
+from models.tensor_file import SHARDS, read_tensors
 from search.reading import read_json, read_yaml
 
 CONFIG = "config.json"
 PIPELINE_INDEX = "model_index.json"
 """Marks a folder of diffusers with several models."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
-"""The names of weights in a folder, in the order of preference."""
+"""The names of weights in a folder, in the order of preference; each may be cut into several files,
+with an index of them beside it."""
 CONFIG_ENDINGS = (".json", ".yaml", ".yml")
 
 
@@ -50,20 +51,27 @@ class HubCheckpoint:
         Args:
             name: its place, such as "model.generator.num_attention_heads".
             kind: its type.
-            default: returned if the config does not have it.
+            default: returned if the config does not have it, or has null.
 
         Raises:
             ValueError: the value is of another type; the line names file, place and value.
         """
-        found: Any = self.config
-        for part in name.split("."):
-            if not isinstance(found, Mapping) or part not in found:
-                return default
-            found = found[part]
+        found = self.told(name)
+        if found is None:
+            return default
         if type(found) is not kind:
             raise ValueError(
                 f"{self.config_path}: expected {name} of type {kind.__name__}, got {found!r}"
             )
+        return found
+
+    def told(self, name: str) -> Any:
+        """Return the value of any type at a place of the config; None if there is none."""
+        found: Any = self.config
+        for part in name.split("."):
+            if not isinstance(found, Mapping) or part not in found:
+                return None
+            found = found[part]
         return found
 
 
@@ -79,24 +87,48 @@ def read_checkpoint(path: str | Path, only: tuple[str, ...] = ("",)) -> HubCheck
             several models, or a file is damaged.
     """
     path = Path(path)
-    if not path.is_dir():
-        beside = (path.with_suffix(ending) for ending in CONFIG_ENDINGS)
-        config = next((file for file in beside if file != path and file.is_file()), None)
-        content = {} if config is None else read_config(config)
-        return HubCheckpoint(read_tensors(path, only).tensors, content, config)
-    if (path / PIPELINE_INDEX).is_file() and not (path / CONFIG).is_file():
-        made = read_config(path / PIPELINE_INDEX).get("_class_name")
-        raise ValueError(f"{path}: expected a folder of one model, got one of {made} with several")
-    if not (path / CONFIG).is_file():
-        raise ValueError(
-            f"{path}: expected a folder with a model's {CONFIG}, got one without it; a file of "
-            "weights is named by its own path"
-        )
-    content = read_config(path / CONFIG)
-    weights = next((path / name for name in WEIGHTS if (path / name).is_file()), None)
+    config = config_of(path)
+    content = {} if config is None else read_config(config)
+    weights = weights_in(path) if path.is_dir() else path
     if weights is None:
         raise ValueError(f"{path}: it lacks its weights, {' or '.join(WEIGHTS[:2])}")
-    return HubCheckpoint(read_tensors(weights, only).tensors, content, path / CONFIG)
+    return HubCheckpoint(read_tensors(weights, only).tensors, content, config)
+
+
+def config_of(path: Path) -> Path | None:
+    """The config in a folder of one model, or beside a file of weights; None if a file has none.
+
+    Raises:
+        ValueError: a folder lacks it, or holds several models.
+    """
+    if not path.is_dir():
+        if path.name.endswith(SHARDS):
+            beside = [path.with_name(CONFIG)]
+        else:
+            beside = [path.with_suffix(ending) for ending in CONFIG_ENDINGS]
+        return next((file for file in beside if file != path and file.is_file()), None)
+    if (path / CONFIG).is_file():
+        return path / CONFIG
+    if (path / PIPELINE_INDEX).is_file():
+        made = read_config(path / PIPELINE_INDEX).get("_class_name")
+        raise ValueError(f"{path}: expected a folder of one model, got one of {made} with several")
+    if any(path.glob(f"*/{CONFIG}")):
+        raise ValueError(f"{path}: it lacks {PIPELINE_INDEX}, which says what its models are")
+    raise ValueError(
+        f"{path}: expected a folder with a model's {CONFIG}, got one without it; a file of weights "
+        f"is named by its own path, and several files by that of their {SHARDS[1:]}"
+    )
+
+
+def weights_in(folder: Path, names: Iterable[str] = WEIGHTS) -> Path | None:
+    """The weights in a folder: a file, or the index of several; None if there are none.
+
+    Args:
+        folder: the folder.
+        names: of files, in the order of preference.
+    """
+    places = (folder / f"{name}{ending}" for name in names for ending in ("", SHARDS))
+    return next((place for place in places if place.is_file()), None)
 
 
 def tensors_of(path: str | Path) -> dict[str, Tensor]:

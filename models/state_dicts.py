@@ -53,11 +53,25 @@ def with_weights(make: Callable[[], Network], state: Mapping[str, Tensor]) -> Ne
     Raises:
         ValueError: tensors are missing, unexpected or misshapen; the first few are named.
     """
-    with without_numbers():
-        network = make()
-    check_shapes(shapes_of(state), shapes_of(network.state_dict()))
+    network = empty_network(make, shapes_of(state))
     network.load_state_dict(dict(state), assign=True)
     return network.float().eval()
+
+
+def empty_network(make: Callable[[], Network], shapes: Mapping[str, tuple[int, ...]]) -> Network:
+    """Make a network without numbers, after a look whether tensors of these shapes are its own.
+
+    Args:
+        make: makes the network.
+        shapes: of the tensors of a checkpoint, by the network's names.
+
+    Raises:
+        ValueError: tensors are missing, unexpected or misshapen; the first few are named.
+    """
+    with without_numbers():
+        network = make()
+    check_shapes(shapes, shapes_of(network.state_dict()))
+    return network
 
 
 def check_shapes(

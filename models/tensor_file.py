@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from models.regular_files import not_a_file
+from search.reading import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ UNKNOWN = (2, 0)
 
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Parts that torch.compile and similar wrappers insert into names."""
+
+SHARDS = ".index.json"
+"""The end of the name of a file that says which tensor is in which of several files."""
 
 UNUSED = ("position_ids", "n_averaged", "codebook_used")
 """Endings of the names of buffers that no network here needs; public loaders drop them, too."""
@@ -83,18 +87,14 @@ def read_tensors(path: str | Path, only: tuple[str, ...] = ("",)) -> TensorFile:
     torch.compile ("_orig_mod.") are removed from names, and useless buffers are dropped.
 
     Args:
-        path: the file.
+        path: the file; or the index of several files, such as model.safetensors.index.json.
         only: the beginnings of the names to read; the numbers of other tensors stay on disk.
 
     Raises:
         ValueError: the file is not a regular file, holds no tensors or is damaged, or a tensor is
             quantised, sparse, without content or not finite; the line names file and tensor.
     """
-    head = _first_bytes(path)
-    if head[8:9] == b"{" and not head.startswith(b"PK"):
-        found, metadata = _load_safetensors(path)
-    else:
-        found, metadata = _weights_among(path, load_torch(path)), {}
+    found, metadata = _read_shards(Path(path)) if str(path).endswith(SHARDS) else _read_file(path)
     try:
         plain = _plain_names(found)
         tensors = {name: tensor for name, tensor in plain.items() if name.startswith(only)}
@@ -102,6 +102,32 @@ def read_tensors(path: str | Path, only: tuple[str, ...] = ("",)) -> TensorFile:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return TensorFile({name: tensor.detach() for name, tensor in tensors.items()}, metadata)
+
+
+def _read_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a file as they are, and its metadata."""
+    head = _first_bytes(path)
+    if head[8:9] == b"{" and not head.startswith(b"PK"):
+        return _load_safetensors(path)
+    return _weights_among(path, load_torch(path)), {}
+
+
+def _read_shards(index: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of several files, which an index beside them names."""
+    if (reason := not_a_file(index)) is not None:
+        raise ValueError(f"{index}: {reason}")
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not (isinstance(places, dict) and places and all(map(_is_file_name, places.values()))):
+        raise ValueError(f"{index}: expected weight_map with the name of a file for each tensor")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted({*places.values()}):
+        tensors |= _read_file(index.with_name(name))[0]
+    return tensors, {}
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).name == value and not value.endswith(SHARDS)
 
 
 def _why_not_loaded(path: str | Path, head: bytes) -> str:
@@ -195,7 +221,8 @@ def check_types(folder: str | Path, stem: str) -> None:
 
 def _first_bytes(path: str | Path) -> bytes:
     if (reason := not_a_file(path)) is not None:
-        raise ValueError(f"{path}: {reason}")
+        hint = "; name the file of weights in it" if Path(path).is_dir() else ""
+        raise ValueError(f"{path}: {reason}{hint}")
     try:
         with open(path, "rb") as file:
             return file.read(512)

@@ -4,7 +4,7 @@ Every schedule is first mapped to [-1, 1] over its range. Mask ratios become, on
 share of the tokens that each step settles, so that they fall by construction; the other schedules
 follow the scale of their bound. The values over the steps are then a sum of cosines: order 0 is the
 level, order 1 the slope, order 2 the bend and so on. Levels and slopes alone describe a strategy
-with eight numbers; with all orders nothing is lost.
+with seven numbers; with all orders nothing is lost.
 
 A searched choice adds a coordinate for each of its values: 1 for the chosen one, 0 for the others.
 """
@@ -28,7 +28,7 @@ LOWEST_SHARE = 1e-3
 at every step anyway."""
 LOG_SHARE_RANGE = 2.5
 COARSE_ORDER = 1
-"""The highest coarse order: levels and slopes, which describe a strategy with eight numbers."""
+"""The highest coarse order: levels and slopes, which describe a strategy with seven numbers."""
 
 
 class Coordinates:

@@ -42,6 +42,16 @@ def require_test_seeds(where: str, seeds: Iterable[int]) -> None:
     require_distinct(where, seeds)
 
 
+def require_images(images: object) -> None:
+    """Refuse a number of images that is not a whole one above 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not (is_count(images) and images):
+        raise ValueError(f"images: expected a whole number above 0, got {shown(images)}")
+
+
 @dataclass(frozen=True)
 class FinalTest:
     """The number to report for a strategy: measured on seeds that the search never saw.

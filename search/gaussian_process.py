@@ -227,10 +227,10 @@ def _negative_log_posterior(
     weighted = distances * np.exp(-2 * theta[:count])[:, None, None]
     root = np.sqrt(5 * weighted.sum(0))
     decay = np.exp(-root)
-    matern = (1 + root + root**2 / 3) * decay
+    kernel = (1 + root + root**2 / 3) * decay
     signal, seed, offset, noise = np.exp(2 * theta[count:])
     shared = signal + seed * same
-    covariance = shared * matern + offset * same + MEAN_VARIANCE
+    covariance = shared * kernel + offset * same + MEAN_VARIANCE
     covariance[np.diag_indices_from(covariance)] += noise + JITTER
     factor = cholesky(covariance, lower=True)
     inverse = cho_solve((factor, True), np.eye(len(y)))
@@ -240,8 +240,8 @@ def _negative_log_posterior(
     slope = 0.5 * outer * shared * (1 + root) * decay * (5 / 3)
     gradient = np.empty_like(theta)
     gradient[:count] = -np.tensordot(weighted, slope, axes=([1, 2], [0, 1]))
-    gradient[count] = -np.sum(outer * matern) * signal
-    gradient[count + 1] = -np.sum(outer * matern * same) * seed
+    gradient[count] = -np.sum(outer * kernel) * signal
+    gradient[count + 1] = -np.sum(outer * kernel * same) * seed
     gradient[count + 2] = -np.sum(outer * same) * offset
     gradient[count + 3] = -np.trace(outer) * noise
     away = (theta - medians) / deviations

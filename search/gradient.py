@@ -76,6 +76,17 @@ def checked_gradient(found: object, steps: int) -> Gradient:
     if not isinstance(found, Gradient):
         raise ValueError(f"gradient: expected a Gradient, got {shown(found)}")
     length = sum(SCHEDULES[name].length(steps) for name in DIFFERENTIABLE)
+    try:
+        return _checked(found, steps, length)
+    except TypeError:
+        raise ValueError(
+            f"gradient: expected {length} numbers and {steps} covariances of numbers, got "
+            f"{shown(found.values)} and {shown(found.covariances)}"
+        ) from None
+
+
+def _checked(found: Gradient, steps: int, length: int) -> Gradient:
+    """See `checked_gradient`; a TypeError is raised where there is something else than numbers."""
     if len(found.values) != length or len(found.covariances) != steps:
         raise ValueError(
             f"gradient: expected {length} values and {steps} covariances for T = {steps}, got "

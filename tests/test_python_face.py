@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import autonat
+from trials.objectives.simulated import SimulatedObjective
 
 DOCS = Path(__file__).parents[1] / "docs"
 SMALL: dict[str, Any] = {
@@ -132,6 +133,9 @@ def test_a_search_without_a_name_is_found_again_by_its_settings() -> None:
     ):
         with pytest.raises(ValueError, match=line):
             autonat.evaluate(first.best, "simulated", progress=False, **given)
+    for word in ("metric", "image"):
+        with pytest.raises(ValueError, match=f"{word}: expected no settings beside an instance of"):
+            autonat.evaluate(first.best, SimulatedObjective(), progress=False, **{word: 3})
     with pytest.raises(ValueError, match="strategy: expected a strategy, a strategy file or its"):
         autonat.evaluate(None, "simulated")
     with pytest.raises(ValueError, match="resume: expected True or False, got 'first'; name="):

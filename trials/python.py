@@ -312,6 +312,11 @@ def evaluate(
         settings = {**settings_here(strategy, url, settings, folder), **settings}
     else:
         name = objective if isinstance(objective, str) else _name_of(objective)
+    if own is not None and settings:
+        raise ValueError(
+            f"{next(iter(settings))}: expected no settings beside an instance of {name}, which has "
+            "its own"
+        )
     with LiveProgress(progress) as live:
         made = prepared(name, settings, Lab.open(Path(lab)).folder, live, own)
         if objective is None and isinstance(strategy, StrategyFile):

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from models.data.prompts import read_prompts
 from models.flops import counted_flops
-from models.generators.amused_texts import PromptEncoder, load_prompt_encoder
+from models.generators.amused_texts import PromptEncoder, lacking_words, load_prompt_encoder
 from models.generators.conditions import Conditions
 from models.hashes import tensors_hash
-from models.hub_files import PIPELINE_INDEX, HubCheckpoint, read_config
+from models.hub_files import PIPELINE_INDEX, HubCheckpoint, read_config, weights_in
 from models.state_dicts import with_weights, without_numbers
 from models.tensor_file import read_tensors
 from models.tokenizers.decoder import Decoder, GridDecoder
@@ -33,18 +33,14 @@ AESTHETIC_SCORE = 6.0
 """The score, of 10, that images are asked to have; the default of the public pipeline."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PIPELINE = "AmusedPipeline"
-NEEDED = (
-    PIPELINE_INDEX,
-    "scheduler/scheduler_config.json",
-    "transformer/config.json",
-    f"transformer/{WEIGHTS}",
-    "vqvae/config.json",
-    f"vqvae/{WEIGHTS}",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "tokenizer/tokenizer_config.json",
-)
-"""The files of a folder as diffusers saves it, besides those with the words of the tokenizer."""
+SCHEDULER = "scheduler/scheduler_config.json"
+NEEDED = (PIPELINE_INDEX, SCHEDULER, "tokenizer/tokenizer_config.json")
+"""The files of a folder as diffusers saves it, besides those of models and of the tokenizer's
+words."""
+MODELS = {"transformer": WEIGHTS, "vqvae": WEIGHTS, "text_encoder": "model.safetensors"}
+"""The folders of its models, and the names of their weights."""
+VARIANT = "fp16"
+"""Of weights, beside the usual ones; the public folders have both."""
 
 
 class AmusedGenerator:
@@ -167,15 +163,8 @@ def load_amused(
     _check_folder(folder)
     texts = read_prompts(prompts) if isinstance(prompts, str | Path) else tuple(prompts or ())
     network = load_network(folder / "transformer")
-    config, place = network.config, folder / "scheduler" / "scheduler_config.json"
-    scheduler = HubCheckpoint({}, read_config(place), place)
-    codes, words = config.codebook_size, config.vocab_size
-    mask = scheduler.setting("mask_token_id", int, None)
-    if mask is None or not codes <= mask < words:
-        raise ValueError(
-            f"{place}: expected mask_token_id in [{codes}, {words}), the words that are not codes, "
-            f"got {mask}"
-        )
+    config = network.config
+    mask = _mask_token(folder, config.codebook_size, config.vocab_size)
     side = config.sample_size
     decoder = GridDecoder(functools.partial(load_vq_model, folder / "vqvae"), (side, side))
     tokenizer, encoder = decoder.tokenizer, load_prompt_encoder(folder)
@@ -196,7 +185,7 @@ def load_network(folder: Path) -> Any:
         ValueError: diffusers is not installed, or a file is missing or not valid.
     """
     content = read_config(folder / "config.json")
-    state = read_tensors(folder / WEIGHTS).tensors
+    state = read_tensors(weights_in(folder, (WEIGHTS,)) or folder / WEIGHTS).tensors
     try:
         network = with_weights(lambda: network_of(content), state)
     except ValueError as error:
@@ -234,16 +223,35 @@ def amused_sizes(folder: Path) -> dict[str, int]:
         ValueError: a file is missing or not valid.
     """
     _check_folder(folder)
-    found = {}
-    for name, file in (
-        ("codebook_size", "transformer/config.json"),
-        ("sample_size", "transformer/config.json"),
-        ("mask_token_id", "scheduler/scheduler_config.json"),
-    ):
-        value = HubCheckpoint({}, read_config(folder / file), folder / file).setting(name, int, 0)
-        found[name] = int(value)
-    codes, side, mask = found.values()
+    place = folder / "transformer" / "config.json"
+    config = HubCheckpoint({}, read_config(place), place)
+    names = ("codebook_size", "sample_size", "vocab_size")
+    codes, side, words = found = [config.setting(name, int, None) for name in names]
+    if None in found:
+        raise ValueError(f"{place}: it lacks {names[found.index(None)]}")
+    mask = _mask_token(folder, codes, words)
     return {"codebook_size": codes, "tokens": side**2, "mask_token": mask}
+
+
+def _mask_token(folder: Path, codes: int, words: int) -> int:
+    """The number of the mask token, which the scheduler's config has.
+
+    Args:
+        folder: of aMUSEd.
+        codes: K.
+        words: the words of the network, of which the first K are codes.
+
+    Raises:
+        ValueError: it is missing, or is a code or no word.
+    """
+    place = folder / SCHEDULER
+    mask = HubCheckpoint({}, read_config(place), place).setting("mask_token_id", int, None)
+    if mask is None or not codes <= mask < words:
+        raise ValueError(
+            f"{place}: expected mask_token_id in [{codes}, {words}), the words that are not codes, "
+            f"got {mask}"
+        )
+    return int(mask)
 
 
 @functools.cache
@@ -266,10 +274,21 @@ def pass_flops(config: str, context_tokens: int) -> int:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of aMUSEd, as diffusers saves it")
-    lacking = [name for name in NEEDED if not (folder / name).is_file()]
+    configs = [f"{model}/config.json" for model in MODELS]
+    lacking = [name for name in (*NEEDED, *configs) if not (folder / name).is_file()]
+    weights = [
+        f"{model}/{name}"
+        for model, name in MODELS.items()
+        if weights_in(folder / model, (name,)) is None
+    ]
+    lacking += weights
+    lacking += [f"tokenizer/{name}" for name in lacking_words(folder / "tokenizer")]
     if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ValueError(f"{folder}: not a whole folder of aMUSEd: it lacks {lacking[0]}{more}")
+        variant = bool(weights) and any(folder.glob(f"*/*.{VARIANT}.*safetensors"))
+        raise ValueError(
+            f"{folder}: not a whole folder of aMUSEd: it lacks {', '.join(lacking)}"
+            + f"; the variant {VARIANT} is not read" * variant
+        )
     made = read_config(folder / PIPELINE_INDEX).get("_class_name")
     if made != PIPELINE:
         raise ValueError(f"{folder}: expected a folder of {PIPELINE}, got one of {made}")

@@ -76,24 +76,25 @@ class PromptEncoder:
         return self
 
 
+def lacking_words(folder: Path) -> list[str]:
+    """The names of the files that a tokenizer's folder lacks of those with its words."""
+    held = {path.name for path in folder.glob("*")}
+    return sorted((OLDER if held & OLDER and WORDS not in held else {WORDS}) - held)
+
+
 def load_prompt_encoder(folder: Path) -> PromptEncoder:
     """Load the encoder from a folder as diffusers saves it.
 
     Args:
-        folder: the folder with the folders text_encoder and tokenizer.
+        folder: the folder with the whole folders text_encoder and tokenizer.
 
     Raises:
         ValueError: transformers is not installed, or a file is missing or not valid.
     """
     transformers = import_transformers()
     words, encoder = folder / "tokenizer", folder / "text_encoder"
-    held = {path.name for path in words.glob("*")}
-    needed = OLDER if held & OLDER and WORDS not in held else {WORDS}
-    for name in sorted(needed - held):
-        raise ValueError(f"{folder}: not a whole folder of aMUSEd: it lacks tokenizer/{name}")
-    for name in held:
-        if name.endswith(".json"):
-            read_json(words / name)  # names the file if it is cut off, which transformers does not
+    for place in words.glob("*.json"):
+        read_json(place)  # names the file if it is cut off, which transformers does not
     try:
         return PromptEncoder(
             *read_text_model(

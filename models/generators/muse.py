@@ -7,6 +7,7 @@ K: codebook size, L: tokens per image.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from models.state_dicts import shape_of, shapes_of
 from models.tensor_file import read_tensors
 from models.tokenizers.tokenizer import load_tokenizer
 
+logger = logging.getLogger(__name__)
+
 HEADS = {768: 12, 1152: 16}
 """The number of attention heads, which no shape shows, by the width of the published networks."""
 
+PUBLISHED_CLASSES = 1000
 WORDS = "token_emb.word_embeddings.weight"
 POSITIONS = "token_emb.position_embeddings.weight"
 NORM = "token_emb.LayerNorm."
@@ -50,8 +54,16 @@ def load_muse_generator(
     Raises:
         ValueError: a file is missing or not valid, or the files do not fit together.
     """
+    state = _state_in(path)  # before the tokenizer, which suits no network of another kind
     codes = load_tokenizer(tokenizer).codebook_size
-    return with_files(load_muse(path, codes, num_heads), path, tokenizer, prompts)
+    nat = _network(path, state, codes, num_heads)
+    classes = nat.config.num_classes
+    if classes not in (None, PUBLISHED_CLASSES):
+        logger.warning(
+            "%s: of its %d words, %d are taken for codes, as the tokenizer has, and %d for classes",
+            *(path, len(state[WORDS]), codes, classes),
+        )
+    return with_files(nat, path, tokenizer, prompts)
 
 
 def load_muse(path: str | Path, codebook_size: int, num_heads: int | None = None) -> NAT:
@@ -70,9 +82,24 @@ def load_muse(path: str | Path, codebook_size: int, num_heads: int | None = None
         ValueError: the file does not exist or is not such a checkpoint, tensors are missing,
             unexpected, misshapen or unusable, or the number of heads is not known.
     """
+    return _network(path, _state_in(path), codebook_size, num_heads)
+
+
+def _state_in(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file, unless it is one of another kind."""
     state = read_tensors(path).tensors
     try:
         require_kind("muse", state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return state
+
+
+def _network(
+    path: str | Path, state: Mapping[str, Tensor], codebook_size: int, num_heads: int | None
+) -> NAT:
+    """The network with these tensors, in evaluation mode; `path` names their file in errors."""
+    try:
         kind = kind_of_names(state)
         if kind is not None and kind.name == "muse":
             state = as_nat(state, codebook_size)
@@ -93,7 +120,8 @@ def as_nat(state: Mapping[str, Tensor], codebook_size: int) -> dict[str, Tensor]
         ValueError: a tensor is missing or has another shape, or no class is left beside the codes.
     """
     shapes = shapes_of(state)
-    for name, rank in ((WORDS, 2), (POSITIONS, 2), (BIAS, 3)):
+    norm = ((f"{NORM}weight", 1), (f"{NORM}bias", 1))
+    for name, rank in ((WORDS, 2), (POSITIONS, 2), (BIAS, 3), *norm):
         shape_of(shapes, name, rank, "a checkpoint of MUSE-Pytorch")
     words, codes = state[WORDS], codebook_size + 1
     if len(words) < codes + 2:

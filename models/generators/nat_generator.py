@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.data.contexts import TextContexts
-from models.data.token_data import TokenData
+from models.data.token_data import RUN, SETTINGS, TokenData
 from models.flops import counted_flops
 from models.generators.conditions import Conditions
 from models.generators.nat import NAT, NATConfig
@@ -196,6 +196,11 @@ def with_files(
         needs = "texts: give prompts" if prompts is None else "classes: leave out prompts"
         raise ValueError(f"{path} is of a network that takes {needs}")
     decoder = square_decoder(tokenizer, path, config.tokens, config.codebook_size)
+    if prompts is not None and not any((Path(prompts) / f).is_file() for f in (SETTINGS, RUN)):
+        raise ValueError(
+            f"prompts: expected a folder of token data with embedded captions, as autonat tokenize "
+            f"and autonat embed make it, got {prompts}"
+        )
     texts = None if prompts is None else TextContexts.open(TokenData.open(prompts))
     if texts is not None:
         width = texts.states.shape[2]

@@ -29,6 +29,10 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
 """The functions that make each kind of generator from a path and settings by keyword."""
 
 
+WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
+"""The endings of files that hold weights, or the index of several."""
+
+
 def load_generator(name: str, **settings: Any) -> MaskedGenerator:
     """Load a generator by name.
 
@@ -59,6 +63,8 @@ def load_generator(name: str, **settings: Any) -> MaskedGenerator:
         make = GENERATORS.load(kind)
     elif rest.isidentifier() and _is_module(kind):
         make, given = own_code("generator", name), ()
+    elif not rest and _is_path(name):
+        raise ValueError(f"generator = {name!r}: No such file or directory")
     else:
         known = ", ".join(f"{known}:PATH" for known in GENERATORS.names())
         close = did_you_mean(kind, GENERATORS.names()) if rest else ""
@@ -110,6 +116,11 @@ def with_kind(weights: str) -> str:
         )
     kind = recognised(weights)
     return weights if kind == "nat" else f"{kind}:{weights}"
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be that of a file or folder, and not `package.module`."""
+    return "/" in name or Path(name).suffix in WEIGHTS
 
 
 def _is_module(name: str) -> bool:

@@ -18,12 +18,12 @@ MEMBERS = ("__call__", *(name for name in vars(MaskedGenerator) if not name.star
 def require_sound(generator: MaskedGenerator) -> None:
     """Refuse a generator that declares or returns something that decoding cannot use.
 
-    It makes one forward pass of two images, on the device where the generator is.
+    It makes one forward pass of two images, on the CPU, wherever the generator was before.
 
     Raises:
         ValueError: what was expected, and what was found.
     """
-    fault = declaration_fault(generator) or _answer_fault(generator)
+    fault = declaration_fault(generator) or _answer_fault(generator.to("cpu"))
     if fault is not None:
         raise ValueError(f"generator {type(generator).__name__}: {fault}")
 

@@ -10,14 +10,22 @@ from pathlib import Path
 
 from models.checkpoint_kinds import require_kind
 from models.generators.class_generator import ClassGenerator
-from models.generators.titok import TiTokNetwork, titok_config, titok_network
-from models.hub_files import read_checkpoint
+from models.generators.titok import TiTokConfig, TiTokNetwork, titok_config, titok_network
+from models.hub_files import HubCheckpoint, read_checkpoint
 from models.state_dicts import heads_of_width, with_weights
 from models.tokenizers.titok import load_titok_decoder
 
 HEADS = {768: 16, 1024: 16}
 """The number of attention heads, which no shape shows, by the width of the published networks."""
 HEADS_SETTING = "model.generator.num_attention_heads"
+SIZES_SETTINGS = {
+    "model.generator.hidden_size": "width",
+    "model.generator.num_hidden_layers": "depth",
+    "model.generator.image_seq_len": "tokens",
+    "model.generator.condition_num_classes": "num_classes",
+    "model.vq_model.codebook_size": "codebook_size",
+}
+"""What a config says of sizes that shapes show as well."""
 KIND = "titok"
 
 
@@ -39,12 +47,12 @@ def load_titok_generator(
     Raises:
         ValueError: a file is missing or not valid, or generator and tokenizer do not fit together.
     """
+    network = load_titok_network(path, num_heads)
     kind, _, place = tokenizer.partition(":")
     if kind != KIND or not place:
         raise ValueError(
             f"expected tokenizer = {KIND}:PATH for a generator of TiTok, got {tokenizer}"
         )
-    network = load_titok_network(path, num_heads)
     decoder = load_titok_decoder(place)
     for what, ours, theirs in (
         ("codes", network.config.codebook_size, decoder.codebook_size),
@@ -68,8 +76,28 @@ def load_titok_network(path: str | Path, num_heads: int | None = None) -> TiTokN
     try:
         require_kind(KIND, checkpoint.tensors)
         config = titok_config(checkpoint.shapes, 1 if heads is None else heads)
+        require_config(checkpoint, config)
         if heads is None:
             config = replace(config, num_heads=heads_of_width(HEADS, config.width))
         return with_weights(lambda: titok_network(config), checkpoint.tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def require_config(checkpoint: HubCheckpoint, config: TiTokConfig) -> None:
+    """Refuse a config of another model: it also has the heads, which no shape shows.
+
+    Args:
+        checkpoint: has the config.
+        config: the sizes that the shapes show.
+
+    Raises:
+        ValueError: a size differs; the line names both.
+    """
+    for name, size in SIZES_SETTINGS.items():
+        told, own = checkpoint.told(name), getattr(config, size)
+        if type(told) is int and told != own:  # it may be a reference to another setting
+            raise ValueError(
+                f"{checkpoint.config_path} is of another model: {name} is {told}, but the weights "
+                f"have {own}"
+            )

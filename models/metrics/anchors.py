@@ -15,6 +15,8 @@ from models.metrics.frechet import Statistics, Sums, frechet_distance
 
 HALVINGS = 20
 """How many random halvings are averaged; a single one is already accurate to a tenth."""
+FEWEST_TO_HALVE = 4
+"""Images of which each half has a covariance."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def halves_of(first: Sums, second: Sums) -> Halves | None:
 
 
 def mean_of_halvings(found: Tensor) -> Halves:
-    """Average over HALVINGS random halvings of real images with features [N, F], N >= 4."""
+    """Average over HALVINGS random halvings of real images with features [N, F], N at
+    least FEWEST_TO_HALVE."""
     generator = torch.Generator().manual_seed(0)
     found, count = found.double(), len(found) // 2
     distances = []

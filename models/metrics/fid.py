@@ -51,7 +51,7 @@ class FID:
     def of_real_images(self, real: RealImages, images: float) -> float | None:
         """See `Anchored`; derived from the distance between two halves of the real images."""
         halves = real.halves
-        if halves is None and real.complete:
+        if halves is None and real.can_be_halved:
             halves = real.once("halves", mean_of_halvings)
         return None if halves is None else halves.at(images)
 

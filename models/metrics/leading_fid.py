@@ -52,10 +52,11 @@ class LeadingFID(FID):
 
     def of_real_images(self, real: RealImages, images: float) -> float | None:
         """See `Anchored`; known where the features of all real images are."""
-        if not real.complete:
+        if not real.can_be_halved:
             return None
         basis = self.basis(real.statistics)
-        halves = real.once(self.name, lambda found: mean_of_halvings(found.double() @ basis))
+        key = f"{self.name} {self._directions}"
+        halves = real.once(key, lambda found: mean_of_halvings(found.double() @ basis))
         return halves.at(images)
 
     def of_constant_image(self, real: RealImages, features: Tensor) -> float:

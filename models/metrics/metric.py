@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from models.hashes import numbers_hash
-from models.metrics.anchors import Halves
+from models.metrics.anchors import FEWEST_TO_HALVE, Halves
 from models.metrics.frechet import Statistics
 from search.names import is_metric_name
 from search.plugins import Registry
@@ -51,9 +51,10 @@ class RealImages:
         self._once: dict[str, Any] = {}
 
     @property
-    def complete(self) -> bool:
-        """Whether the features are those of all images of the statistics."""
-        return self.features is not None and len(self.features) == self.statistics.images
+    def can_be_halved(self) -> bool:
+        """Whether the features of all images of the statistics are known, and enough for halves."""
+        known = 0 if self.features is None else len(self.features)
+        return known >= FEWEST_TO_HALVE and known == self.statistics.images
 
     def known(self) -> Tensor:
         """Return their features.

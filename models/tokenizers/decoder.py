@@ -132,6 +132,18 @@ def decoded_at_once(pixels: int, device: torch.device) -> int:
     return min(max(room, 1), DECODED_AT_ONCE)
 
 
+def side_of(tokens: int) -> int:
+    """Return the side of the square that the tokens of an image are.
+
+    Raises:
+        ValueError: they are no square.
+    """
+    side = math.isqrt(tokens)
+    if side * side != tokens:
+        raise ValueError(f"expected a square of tokens, got {tokens} tokens")
+    return side
+
+
 def square_decoder(
     tokenizer: str, path: str | Path, tokens: int, codebook_size: int
 ) -> GridDecoder:
@@ -146,9 +158,10 @@ def square_decoder(
     Raises:
         ValueError: the tokens are no square, or the tokenizer cannot be loaded or has other codes.
     """
-    side = math.isqrt(tokens)
-    if side * side != tokens:
-        raise ValueError(f"{path}: expected a square of tokens, got {tokens} tokens")
+    try:
+        side = side_of(tokens)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     decoder = GridDecoder(functools.partial(load_tokenizer, tokenizer), (side, side))
     codes = decoder.tokenizer.codebook_size
     if codes != codebook_size:

@@ -70,11 +70,20 @@ def stored_folder(lab: Path, checkpoint: str) -> Path:
     Raises:
         ValueError: `checkpoint` is not a hash.
     """
+    require_checkpoint(checkpoint)
+    return lab / "weights" / checkpoint.removeprefix("sha256:")
+
+
+def require_checkpoint(checkpoint: str) -> None:
+    """Refuse a name of weights that is not a hash.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not is_sha256(checkpoint):
         raise ValueError(
             f"checkpoint: expected sha256: and 64 hexadecimal digits, got {checkpoint!r}"
         )
-    return lab / "weights" / checkpoint.removeprefix("sha256:")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -69,8 +69,9 @@ class TrainingSettings:
             if type(value) is not int or value < least:
                 raise ValueError(f"training {name} = {value!r} is not an integer >= {least}")
         check_precision(self.precision, TRAINING_PRECISIONS)
-        if self.microbatch is not None and self.microbatch < 1:
-            raise ValueError(f"microbatch = {self.microbatch} is not positive")
+        micro = self.microbatch
+        if micro is not None and (type(micro) is not int or micro < 1):
+            raise ValueError(f"microbatch = {micro!r} is not an integer >= 1")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate = {self.learning_rate} is not positive and finite")
         if not 0 <= self.weight_decay < math.inf:
@@ -78,5 +79,5 @@ class TrainingSettings:
         for name in ("label_smoothing", "class_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside [0, 1)")
-        if not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {self.betas}: expected two numbers in [0, 1)")

@@ -1,7 +1,7 @@
 """Our own search: smooth curves first, finer ones later, guided by a Gaussian process.
 
 A strategy is a set of curves (see search.coordinates). The search first measures the controls (see
-search.controls), so that it does not end above them. It then varies only levels and slopes, eight
+search.controls), so that it does not end above them. It then varies only levels and slopes, seven
 numbers, and frees finer orders as it proceeds. It measures where a Gaussian process (see
 search.gaussian_process) expects the lowest value. Evaluations share seeds in blocks, so that their
 differences are nearly free of noise, and every block starts by measuring the best strategy so far

@@ -52,6 +52,9 @@ def check(
     as_json_: JsonFlag = False,
 ) -> None:
     """Say what a file or folder is, and how to name it."""
+    _, kind, rest = str(path).partition(":")
+    if kind and not path.exists() and Path(rest).exists():  # KIND:PATH, as searches take it
+        path = Path(rest)
     say(f"{path}: reading it; importing PyTorch …")
     from models.file_report import report_on
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from search.final_test import require_images
 from search.reading import shown
 from search.strategy import GenerationStrategy
 from trials.objectives.objective import require_heeded
@@ -26,8 +27,10 @@ def sampled(
     """Call an objective's `sample`, and check that it returns images.
 
     Raises:
-        ValueError: it returns something else, or cannot measure the strategy.
+        ValueError: the number of images is not a whole one above 0, it returns something else, or
+            cannot measure the strategy.
     """
+    require_images(images)
     require_heeded(objective, strategy.extras())
     found = objective.sample(strategy, images, seed)
     return _images("sample: expected a numpy array", found, "n")

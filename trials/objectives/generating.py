@@ -100,6 +100,7 @@ class Generating(Generic[G]):
         """A copy that draws images in the same way from another generator."""
         found = copy.copy(self)
         found.generator, found.rows_at_once = generator, self.rows_at_once
+        found._predictor = found._decoder = None  # they are of the other one
         return found
 
     @property

@@ -7,6 +7,7 @@ import math
 import operator
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Generic, Self, TypeVar
 
@@ -163,15 +164,15 @@ class GeneratorObjective(Generic[G]):
         evaluator.check(images)
         ceiling = self._generating.ceiling()
         started = time.perf_counter()
-        self._move(device())
         classes, precision = self._generating.classes, self._generating.precision.features
         found: dict[int, Estimate] = {}
-        with one_thread(), torch.inference_mode():
+        with self._computing():
             made = self._generating.images_of_each(strategies, images, seeds)
             for number, chunks in itertools.groupby(made, key=operator.itemgetter(0)):
                 # Made here, so that the sums of one strategy alone, which may be GBs, are kept.
                 measuring = Measuring(evaluator, (images,), classes, precision)
-                for seen in self._yardstick.seen(pixels for _, pixels in chunks):
+                for _, pixels in chunks:
+                    seen = self._yardstick.seen(pixels)
                     found.update((number, at) for at in measuring.add(seen))
         share = (time.perf_counter() - started) / max(1, len(strategies))
         return [
@@ -224,8 +225,7 @@ class GeneratorObjective(Generic[G]):
         self._yardstick.evaluator.check(images)
         ceiling = self._generating.ceiling()
         started = time.perf_counter()
-        self._move(device())
-        with one_thread(), torch.inference_mode():
+        with self._computing():
             found, scored, real = measure_scored(
                 self._generating, self._yardstick, strategy, images, seed
             )
@@ -238,8 +238,7 @@ class GeneratorObjective(Generic[G]):
 
     def anchors(self, images: int) -> Mapping[str, float]:
         """See `Anchors.anchors`."""
-        with one_thread(), torch.inference_mode():
-            self._move(device())
+        with self._computing():
             first = torch.zeros((1, self.tokens), dtype=torch.int64, device=device())
             constants = self._yardstick.constant_images(self._generating.generator.decode(first)[0])
             precision = self._generating.precision.features
@@ -247,8 +246,7 @@ class GeneratorObjective(Generic[G]):
 
     def sample(self, strategy: GenerationStrategy, images: int, seed: int) -> npt.NDArray[np.uint8]:
         """See `Samples.sample`. These are the images that `evaluate` measures with that seed."""
-        with one_thread(), torch.inference_mode():
-            self._move(device())
+        with self._computing():
             return _pixels(torch.cat(list(self._images(strategy, images, seed))))
 
     def class_grid(
@@ -256,8 +254,7 @@ class GeneratorObjective(Generic[G]):
     ) -> ClassGrid:
         """See `ShowsClasses.class_grid`."""
         shown = shown_conditions(self._generating.generator, columns)
-        with one_thread(), torch.inference_mode():
-            self._move(device())
+        with self._computing():
             made = self._decoded(rows_of(self._generating, strategy, shown, rows, seed))
             return ClassGrid(made, self._names_of(shown))
 
@@ -270,16 +267,14 @@ class GeneratorObjective(Generic[G]):
         tokens = torch.from_numpy(known.first(shown, rows)).to(device())
         if not len(tokens):
             return None
-        with one_thread(), torch.inference_mode():
-            self._move(device())
+        with self._computing():
             return ClassGrid(self._decoded(tokens), self._names_of(shown))
 
     def film(self, strategy: GenerationStrategy, images: int, seed: int) -> Film:
         """See `Films.film`."""
         shown = shown_conditions(self._generating.generator, images)
         generator = self._generating.generator
-        with one_thread(), torch.inference_mode():
-            self._move(device())
+        with self._computing():
             steps = steps_of(self._generating, strategy, shown, seed)
             frames = self._decoded(sampled for sampled, _ in steps)
             masked = torch.stack([left == generator.mask_token for _, left in steps])
@@ -303,11 +298,11 @@ class GeneratorObjective(Generic[G]):
     def _decoded(self, tokens: Iterable[Tensor]) -> npt.NDArray[np.uint8]:
         """The images as they are measured, [rows, ...], of rows of tokens [B, L]."""
         images = map(self._generating.generator.decode, tokens)
-        return np.stack([_pixels(row) for row in self._yardstick.seen(images)])
+        return np.stack([_pixels(self._yardstick.seen(row)) for row in images])
 
     def _images(self, strategy: GenerationStrategy, images: int, seed: int) -> Iterator[Tensor]:
         """The images in [0, 1] as they are measured, a chunk at a time."""
-        return self._yardstick.seen(self._generating.images(strategy, images, seed))
+        return map(self._yardstick.seen, self._generating.images(strategy, images, seed))
 
     def _described(
         self, checkpoint: str | None, training: Mapping[str, Any] | None
@@ -333,6 +328,16 @@ class GeneratorObjective(Generic[G]):
         found.__dict__.update(self.__dict__)
         return found
 
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Within the block, everything is on the device of this process, and nothing is trained.
+
+        It is moved before: weights that move in inference mode could never be trained again.
+        """
+        self._move(device())
+        with one_thread(), torch.inference_mode():
+            yield
+
     def _move(self, where: str) -> None:
         """Move everything that is loaded to a device.
 
@@ -350,7 +355,7 @@ class GeneratorObjective(Generic[G]):
 
 def _pixels(images: Tensor) -> npt.NDArray[np.uint8]:
     """Images [B, H, W] or [B, 3, H, W] in [0, 1] as uint8 [B, H, W] or [B, H, W, 3]."""
-    pixels = (images.clamp(0, 1) * 255).byte().cpu()
+    pixels = (images.clamp(0, 1) * 255).round().byte().cpu()
     if pixels.ndim == 4:
         pixels = pixels.movedim(1, -1)
     found: npt.NDArray[np.uint8] = pixels.numpy()

@@ -192,6 +192,10 @@ class ImagesObjective(NATObjective):
             raise ValueError(
                 f"expected either data or weights, got data = {data} and weights = {weights}"
             )
+        if weights is not None and checkpoint is not None:
+            raise ValueError(
+                f"expected either checkpoint or weights, got both, weights = {weights}"
+            )
         yardstick = Yardstick(features, reference, metric=metric, quantise=quantise)
         drawing: dict[str, Any] = {
             "classes": classes,
@@ -207,7 +211,7 @@ class ImagesObjective(NATObjective):
             _tell_unused(weights, {**own, **parameters})
             self._data_folder = None
             given = {"tokenizer": tokenizer, "num_heads": num_heads, "prompts": prompts}
-            generator = published_generator(weights, checkpoint, given, grid, num_classes)
+            generator = published_generator(weights, given, grid, num_classes)
             self._prompts = getattr(generator, "prompts", None)
             super().__init__(
                 generator,
@@ -285,6 +289,10 @@ class ImagesObjective(NATObjective):
 
     def real_examples(self) -> RealExamples | None:
         """See `GeneratorObjective.real_examples`. Prompts are known without images."""
+        return self._examples
+
+    @functools.cached_property
+    def _examples(self) -> RealExamples | None:
         if isinstance(self._prompts, tuple):
             return RealExamples.without_images(self.tokens, self._prompts)
         generator: Any = self._generating.generator  # one for texts has a GridDecoder
@@ -355,7 +363,8 @@ class ImagesObjective(NATObjective):
     def __getstate__(self) -> dict[str, Any]:
         """The state for a worker, without the data, which a worker that trains opens again."""
         state = super().__getstate__()
-        state.pop("_data", None)
+        for name in ("_data", "_examples"):
+            state.pop(name, None)
         return state
 
 

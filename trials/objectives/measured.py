@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any, Protocol, cast, runtime_checkable
 
-from search.final_test import FinalTest, is_count, require_test_seeds
+from search.final_test import FinalTest, require_images, require_test_seeds
 from search.gradient import checked_gradient
 from search.ledger import amount_asked
 from search.measurement import Failure, Measurement, metric_label
 from search.optimiser import Probe
 from search.progress import Report
-from search.reading import shown
 from search.strategy import GenerationStrategy
 from search.user_code import in_one_line
 from trials.objectives.description import describe
@@ -240,11 +239,12 @@ def _whole(name: str, value: Any) -> int:
 def _values_at_smaller_n(points: Any, images: int) -> tuple[tuple[int, float], ...]:
     """Check the values at smaller n."""
     try:
-        pairs = [(_whole("n of value_at", n), _number("value_at", value)) for n, value in points]
-    except TypeError:
+        given = [(n, value) for n, value in points]
+    except (TypeError, ValueError):
         raise ValueError(
             f"value_at: expected pairs of n and a value, got {repr(points)[:80]}"
         ) from None
+    pairs = [(_whole("n of value_at", n), _number("value_at", value)) for n, value in given]
     for n, _ in pairs:
         if not 0 < n < images:
             raise ValueError(f"value_at has n = {n}, which is outside [1, {images})")
@@ -279,8 +279,7 @@ def replicate(
     if not seeds:
         raise ValueError("seeds: expected at least one, got none")
     require_test_seeds("seeds", seeds)
-    if not is_count(images) or images < 1:
-        raise ValueError(f"images: expected a whole number above 0, got {shown(images)}")
+    require_images(images)
     strategy.masked_counts(objective.tokens)
     name = type(objective).__name__
     metric = describe(name, {}, objective)["protocol"]["metric"]

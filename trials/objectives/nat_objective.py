@@ -10,7 +10,7 @@ from typing import Any, Self
 from models.generators.generator import MaskedGenerator
 from models.generators.nat import NAT
 from models.generators.nat_generator import NATGenerator
-from models.training.checkpoints import stored_folder
+from models.training.checkpoints import require_checkpoint
 from models.training.masked_loss import WHOLE, Share
 from search.progress import Report
 from search.training_strategy import TrainingStrategy
@@ -49,7 +49,7 @@ class NATObjective(GeneratorObjective[MaskedGenerator]):
         **more: Any,
     ) -> None:
         if checkpoint is not None:
-            stored_folder(Path(), checkpoint)
+            require_checkpoint(checkpoint)
         super().__init__(generator, yardstick, **more)
         self._given_training = training
         self._strategy = None if training is None else training.settings.strategy

@@ -151,8 +151,8 @@ class Grows(Protocol):
         """Measure at each n of `rungs`, which grow.
 
         The images of a rung are kept for the next, and nothing is generated before the measurement
-        is asked for, except what a GPU generates ahead. The last measurement equals that of
-        `evaluate`.
+        is asked for, except what a GPU generates ahead. The last measurement is that of
+        `evaluate`, up to rounding.
         """
 
 
@@ -300,7 +300,7 @@ class Trains(Protocol):
 
 
 OPTIONAL = (
-    *(Prepares, Checks, Grows, MeasuresTogether, HasMetrics, Anchors, Trains),
+    *(Prepares, Checks, Grows, MeasuresTogether, MeasuresGradients, HasMetrics, Anchors, Trains),
     *(Samples, ShowsClasses, ShowsRealImages, Films),
 )
 """Protocols that an objective may implement besides `Objective`."""

@@ -10,7 +10,6 @@ from models.generators.registry import load_generator
 
 def published_generator(
     weights: str,
-    checkpoint: str | None,
     settings: dict[str, Any],
     grid: int | None,
     num_classes: int | None,
@@ -19,7 +18,6 @@ def published_generator(
 
     Args:
         weights: KIND:PATH.
-        checkpoint: must be None.
         settings: keywords of the kind; those that are None are left out.
         grid: the side of the square of tokens that is expected, or None.
         num_classes: the number of classes that is expected, or None.
@@ -27,12 +25,13 @@ def published_generator(
     Raises:
         ValueError: the file is not of the kind, or does not have the expected sizes.
     """
-    if checkpoint is not None:
-        raise ValueError(f"expected either checkpoint or weights, got both, weights = {weights}")
     known = {name: value for name, value in settings.items() if value is not None}
     generator = load_generator(weights, **known)
     if getattr(generator, "prompts", None) == ():
-        raise ValueError(f"prompts: expected a file with prompts for {weights}, got None")
+        raise ValueError(
+            f"prompts: {weights} takes texts, but none are given: --set prompts=FILE, with a line "
+            "for each or COCO's captions, or a folder of token data with captions"
+        )
     if grid is not None and generator.grid != (grid, grid):
         raise ValueError(f"grid = {grid}, but {weights} has {generator.grid}")
     if num_classes is not None and generator.num_conditions != num_classes:

@@ -98,8 +98,7 @@ def measure_scored(
         return found if basis is None else found @ basis
 
     def seen(tokens: Tensor) -> Tensor:
-        (pixels,) = yardstick.seen(iter([generating.decoded(tokens)]))
-        return pixels
+        return yardstick.seen(generating.decoded(tokens))
 
     estimates: list[Estimate] = []
     kept: list[ScoredImages] = []

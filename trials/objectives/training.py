@@ -1,9 +1,10 @@
 """Trains a model for each evaluation and measures it, for searches of training strategies.
 
 Each training has a folder in the lab, named by a hash of everything that decides its weights,
-except the number of steps. Nothing is trained or measured twice: a trial whose worker or driver
-died resumes from its last checkpoint, and a final test finds the stored weights. Finished weights
-are in the lab's store under their own hash. All workers must see the folder of the lab.
+except the number of steps. What is finished is neither trained nor measured again: a trial whose
+worker or driver died resumes from its last checkpoint, and a final test finds the stored weights.
+Finished weights are in the lab's store under their own hash. All workers must see the folder of the
+lab.
 """
 
 from __future__ import annotations
@@ -64,27 +65,30 @@ class Trainer:
             raise ValueError(f"probe {probe.number}: expected one that trains a model")
         folder, key = self._folder(probe.training), self._measurement_key(probe)
         models: Iterator[Trained] | None = None
-        # Two searches may need the same training at once: the second waits, then finds it finished.
-        with _locked(folder):
-            for i, steps in enumerate(rungs):
-                file = folder / f"{steps}-{key}.json"
-                if _measured(file, whole=steps == rungs[-1]):
+        for i, steps in enumerate(rungs):
+            file, whole = folder / f"{steps}-{key}.json", steps == rungs[-1]
+            # Two searches may need the same training at once: the second waits, then finds it
+            # finished. Nobody waits while a model is measured, or between the rungs of an
+            # evaluation, which may be stopped there for good.
+            with _locked(folder):
+                known = _measured(file, whole)
+                model = None if known else self._finished(folder, steps)
+                if known or model is not None:
                     models = None  # it would give the model of this rung to the next one
                 else:
-                    model = self._finished(folder, steps)
-                    if model is not None:
-                        models = None
-                    else:
-                        models = models or self._train(probe.training, folder, rungs[i:])
-                        model = next(models)
-                        if model.checkpoint is not None:
-                            _finish(folder, steps, model)
-                    measures = measuring_in(model.objective, probe.metric)
-                    require_heeded(measures, probe.strategy.extras())
-                    found = measures.evaluate(probe.strategy, probe.images, probe.seed)
-                    measured = checked(found, probe.strategy, probe.images)
-                    write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))
-                yield _read_measurement(file)
+                    models = models or self._train(probe.training, folder, rungs[i:])
+                    model = next(models)
+                    if model.checkpoint is not None:
+                        _finish(folder, steps, model)
+            if model is not None:
+                measures = measuring_in(model.objective, probe.metric)
+                require_heeded(measures, probe.strategy.extras())
+                found = measures.evaluate(probe.strategy, probe.images, probe.seed)
+                measured = checked(found, probe.strategy, probe.images)
+                with _locked(folder):
+                    if not _measured(file, whole=True):  # which has more, by another search
+                        write_text(file, json.dumps(asdict(_with_training(measured, steps, model))))
+            yield _read_measurement(file)
 
     def _folder(self, training: Training) -> Path:
         """The folder of a training, named by what decides its weights, except the number of
@@ -155,7 +159,7 @@ def _with_training(measured: Measurement, steps: int, model: Trained) -> Measure
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Reserve the folder for this process; the lock ends with the process."""
+    """Reserve the folder while the block runs; the lock ends with the process at the latest."""
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -96,11 +96,11 @@ class Yardstick:
             self._others[metric] = other
         return self._others[metric]
 
-    def seen(self, chunks: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The images in [0, 1] as they are measured: quantised if that is set, and grey ones in
-        colour for our features, which read pictures in colour."""
-        chunks = map(quantised, chunks) if self._quantise else chunks
-        return map(_in_colour, chunks) if self._kind in RESIZES else chunks
+    def seen(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as they are measured: quantised if that is set, and grey ones in colour
+        for our features, which read pictures in colour."""
+        images = quantised(images) if self._quantise else images
+        return _in_colour(images) if self._kind in RESIZES else images
 
     def constant_images(self, like: Tensor) -> list[Tensor]:
         """Images that a generator could repeat forever: black, white, and the mean of real images.
@@ -111,7 +111,7 @@ class Yardstick:
             like: an image of the generator, which gives the shape.
         """
         constants = torch.stack([torch.zeros_like(like), torch.ones_like(like)])
-        plain = [*next(self.seen(iter([constants])))]
+        plain = [*self.seen(constants)]
         mean = self._own_mean
         if mean is None and self._file is not None:
             mean = self._file.mean_image

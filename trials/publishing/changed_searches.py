@@ -119,7 +119,7 @@ def rename_search(
     url = lab.record_url
     with hold(url, studies.first):
         require_unchanged(url, studies)
-        refuse_prepared(lab, studies.searches)
+        refuse_prepared(lab, [*studies.searches, *studies.renamed(new).searches])
         if studies.name == old:
             rename_studies(url, studies, new)
             studies = studies.renamed(new)

@@ -7,7 +7,7 @@ loading all its trials, and cannot rename one.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,8 +87,7 @@ def studies_to_change(url: str, name: str) -> SearchStudies:
     if any(of.kind == ALTERNATION for of in own.values()):
         own |= {study: of for study, of in every.items() if of.alternation == name}
     refuse_running(url, name, own)
-    for search in {of.search: None for of in own.values()}:
-        _refuse_needed(url, search, own)
+    _refuse_needed(url, own)
     return SearchStudies(name, own)
 
 
@@ -109,23 +108,24 @@ def require_unchanged(url: str, studies: SearchStudies) -> None:
     refuse_running(url, studies.name, [s for s in studies.studies if s != studies.first])
 
 
-def _refuse_needed(url: str, name: str, own: Collection[str]) -> None:
-    """Refuse to change a search from which another one still learns.
+def _refuse_needed(url: str, own: Mapping[str, StudyOf]) -> None:
+    """Refuse to change searches from which another one still learns.
 
     Args:
         url: of the record.
-        name: of the search.
-        own: the studies that are changed with it, which may learn from each other.
+        own: the studies of the searches, which may learn from each other.
     """
+    names = {of.search for of in own.values()}
     for study, settings in settings_of_studies(url).items():
         if study in own:
             continue
         later = settings.get("search_name")
         asked = settings.get("search")
         learnt = asked.get("learn_from") or [] if isinstance(asked, Mapping) else []
-        if later and name in learnt and not is_finished(search_records(url, later)):
+        needed = sorted(names.intersection(learnt))
+        if later and needed and not is_finished(search_records(url, later)):
             raise ValueError(
-                f"search {later}, which is not finished, learns from search {name}: finish or "
+                f"search {later}, which is not finished, learns from search {needed[0]}: finish or "
                 f"delete {later} first"
             )
 

@@ -213,6 +213,11 @@ class Record:
         self._note_all([e for e in self._evaluations if e.number not in void])
 
     @property
+    def unsettled(self) -> bool:
+        """Whether recorded evaluations may be superseded, because failures are tried again."""
+        return self._retried.since is not None
+
+    @property
     def reopened(self) -> bool:
         """Whether the study may still have evaluations superseded, although it looks complete."""
         return self._retried.reopened

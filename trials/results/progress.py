@@ -47,7 +47,9 @@ def search_progress(
             (`controls_measured_first`); None finds them here.
     """
     settings = records[0].settings
-    tested = any(r.settings["kind"] == TEST and not r.reopened for r in records)
+    changing = any(r.unsettled for r in records if r.settings["kind"] == SEARCH)
+    # While searches may change, a test that was reopened may have other winners.
+    tested = any(r.settings["kind"] == TEST and not (r.reopened and changing) for r in records)
     methods = [_of_record(record, since, in_flight, tested) for record in records]
     if records[-1].settings["kind"] != TEST:
         methods.append(_untested(records[0]))

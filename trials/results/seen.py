@@ -136,18 +136,19 @@ def seen(entry: Listed, studies: Sequence[Followed]) -> SearchSeen:
         studies: its studies, at least one.
     """
     running = entry.state == "running"
-    # A test that was reopened counts for nothing: its winners may change.
-    tests_ = (s for s in studies if s.summary.settings["kind"] == TEST)
-    test = next((s for s in tests_ if not s.summary.retried.reopened), None)
+    searching = [s for s in studies if s.summary.settings["kind"] == SEARCH]
+    test = next((s for s in studies if s.summary.settings["kind"] == TEST), None)
+    to_test = tests_in_all((studies[0] if test is None else test).summary.settings)
+    changing = any(s.summary.retried.since is not None for s in searching)
+    if test is not None and test.summary.retried.reopened and changing:
+        test = None  # its winners may be others
     tests = {} if test is None else _final_tests(test)
     order = {name: place for place, name in enumerate(entry.methods)}
-    searching = [s for s in studies if s.summary.settings["kind"] == SEARCH]
     methods = sorted(
         (_method(study, tests) for study in searching),
         key=lambda m: order.get(m.method, len(order)),
     )
     settings = studies[0].summary.settings
-    to_test = tests_in_all(settings if test is None else test.summary.settings)
     tested = 0 if test is None else test.tally.complete + test.tally.failed
     driver = next((s.summary.driver for s in studies if s.summary.driver), None)
     at = _pace(studies, driver) if running else None

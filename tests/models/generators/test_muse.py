@@ -129,7 +129,45 @@ def test_settings_that_do_not_fit_are_one_line(settings: dict[str, Any], line: s
         load_generator(f"muse:{REFERENCE / 'muse_class.pth'}", tokenizer=VQGAN, **settings)
 
 
+def test_what_a_tokenizer_makes_of_the_words_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Codes and classes share a table, so that a tokenizer with fewer codes would pass unseen."""
+    load_generator(f"muse:{REFERENCE / 'muse_class.pth'}", tokenizer=VQGAN, num_heads=4)
+    assert "of its 60 words, 48 are taken for codes, as the tokenizer has, and 10 for" in (
+        caplog.text
+    )
+
+
+def test_a_tensor_that_is_missing_has_its_own_name(tmp_path: Path) -> None:
+    state = torch.load(REFERENCE / "muse_class.pth", weights_only=True)
+    del state["token_emb.LayerNorm.bias"]
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="it lacks token_emb.LayerNorm.bias$"):
+        load_muse(tmp_path / "x.pth", 48, 4)
+
+
 def test_files_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
+    titok = REFERENCE.parent / "titok"
+    tokenizer = f"titok:{titok / 'titok_tokenizer.bin'}"
+    with pytest.raises(ValueError, match="titok_vit.bin: expected a checkpoint of the kind muse"):
+        load_generator(f"muse:{titok / 'titok_vit.bin'}", tokenizer=tokenizer)
+    with pytest.raises(ValueError, match="muse_class.pth: expected a checkpoint of the kind titok"):
+        load_generator(f"titok:{REFERENCE / 'muse_class.pth'}", tokenizer=VQGAN)
+    for given in ("a dog", str(REFERENCE), str(REFERENCE / "muse_text.json")):
+        with pytest.raises(ValueError, match="^prompts: expected a folder of token data with emb"):
+            load_generator(
+                f"muse:{REFERENCE / 'muse_text.pth'}", tokenizer=VQGAN, num_heads=4, prompts=given
+            )
+    with pytest.raises(ValueError, match="'/nope.pth': No such file or directory"):
+        load_generator("/nope.pth", tokenizer=VQGAN)
+    with pytest.raises(ValueError, match="is unknown; known: .*, or package.module:make of your"):
+        load_generator("my_package.my_generator")
+    (tmp_path / "tokenize.json").write_text("{}")
+    with pytest.raises(ValueError, match="not all of its images are tokenised yet"):
+        load_generator(
+            f"muse:{REFERENCE / 'muse_text.pth'}", tokenizer=VQGAN, num_heads=4, prompts=tmp_path
+        )
     with pytest.raises(ValueError, match="a network that takes texts: give prompts"):
         load_generator(f"muse:{REFERENCE / 'muse_text.pth'}", tokenizer=VQGAN, num_heads=4)
     with pytest.raises(ValueError, match="expected 59 codes .* a class and the null class, got 60"):

@@ -77,6 +77,18 @@ def test_it_has_the_anchors_of_fid() -> None:
     constant = metric.of_constant_image(known, real[0])
     assert constant == pytest.approx(FID().of_constant_image(known, real[0]))
     assert metric.of_real_images(RealImages(statistics_of(real)), 100) is None
+    wide = features(WIDE, 400, 0)
+    of_wide = RealImages(statistics_of(wide), wide)
+    two, four = (LeadingFID(n).of_real_images(of_wide, 100) for n in (2, 4))
+    assert two is not None
+    assert four is not None
+    assert four > 1.5 * two  # each is that of its own directions
+
+
+def test_three_real_images_have_no_halves() -> None:
+    real = features(2, 3, 0)
+    known = RealImages(statistics_of(real), real)
+    assert LeadingFID(2).of_real_images(known, 100) is FID().of_real_images(known, 100) is None
 
 
 def test_it_is_not_finite_if_the_features_are_not() -> None:

@@ -212,6 +212,8 @@ def test_rows_are_read_from_disk(data: tuple[Tensor, Tensor], tmp_path: Path) ->
         ("class_dropout", -0.1),
         ("ema_decay", 1.0),
         ("betas", (0.9, 1.0)),
+        ("betas", (0.9,)),
+        ("microbatch", 2.5),
         ("precision", "float16"),
         ("microbatch", 0),
     ],

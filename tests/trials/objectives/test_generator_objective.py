@@ -8,7 +8,7 @@ import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from docs.extending import captioned
 from docs.extending.captioned import Captioned
 from docs.extending.captioned import CaptionedObjective as Mine
 from models import decoding, schedule_scores
-from models.features.image_features import FEATURES
+from models.features.image_features import FEATURES, quantised
 from models.generators.nat import NAT, NATConfig
 from models.generators.nat_generator import NATGenerator
 from models.precision import StagePrecisions
@@ -25,8 +25,10 @@ from models.tokenizers.decoder import GreyLevels
 from search.space import Space
 from search.strategy import GenerationStrategy
 from search.strategy_file import PROTOCOL_FIELDS
+from tests.fake_cuda import fake_cuda
 from trials.lab import Lab
 from trials.objectives.description import describe
+from trials.objectives.drawing import sampled
 from trials.objectives.generator_objective import GeneratorObjective, NamedGeneratorObjective
 from trials.objectives.images import ImagesObjective
 from trials.objectives.objective import (
@@ -42,6 +44,62 @@ from trials.objectives.yardstick import Yardstick
 Autonat = Callable[..., tuple[int, str, str]]
 FILES = Path(__file__).parents[2] / "models" / "files"
 FOUR = GenerationStrategy.maskgit(4)
+
+
+def test_it_can_be_checked_again_after_it_measured_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = Mine()
+    with fake_cuda(monkeypatch):
+        objective.evaluate(FOUR, 130, 7)
+        objective.check(Space(FOUR), 130)
+
+
+def test_a_generator_that_cannot_be_moved_is_one_line() -> None:
+    class Half(Captioned):
+        to = property()  # type: ignore[assignment]
+
+    objective = Mine()
+    objective._generating.generator = Half(0)
+    with pytest.raises(ValueError, match="generator Half: it lacks 'to'"):
+        objective.check(Space(FOUR), 130)
+
+
+def test_what_it_shows_leaves_a_network_that_can_be_trained() -> None:
+    """Moved within inference mode, its weights could never be trained again."""
+
+    class Seen(Captioned):
+        modes: ClassVar[list[bool]] = []
+
+        def to(self, device: str | torch.device) -> Self:
+            self.modes.append(torch.is_inference_mode_enabled())
+            return super().to(device)
+
+    objective = Mine()
+    objective._generating.generator = Seen(0)
+    for show in (
+        lambda: objective.anchors(130),
+        lambda: objective.sample(FOUR, 2, 7),
+        lambda: objective.class_grid(FOUR, 2, 1, 7),
+        lambda: objective.film(FOUR, 1, 7),
+    ):
+        Seen.modes.clear()
+        show()
+        assert not Seen.modes[0]  # it stays where it is when it is moved again
+
+
+def test_the_pixels_of_samples_are_rounded_as_those_that_are_measured() -> None:
+    made = Mine()
+    levels = torch.linspace(0, 1, 130 * 3 * 36).view(130, 3, 6, 6)
+    made._generating.images = lambda *_: iter([levels])  # type: ignore[method-assign]
+    pixels = torch.from_numpy(made.sample(FOUR, 130, 7)).movedim(-1, 1)
+    assert torch.equal(pixels.float() / 255, quantised(levels))
+
+
+@pytest.mark.parametrize("images", [0, -1, 2.5, "3", True])
+def test_a_number_of_samples_that_is_none_is_one_line(images: Any) -> None:
+    with pytest.raises(ValueError, match="^images: expected a whole number above 0, got "):
+        sampled(Mine(), FOUR, images, 7)
 
 
 def test_an_objective_in_a_few_lines() -> None:
@@ -112,7 +170,7 @@ def test_registered_features_are_given_grey_images_as_they_are(
     grey, reference = torch.zeros(2, 4, 4), image_settings["reference"]
     path = image_settings["features"].partition(":")[2]
     for name, shape in (("grey", (2, 4, 4)), ("pixels", (2, 3, 4, 4))):
-        (seen,) = Yardstick(f"{name}:{path}", reference).seen(iter([grey]))
+        seen = Yardstick(f"{name}:{path}", reference).seen(grey)
         assert seen.shape == shape
 
 

@@ -80,6 +80,10 @@ def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> N
     assert kinds == [type(value) for value in asdict(SOUND).values()]
 
 
+COVARIANCES = (*[((0.0,) * 3,) * 3] * 3, ((0.0,) * 2,) * 2)
+"""Of a gradient at T = 4."""
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -104,6 +108,19 @@ def test_scalars_of_libraries_become_plain_numbers(changes: dict[str, Any]) -> N
         ({"value_at": ((50, float("nan")),)}, "value_at = nan is not finite"),
         ({"metric": None}, "metric = None is not a name"),
         ({"value_at": 4.0}, "value_at: expected pairs of n and a value, got 4.0"),
+        ({"value_at": ((50,),)}, "value_at: expected pairs of n and a value, got ((50,),)"),
+        (
+            {"gradient": Gradient((None,) * 11, ())},
+            "gradient: expected 11 values and 4 covariances for T = 4, got 11 and 0",
+        ),
+        (
+            {"gradient": Gradient((None,) * 11, COVARIANCES)},
+            "gradient: expected 11 numbers and 4 covariances of numbers, got (None, None, ",
+        ),
+        (
+            {"gradient": Gradient(3.0, COVARIANCES)},
+            "gradient: expected 11 numbers and 4 covariances of numbers, got 3.0 and ",
+        ),
         ({"validation_loss": "low"}, "validation_loss = 'low' is not a number"),
     ],
 )

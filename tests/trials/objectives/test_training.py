@@ -196,6 +196,71 @@ def test_a_training_that_two_ask_for_is_made_once(
     assert alike(found[0][0], found[1][0])
 
 
+def test_an_evaluation_that_was_stopped_at_a_rung_holds_nobody_up(tmp_path: Path) -> None:
+    """Its process may live on without ever asking for the next rung. If it does, it goes on."""
+    stopped = Trainer(small(), tmp_path).measure(probe(), RUNGS)
+    first = next(stopped)
+    others: list[Measurement] = []
+
+    def measure() -> None:
+        others.extend(results(Trainer(small(), tmp_path), probe(seed=6), RUNGS))
+
+    thread = threading.Thread(target=measure, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert [m.training_steps for m in others] == list(RUNGS)
+    clean = results(Trainer(small(), tmp_path / "clean"), probe())
+    assert all(map(alike, [first, *stopped], clean))
+
+
+def test_a_rung_does_not_take_the_place_of_a_whole_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another search, which trains no longer than to this rung, ends while the rung is measured."""
+    evaluate = DigitsObjective.evaluate
+    whole: list[Measurement] = []
+
+    def meanwhile(self: DigitsObjective, *words: object) -> Measurement:
+        monkeypatch.setattr(DigitsObjective, "evaluate", evaluate)
+        whole.extend(results(Trainer(small(), tmp_path), probe(), RUNGS[:1]))
+        return evaluate(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DigitsObjective, "evaluate", meanwhile)
+    rungs = results(Trainer(small(), tmp_path), probe(), RUNGS)
+    assert [m.value for m in whole] == [rungs[0].value]
+    assert whole[0].checkpoint is not None
+    assert results(Trainer(small(), tmp_path), probe(), RUNGS[:1]) == whole
+    assert rungs[-1].checkpoint not in (None, whole[0].checkpoint)
+
+
+def test_a_finished_model_is_measured_by_several_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results(Trainer(small(), tmp_path), probe(), RUNGS[-1:])
+    together = threading.Barrier(3, timeout=30)  # broken unless all three are there
+    evaluate = DigitsObjective.evaluate
+
+    def waiting(self: DigitsObjective, *words: object) -> Measurement:
+        together.wait()
+        return evaluate(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DigitsObjective, "evaluate", waiting)
+    found: list[Measurement] = []
+    threads = [
+        threading.Thread(
+            target=lambda s=seed: found.extend(
+                results(Trainer(small(), tmp_path), probe(seed=s), RUNGS[-1:])
+            )
+        )
+        for seed in (6, 7, 8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({m.value for m in found}) == 3
+
+
 def test_fine_tuning_goes_on_from_weights(tmp_path: Path) -> None:
     *_, first = results(Trainer(small(), tmp_path), probe(), RUNGS[-1:])
     other = TrainingStrategy("uniform")

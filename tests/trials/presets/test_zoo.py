@@ -92,7 +92,8 @@ def test_a_file_is_said_to_be_what_it_is(
     found = json.loads(out)
     assert found["kind"] == kind
     assert sizes.items() <= found["sizes"].items()
-    assert f"{kind}:{TESTS / file}" in autonat("zoo", "check", TESTS / file)[1]
+    for path in (TESTS / file, f"{kind}:{TESTS / file}"):
+        assert f"{kind}:{TESTS / file}" in autonat("zoo", "check", path)[1]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,9 @@ def test_what_a_search_needs_beside_a_file_is_said(
         if line.startswith("--set weights=")
     ]
     assert line.split(" --set ")[1:] == settings
+    # Heads are known by kind and width, so that the kind that is printed is the one that was found.
+    found = json.loads(autonat("zoo", "check", TESTS / "reference" / file, "--json")[1])
+    assert line.startswith(f"--set weights={found['kind']}:")
 
 
 def test_other_files_are_said_in_a_line(autonat: Autonat, tmp_path: Path) -> None:

@@ -162,6 +162,8 @@ def test_a_finished_search_has_nothing_left(lab: Lab) -> None:
     assert [m.left for m in told.methods] == [None, None]
     assert (told.left, told.methods[1].best) == (0.0, None)
     test.reopen()
+    assert [m.finished for m in search_progress([tpe, test]).methods] == [True, False]
+    tpe.reopen()
     assert [m.finished for m in search_progress([tpe, test]).methods] == [False, False]
 
 

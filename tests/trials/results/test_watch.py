@@ -252,6 +252,7 @@ def test_a_final_test_that_was_reopened_is_still_to_come(
     for seed in (1, 2):
         add(test, seed, 7.0, "random", seed=seed, images=200)
     test.reopen()
+    record.reopen()
     with hold(lab.record_url, record.name):
         for number in range(3):
             add(record, number, 9.0 - number)
@@ -261,9 +262,18 @@ def test_a_final_test_that_was_reopened_is_still_to_come(
         assert found.images_per_second is not None
         left = (17 * 100 + found.to_test * 200) / found.images_per_second
         assert found.seconds_left == pytest.approx(left)
-        told = search_progress([record, test], datetime(2000, 1, 1))
-        assert told.left is not None
-        assert told.left * found.images_per_second > 17 * 100
+        assert found.to_test == 2
+        told = search_progress([record, test], datetime(2000, 1, 1)).left
+        assert told is not None
+        assert told / found.seconds_left == pytest.approx(1, rel=0.05)
+        record.settle()  # it has the same winner: of the test only what failed is left
+        add(test, 3, "out of memory", "random", seed=3, images=200)
+        test.supersede(test.failed)
+        for number in range(3, 20):
+            add(record, number, 9.0)
+        found = only(look())
+        assert (found.tested, found.to_test) == (2, 2)
+        assert found.seconds_left == 0
 
 
 def test_a_study_that_takes_the_number_of_a_deleted_one_is_another(
