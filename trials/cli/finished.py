@@ -7,6 +7,7 @@ from trials.cli.tables import show_results
 from trials.progress import say
 from trials.publishing.publish import Published
 from trials.record.kinds import SEARCH
+from trials.record.record import Record
 from trials.record.searches import is_finished, search_records
 from trials.results.anchors import recorded_anchors
 from trials.results.results import method_results
@@ -30,7 +31,7 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
     if not is_finished(records):
         say(f"{name}: {done} of {total} evaluations are done")
         return False
-    found = finished(settings)
+    found = finished(settings, records)
     if found is None:
         say(f"{name}: finished with {done} evaluations, but not published")
         return False
@@ -41,15 +42,14 @@ def show_finished(settings: SearchSettings, as_json_: bool) -> bool:
     return True
 
 
-def finished(settings: SearchSettings) -> Published | None:
+def finished(settings: SearchSettings, records: list[Record]) -> Published | None:
     """Return what a search has published; None if it is not finished, or not published.
 
     Args:
         settings: of a search that has begun, not of an alternation.
+        records: of its studies.
     """
-    name, lab = settings.full_name(), settings.open_lab()
-    records = search_records(lab.record_url, name)
-    folder = lab.results(name)
+    folder = settings.open_lab().results(settings.full_name())
     best, report = folder / "best.json", folder / "report.html"
     if not (is_finished(records) and best.exists() and report.exists()):
         return None

@@ -21,7 +21,7 @@ from trials.lab import Lab
 from trials.objectives.objective import load_objective
 from trials.progress import say
 from trials.publishing.comparing import write_comparison
-from trials.record.searches import has_begun
+from trials.record.searches import has_begun, search_records
 from trials.results.comparison import compared
 from trials.results.results import as_json
 from trials.searches.launch import check
@@ -50,8 +50,9 @@ def run_series(searches: Sequence[SearchSettings], series: SeriesOf, *, as_json_
     begun = {name: has_begun(lab.record_url, name) for name in names}
     left = []
     for settings in searches:
-        if begun[settings.full_name()] and finished(settings) is not None:
-            say(f"{settings.full_name()}: finished; nothing is left to do")
+        name = settings.full_name()
+        if begun[name] and finished(settings, search_records(lab.record_url, name)) is not None:
+            say(f"{name}: finished; nothing is left to do")
         else:
             left.append(settings)
     if left:

@@ -10,21 +10,33 @@ from trials.publishing.pictures import pictures_of
 from trials.record.kinds import TEST
 from trials.record.notes import write_note
 from trials.record.record import Record
-from trials.results.anchors import recorded_anchors
-from trials.results.results import method_results
+from trials.results.anchors import Anchor
+from trials.results.results import MethodResult
 
 OUTLIERS = 5.0
 """Times the lowest value, above which others flatten the history on a linear axis."""
 
 
-def annotate(lab: Lab, name: str, records: list[Record]) -> None:
+def annotate(
+    lab: Lab,
+    name: str,
+    records: list[Record],
+    results: list[MethodResult],
+    anchors: list[Anchor],
+) -> None:
     """Write the notes of a search's studies, with pictures.
+
+    Args:
+        lab: of the search.
+        name: of the search.
+        records: of its studies.
+        results: of its methods and controls.
+        anchors: the reference values beside them.
 
     Raises:
         ValueError: the record cannot be written.
         OSError: a picture cannot be copied.
     """
-    results, anchors = method_results(records), recorded_anchors(records)
     by_method, best = {r.method: r for r in results}, best_searched(results)
     for record in records:
         result = by_method.get(record.settings.get("optimiser", ""))

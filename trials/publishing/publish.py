@@ -123,7 +123,7 @@ def publish(
     attempt(UNDRAWN, lambda: write_pictures(lab, name, shown, published.real), note)
     sensitivity = attempt(UNEXPLAINED, lambda: _sensitivity(searches, shown), note)
     report = report_of(lab, name, published, {1: searches}, note, sensitivity)
-    attempt(UNNOTED, lambda: annotate(lab, name, records), note)
+    attempt(UNNOTED, lambda: annotate(lab, name, records, shown, published.anchors), note)
     behind = sum(map(mirror.behind, records))
     if away is None:
         complete(lab, name, records, mirror, note)

@@ -28,6 +28,8 @@ TOKEN = "its token here (RAY_AUTH_MODE=token, ~/.ray/auth_token)"
 NONE_RUNS = "Could not find any running Ray instance"
 REASON = 300
 """Characters of a reason that are kept."""
+TRIES = 3
+"""To connect. The server behind ray:// forks while it has threads, and sometimes hangs for 30 s."""
 
 
 def _check_address(address: str | None) -> None:
@@ -126,7 +128,10 @@ def ray_session(
 
 
 def _reason(error: Exception) -> str:
-    """The message in one line; that of clashing versions has several."""
+    """The message in one line; that of clashing versions has several, and of the traceback of a
+    server the last one says what happened."""
+    if "Traceback (most recent call last)" in str(error):
+        return last_line(error)[:REASON]
     return " ".join(str(error).split())[:REASON] or type(error).__name__
 
 
@@ -142,12 +147,14 @@ def _connect(address: str | None, workers: int, modules: list[str], folder: str 
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
-    try:
-        init()
-    except ConnectionAbortedError:
-        # The server behind ray:// forks while it has threads, and sometimes hangs for 30 s.
-        ray.shutdown()
-        init()
+    for tries_left in reversed(range(TRIES)):
+        try:
+            init()
+            return
+        except ConnectionAbortedError:
+            ray.shutdown()
+            if not tries_left:
+                raise
 
 
 def last_line(error: Exception) -> str:

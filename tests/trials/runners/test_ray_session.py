@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 
 import pytest
 import ray
@@ -46,6 +47,29 @@ def test_another_version_than_the_clusters_is_one_line(
         pass
     assert "\n" not in str(caught.value)
     assert not ray.is_initialized()
+
+
+def test_a_server_that_hangs_is_asked_again_and_its_own_reason_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+
+    def hang(**_: object) -> None:
+        tries.append(1)
+        raise ConnectionAbortedError(
+            "Initialization failure from server:\nTraceback (most recent call last):\n"
+            '  File "proxier.py", line 765, in Datapath\n    ^^^^\nTimeoutError: no agent\n'
+        )
+
+    monkeypatch.setattr(ray, "init", hang)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        line = f"^ray address {address}: TimeoutError: no agent; something answers there: is it Ray"
+        with pytest.raises(ValueError, match=line), ray_session(address, 1):
+            pass
+    assert len(tries) == 3
 
 
 def test_an_address_auto_without_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
