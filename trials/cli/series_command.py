@@ -15,7 +15,7 @@ from dashboards.formatting import with_error
 from search.controls import RULE_OF_THUMB, best_control, best_searched
 from search.measurement import metric_label
 from trials.cli.finished import finished
-from trials.cli.printing import DATABASES, lab_flags, out, print_json
+from trials.cli.printing import DATABASES, exit_when_interrupted, lab_flags, out, print_json
 from trials.cli.search_command import searched
 from trials.lab import Lab
 from trials.objectives.objective import load_objective
@@ -61,7 +61,10 @@ def run_series(searches: Sequence[SearchSettings], series: SeriesOf, *, as_json_
         resume = begun[settings.full_name()]
         searched(settings, resume=resume, resumed_by=series.name, show=not as_json_)
     say(f"{series.name}: writing one report of all {len(names)} searches …")
-    report = write_comparison(lab, names)
+    with exit_when_interrupted(
+        f"interrupted; all is measured, and autonat search --resume {series.name} writes the report"
+    ):
+        report = write_comparison(lab, names)
     found = compared(lab, names).results
     by_steps = {
         settings.steps: [r for r in found if r.strategy.steps == settings.steps]

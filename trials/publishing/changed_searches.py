@@ -32,7 +32,7 @@ from trials.record.changed_searches import (
 )
 from trials.record.hold import hold
 from trials.record.renaming import refuse_half_renamed, renaming_of
-from trials.record.searches import has_begun, refuse_taken
+from trials.record.searches import has_begun, members_of, refuse_taken
 from trials.record.storage import open_storage, readable
 from trials.record.studies import study_ids
 from trials.results.announced import refuse_prepared
@@ -87,6 +87,11 @@ def studies_to_rename(lab: Lab, old: str, new: str) -> SearchStudies:
         return studies_to_change(url, new)
     refuse_half_renamed(url, old)
     studies = studies_to_change(url, old)
+    if members := members_of(url, new):
+        raise ValueError(
+            f"series {new} exists already, with the searches {', '.join(members)}; choose another "
+            "name"
+        )
     renamed = studies.renamed(new)
     refuse_prepared(lab, [*studies.searches, *renamed.searches])
     for search in renamed.searches:

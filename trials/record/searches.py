@@ -22,13 +22,15 @@ class UnknownSearch(ValueError):
 
 
 def unknown_search(url: str, name: str, known: Sequence[str]) -> UnknownSearch:
-    """The error of a name that no search has: which was meant, and which there are.
+    """The error of a name that no search has: what it is, or which was meant and which there are.
 
     Args:
         url: of the record.
         name: that was given.
         known: the names of all searches and alternations.
     """
+    if members := members_of(url, name):
+        return UnknownSearch(f"{name} is a series; give one of its searches: {', '.join(members)}")
     said = f"no search {name!r} in {without_password(url)}"
     if not known:
         return UnknownSearch(f"{said}, which has no searches yet; autonat search starts one")
@@ -64,6 +66,20 @@ def halves_of(url: str, alternation: str) -> list[str]:
     """
     found = (s.search for s in studies_of(url).values() if s.alternation == alternation)
     return list(dict.fromkeys(found))
+
+
+def members_of(url: str, series: str) -> list[str]:
+    """The names of those searches of a series that have begun, the smallest T first.
+
+    Raises:
+        ValueError: the storage cannot be read.
+    """
+    found: dict[int, str] = {}
+    for settings in settings_of_studies(url).values():
+        search = settings.get("search")
+        if isinstance(search, Mapping) and (search.get("series") or {}).get("name") == series:
+            found[search["steps"]] = settings["search_name"]
+    return [found[steps] for steps in sorted(found)]
 
 
 def has_begun(url: str, name: str) -> bool:

@@ -13,8 +13,7 @@ from typing import Any
 from search.names import derived_search_name, require_distinct
 from search.reading import shown
 from trials.lab import Lab
-from trials.record.searches import refuse_taken
-from trials.record.studies import settings_of_studies
+from trials.record.searches import members_of, refuse_taken
 from trials.searches.reading import read_settings, validated
 from trials.searches.resuming import resumed_settings
 from trials.searches.setting_groups import SeriesOf
@@ -90,20 +89,6 @@ def member_name(series: SeriesOf, steps: int) -> str:
     return f"{series.name}-T{steps}"
 
 
-def recorded_members(url: str, name: str) -> list[str]:
-    """The names of those searches of a series that have begun, the smallest T first.
-
-    Raises:
-        ValueError: the storage cannot be read.
-    """
-    found: dict[int, str] = {}
-    for settings in settings_of_studies(url).values():
-        search = settings.get("search")
-        if isinstance(search, dict) and (search.get("series") or {}).get("name") == name:
-            found[search["steps"]] = settings["search_name"]
-    return [found[steps] for steps in sorted(found)]
-
-
 def refuse_begun(searches: Sequence[SearchSettings]) -> None:
     """Refuse to start a series under names that are in use.
 
@@ -113,7 +98,7 @@ def refuse_begun(searches: Sequence[SearchSettings]) -> None:
     for settings in searches:
         url = settings.open_lab().record_url
         series = settings.series if isinstance(settings, GenerationSearch) else None
-        if series is not None and (begun := recorded_members(url, series.name)):
+        if series is not None and (begun := members_of(url, series.name)):
             raise ValueError(
                 f"series {series.name} exists already, with the searches {', '.join(begun)}: "
                 f"--resume {series.name} continues it, another name starts a new one"
@@ -141,7 +126,7 @@ def resumed_searches(
     asked = laid_over({} if study_file is None else read_study_file(study_file), given)
     where = read_settings({k: v for k, v in asked.items() if k in WHERE_IT_RUNS})
     lab = Lab.at(where.lab, where.record_url, where.tracking_uri)
-    begun = recorded_members(lab.record_url, name)
+    begun = members_of(lab.record_url, name)
     if not begun:
         return [resumed_settings(name, given, study_file)]
     steps, before = asked.pop("steps", None), asked.pop("learn_from", None)
@@ -157,16 +142,19 @@ def resumed_searches(
             f"series {name} was made with steps = {','.join(map(str, series.steps))}, not "
             f"{shown(steps)}"
         )
-    if before is not None and before != first.learn_from:
+    # The first of those that are known may learn from one that was deleted.
+    members = {member_name(series, one) for one in series.steps}
+    learnt = [search for search in first.learn_from if search not in members]
+    if before is not None and before != learnt:
         raise ValueError(
-            f"series {name} was made with learn_from = {','.join(first.learn_from) or 'none'}, "
-            f"not {shown(before)}"
+            f"series {name} was made with learn_from = {','.join(learnt) or 'none'}, not "
+            f"{shown(before)}"
         )
     *_, last = known.values()
     here = last.model_dump(mode="json", include=WHERE_IT_RUNS, exclude_unset=True)
     found = []
     for one in series.steps:
-        changed = {"steps": one, **_of_series(series, one, first.learn_from)}
+        changed = {"steps": one, **_of_series(series, one, learnt)}
         alone = known.get(member_name(series, one))
         found.append(alone or validated(first.problem() | here | changed))
     return found

@@ -12,6 +12,7 @@ from search.strategy_file import StrategyFile
 from tests.options import SMALL, laid_over
 from trials.lab import Lab
 from trials.record.hold import hold
+from trials.record.searches import recorded_settings
 
 Autonat = Callable[..., tuple[int, str, str]]
 SERIES = laid_over(
@@ -54,6 +55,21 @@ def test_a_series_is_run_shown_resumed_and_compared(autonat: Autonat) -> None:
     code, _, err = autonat("search", *SERIES)
     assert code == 2
     assert "series both exists already, with the searches both-T2, both-T4: --resume both" in err
+    for words in (["show", "both"], ["report", "both"], ["delete", "both", "--yes"]):
+        code, _, err = autonat(*words)
+        assert code == 2
+        assert "both is a series; give one of its searches: both-T2, both-T4" in err
+    code, _, err = autonat("rename", "both-T4", "both", "--yes")
+    assert code == 2
+    assert "series both exists already, with the searches both-T2, both-T4; choose another" in err
+    assert autonat("delete", "both-T2", "--yes")[0] == 0
+    code, out, err = autonat("search", "--resume", "both", "--json")
+    assert code == 0, err
+    assert "both-T4: finished; nothing is left to do" in err
+    assert [search["steps"] for search in json.loads(out)["searches"]] == [2, 4]
+    settings = recorded_settings(Lab.at(Path("autonat-lab")).record_url, "both-T2")
+    # It does not learn from itself, as what T4 remembers would have it.
+    assert settings.get("learn_from", []) == []
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from trials.objectives.objective import load_objective
 from trials.record.changed_searches import end_renaming, rename_studies, studies_to_change
 from trials.record.place import note_place
 from trials.record.record import Record
+from trials.record.searches import members_of
 from trials.record.studies import study_names
 from trials.runners.local_runner import run_local
 from trials.searches.earlier_searches import earlier_searches
 from trials.searches.reading import read_settings
 from trials.searches.search_run import SearchRun
-from trials.searches.series import read_searches, recorded_members, resumed_searches
+from trials.searches.series import read_searches, resumed_searches
 from trials.searches.settings import USUAL, GenerationSearch, SearchSettings
 
 VALUES: dict[str, Any] = {
@@ -66,7 +67,7 @@ def test_a_series_is_resumed_by_its_name(lab: Lab) -> None:
     first, second, _ = read(steps=[2, 4, 8], name="mine", lab=lab.folder)
     run(first, lab)
     run(second, lab, tests=False)
-    assert recorded_members(lab.record_url, "mine") == ["mine-T2", "mine-T4"]
+    assert members_of(lab.record_url, "mine") == ["mine-T2", "mine-T4"]
     given = {"lab": lab.folder, "runner": "local"}
     resumed = resumed_searches("mine", given, None)
     wanted = [s.completed() for s in read(steps=[2, 4, 8], name="mine", lab=lab.folder)]
@@ -116,7 +117,7 @@ def test_a_search_that_is_still_needed_is_neither_deleted_nor_renamed(lab: Lab) 
     studies = studies_to_change(url, "mine-T2")
     rename_studies(url, studies, "other")
     end_renaming(url, studies.renamed("other"))
-    assert recorded_members(url, "mine") == ["mine-T4"]  # it has left its series
+    assert members_of(url, "mine") == ["mine-T4"]  # it has left its series
     (alone,) = resumed_searches("other", {"lab": lab.folder}, None)
     assert (alone.name, alone.steps) == ("other", 2)
     assert run(alone, lab).finished
