@@ -71,7 +71,8 @@ def report_on(path: str | Path) -> FileReport:
 
     Raises:
         ValueError: it is not a checkpoint: it does not exist, is damaged, cut off or of another
-            type, or holds only the state of an optimiser.
+            type, or holds only the state of an optimiser; or it is not whole: tensors are missing,
+            unexpected or misshapen, or a folder lacks files.
     """
     if (Path(path) / PIPELINE_INDEX).is_file():
         return _report_on_pipeline(Path(path))

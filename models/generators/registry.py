@@ -29,7 +29,7 @@ GENERATORS: Registry[Callable[..., MaskedGenerator]] = Registry(
 """The functions that make each kind of generator from a path and settings by keyword."""
 
 
-WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
 """The endings of files that hold weights, or the index of several."""
 
 
@@ -120,7 +120,7 @@ def with_kind(weights: str) -> str:
 
 def _is_path(name: str) -> bool:
     """Whether a name can only be that of a file or folder, and not `package.module`."""
-    return "/" in name or Path(name).suffix in WEIGHTS
+    return "/" in name or Path(name).suffix in ENDINGS
 
 
 def _is_module(name: str) -> bool:

@@ -66,8 +66,8 @@ def evaluate(
     chosen = [*usual] if seeds is None else read_seeds("--seeds", seeds)
     n = n if images is None else images
     name, values = _objective_of(file, objective, settings, lab, strategy)
-    each = ", ".join(map(str, chosen))
-    say(f"{strategy}: measuring {n:,} images on {name} with each of the seeds {each} …")
+    asked = how_measured(n, chosen)
+    say(f"{strategy}: measuring it on {name}, {asked} …")
     file.generation.masked_counts(load_objective(name, values).tokens)
     with LiveProgress() as progress:
         made = prepared(name, values, Lab.open(lab).folder, progress)
@@ -84,7 +84,7 @@ def evaluate(
         print_json(test.printed() | more)
     else:
         out.print(
-            f"{metric} {with_error(test.value, test.standard_error)}, {how_measured(test)}, "
+            f"{metric} {with_error(test.value, test.standard_error)}, {asked}, "
             f"{test.forward_passes} forward passes an image{error_words(test, '; ')}"
         )
         for label, fid in smaller.items():

@@ -175,10 +175,10 @@ def _notes_on_search(
     ]
 
 
-def how_measured(test: FinalTest) -> str:
-    """What a test was measured with: "n = 2000, seeds 1, 2, 3"."""
-    seeds = ", ".join(map(str, test.seeds))
-    return f"n = {test.images}, {'seed' if len(test.seeds) == 1 else 'seeds'} {seeds}"
+def how_measured(images: int, seeds: Sequence[int]) -> str:
+    """What a test is measured with: "n = 2000, seeds 1, 2, 3"."""
+    named = ", ".join(map(str, seeds))
+    return f"n = {images}, {'seed' if len(seeds) == 1 else 'seeds'} {named}"
 
 
 def error_words(test: FinalTest, before: str) -> str:
@@ -217,7 +217,7 @@ def show_front(name: str, front: Sequence[FrontPoint], measured: int, as_json_: 
         "winner, the controls, and the front of what the searches saw were measured"
     )
     out.print(
-        f"{how_measured(test)} that no search saw"
+        f"{how_measured(test.images, test.seeds)} that no search saw"
         + error_words(test, ", ")
         + "; passes: forward passes for each image"
     )
@@ -254,7 +254,7 @@ def show_transfer(
             table.add_row(str(steps), row.name, fid, share, str(row.test.forward_passes))
     out.print(table)
     out.print(
-        how_measured(test)
+        how_measured(test.images, test.seeds)
         + error_words(test, ", ")
         + "; of the gap: share of the gap between the rule of thumb and the best at that T"
     )
@@ -289,7 +289,9 @@ def show_strategy(file: StrategyFile, tokens: int | None) -> None:
     if (test := file.test) is not None:
         fid = with_error(test.value, test.standard_error)
         errors = error_words(test, "; ")
-        out.print(f"{metric_label(test.metric)} {fid}, {how_measured(test)}{errors}")
+        out.print(
+            f"{metric_label(test.metric)} {fid}, {how_measured(test.images, test.seeds)}{errors}"
+        )
     if file.best_control is not None:
         test = file.best_control.test
         fid = with_error(test.value, test.standard_error)
